@@ -1,0 +1,1 @@
+"""ebmjax: functional sampling for energy-based models in JAX."""

@@ -1,0 +1,189 @@
+"""Bad input, caught before anything is compiled: the argument's name, what it got, what it wants.
+
+Only values known on the host can be checked here; a traced value passes, and what it turns out to be is
+counted in :class:`~ebmjax.base.Info`.
+"""
+
+import operator
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def is_traced(value: Any) -> bool:
+    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(value))
+
+
+def key(value: Any, name: str = "key") -> jax.Array:
+    """One typed PRNG key; a raw ``uint32[2]`` is wrapped, a seed is refused."""
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        wrapped = value
+    elif getattr(value, "dtype", None) == np.uint32 and np.shape(value)[-1:] == (2,):
+        wrapped = jax.random.wrap_key_data(jnp.asarray(value), impl="threefry2x32")
+    else:
+        raise TypeError(f"{name} must be a PRNG key, got {describe(value)}; pass jax.random.key(0)")
+    if wrapped.shape != ():
+        raise ValueError(f"{name} must be one key, got {wrapped.size} keys of shape {wrapped.shape}; "
+                         "the runner derives one for each chain and step")  # fmt: skip
+    return wrapped
+
+
+def seed(value: Any, name: str = "seed") -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an integer, got {describe(value)}")
+    if not 0 <= value < 2**32:
+        raise ValueError(f"{name} must lie in [0, 2**32), got {value}")
+    return int(value)
+
+
+def function(value: Any, name: str) -> Callable:
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, got {describe(value)}")
+    return value
+
+
+def count(value: Any, name: str, *, least: int = 1) -> int:
+    """A whole number, at least ``least``."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be a whole number, got a bool")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        message = f"{name} must be a whole number, got {describe(value)}"
+        raise TypeError(message) from None
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def positive(value: Any, name: str, *, zero: bool = False) -> None:
+    """Every number in a tree is finite and above zero (or at least zero)."""
+    for leaf in jax.tree.leaves(value):
+        if isinstance(leaf, jax.core.Tracer):
+            continue
+        array = _numbers(leaf, name)
+        bad = ~np.isfinite(array) | (array < 0 if zero else array <= 0)
+        if bad.any():
+            wants = "at least 0" if zero else "above 0"
+            raise ValueError(f"{name} must be finite and {wants}, got {array[bad].flat[0]!s}")
+    if not jax.tree.leaves(value):
+        raise TypeError(f"{name} must be a number or an array, got {describe(value)}")
+
+
+def step_size(value: Any, name: str = "step_size") -> None:
+    """Positive numbers, or a square matrix of full rank (a factor of a covariance)."""
+    if np.ndim(value) == 2 and np.shape(value)[0] == np.shape(value)[1] and not is_traced(value):
+        matrix = _numbers(value, name)
+        if not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < len(matrix):
+            raise ValueError(f"{name} as a matrix must be finite and of full rank, got "
+                             f"rank {np.linalg.matrix_rank(np.nan_to_num(matrix))} of {len(matrix)}")  # fmt: skip
+    else:
+        positive(value, name)
+
+
+def covariance(value: Any, name: str) -> None:
+    """A vector of variances, all positive, or a symmetric positive definite matrix."""
+    if is_traced(value):
+        return
+    array = _numbers(value, name)
+    if array.ndim == 1:
+        positive(array, name)
+        return
+    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+        raise ValueError(f"{name} must be a vector [D] or a matrix [D, D], got shape {array.shape}")
+    if not np.allclose(array, array.T, rtol=1e-5, atol=1e-6 * np.abs(array).max()):
+        raise ValueError(f"{name} must be symmetric, got a difference of "
+                         f"{np.abs(array - array.T).max():.3g} from its transpose")  # fmt: skip
+    smallest = np.linalg.eigvalsh(array)[0]
+    if not smallest > 0:
+        raise ValueError(
+            f"{name} must be positive definite, got smallest eigenvalue {smallest:.3g}"
+        )
+
+
+def position(value: Any, name: str = "positions") -> Any:
+    """A tree of floating arrays, none empty, all finite; returned as JAX arrays."""
+    leaves = jax.tree_util.tree_leaves_with_path(value)
+    if not leaves:
+        raise TypeError(f"{name} must be an array or a tree of arrays, got {describe(value)}")
+    for path, leaf in leaves:
+        where = name + jax.tree_util.keystr(path)
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is None and isinstance(leaf, float):
+            dtype = np.dtype(np.float32)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            cure = "; use .astype('float32')" if _is_integer(leaf, dtype) else ""
+            raise TypeError(f"{where} must be floating, got {describe(leaf)}{cure}")
+        if np.size(leaf) == 0:
+            raise ValueError(f"{where} must not be empty, got shape {np.shape(leaf)}")
+        if dtype == np.float64 and not jax.config.jax_enable_x64:
+            warnings.warn(f"{where} is float64 and becomes float32: x64 is off (jax_enable_x64)",
+                          stacklevel=3)  # fmt: skip
+        if not isinstance(leaf, jax.core.Tracer):
+            finite_rows(leaf, where)
+    return jax.tree.map(jnp.asarray, value)
+
+
+def finite_rows(leaf: Any, where: str) -> None:
+    """Raise, naming the rows, where an array holds NaN or infinity."""
+    bad = ~np.asarray(jnp.isfinite(leaf))
+    if bad.any():
+        rows = np.unique(np.nonzero(bad)[0]) if bad.ndim else []
+        listed = f" in rows {_few(rows)}" if bad.ndim else ""
+        raise ValueError(f"{where} must be finite, got {bad.sum()} NaN or infinite values{listed}")
+
+
+def num_chains(positions: Any, name: str = "positions") -> int:
+    """The length of the chain axis, the first of every leaf."""
+    shapes = {
+        jax.tree_util.keystr(p): np.shape(x)
+        for p, x in jax.tree_util.tree_leaves_with_path(positions)
+    }
+    if any(len(s) == 0 for s in shapes.values()):
+        raise ValueError(f"{name} must have a leading chain axis [C, ...], got a scalar leaf; for one chain "
+                         "add an axis: x[None]")  # fmt: skip
+    lengths = {s[0] for s in shapes.values()}
+    if len(lengths) > 1:
+        raise ValueError(f"{name} must have the same number of chains in every leaf, got {shapes}")
+    return lengths.pop()
+
+
+def describe(value: Any) -> str:
+    """A short account of a wrong value."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    if isinstance(value, int | float | str | bool | complex):
+        return f"{value!r} ({type(value).__name__})"
+    return "None" if value is None else type(value).__name__
+
+
+def _few(rows) -> str:
+    listed = ", ".join(str(r) for r in rows[:5])
+    return listed + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+
+
+def _is_integer(leaf, dtype) -> bool:
+    return isinstance(leaf, int) if dtype is None else jnp.issubdtype(dtype, jnp.integer)
+
+
+def _numbers(value, name):
+    array = np.asarray(value)
+    if array.dtype == bool or not (
+        np.issubdtype(array.dtype, np.number) or jnp.issubdtype(array.dtype, jnp.floating)
+    ):
+        raise TypeError(f"{name} must be a number or an array of numbers, got {describe(value)}")
+    if np.iscomplexobj(array):
+        raise TypeError(f"{name} must be real, got {describe(value)}")
+    return array.astype(np.float64)
+
+
+def scalar_step(value: Any, other: str) -> None:
+    """With a covariance or a mass the step size is one number: no two arguments for one thing."""
+    if np.ndim(value) != 0:
+        raise ValueError(
+            f"step_size must be a scalar when {other} is given, got shape {np.shape(value)}"
+        )

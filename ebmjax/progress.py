@@ -1,0 +1,48 @@
+"""Progress of long work: a function ``(done, total, text)``; a bar where rich is installed."""
+
+import sys
+import time
+from collections.abc import Callable
+
+Progress = Callable[[int, int, str], None]
+
+
+def reporter(progress: bool | Progress, title: str) -> Progress:
+    """The function to call: the caller's own, a bar, or plain lines where rich is missing."""
+    if callable(progress):
+        return progress
+    if not progress:
+        return lambda done, total, text: None
+    try:
+        return _bar(title)
+    except ImportError:
+        return _lines(title)
+
+
+def _bar(title):
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = ("[bold]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = [TextColumn(c) if isinstance(c, str) else c for c in columns]
+    bar = Bar(*columns, TextColumn("{task.fields[text]}"))
+    task = bar.add_task(title, text="compiling")
+
+    def report(done, total, text):
+        bar.start()
+        bar.update(task, completed=done, total=total, text=text)
+        if done >= total:
+            bar.stop()
+
+    return report
+
+
+def _lines(title):
+    last = [0.0]
+
+    def report(done, total, text):
+        if done >= total or time.monotonic() - last[0] > 2.0:
+            last[0] = time.monotonic()
+            print(f"{title} {done}/{total}  {text}", file=sys.stderr, flush=True)
+
+    return report
