@@ -36,9 +36,7 @@ class State(NamedTuple):
     position: Position
     energy: Array  # []
     grad: Position | None = None  # the gradient of the energy at the position
-    momentum: Position | None = (
-        None  # only where it persists from step to step (underdamped Langevin)
-    )
+    momentum: Position | None = None  # only where it persists from step to step (underdamped Langevin)
 
 
 class Info(NamedTuple):
@@ -115,8 +113,9 @@ def axpy(a: float | Array, x: Any, y: Any) -> Any:
 
 def half_square(tree: Any) -> Array:
     """1/2 |x|^2 over all leaves, in float32 or wider."""
-    leaves = [jnp.sum(jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32))))
-              for x in jax.tree.leaves(tree)]  # fmt: skip
+    leaves = [
+        jnp.sum(jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32)))) for x in jax.tree.leaves(tree)
+    ]
     return 0.5 * sum(leaves[1:], leaves[0])
 
 
@@ -148,8 +147,9 @@ def scale(step_size: Any, tree: Any, *, transpose: bool = False) -> Any:
 def _stretch(size, leaf):
     size = jnp.asarray(size, leaf.dtype)
     if jnp.broadcast_shapes(size.shape, leaf.shape) != leaf.shape:
-        raise ValueError(f"step_size of shape {size.shape} does not broadcast to a position of "
-                         f"shape {leaf.shape}")  # fmt: skip
+        raise ValueError(
+            f"step_size of shape {size.shape} does not broadcast to a position of shape {leaf.shape}"
+        )
     return size * leaf
 
 

@@ -4,8 +4,8 @@ Chain ``c`` takes its step ``t`` with the key ``fold_in(fold_in(key, c), t)``.  
 neither on how many chains run, nor on the chunks in which they run: 1000 steps are 600 and then 400, bit for
 bit, and chain 7 of a million can be run again alone.
 
-``run`` is pure and composes with ``jit``, ``grad`` and ``scan``.  ``sample`` is what a user calls: it compiles,
-runs in chunks so that progress and Ctrl-C live between them, and never returns a frozen chain without saying so.
+``run`` is pure and composes with ``jit``, ``grad`` and ``scan``.  ``sample`` is what a user calls: it
+compiles, runs in chunks so that progress and Ctrl-C live between them, and says so when a chain is frozen.
 
 Noise is drawn for a block of steps in one operation, each number still from its own chain's key.  The block
 fits the cache; :func:`block_length` picks it for everyone.
@@ -27,9 +27,7 @@ from ebmjax.progress import Progress, reporter
 
 Collect = Callable[[State, Info], Any]
 
-BLOCK_BYTES = {
-    "cpu": 2**18
-}  # noise of a block: a quarter of a core's L2 cache, so that it stays there
+BLOCK_BYTES = {"cpu": 2**18}  # noise of a block: a quarter of a core's L2 cache, so that it stays there
 BLOCK_STEPS = 64
 
 
@@ -48,9 +46,16 @@ def nothing(state: State, info: Info) -> None:
 
 
 def run(
-    key: Key, kernel: Kernel, state: State, num_steps: int,
-    *, start: int | Array = 0, thin: int = 1, collect: Collect = position_of, block: int | None = None,
-) -> tuple[State, Any, Info]:  # fmt: skip
+    key: Key,
+    kernel: Kernel,
+    state: State,
+    num_steps: int,
+    *,
+    start: int | Array = 0,
+    thin: int = 1,
+    collect: Collect = position_of,
+    block: int | None = None,
+) -> tuple[State, Any, Info]:
     """``num_steps`` steps of a kernel: pure, for use inside ``jit``.
 
     Args:
@@ -99,10 +104,12 @@ def run(
 
 
 def block_length(kernel: Kernel, key: Key, state: State, thin: int, num_kept: int) -> int:
-    """Kept steps whose noise is drawn together: as many as stay in cache, and divide the whole if they can."""
+    """Kept steps whose noise is drawn together: as many as stay in cache, and divide the whole if any do."""
     noise = jax.eval_shape(kernel.draw, key, state.position)
-    size = sum(x.size * (8 if jnp.issubdtype(x.dtype, jax.dtypes.extended) else x.dtype.itemsize)
-               for x in jax.tree.leaves(noise))  # fmt: skip
+    size = sum(
+        x.size * (8 if jnp.issubdtype(x.dtype, jax.dtypes.extended) else x.dtype.itemsize)
+        for x in jax.tree.leaves(noise)
+    )
     budget = BLOCK_BYTES.get(jax.default_backend(), 16 * BLOCK_BYTES["cpu"])
     longest = max(1, min(BLOCK_STEPS, budget // max(size * thin, 1), num_kept))
     divisors = [b for b in range(longest, max(longest // 2, 1) - 1, -1) if num_kept % b == 0]
@@ -123,19 +130,25 @@ class Samples(NamedTuple):
     """What :func:`sample` returns."""
 
     draws: Any  # [T // thin, C, ...] what was collected, positions by default
-    state: (
-        State  # [C, ...] the last state; pass it on, with ``start=num_steps``, to go on bit for bit
-    )
+    state: State  # [C, ...] the last state; pass it on, with ``start=num_steps``, to go on bit for bit
     num_steps: int  # taken since step 0, warm-up included
     acceptance_rate: np.ndarray  # [C] mean over the steps after warm-up
     num_nonfinite: np.ndarray  # [C] proposals that were NaN or minus infinity
 
 
 def sample(
-    key: Key, kernel: Kernel, positions: Position | State, num_steps: int,
-    *, num_warmup: int = 0, thin: int = 1, collect: Collect = position_of, start: int = 0,
-    num_chunks: int | None = None, progress: bool | Progress = False,
-) -> Samples:  # fmt: skip
+    key: Key,
+    kernel: Kernel,
+    positions: Position | State,
+    num_steps: int,
+    *,
+    num_warmup: int = 0,
+    thin: int = 1,
+    collect: Collect = position_of,
+    start: int = 0,
+    num_chunks: int | None = None,
+    progress: bool | Progress = False,
+) -> Samples:
     """Run ``C`` chains and store what ``collect`` returns.
 
     Args:
@@ -182,8 +195,9 @@ def sample(
     total_steps = num_warmup + num_steps
     pieces, infos, step = [], [], start
     for is_warmup, length in _chunks(num_warmup, num_steps, thin, num_chunks):
-        state, draws, info = _chunk(kernel, nothing if is_warmup else collect, length,
-                                    1 if is_warmup else thin, keys, state, step)  # fmt: skip
+        state, draws, info = _chunk(
+            kernel, nothing if is_warmup else collect, length, 1 if is_warmup else thin, keys, state, step
+        )
         step += length
         if not is_warmup:
             pieces.append(draws)
@@ -216,17 +230,17 @@ def _start(kernel, positions) -> State:
         state = jax.tree.map(jnp.copy, positions)  # the chunks consume theirs, not the caller's
         wants = jax.eval_shape(functools.partial(_init, kernel), state.position)
         if jax.tree.structure(wants) != jax.tree.structure(state):
-            raise TypeError(
-                "positions is the state of another kernel; pass its position, state.position"
-            )
+            raise TypeError("positions is the state of another kernel; pass its position, state.position")
     else:
         positions = checks.position(positions)
         checks.num_chains(positions)
         state = jax.tree.map(jnp.copy, _init(kernel, positions))
     bad = np.flatnonzero(~np.isfinite(np.asarray(state.energy)))
     if len(bad):
-        raise ValueError(f"energy must be finite where a chain starts, got {state.energy[bad[0]]} at chain "
-                         f"{bad[0]} ({len(bad)} of {len(state.energy)} chains)")  # fmt: skip
+        raise ValueError(
+            f"energy must be finite where a chain starts, got {state.energy[bad[0]]} at chain "
+            f"{bad[0]} ({len(bad)} of {len(state.energy)} chains)"
+        )
     return state
 
 
@@ -242,11 +256,17 @@ def _chunks(num_warmup, num_steps, thin, num_chunks):
 def _warn(is_frozen, num_nonfinite, num_steps):
     if is_frozen.any():
         listed = ", ".join(str(c) for c in np.flatnonzero(is_frozen)[:5])
-        warnings.warn(f"{is_frozen.sum()} of {len(is_frozen)} chains never moved in {num_steps} steps (chain "
-                      f"{listed}): the step size is too large, or the energy is not finite around them",
-                      RuntimeWarning, stacklevel=3)  # fmt: skip
+        warnings.warn(
+            f"{is_frozen.sum()} of {len(is_frozen)} chains never moved in {num_steps} steps (chain "
+            f"{listed}): the step size is too large, or the energy is not finite around them",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     if num_nonfinite.any():
         worst = int(np.argmax(num_nonfinite))
-        warnings.warn(f"{num_nonfinite.sum()} proposals had an energy or a ratio of NaN or minus infinity and "
-                      f"were rejected; most in chain {worst}, {num_nonfinite[worst]} of {num_steps}",
-                      RuntimeWarning, stacklevel=3)  # fmt: skip
+        warnings.warn(
+            f"{num_nonfinite.sum()} proposals had an energy or a ratio of NaN or minus infinity and "
+            f"were rejected; most in chain {worst}, {num_nonfinite[worst]} of {num_steps}",
+            RuntimeWarning,
+            stacklevel=3,
+        )

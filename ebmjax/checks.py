@@ -27,8 +27,10 @@ def key(value: Any, name: str = "key") -> jax.Array:
     else:
         raise TypeError(f"{name} must be a PRNG key, got {describe(value)}; pass jax.random.key(0)")
     if wrapped.shape != ():
-        raise ValueError(f"{name} must be one key, got {wrapped.size} keys of shape {wrapped.shape}; "
-                         "the runner derives one for each chain and step")  # fmt: skip
+        raise ValueError(
+            f"{name} must be one key, got {wrapped.size} keys of shape {wrapped.shape}; "
+            "the runner derives one for each chain and step"
+        )
     return wrapped
 
 
@@ -79,8 +81,10 @@ def step_size(value: Any, name: str = "step_size") -> None:
     if np.ndim(value) == 2 and np.shape(value)[0] == np.shape(value)[1] and not is_traced(value):
         matrix = _numbers(value, name)
         if not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < len(matrix):
-            raise ValueError(f"{name} as a matrix must be finite and of full rank, got "
-                             f"rank {np.linalg.matrix_rank(np.nan_to_num(matrix))} of {len(matrix)}")  # fmt: skip
+            raise ValueError(
+                f"{name} as a matrix must be finite and of full rank, got "
+                f"rank {np.linalg.matrix_rank(np.nan_to_num(matrix))} of {len(matrix)}"
+            )
     else:
         positive(value, name)
 
@@ -96,13 +100,13 @@ def covariance(value: Any, name: str) -> None:
     if array.ndim != 2 or array.shape[0] != array.shape[1]:
         raise ValueError(f"{name} must be a vector [D] or a matrix [D, D], got shape {array.shape}")
     if not np.allclose(array, array.T, rtol=1e-5, atol=1e-6 * np.abs(array).max()):
-        raise ValueError(f"{name} must be symmetric, got a difference of "
-                         f"{np.abs(array - array.T).max():.3g} from its transpose")  # fmt: skip
+        raise ValueError(
+            f"{name} must be symmetric, got a difference of "
+            f"{np.abs(array - array.T).max():.3g} from its transpose"
+        )
     smallest = np.linalg.eigvalsh(array)[0]
     if not smallest > 0:
-        raise ValueError(
-            f"{name} must be positive definite, got smallest eigenvalue {smallest:.3g}"
-        )
+        raise ValueError(f"{name} must be positive definite, got smallest eigenvalue {smallest:.3g}")
 
 
 def position(value: Any, name: str = "positions") -> Any:
@@ -121,8 +125,9 @@ def position(value: Any, name: str = "positions") -> Any:
         if np.size(leaf) == 0:
             raise ValueError(f"{where} must not be empty, got shape {np.shape(leaf)}")
         if dtype == np.float64 and not jax.config.jax_enable_x64:
-            warnings.warn(f"{where} is float64 and becomes float32: x64 is off (jax_enable_x64)",
-                          stacklevel=3)  # fmt: skip
+            warnings.warn(
+                f"{where} is float64 and becomes float32: x64 is off (jax_enable_x64)", stacklevel=3
+            )
         if not isinstance(leaf, jax.core.Tracer):
             finite_rows(leaf, where)
     return jax.tree.map(jnp.asarray, value)
@@ -139,13 +144,12 @@ def finite_rows(leaf: Any, where: str) -> None:
 
 def num_chains(positions: Any, name: str = "positions") -> int:
     """The length of the chain axis, the first of every leaf."""
-    shapes = {
-        jax.tree_util.keystr(p): np.shape(x)
-        for p, x in jax.tree_util.tree_leaves_with_path(positions)
-    }
+    shapes = {jax.tree_util.keystr(p): np.shape(x) for p, x in jax.tree_util.tree_leaves_with_path(positions)}
     if any(len(s) == 0 for s in shapes.values()):
-        raise ValueError(f"{name} must have a leading chain axis [C, ...], got a scalar leaf; for one chain "
-                         "add an axis: x[None]")  # fmt: skip
+        raise ValueError(
+            f"{name} must have a leading chain axis [C, ...], got a scalar leaf; for one chain "
+            "add an axis: x[None]"
+        )
     lengths = {s[0] for s in shapes.values()}
     if len(lengths) > 1:
         raise ValueError(f"{name} must have the same number of chains in every leaf, got {shapes}")
@@ -184,6 +188,4 @@ def _numbers(value, name):
 def scalar_step(value: Any, other: str) -> None:
     """With a covariance or a mass the step size is one number: no two arguments for one thing."""
     if np.ndim(value) != 0:
-        raise ValueError(
-            f"step_size must be a scalar when {other} is given, got shape {np.shape(value)}"
-        )
+        raise ValueError(f"step_size must be a scalar when {other} is given, got shape {np.shape(value)}")

@@ -68,9 +68,7 @@ def mixture(kernels: Sequence[Kernel], weights: Sequence[float] | None = None) -
     weights = np.ones(len(kernels)) if weights is None else weights
     checks.positive(weights, "weights")
     if len(weights) != len(kernels):
-        raise ValueError(
-            f"weights must be one a kernel, got {len(weights)} for {len(kernels)} kernels"
-        )
+        raise ValueError(f"weights must be one a kernel, got {len(weights)} for {len(kernels)} kernels")
     log_weights = jnp.log(jnp.asarray(weights))
 
     def draw(key, position):
@@ -81,8 +79,7 @@ def mixture(kernels: Sequence[Kernel], weights: Sequence[float] | None = None) -
     def move(noise, state):
         choice, noise = noise
         branches = [
-            lambda operand, k=k, i=i: k.move(operand[0][i], operand[1])
-            for i, k in enumerate(kernels)
+            lambda operand, k=k, i=i: k.move(operand[0][i], operand[1]) for i, k in enumerate(kernels)
         ]
         return jax.lax.switch(choice, branches, (noise, state))
 
@@ -145,8 +142,10 @@ def _check_part(position, part):
     if entries is None and isinstance(position, tuple | list):
         entries = list(range(len(position)))
     if entries is None or part not in entries:
-        raise TypeError(f"within moves an entry of a dict, tuple or list; part {part!r} is not among "
-                        f"{entries if entries is not None else checks.describe(position)}")  # fmt: skip
+        raise TypeError(
+            f"within moves an entry of a dict, tuple or list; part {part!r} is not among "
+            f"{entries if entries is not None else checks.describe(position)}"
+        )
 
 
 def _check_kernels(kernels):

@@ -32,15 +32,11 @@ from ebmjax.base import (
 )
 from ebmjax.metropolis import Proposal, metropolis
 
-Integrator = tuple[
-    float, ...
-]  # kick, drift, kick, ..., drift, kick; kicks and drifts each sum to one
+Integrator = tuple[float, ...]  # kick, drift, kick, ..., drift, kick; kicks and drifts each sum to one
 
 leapfrog: Integrator = (0.5, 1.0, 0.5)
 
-_a = (
-    0.1931833275037836  # minimises the leading error (McLachlan 1995, SIAM J. Sci. Comput. 16, 4.1)
-)
+_a = 0.1931833275037836  # minimises the leading error (McLachlan 1995, SIAM J. Sci. Comput. 16, 4.1)
 mclachlan: Integrator = (_a, 0.5, 1 - 2 * _a, 0.5, _a)  # two gradients a step, of order 2
 
 _w = 1 / (2 - 2 ** (1 / 3))  # three leapfrogs of w, 1 - 2w, w (Yoshida 1990, Phys. Lett. A 150)
@@ -48,9 +44,14 @@ yoshida: Integrator = (_w / 2, _w, (1 - _w) / 2, 1 - 2 * _w, (1 - _w) / 2, _w, _
 
 
 def trajectory(
-    energy: Energy, state: State, momentum: Position, step_size: Any, num_steps: int | jax.Array,
-    *, integrator: Integrator = leapfrog,
-) -> tuple[State, Position]:  # fmt: skip
+    energy: Energy,
+    state: State,
+    momentum: Position,
+    step_size: Any,
+    num_steps: int | jax.Array,
+    *,
+    integrator: Integrator = leapfrog,
+) -> tuple[State, Position]:
     """Follow the flow of H for ``num_steps`` steps; one gradient a drift.
 
     Args:
@@ -77,9 +78,14 @@ def trajectory(
 
 
 def hmc(
-    energy: Energy, step_size: Any, num_steps: int | jax.Array,
-    *, mass: Any = None, integrator: Integrator = leapfrog, jitter: bool = False,
-) -> Kernel:  # fmt: skip
+    energy: Energy,
+    step_size: Any,
+    num_steps: int | jax.Array,
+    *,
+    mass: Any = None,
+    integrator: Integrator = leapfrog,
+    jitter: bool = False,
+) -> Kernel:
     """Hamiltonian Monte Carlo with a fresh momentum at each step; ``num_steps`` gradients with leapfrog.
 
     Args:
@@ -134,16 +140,8 @@ def _with_mass(step_size, mass):
 
 def _check_integrator(coefficients):
     c = tuple(coefficients)
-    if (
-        len(c) % 2 == 0
-        or len(c) < 3
-        or any(abs(a - b) > 1e-12 for a, b in zip(c, c[::-1], strict=True))
-    ):
-        raise ValueError(
-            f"integrator must be kick, drift, ..., kick and read the same both ways, got {c}"
-        )
+    if len(c) % 2 == 0 or len(c) < 3 or any(abs(a - b) > 1e-12 for a, b in zip(c, c[::-1], strict=True)):
+        raise ValueError(f"integrator must be kick, drift, ..., kick and read the same both ways, got {c}")
     kicks, drifts = sum(c[::2]), sum(c[1::2])
     if abs(kicks - 1) > 1e-12 or abs(drifts - 1) > 1e-12:
-        raise ValueError(
-            f"integrator must have kicks and drifts that sum to one, got {kicks} and {drifts}"
-        )
+        raise ValueError(f"integrator must have kicks and drifts that sum to one, got {kicks} and {drifts}")

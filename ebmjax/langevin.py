@@ -96,12 +96,12 @@ def underdamped_langevin(energy: Energy, step_size: Any, friction: float = 1.0) 
 
     def move(xi, state):
         if state.grad is None or state.momentum is None:
-            raise TypeError("underdamped_langevin needs a state with gradient and momentum: make it with "
-                            "this kernel's init(position)")  # fmt: skip
-        if is_matrix(step_size, xi):
-            raise ValueError(
-                "underdamped_langevin takes a scalar or diagonal step_size, got a matrix"
+            raise TypeError(
+                "underdamped_langevin needs a state with gradient and momentum: make it with "
+                "this kernel's init(position)"
             )
+        if is_matrix(step_size, xi):
+            raise ValueError("underdamped_langevin takes a scalar or diagonal step_size, got a matrix")
         keep = jax.tree.map(lambda h: jnp.exp(-friction * h), step_size)
         spread = jax.tree.map(lambda c: jnp.sqrt(1.0 - c**2), keep)
         x, p = state.position, state.momentum

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import checks
-from ebmjax.base import (  # fmt: skip
+from ebmjax.base import (
     Array,
     Energy,
     Info,
@@ -54,7 +54,7 @@ def metropolis(energy: Energy, proposal, *, log_q=None, symmetric: bool = False)
       symmetric: ``True`` says that q(x* | x) = q(x | x*).
 
     Raises:
-      TypeError: for a ``q`` with neither ``log_q`` nor ``symmetric=True``: a missing ratio is a wrong sampler.
+      TypeError: for a ``q`` with neither ``log_q`` nor ``symmetric=True``: no ratio, no sampler.
 
     >>> q = lambda key, x: x * jnp.exp(0.5 * jax.random.normal(key))  # a random walk of log x
     >>> kernel = metropolis(lambda x: x, q, log_q=lambda to, given: -jnp.log(to)
@@ -64,9 +64,7 @@ def metropolis(energy: Energy, proposal, *, log_q=None, symmetric: bool = False)
     if not isinstance(proposal, Proposal):
         proposal = _from_function(energy, proposal, log_q, symmetric)
     elif log_q is not None or symmetric:
-        raise TypeError(
-            "log_q and symmetric belong to a function q(key, x); a Proposal brings its own ratio"
-        )
+        raise TypeError("log_q and symmetric belong to a function q(key, x); a Proposal brings its own ratio")
 
     def init(position):
         return evaluate(energy, position, with_grad=proposal.uses_grad)
@@ -130,8 +128,10 @@ def independence(energy: Energy, sample, log_density) -> Kernel:
 
 def _propose(proposal, noise, state):
     if proposal.uses_grad and state.grad is None:
-        raise TypeError("this kernel needs the gradient and the state carries none: "
-                        "make the state with this kernel's init(position)")  # fmt: skip
+        raise TypeError(
+            "this kernel needs the gradient and the state carries none: "
+            "make the state with this kernel's init(position)"
+        )
     return proposal.propose(noise, state)
 
 
@@ -143,9 +143,7 @@ def _from_function(energy, q, log_q, symmetric) -> Proposal:
     checks.function(q, "proposal")
     if (log_q is None) == (not symmetric):
         got = "neither" if log_q is None else "both"
-        raise TypeError(
-            f"metropolis needs log_q(to=, given=) or symmetric=True for its proposal, got {got}"
-        )
+        raise TypeError(f"metropolis needs log_q(to=, given=) or symmetric=True for its proposal, got {got}")
 
     def propose(key, state):
         x = state.position
@@ -161,11 +159,15 @@ def _from_function(energy, q, log_q, symmetric) -> Proposal:
 
 def _same_shape(position, candidate):
     if jax.tree.structure(position) != jax.tree.structure(candidate):
-        raise TypeError(f"proposal must return the tree it was given, {jax.tree.structure(position)}, "
-                        f"got {jax.tree.structure(candidate)}")  # fmt: skip
+        raise TypeError(
+            f"proposal must return the tree it was given, {jax.tree.structure(position)}, "
+            f"got {jax.tree.structure(candidate)}"
+        )
     for (path, old), new in zip(
         jax.tree_util.tree_leaves_with_path(position), jax.tree.leaves(candidate), strict=True
     ):
         if (old.shape, old.dtype) != (jnp.shape(new), jnp.result_type(new)):
-            raise TypeError(f"proposal changed position{jax.tree_util.keystr(path)} from "
-                            f"{checks.describe(old)} to {checks.describe(new)}")  # fmt: skip
+            raise TypeError(
+                f"proposal changed position{jax.tree_util.keystr(path)} from "
+                f"{checks.describe(old)} to {checks.describe(new)}"
+            )
