@@ -1,0 +1,111 @@
+"""Objectives: ``loss(params, key, batch, chains) -> (loss, (chains, metrics))``.
+
+Maximum likelihood (notes, eq. 6-10).  With E_data the mean over a batch and E_model over chains that have run
+under the present parameters,
+
+    loss = E_data[E(x)] - E_model[E(sg x)],      grad loss = -d/dtheta log-likelihood             (eq. 9)
+
+``sg`` stops the gradient: samples do not depend on the parameters here.  The value itself is not a
+likelihood, only its gradient means something.  Contrastive divergence (Hinton 2002), persistent chains (Tieleman 2008), a
+replay buffer (Du & Mordatch 2019) and short runs (Nijkamp et al. 2019) are this one function: they differ in
+the ``chains`` that come in (:mod:`ebmjax.starts`).
+
+An unbounded energy can fall without end; ``regularisation`` adds  lambda (E_data[E^2] + E_model[E^2])  (Du &
+Mordatch 2019, eq. 4), which fixes the free constant and bounds the scale.  It biases the gradient by its own.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ebmjax import checks
+from ebmjax.base import Array, Energy, Kernel, Key, Position
+from ebmjax.chains import chain_keys, nothing, run
+from ebmjax.combinators import parallel
+
+Params = Any
+Metrics = dict[str, Array]
+Loss = Callable[[Params, Key, Position, Any], tuple[Array, tuple[Any, Metrics]]]
+
+
+class Chains(NamedTuple):
+    """What is carried from update to update: positions, never energies, and the length of a step."""
+
+    position: Position  # [C, ...]
+    step_size: Array  # []
+
+
+def contrastive(
+    energy: Callable[[Params, Position], Array],
+    make_kernel: Callable[[Energy, Array], Kernel],
+    num_steps: int,
+    *,
+    regularisation: float = 0.0,
+    acceptance_target: float | None = None,
+    adaptation_rate: float = 0.05,
+) -> Loss:
+    """Maximum likelihood with Markov chains, E_data[E] - E_model[E].
+
+    Args:
+      energy: ``energy(params, x)`` of one point.
+      make_kernel: from an energy and a step size to a kernel, ``mala``.
+      num_steps: of each chain in an update, K.
+      regularisation: lambda, of the squared energies.
+      acceptance_target: moves log step_size by ``adaptation_rate (acceptance - target)`` an update (Robbins &
+        Monro 1951): the energy sharpens as it trains, and the step must follow.  ``None`` keeps the step.
+      adaptation_rate: of that.
+
+    Returns:
+      The loss.  Chains that end where the energy is not finite do not count in it and come back as NaN, for
+      the loop to restart.  Metrics: the two mean energies, their spread, the acceptance rate.
+
+    >>> loss = contrastive(network.apply, mala, 40, regularisation=0.1)  # doctest: +SKIP
+    """
+    checks.function(energy, "energy")
+    checks.function(make_kernel, "make_kernel")
+    checks.count(num_steps, "num_steps")
+    checks.positive(regularisation, "regularisation", zero=True)
+
+    def loss(params, key, batch, chains):
+        fixed = functools.partial(energy, jax.lax.stop_gradient(params))
+        kernel = parallel(make_kernel(fixed, chains.step_size))
+        keys = chain_keys(key, checks.num_chains(chains.position))
+        state, _, info = run(keys, kernel, kernel.init(chains.position), num_steps, collect=nothing)
+        samples, is_finite = mark_broken(state.position, state.energy)
+
+        of_params = jax.vmap(functools.partial(energy, params))
+        data = of_params(batch)
+        model = jnp.where(is_finite, of_params(state.position), 0.0)
+        mean_model = jnp.sum(model) / jnp.maximum(jnp.sum(is_finite), 1)
+        value = jnp.mean(data) - mean_model
+        if not isinstance(regularisation, float) or regularisation > 0:
+            value += regularisation * (jnp.mean(data**2) + jnp.mean(model**2))
+
+        acceptance = jnp.mean(info.acceptance_rate)
+        log_step = jnp.log(chains.step_size)
+        if acceptance_target is not None:
+            log_step += adaptation_rate * (acceptance - acceptance_target)
+        metrics = {
+            "energy_data": jnp.mean(data),
+            "energy_model": mean_model,
+            "energy_spread": jnp.std(data),
+            "acceptance_rate": acceptance,
+            "step_size": chains.step_size,
+        }
+        chains = Chains(samples, jnp.exp(log_step))
+        return value, (jax.lax.stop_gradient(chains), metrics)
+
+    return loss
+
+
+def mark_broken(position: Position, energy: Array) -> tuple[Position, Array]:
+    """Chains whose energy is not finite, filled with NaN; and which of them are finite, ``[C]``."""
+    is_finite = jnp.isfinite(energy)
+
+    def mark(leaf):
+        return jnp.where(is_finite.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, jnp.nan)
+
+    return jax.tree.map(mark, position), is_finite

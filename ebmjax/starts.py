@@ -1,0 +1,97 @@
+"""Where the chains of an update start: the only difference between the ways to train with short chains.
+
+    from_data()               contrastive divergence: at the batch            (Hinton 2002)
+    replay_buffer(draw, C)    persistent: where the last update left them     (Tieleman 2008)
+    replay_buffer(draw, N, p) a buffer of N, of which C run at a time, restarted with probability p
+                                                                              (Du & Mordatch 2019)
+    from_noise(draw)          short runs: at fresh noise                      (Nijkamp et al. 2019)
+
+What is kept is positions.  ``draw(key, n)`` gives ``n`` fresh ones, ``[n, ...]``.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ebmjax import checks
+from ebmjax.base import Array, Key, Position
+
+Draw = Callable[[Key, int], Position]
+
+
+class Starts(NamedTuple):
+    """A store of chains as pure functions."""
+
+    init: Callable[[Key], Any]  # the empty or fresh store
+    take: Callable[[Key, Any, Position, int], tuple[Position, Any]]  # (key, store, batch, C) -> chains, slots
+    put: Callable[[Any, Any, Position], Any]  # (store, slots, chains) -> store
+    fresh: Callable[[Key, Position, int], Position]  # (key, batch, C) -> where a broken chain restarts
+
+
+def from_data() -> Starts:
+    """Contrastive divergence: chains start at the first ``C`` points of the batch."""
+
+    def head(key, batch, num_chains):
+        rows = jnp.arange(num_chains) % len(jax.tree.leaves(batch)[0])
+        return jax.tree.map(lambda x: x[rows], batch)
+
+    return Starts(
+        init=lambda key: None,
+        take=lambda key, store, batch, num_chains: (head(key, batch, num_chains), None),
+        put=lambda store, slots, chains: store,
+        fresh=head,
+    )
+
+
+def from_noise(draw: Draw) -> Starts:
+    """Short runs: chains start at fresh noise."""
+    checks.function(draw, "draw")
+    return Starts(
+        init=lambda key: None,
+        take=lambda key, store, batch, num_chains: (draw(key, num_chains), None),
+        put=lambda store, slots, chains: store,
+        fresh=lambda key, batch, num_chains: draw(key, num_chains),
+    )
+
+
+def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> Starts:
+    """A buffer of ``size`` chains; each update runs a random choice of them, none twice.
+
+    Args:
+      draw: fresh chains.
+      size: N, at least the number of chains that run at a time; equal to it and ``restart_probability=0`` is
+        persistent contrastive divergence.
+      restart_probability: of a chain, before it runs.
+
+    Raises:
+      ValueError: a probability outside [0, 1]; when traced, more chains than the buffer holds.
+    """
+    checks.function(draw, "draw")
+    size = checks.count(size, "size")
+    if not 0 <= restart_probability <= 1:
+        raise ValueError(f"restart_probability must lie in [0, 1], got {restart_probability}")
+
+    def take(key, store, batch, num_chains):
+        if num_chains > size:
+            raise ValueError(f"num_chains must be at most the buffer's size, {size}, got {num_chains}")
+        key_slots, key_restart, key_fresh = jax.random.split(key, 3)
+        slots = jax.random.permutation(key_slots, size)[:num_chains]
+        is_restarted = jax.random.bernoulli(key_restart, restart_probability, (num_chains,))
+        old = jax.tree.map(lambda x: x[slots], store)
+        return rows(is_restarted, draw(key_fresh, num_chains), old), slots
+
+    return Starts(
+        init=lambda key: draw(key, size),
+        take=take,
+        put=lambda store, slots, chains: jax.tree.map(lambda x, c: x.at[slots].set(c), store, chains),
+        fresh=lambda key, batch, num_chains: draw(key, num_chains),
+    )
+
+
+def rows(condition: Array, if_true: Position, if_false: Position) -> Position:
+    """Row by row one tree or the other, by a condition ``[C]``."""
+    return jax.tree.map(
+        lambda a, b: jnp.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b), if_true, if_false
+    )

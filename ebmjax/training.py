@@ -1,0 +1,243 @@
+"""Training: Optax on the gradient of an objective, and a loop that watches it.
+
+An update draws a batch i ~ U(1..n) (notes, eq. 10), takes chains from where they start, runs the objective
+and steps the optimiser.  ``CHUNK`` updates are one compiled program; the host sees the means between them.
+
+Nothing diverges silently.  An update whose gradient is not finite is skipped and counted; a chain that ends
+where the energy is not finite is restarted and counted; and a run that has left the ground stops with
+:class:`TrainingDiverged`, which says what it saw and carries the last state that was well.
+
+Update ``t`` uses ``fold_in(key, t)``: a run that is stopped and resumed equals one that was not, bit for bit.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ebmjax import checks
+from ebmjax.base import Array, Key, Position, axpy, normal_like, select
+from ebmjax.objectives import Chains, Loss, Params
+from ebmjax.progress import Progress, reporter
+from ebmjax.starts import Starts, rows
+
+
+class TrainState(NamedTuple):
+    """Everything a run needs to go on, but the data and the key."""
+
+    params: Params
+    ema: Params  # the exponential moving average of the parameters, for evaluation
+    opt_state: Any
+    store: Any  # of chains: positions
+    step_size: Array  # []
+    step: Array  # [] int32, updates done
+    num_skipped: Array  # [] int32, updates that were not finite
+    num_restarted: Array  # [] int32, chains that were not
+
+
+class TrainingDiverged(RuntimeError):
+    """Training has left the ground; ``state`` and ``step`` are the last that were well."""
+
+    def __init__(self, message: str, state: TrainState):
+        super().__init__(message)
+        self.state = state
+
+
+def init_state(
+    key: Key, params: Params, optimizer: optax.GradientTransformation, starts: Starts, step_size: float
+) -> TrainState:
+    """The state before the first update."""
+    checks.positive(step_size, "step_size")
+    zero = jnp.int32(0)
+    store = starts.init(key)
+    return TrainState(params, params, optimizer.init(params), store, jnp.float32(step_size), zero, zero, zero)
+
+
+def train_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    starts: Starts,
+    *,
+    num_chains: int,
+    ema_decay: float = 0.999,
+) -> Callable[[Key, TrainState, Position], tuple[TrainState, dict]]:
+    """One update as a pure function ``(key, state, batch) -> (state, metrics)``."""
+    checks.function(loss, "loss")
+    checks.count(num_chains, "num_chains")
+    if not 0 <= ema_decay < 1:
+        raise ValueError(f"ema_decay must lie in [0, 1), got {ema_decay}")
+
+    def step(key, state, batch):
+        key_take, key_loss, key_fresh = jax.random.split(key, 3)
+        position, slots = starts.take(key_take, state.store, batch, num_chains)
+        chains = Chains(position, state.step_size)
+        (value, (chains, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
+            state.params, key_loss, batch, chains
+        )
+        is_broken = _any_nan(chains.position)
+        position = rows(is_broken, starts.fresh(key_fresh, batch, num_chains), chains.position)
+        grad_norm = optax.global_norm(grads)
+        is_finite = jnp.isfinite(value) & jnp.isfinite(grad_norm) & jnp.isfinite(chains.step_size)
+
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))  # short memory at the start
+        ema = jax.tree.map(lambda e, p: (decay * e + (1 - decay) * p).astype(e.dtype), state.ema, params)
+        params, ema, opt_state, step_size = select(
+            is_finite,
+            (params, ema, opt_state, chains.step_size),
+            (state.params, state.ema, state.opt_state, state.step_size),
+        )
+        state = TrainState(
+            params,
+            ema,
+            opt_state,
+            starts.put(state.store, slots, position),
+            step_size,
+            state.step + 1,
+            state.num_skipped + ~is_finite,
+            state.num_restarted + jnp.sum(is_broken),
+        )
+        extent = jnp.max(jnp.stack([jnp.max(jnp.abs(x)) for x in jax.tree.leaves(position)]))
+        own = {"loss": value, "grad_norm": grad_norm, "chain_extent": extent, "is_skipped": ~is_finite}
+        return state, {**own, **metrics}
+
+    return step
+
+
+def fit(
+    key: Key,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    data: Position,
+    starts: Starts,
+    *,
+    num_updates: int,
+    batch_size: int,
+    num_chains: int | None = None,
+    data_noise: float = 0.0,
+    ema_decay: float = 0.999,
+    max_gap: float = 1e4,
+    chunk: int = 25,
+    on_chunk: Callable[[TrainState, dict[str, np.ndarray]], None] | None = None,
+    progress: bool | Progress = False,
+) -> tuple[TrainState, dict[str, np.ndarray]]:
+    """Train until ``state.step == num_updates``.
+
+    Args:
+      key: one key; update t uses ``fold_in(key, t)``.
+      loss: an objective.
+      optimizer: of Optax.
+      state: from :func:`init_state`, or of an earlier run, which then goes on bit for bit.
+      data: ``[N, ...]``, finite; stays on the device.
+      starts: where chains start.
+      num_updates: in all, those already in ``state`` counted.
+      batch_size: B, at most N.
+      num_chains: C, ``batch_size`` by default.
+      data_noise: standard deviation of Gaussian noise added to each batch, in units of the data.
+      ema_decay: of the parameters kept for evaluation.
+      max_gap: the largest |E_data - E_model| that still counts as training.
+      chunk: updates in one compiled call; progress and ``on_chunk`` live between them.
+      on_chunk: called with the state and the metrics ``[chunk]`` of each call; may raise to stop.
+      progress: ``True`` for a bar, or a function ``(done, total, text)``.
+
+    Returns:
+      The last state, and the metrics of the updates done here, ``[T]`` each.
+
+    Raises:
+      TrainingDiverged: the gradients are not finite, the energies ran apart, the chains froze or left.
+    """
+    key = checks.key(key)
+    data = checks.position(data, "data")
+    num_points = checks.num_chains(data, "data")
+    if checks.count(batch_size, "batch_size") > num_points:
+        raise ValueError(f"batch_size must be at most the number of points, {num_points}, got {batch_size}")
+    checks.count(num_updates, "num_updates")
+    checks.positive(data_noise, "data_noise", zero=True)
+    num_chains = checks.count(num_chains or batch_size, "num_chains")
+    data_extent = max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(data))
+    step = train_step(loss, optimizer, starts, num_chains=num_chains, ema_decay=ema_decay)
+    run_chunk = jax.jit(
+        functools.partial(_updates, step, batch_size=batch_size, data_noise=data_noise),
+        static_argnames="length",
+    )
+
+    report = reporter(progress, "training")
+    history: list[dict[str, np.ndarray]] = []
+    while (done := int(state.step)) < num_updates:
+        length = min(chunk - done % chunk, num_updates - done)
+        new, metrics = run_chunk(key, state, data, length=length)
+        metrics = {name: np.asarray(values) for name, values in metrics.items()}
+        if trouble := diagnose(metrics, data_extent, max_gap):
+            raise TrainingDiverged(
+                f"training diverged between updates {done} and {int(new.step)}: {trouble}", state
+            )
+        state = new
+        history.append(metrics)
+        report(int(state.step), num_updates, _summary(metrics))
+        if on_chunk is not None:
+            on_chunk(state, metrics)
+    return state, {k: np.concatenate([h[k] for h in history]) for k in history[0]} if history else {}
+
+
+def diagnose(metrics: dict[str, np.ndarray], data_extent: float, max_gap: float = 1e4) -> str | None:
+    """What is wrong with a chunk of updates, in words; ``None`` when nothing is."""
+    skipped = metrics["is_skipped"].mean()
+    if skipped > 0.5:
+        return f"{skipped:.0%} of the updates had a gradient or loss that was not finite"
+    if "energy_model" in metrics:
+        gap = np.nanmean(metrics["energy_data"] - metrics["energy_model"])
+        if not abs(gap) < max_gap:
+            return (
+                f"the energies of data and model are {gap:.3g} apart (limit {max_gap:g}); "
+                "lower the learning rate or raise the regularisation"
+            )
+        acceptance = metrics["acceptance_rate"].mean()
+        if acceptance < 0.005:
+            return (
+                f"the chains froze, acceptance {acceptance:.4f} at step size "
+                f"{metrics['step_size'][-1]:.3g}; lower it, or set an acceptance target"
+            )
+        extent = metrics["chain_extent"].max()
+        if extent > 30 * max(data_extent, 1e-6):
+            return (
+                f"chains are at |x| = {extent:.3g} where the data reach {data_extent:.3g}; "
+                "use a network with a confinement term"
+            )
+    return None
+
+
+def _updates(step, key, state, data, *, length, batch_size, data_noise):
+    """``length`` updates as one program."""
+
+    def update(state, _):
+        key_batch, key_noise, key_step = jax.random.split(jax.random.fold_in(key, state.step), 3)
+        num_points = len(jax.tree.leaves(data)[0])
+        index = jax.random.randint(key_batch, (batch_size,), 0, num_points)
+        batch = jax.tree.map(lambda x: x[index], data)
+        if data_noise > 0:
+            batch = axpy(data_noise, normal_like(key_noise, batch), batch)
+        return step(key_step, state, batch)
+
+    return jax.lax.scan(update, state, None, length=length)
+
+
+def _any_nan(position):
+    flags = [jnp.isnan(x).reshape(len(x), -1).any(axis=1) for x in jax.tree.leaves(position)]
+    return functools.reduce(jnp.logical_or, flags)
+
+
+def _summary(metrics):
+    means = {k: float(np.nanmean(v)) for k, v in metrics.items()}
+    text = f"loss {means['loss']:+.3g}  |grad| {means['grad_norm']:.2g}"
+    if "energy_model" in means:
+        text += (
+            f"  E data {means['energy_data']:+.3g}  E model {means['energy_model']:+.3g}"
+            f"  acceptance {means['acceptance_rate']:.2f}"
+        )
+    return text
