@@ -51,7 +51,7 @@ def load(path: str | Path, like: Any) -> Any:
 
     Raises:
       FileNotFoundError: there is no such file.
-      CheckpointError: it is damaged, or its leaves are not those of ``like``; the paths that differ are named.
+      CheckpointError: it is damaged, or its leaves are not those of ``like``, which are named.
     """
     manifest, arrays = _read(Path(path))
     wanted = _flatten(like)

@@ -4,13 +4,14 @@
 
 What energies need and classifiers do not: smooth activations, because samplers follow the gradient and
 score matching its derivative; no batch statistics, because the energy of a point must not depend on its
-batch; and tails.  A network alone grows at most linearly, so exp(-E) need not be integrable: a quadratic term with a
-generous scale ``s`` makes it so, and keeps chains from leaving.
+batch; and tails.  A network alone grows at most linearly, so exp(-E) need not be integrable: a quadratic
+term with a generous scale ``s`` makes it so, and keeps chains from leaving.
 
 Spectral normalisation (Miyato et al. 2018) divides each weight by its largest singular value, here from a
 fixed start with power iterations at each call, so that it is a function of the weights alone.
 
-Any other network will do.  Linen's ``module.apply`` is a trainable energy already; an NNX module becomes one by
+Any other network will do.  Linen's ``module.apply`` is a trainable energy already; an NNX module becomes
+one by
 
     graph, params = nnx.split(module);   energy = lambda params, x: nnx.merge(graph, params)(x)
 """
