@@ -4,6 +4,7 @@
     product(e1, e2, ...)(x)     = E1(x) + E2(x) + ...          product of experts, Hinton 2002
     from_log_density(log_p)(x)  = -log p(x)
     confine(energy, s, mu)(x)   = E(x) + |x - mu|^2 / (2 s^2)  keeps exp(-E) normalisable
+    denoise(energy, s)(y)       = y - s^2 grad E(y)            E[x | y] where y = x + s xi has energy E
 
 A trainable energy is ``energy(params, x)``; ``functools.partial(energy, params)`` is an energy again, also
 inside ``jit`` with ``params`` traced.
@@ -52,6 +53,13 @@ def confine(energy: Energy, scale: float, mean: Any = 0.0) -> Energy:
         return energy(x) + half_square(centred)
 
     return confined
+
+
+def denoise(energy: Energy, noise: float) -> Callable[[Any], Any]:
+    """The posterior mean of x given y = x + noise xi, where ``energy`` is that of y (Robbins 1956; Miyasawa
+    1961): the jump of walk-jump sampling (Saremi & Hyvarinen 2019)."""
+    checks.positive(noise, "noise")
+    return lambda y: jax.tree.map(lambda v, g: v - noise**2 * g, y, jax.grad(energy)(y))
 
 
 def _like(value, tree):

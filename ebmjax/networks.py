@@ -1,11 +1,16 @@
 """Energy networks in Flax, for one point of any shape: ``network.apply(params, x) -> scalar``.
 
-    E(x) = net(x) + |x|^2 / (2 s^2)        (the second term where ``confinement=s``)
+    E(x) = gain net((x - center) / spread) + |x|^2 / (2 s^2)      (the last where ``confinement=s``)
 
 What energies need and classifiers do not: smooth activations, because samplers follow the gradient and
 score matching its derivative; no batch statistics, because the energy of a point must not depend on its
-batch; and tails.  A network alone grows at most linearly, so exp(-E) need not be integrable: a quadratic
-term with a generous scale ``s`` makes it so, and keeps chains from leaving.
+batch; and tails.  A network alone grows at most linearly, so exp(-E) need not be integrable: the quadratic
+term makes it so, and keeps chains from leaving.
+
+Data with Gaussian noise of standard deviation sigma have, exactly, the energy of a parabola minus a convex
+function,  E(y) = |y|^2 / (2 sigma^2) - log E_x[exp((x.y - |x|^2/2) / sigma^2)],  and the gradient of the
+second is the posterior mean of the clean x over sigma^2.  So ``confinement=sigma, gain=1/sigma^2`` leaves the
+network a function whose gradient is a clean point, whatever the noise.
 
 Spectral normalisation (Miyato et al. 2018) divides each weight by its largest singular value, here from a
 fixed start with power iterations at each call, so that it is a function of the weights alone.
@@ -27,7 +32,31 @@ from ebmjax.base import half_square
 Activation = Callable[[jax.Array], jax.Array]
 
 
-class MLP(nn.Module):
+class EnergyNetwork(nn.Module):
+    """What all energies here share; a subclass says how features come from a point."""
+
+    features: Sequence[int] = (128, 128)
+    activation: Activation = nn.swish
+    confinement: float | None = None  # s, in units of x
+    gain: float = 1.0
+    center: float = 0.0
+    spread: float = 1.0
+    is_spectral: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+        h = self.hidden((x - self.center) / self.spread)
+        value = self.gain * self.layer(nn.Dense)(1)(jnp.ravel(h))[0]
+        return value if self.confinement is None else value + half_square(x) / self.confinement**2
+
+    def layer(self, module: type[nn.Module]) -> Callable[..., nn.Module]:
+        return spectral(module) if self.is_spectral else module
+
+    def hidden(self, x):
+        raise NotImplementedError
+
+
+class MLP(EnergyNetwork):
     """A perceptron on the flattened point.
 
     >>> network = MLP((128, 128))
@@ -36,50 +65,52 @@ class MLP(nn.Module):
     ()
     """
 
-    features: Sequence[int] = (128, 128)
-    activation: Activation = nn.swish
-    confinement: float | None = None  # s, in units of x
-    is_spectral: bool = False
-
     @nn.compact
-    def __call__(self, x):
-        dense = spectral(nn.Dense) if self.is_spectral else nn.Dense
+    def hidden(self, x):
         h = jnp.ravel(x)
         for width in self.features:
-            h = self.activation(dense(width)(h))
-        return _confined(dense(1)(h)[0], x, self.confinement)
+            h = self.activation(self.layer(nn.Dense)(width)(h))
+        return h
 
 
-class Conv(nn.Module):
-    """Strided convolutions ``[H, W]`` or ``[H, W, channels]``, then a perceptron; no batch norm."""
+class Conv(EnergyNetwork):
+    """Strided convolutions on ``[H, W]`` or ``[H, W, channels]``; the last of ``features`` is dense."""
 
-    features: Sequence[int] = (32, 64)
-    hidden: int = 128
+    features: Sequence[int] = (32, 64, 256)
     kernel_size: int = 4
-    activation: Activation = nn.swish
-    confinement: float | None = None
-    is_spectral: bool = False
+
+    @nn.compact
+    def hidden(self, x):
+        if x.ndim not in (2, 3):
+            raise ValueError(f"Conv takes one image [H, W] or [H, W, channels], got shape {x.shape}")
+        h = x if x.ndim == 3 else x[..., None]
+        for width in self.features[:-1]:
+            h = self.layer(nn.Conv)(width, (self.kernel_size,) * 2, strides=2)(h)
+            h = self.activation(h)
+        return self.activation(self.layer(nn.Dense)(self.features[-1])(jnp.ravel(h)))
+
+
+class Classifier(nn.Module):
+    """A small convolutional classifier of images: a judge of samples, not an energy."""
+
+    num_classes: int
 
     @nn.compact
     def __call__(self, x):
-        if x.ndim not in (2, 3):
-            raise ValueError(f"Conv takes one image [H, W] or [H, W, channels], got shape {x.shape}")
-        conv, dense = (spectral(m) if self.is_spectral else m for m in (nn.Conv, nn.Dense))
         h = x if x.ndim == 3 else x[..., None]
-        for width in self.features:
-            h = self.activation(conv(width, (self.kernel_size,) * 2, strides=2)(h))
-        h = self.activation(dense(self.hidden)(jnp.ravel(h)))
-        return _confined(dense(1)(h)[0], x, self.confinement)
+        for width in (16, 32):
+            h = nn.relu(nn.Conv(width, (3, 3), strides=2 if min(h.shape[:2]) > 4 else 1)(h))
+        return nn.Dense(self.num_classes)(nn.relu(nn.Dense(128)(jnp.ravel(h))))
 
 
 def spectral(module: type[nn.Module], num_iterations: int = 8) -> Callable[..., nn.Module]:
     """The same layer, its kernel divided by its largest singular value."""
 
     def normalise(variables):
-        return jax.tree.map(
-            lambda w: w / jnp.maximum(largest_singular_value(w, num_iterations), 1e-12) if w.ndim > 1 else w,
-            variables,
-        )
+        def one(w):
+            return w / jnp.maximum(largest_singular_value(w, num_iterations), 1e-12) if w.ndim > 1 else w
+
+        return jax.tree.map(one, variables)
 
     return nn.map_variables(module, "params", trans_in_fn=normalise, init=True)
 
@@ -96,9 +127,3 @@ def largest_singular_value(weight: jax.Array, num_iterations: int = 8) -> jax.Ar
     v = jax.lax.stop_gradient(jax.lax.fori_loop(0, num_iterations, iterate, start))
     u = jax.lax.stop_gradient(matrix @ v)
     return jnp.vdot(u / (jnp.linalg.norm(u) + 1e-12), matrix @ v)
-
-
-def _confined(value, x, confinement):
-    if confinement is None:
-        return value
-    return value + half_square(x) / confinement**2

@@ -1,0 +1,90 @@
+"""What a classifier that learned on the real images says of samples.
+
+It is a judge, not a likelihood: it says whether samples look like one of the classes, and whether all classes
+appear.  Chains that sit on ten training images would please it too, so that the distance to the nearest
+training image is given beside, and the same figures for real images that it has not seen.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ebmjax import checks
+from ebmjax.base import Array, Key
+from ebmjax.networks import Classifier
+
+Predict = Callable[[Array], Array]
+
+
+class Verdict(NamedTuple):
+    """Of a set of images."""
+
+    mean_confidence: float  # mean of the largest class probability
+    share_confident: float  # share of images with that above 0.9
+    class_shares: np.ndarray  # [K] by predicted class
+    nearest: float  # median root-mean-square distance of a pixel to the nearest training image
+
+    @property
+    def num_classes(self) -> int:
+        """Classes with at least a tenth of an equal share."""
+        return int(np.sum(self.class_shares > 0.1 / len(self.class_shares)))
+
+
+def train_classifier(
+    key: Key, images: Array, labels: np.ndarray, *, num_updates: int = 600, noise: float = 0.1
+) -> Predict:
+    """A small convolutional network, Adam, noise of up to ``noise`` of the range on its images.
+
+    Returns a function from images ``[N, H, W]`` to class probabilities ``[N, K]``.
+    """
+    key = checks.key(key)
+    num_classes = int(labels.max()) + 1
+    network = Classifier(num_classes)
+    key_init, key_run = jax.random.split(key)
+    params = network.init(key_init, images[0])
+    optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, num_updates))
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
+    low, high = jnp.min(images), jnp.max(images)
+
+    def cross_entropy(params, x, y):
+        logits = jax.vmap(lambda x: network.apply(params, x))(x)
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, y))
+
+    def update(carry, key):
+        params, opt_state = carry
+        key_rows, key_size, key_noise = jax.random.split(key, 3)
+        rows = jax.random.randint(key_rows, (min(128, len(images)),), 0, len(images))
+        x = images[rows]
+        size = noise * (high - low) * jax.random.uniform(key_size, (len(x),) + (1,) * (x.ndim - 1))
+        x = jnp.clip(x + size * jax.random.normal(key_noise, x.shape), low, high)
+        updates, opt_state = optimizer.update(jax.grad(cross_entropy)(params, x, labels[rows]), opt_state)
+        return (optax.apply_updates(params, updates), opt_state), None
+
+    keys = jax.random.split(key_run, num_updates)
+    (params, _), _ = jax.jit(lambda c: jax.lax.scan(update, c, keys))((params, optimizer.init(params)))
+    return jax.jit(lambda x: jax.nn.softmax(jax.vmap(lambda x: network.apply(params, x))(x)))
+
+
+def judge(predict: Predict, samples: Array, training_images: Array, value_range=(0.0, 1.0)) -> Verdict:
+    """The verdict of a classifier on samples ``[N, H, W]``, clipped to the range of the data."""
+    samples = jnp.clip(samples, *value_range)
+    probabilities = np.asarray(predict(samples))
+    confidence = probabilities.max(axis=1)
+    counts = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
+    return Verdict(
+        float(confidence.mean()),
+        float((confidence > 0.9).mean()),
+        counts / len(samples),
+        float(np.median(nearest_distances(samples, training_images))),
+    )
+
+
+def nearest_distances(samples: Array, images: Array) -> np.ndarray:
+    """Root-mean-square distance of each sample to its nearest image, a pixel, ``[N]``."""
+    a, b = (jnp.reshape(jnp.asarray(x), (len(x), -1)) for x in (samples, images))
+    squares = jnp.sum(a**2, 1)[:, None] + jnp.sum(b**2, 1)[None] - 2 * a @ b.T
+    return np.sqrt(np.maximum(np.asarray(jnp.min(squares, axis=1)), 0.0) / a.shape[1])

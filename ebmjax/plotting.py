@@ -1,0 +1,151 @@
+"""Pictures of a run: samples or densities beside the data, energies, training curves, chains.
+
+Every function takes arrays, draws into a new figure and returns it; :func:`save` writes it.  Colours are
+Okabe & Ito's, which read the same to colour-blind eyes and in print.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+matplotlib.use("Agg", force=False)
+
+DATA, MODEL, THIRD, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:
+    """Write a figure and let go of it."""
+    figure.savefig(path, dpi=dpi)
+
+
+def figure(num_rows: int = 1, num_columns: int = 1, *, size: tuple[float, float] = (6.0, 4.0)):
+    """A figure in the house style and its axes."""
+    with matplotlib.rc_context(STYLE):
+        fig = Figure(figsize=size, layout="constrained")
+        return fig, fig.subplots(num_rows, num_columns)
+
+
+def image_grids(
+    panels: dict[str, np.ndarray], *, num_rows: int = 10, value_range: tuple[float, float] = (0.0, 1.0)
+) -> Figure:
+    """Square grids of images ``[N, H, W]`` or ``[N, H, W, 3]`` side by side, one a title."""
+    fig, axes = figure(1, len(panels), size=(3.4 * len(panels), 3.7))
+    for ax, (title, images) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        ax.imshow(tile(images, num_rows), cmap="gray_r", vmin=value_range[0], vmax=value_range[1])
+        ax.set_title(title)
+        ax.set_axis_off()
+    return fig
+
+
+def tile(images: np.ndarray, num_rows: int) -> np.ndarray:
+    """The first ``num_rows^2`` images as one, a pixel apart."""
+    images = np.asarray(images)
+    num_rows = min(num_rows, int(np.sqrt(len(images))))
+    if images.ndim == 4 and images.shape[-1] == 1:
+        images = images[..., 0]
+    height, width = images.shape[1:3]
+    edge = [(0, 0), (0, 1), (0, 1)] + [(0, 0)] * (images.ndim - 3)
+    padded = np.pad(images[: num_rows**2], edge, constant_values=images.min())
+    grid = padded.reshape(num_rows, num_rows, height + 1, width + 1, *images.shape[3:])
+    return np.moveaxis(grid, 2, 1).reshape(num_rows * (height + 1), num_rows * (width + 1), *images.shape[3:])
+
+
+def density(
+    energy: Callable, data: np.ndarray, samples: np.ndarray, *, resolution: int = 200, margin: float = 0.25
+) -> Figure:
+    """A 2-d model: the data, the density exp(-E) normalised on the box, and samples on the same axes."""
+    low, high = data.min(axis=0), data.max(axis=0)
+    low, high = low - margin * (high - low), high + margin * (high - low)
+    grid = [np.linspace(a, b, resolution) for a, b in zip(low, high, strict=True)]
+    points = np.stack(np.meshgrid(*grid), axis=-1).reshape(-1, 2).astype(np.float32)
+    energies = np.asarray(jax.jit(jax.vmap(energy))(jnp.asarray(points))).reshape(resolution, resolution)
+    values = np.exp(energies.min() - energies)
+    values /= values.sum() * np.prod((high - low) / (resolution - 1))
+
+    fig, axes = figure(1, 3, size=(9.6, 3.4))
+    extent = (low[0], high[0], low[1], high[1])
+    axes[1].imshow(values, origin="lower", extent=extent, cmap="cividis", aspect="auto")
+    for ax, points, colour in ((axes[0], data, DATA), (axes[2], samples, MODEL)):
+        ax.scatter(*points[:3000].T, s=2, alpha=0.4, color=colour, linewidths=0)
+    for ax, title in zip(axes, ("data", "density of the model", "samples of its chains"), strict=True):
+        ax.set(title=title, xlim=extent[:2], ylim=extent[2:], xlabel="$x_1$")
+    axes[0].set_ylabel("$x_2$")
+    return fig
+
+
+def energy_histogram(energies: dict[str, np.ndarray]) -> Figure:
+    """Histograms of energies on common bins, one a group."""
+    pooled = np.concatenate(list(energies.values()))
+    bins = np.linspace(*np.quantile(pooled[np.isfinite(pooled)], [0.002, 0.998]), 60)
+    fig, ax = figure(size=(5.2, 3.2))
+    for (name, values), colour in zip(energies.items(), (DATA, MODEL, THIRD, GREY), strict=False):
+        ax.hist(values, bins, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=name)
+    ax.set(xlabel="energy $E(x)$ [nat]", ylabel="density")
+    ax.legend()
+    return fig
+
+
+def training_curves(metrics: dict[str, np.ndarray]) -> Figure:
+    """Energies, acceptance and gradient norm against the update."""
+    steps = metrics["step"]
+    has_chains = "energy_model" in metrics
+    fig, axes = figure(1, 3 if has_chains else 2, size=(9.6 if has_chains else 6.6, 2.9))
+    if has_chains:
+        axes[0].plot(steps, metrics["energy_data"], color=DATA, label="data", lw=1)
+        axes[0].plot(steps, metrics["energy_model"], color=MODEL, label="chains", lw=1)
+        axes[0].set(title="mean energy", ylabel="[nat]")
+        axes[0].legend()
+        axes[2].plot(steps, metrics["acceptance_rate"], color=THIRD, lw=1)
+        axes[2].set(title="acceptance rate of the chains", ylim=(0, 1.02))
+    else:
+        axes[0].plot(steps, metrics["loss"], color=DATA, lw=1)
+        axes[0].set(title="loss")
+    axes[1].plot(steps, metrics["grad_norm"], color=GREY, lw=1)
+    axes[1].set(title="gradient norm", yscale="log")
+    for ax in axes:
+        ax.set_xlabel("update")
+    return fig
+
+
+def chain_traces(energies: np.ndarray, *, num_shown: int = 12) -> Figure:
+    """Energies along chains, ``[T, C]``, and how they are spread at the end."""
+    fig, axes = figure(1, 2, size=(8.0, 2.9))
+    axes[0].plot(energies[:, :num_shown], lw=0.7, alpha=0.8)
+    axes[0].set(title=f"energy along {min(num_shown, energies.shape[1])} chains", xlabel="stored step")
+    axes[0].set_ylabel("energy $E(x)$ [nat]")
+    axes[1].hist(energies[-1], 40, color=MODEL, alpha=0.6)
+    axes[1].set(title=f"all {energies.shape[1]} chains at the end", xlabel="energy $E(x)$ [nat]")
+    axes[1].set_ylabel("chains")
+    return fig
+
+
+def film_strips(positions: np.ndarray, *, value_range: tuple[float, float] = (0.0, 1.0)) -> Figure:
+    """Chains of images ``[T, C, H, W]``, one a row, time to the right."""
+    num_frames, num_chains = positions.shape[:2]
+    rows = np.moveaxis(positions, 0, 1).reshape(num_chains * num_frames, *positions.shape[2:])
+    height, width = rows.shape[1:3]
+    strip = rows.reshape(num_chains, num_frames, height, width).transpose(0, 2, 1, 3)
+    fig, ax = figure(size=(0.55 * num_frames, 0.55 * num_chains + 0.3))
+    ax.imshow(
+        strip.reshape(num_chains * height, num_frames * width),
+        cmap="gray_r",
+        vmin=value_range[0],
+        vmax=value_range[1],
+    )
+    ax.set_title("chains along time, left to right")
+    ax.set_axis_off()
+    return fig
