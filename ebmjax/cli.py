@@ -1,0 +1,243 @@
+"""The command line: ``python -m ebmjax``, a thin layer over the library.
+
+A wrong option or a bad file is one clear line and exit code 2, and nothing is overwritten.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ebmjax import checkpoint, data, report, runs
+from ebmjax.base import Kernel
+from ebmjax.training import TrainingDiverged
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train energy-based models and sample from them.",
+)
+console = Console()
+
+Network = StrEnum("Network", list(runs.NETWORKS))
+KernelName = StrEnum("KernelName", list(runs.KERNELS))
+Starts = StrEnum("Starts", list(runs.STARTS))
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turn the errors a user can mend into one line and exit code 2; diverged training into code 1."""
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning:[/] {message}")
+            yield
+    except (
+        data.DataError,
+        runs.RunError,
+        checkpoint.CheckpointError,
+        FileNotFoundError,
+        ValueError,
+    ) as error:
+        _fail(str(error), 2)
+    except TrainingDiverged as error:
+        _fail(f"{error}; the last good state is in the checkpoint", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {message}", highlight=False)
+    raise typer.Exit(code)
+
+
+@app.command()
+def train(
+    data_name: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            help="mnist, digits, a toy set (two_moons, eight_gaussians, ...), or a file "
+            ".npy, .npz, .csv with an array [N, ...].",
+        ),
+    ] = "",
+    out: Annotated[Path | None, typer.Option(help="A new folder for the run.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    num_updates: Annotated[int | None, typer.Option(help="Optimiser steps in all.", min=1)] = None,
+    network: Annotated[Network | None, typer.Option(help="Energy network.")] = None,
+    features: Annotated[str | None, typer.Option(help="Widths of its layers, 512,512.")] = None,
+    kernel: Annotated[KernelName | None, typer.Option(help="Kernel of the training chains.")] = None,
+    starts: Annotated[
+        Starts | None,
+        typer.Option(
+            help="Where chains start: a replay buffer, the data (contrastive divergence), or noise (short runs)."
+        ),
+    ] = None,
+    chain_steps: Annotated[int | None, typer.Option(help="Steps of each chain in an update.", min=1)] = None,
+    num_chains: Annotated[int | None, typer.Option(help="Chains that run in an update.", min=1)] = None,
+    buffer_size: Annotated[int | None, typer.Option(help="Chains that are kept.", min=1)] = None,
+    restart_probability: Annotated[float | None, typer.Option(help="Of a kept chain.", min=0, max=1)] = None,
+    step_size: Annotated[
+        float | None, typer.Option(help="Of the kernel at the start; adapts if it can.")
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="Gaussian noise on the data, in units of their range (images) or deviation.", min=0
+        ),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Data points in an update.", min=1)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam, before decay.")] = None,
+    regularisation: Annotated[float | None, typer.Option(help="Of the squared energies.", min=0)] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
+) -> None:
+    """Train an energy network by maximum likelihood on MCMC chains.
+
+    Defaults depend on the data: one set for images, one for points.  RUN/ holds the configuration, metrics.csv,
+    a checkpoint and pictures.
+
+        python -m ebmjax train --data two_moons --out runs/moons
+    """
+    with one_line():
+        if (resume is None) == (out is None):
+            raise runs.RunError("give either --out for a new run or --resume for an old one")
+        if resume is not None:
+            run, _ = runs.load(resume)
+            folder = resume
+        else:
+            if not data_name:
+                raise runs.RunError("--data is missing: mnist, digits, a toy set or a file")
+            folder = Path(out)
+            runs.check_new(folder)
+            dataset = data.load(data_name, seed=seed)
+            choices = dict(
+                num_updates=num_updates,
+                network=network and network.value,
+                kernel=kernel and kernel.value,
+                features=features and _widths(features),
+                starts=starts and starts.value,
+                chain_steps=chain_steps,
+                num_chains=num_chains,
+                buffer_size=buffer_size,
+                restart_probability=restart_probability,
+                step_size=step_size,
+                noise=noise,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                regularisation=regularisation,
+                seed=seed,
+            )
+            config = runs.preset(dataset, **{k: v for k, v in choices.items() if v is not None})
+            run = runs.build(config, dataset)
+        shape = " x ".join(str(n) for n in run.dataset.x.shape)
+        console.print(
+            f"data [bold]{run.config.data}[/] {shape}, energy {run.config.network} "
+            f"{list(run.config.features)}, {run.config.kernel} x {run.config.chain_steps}, "
+            f"{run.config.num_updates} updates on {jax.devices()[0].device_kind}"
+        )
+        try:
+            state = runs.train(run, folder, is_resumed=resume is not None)
+        except KeyboardInterrupt:
+            _fail(f"stopped; go on with: python -m ebmjax train --resume {folder}", 130)
+        _show(run, state, folder, seed=run.config.seed)
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")],
+    kernel: Annotated[KernelName | None, typer.Option(help="The one of training by default.")] = None,
+    num_chains: Annotated[int, typer.Option(min=1)] = 100,
+    num_steps: Annotated[int, typer.Option(help="Of each chain.", min=1)] = 1000,
+    step_size: Annotated[float | None, typer.Option(help="The last of training by default.")] = None,
+    from_noise: Annotated[
+        bool, typer.Option("--from-noise", help="Start fresh, not from the buffer.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder; RUN/samples-KERNEL-SEED by default.")
+    ] = None,
+) -> None:
+    """Run chains of a trained energy; draws in samples.npz (in units of the data), with pictures."""
+    with one_line():
+        run, state = runs.load(folder)
+        name = kernel.value if kernel else run.config.kernel
+        target = out or folder / f"samples-{name}-{seed}"
+        runs.check_new(target)
+        energy = run.trained(state)
+        step = float(state.step_size) if step_size is None else step_size
+        chains = report.run_chains(
+            jax.random.key(seed),
+            run,
+            state,
+            report.kernel_of(run, energy, step, name),
+            num_chains=num_chains,
+            num_steps=num_steps,
+            is_fresh=from_noise,
+            progress=True,
+        )
+        np.savez(
+            target / "samples.npz",
+            x=run.standard.backward(chains.positions),
+            energy=chains.energies,
+            denoised=report.clean(run, energy)(chains.positions[-1]),
+        )
+        (target / "metrics.csv").write_bytes((folder / "metrics.csv").read_bytes())
+        paths = report.pictures(run, state, chains, target)
+        (target / "metrics.csv").unlink()
+        rate = chains.samples.acceptance_rate
+        console.print(
+            f"{num_chains} chains, {num_steps} steps of {name}: acceptance {rate.mean():.2f}, "
+            f"energy {chains.energies[-1].mean():+.2f} nat"
+        )
+        console.print("wrote " + ", ".join(str(p) for p in [target / "samples.npz", *paths]), highlight=False)
+
+
+def _show(run: runs.Run, state: Any, folder: Path, *, seed: int) -> None:
+    """Final chains, pictures and the table of a trained run."""
+    key_chains, key_judge = jax.random.split(jax.random.key(seed + 1))
+    kernel: Kernel = report.kernel_of(run, run.trained(state), float(state.step_size))
+    chains = report.run_chains(key_chains, run, state, kernel, num_chains=256, num_steps=400, progress=True)
+    paths = report.pictures(run, state, chains, folder)
+    summary = Table("", "value", title=f"run {folder}", title_justify="left")
+    for name, value in report.table(run, state, chains, folder):
+        summary.add_row(name, value)
+    console.print(summary)
+    verdicts = report.verdicts(key_judge, run, state, chains)
+    if verdicts:
+        judged = Table(
+            "a classifier says of",
+            "mean confidence",
+            "share above 0.9",
+            "classes",
+            "shares by class",
+            "nearest training image",
+            title_justify="left",
+        )
+        for name, v in verdicts.items():
+            shares = " ".join(f"{100 * s:.0f}" for s in v.class_shares)
+            judged.add_row(
+                name,
+                f"{v.mean_confidence:.3f}",
+                f"{v.share_confident:.0%}",
+                f"{v.num_classes} of {len(v.class_shares)}",
+                shares,
+                f"{v.nearest:.3f}",
+            )
+        console.print(judged)
+    console.print("pictures: " + ", ".join(str(p) for p in paths), highlight=False)
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        widths = tuple(int(w) for w in text.split(","))
+    except ValueError:
+        widths = ()
+    if not widths or min(widths) < 1:
+        raise runs.RunError(f"features must be positive widths such as 512,512; got {text!r}")
+    return widths

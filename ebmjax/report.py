@@ -1,0 +1,151 @@
+"""What a run shows in the end: pictures, and a table of figures, from its folder and its state.
+
+Chains are shown at the noise of the data and, where there is one, also denoised: the posterior mean of the
+clean point under the trained energy itself (:func:`ebmjax.energy.denoise`), no second network.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ebmjax import checks, plotting
+from ebmjax.base import Energy, Kernel, Key
+from ebmjax.chains import Samples, sample
+from ebmjax.energy import denoise
+from ebmjax.evaluation import Verdict, judge, train_classifier
+from ebmjax.runs import KERNELS, Run, is_image, metrics
+from ebmjax.training import TrainState
+
+Rows = list[tuple[str, str]]
+
+
+class Chains(NamedTuple):
+    """Chains of a trained energy."""
+
+    positions: np.ndarray  # [T, C, ...] standardised
+    energies: np.ndarray  # [T, C]
+    samples: Samples
+
+
+def run_chains(
+    key: Key,
+    run: Run,
+    state: TrainState,
+    kernel: Kernel,
+    *,
+    num_chains: int,
+    num_steps: int,
+    num_kept: int = 20,
+    is_fresh: bool = False,
+    progress: Any = False,
+) -> Chains:
+    """Chains of a run's energy, from its store (with replacement where it is small) or from fresh noise."""
+    checks.count(num_chains, "num_chains")
+    key_start, key_run = jax.random.split(key)
+    if is_fresh or state.store is None:
+        start = run.draw(key_start, num_chains)
+    else:
+        size = len(state.store)
+        rows = jax.random.choice(key_start, size, (num_chains,), replace=num_chains > size)
+        start = state.store[rows]
+    thin = max(1, num_steps // num_kept)
+    samples = sample(
+        key_run,
+        kernel,
+        start,
+        num_steps // thin * thin,
+        thin=thin,
+        progress=progress,
+        collect=lambda state, info: (state.position, state.energy),
+    )
+    positions, energies = (np.asarray(x) for x in samples.draws)
+    return Chains(positions, energies, samples)
+
+
+def kernel_of(run: Run, energy: Energy, step_size: float, name: str | None = None) -> Kernel:
+    """The kernel that trained a run, or another by name, on its energy."""
+    return KERNELS[name or run.config.kernel](energy, step_size)
+
+
+def clean(run: Run, energy: Energy) -> Callable[[Any], np.ndarray]:
+    """From standardised positions ``[N, ...]`` to data units, without the noise of training."""
+    jump = denoise(energy, run.config.noise) if run.config.noise > 0 else lambda x: x
+    jump = jax.jit(jax.vmap(jump))
+    return lambda z: np.asarray(run.standard.backward(np.asarray(jump(jnp.asarray(z)))))
+
+
+def pictures(run: Run, state: TrainState, chains: Chains, folder: Path) -> list[Path]:
+    """Draw everything into the folder; the paths."""
+    energy = run.trained(state)
+    shown = clean(run, energy)
+    figures = {"training.png": plotting.training_curves(metrics(folder))}
+    energy_of = jax.jit(jax.vmap(energy))
+    held = run.z[:2000]
+    noisy = held + run.config.noise * jax.random.normal(jax.random.key(1), held.shape)
+    groups = {
+        "data (with the noise of training)" if run.config.noise else "data": np.asarray(energy_of(noisy)),
+        "chains": chains.energies[-1],
+    }
+    figures["energies.png"] = plotting.energy_histogram(groups)
+    figures["chains.png"] = plotting.chain_traces(chains.energies)
+    last = chains.positions[-1]
+    if is_image(run.dataset.x):
+        limits = _range(run)
+        panels = {"data": run.dataset.x[:100]}
+        if run.config.noise:
+            panels["chains, as they are"] = run.standard.backward(last)
+        panels["chains, posterior mean" if run.config.noise else "chains"] = shown(last)
+        figures["samples.png"] = plotting.image_grids(panels, value_range=limits)
+        film = [shown(frame[:10]) for frame in chains.positions[:: max(1, len(chains.positions) // 16)]]
+        figures["film.png"] = plotting.film_strips(np.stack(film), value_range=limits)
+    elif run.dataset.x.ndim == 2 and run.dataset.x.shape[1] == 2:
+        in_data_units = lambda x: energy((x - run.standard.center) / run.standard.spread)
+        figures["density.png"] = plotting.density(in_data_units, run.dataset.x, run.standard.backward(last))
+    for name, figure in figures.items():
+        plotting.save(figure, folder / name)
+    return [folder / name for name in figures]
+
+
+def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
+    """Energies, acceptance and health of the chains, as rows of a name and a value."""
+    history = metrics(folder)
+    tail = {name: values[-100:] for name, values in history.items()}
+    is_stuck = chains.samples.acceptance_rate < 0.01
+    return [
+        ("updates", f"{int(state.step)}"),
+        (
+            "energy of data, of chains (last 100 updates)",
+            f"{tail['energy_data'].mean():+.2f}, {tail['energy_model'].mean():+.2f} nat",
+        ),
+        ("spread of the energy over data", f"{tail['energy_spread'].mean():.2f} nat"),
+        (
+            "acceptance in training, step size",
+            f"{tail['acceptance_rate'].mean():.2f}, {float(state.step_size):.4f}",
+        ),
+        ("acceptance of the final chains", f"{chains.samples.acceptance_rate.mean():.2f}"),
+        ("final chains that are stuck", f"{is_stuck.sum()} of {len(is_stuck)}"),
+        ("updates skipped, chains restarted", f"{int(state.num_skipped)}, {int(state.num_restarted)}"),
+    ]
+
+
+def verdicts(key: Key, run: Run, state: TrainState, chains: Chains) -> dict[str, Verdict]:
+    """What a classifier says, where data are labelled images: of real ones held out, the store, the chains."""
+    x, labels = run.dataset.x, run.dataset.labels
+    if labels is None or not is_image(x):
+        return {}
+    shown, limits = clean(run, run.trained(state)), _range(run)
+    num_train = int(0.8 * len(x))
+    predict = train_classifier(key, x[:num_train], labels[:num_train])
+    groups = {"real images, held out": x[num_train:]}
+    if state.store is not None:
+        groups["chains of training"] = shown(state.store)
+    groups["final chains"] = shown(chains.positions[-1])
+    return {name: judge(predict, images, x[:num_train], limits) for name, images in groups.items()}
+
+
+def _range(run):
+    return run.dataset.range or (float(run.dataset.x.min()), float(run.dataset.x.max()))
