@@ -1,1 +1,84 @@
-"""ebmjax: functional sampling for energy-based models in JAX."""
+"""Functional sampling for energy-based models.
+
+An energy is a function ``energy(x) -> scalar``; the density is ``exp(-energy(x)) / Z``.
+
+    kernel = ebmjax.hmc(energy, step_size=0.3, num_steps=10)
+    samples = ebmjax.sample(jax.random.key(0), kernel, jnp.zeros((64, 2)), 1000)
+
+The kernels need JAX alone.  What trains networks is imported when it is first named, so that kernels start
+fast and Flax is not loaded for them.
+"""
+
+import importlib
+
+from ebmjax.base import Energy, Info, Kernel, State
+from ebmjax.chains import chain_keys, nothing, position_of, run
+from ebmjax.combinators import cycle, mixture, parallel, repeat, within
+from ebmjax.energy import confine, denoise, from_log_density, product, temper
+from ebmjax.hamiltonian import hmc, leapfrog, mclachlan, trajectory, yoshida
+from ebmjax.langevin import langevin, mala, ula, underdamped_langevin
+from ebmjax.metropolis import Proposal, independence, metropolis, unadjusted
+from ebmjax.random_walk import random_walk
+from ebmjax.sampling import Samples, sample
+
+_LATER = {
+    "objectives": ("contrastive", "Chains"),
+    "starts": ("from_data", "from_noise", "replay_buffer"),
+    "training": ("TrainingDiverged", "TrainState", "fit", "init_state", "train_step"),
+    "networks": ("MLP", "Conv"),
+    "checkpoint": (),
+    "data": (),
+    "evaluation": (),
+    "plotting": (),
+    "targets": (),
+}
+_HOME = {name: module for module, names in _LATER.items() for name in names}
+
+__all__ = [
+    "Energy",
+    "Info",
+    "Kernel",
+    "Proposal",
+    "Samples",
+    "State",
+    "chain_keys",
+    "confine",
+    "cycle",
+    "denoise",
+    "from_log_density",
+    "hmc",
+    "independence",
+    "langevin",
+    "leapfrog",
+    "mala",
+    "mclachlan",
+    "metropolis",
+    "mixture",
+    "nothing",
+    "parallel",
+    "position_of",
+    "product",
+    "random_walk",
+    "repeat",
+    "run",
+    "sample",
+    "temper",
+    "trajectory",
+    "ula",
+    "unadjusted",
+    "underdamped_langevin",
+    "within",
+    "yoshida",
+]
+
+
+def __getattr__(name):
+    if name in _HOME:
+        return getattr(importlib.import_module(f"ebmjax.{_HOME[name]}"), name)
+    if name in _LATER:
+        return importlib.import_module(f"ebmjax.{name}")
+    raise AttributeError(f"module 'ebmjax' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*__all__, *_LATER, *_HOME])

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ebmjax import checkpoint, data, report, runs
+from ebmjax import checkpoint, data, experiment, report, runs
 from ebmjax.base import Kernel
 from ebmjax.training import TrainingDiverged
 
@@ -28,9 +28,9 @@ app = typer.Typer(
 )
 console = Console()
 
-Network = StrEnum("Network", list(runs.NETWORKS))
-KernelName = StrEnum("KernelName", list(runs.KERNELS))
-Starts = StrEnum("Starts", list(runs.STARTS))
+Network = StrEnum("Network", list(experiment.NETWORKS))
+KernelName = StrEnum("KernelName", list(experiment.KERNELS))
+Starts = StrEnum("Starts", list(experiment.STARTS))
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def one_line() -> Iterator[None]:
             yield
     except (
         data.DataError,
-        runs.RunError,
+        experiment.RunError,
         checkpoint.CheckpointError,
         FileNotFoundError,
         ValueError,
@@ -75,9 +75,7 @@ def train(
     kernel: Annotated[KernelName | None, typer.Option(help="Kernel of the training chains.")] = None,
     starts: Annotated[
         Starts | None,
-        typer.Option(
-            help="Where chains start: a replay buffer, the data (contrastive divergence), or noise (short runs)."
-        ),
+        typer.Option(help="Where chains start: a replay buffer, the data (CD), or noise (short runs)."),
     ] = None,
     chain_steps: Annotated[int | None, typer.Option(help="Steps of each chain in an update.", min=1)] = None,
     num_chains: Annotated[int | None, typer.Option(help="Chains that run in an update.", min=1)] = None,
@@ -99,20 +97,20 @@ def train(
 ) -> None:
     """Train an energy network by maximum likelihood on MCMC chains.
 
-    Defaults depend on the data: one set for images, one for points.  RUN/ holds the configuration, metrics.csv,
-    a checkpoint and pictures.
+    Defaults depend on the data: one set for images, one for points.  The folder of a run holds its
+    configuration, metrics.csv, a checkpoint and pictures.
 
         python -m ebmjax train --data two_moons --out runs/moons
     """
     with one_line():
         if (resume is None) == (out is None):
-            raise runs.RunError("give either --out for a new run or --resume for an old one")
+            raise experiment.RunError("give either --out for a new run or --resume for an old one")
         if resume is not None:
             run, _ = runs.load(resume)
             folder = resume
         else:
             if not data_name:
-                raise runs.RunError("--data is missing: mnist, digits, a toy set or a file")
+                raise experiment.RunError("--data is missing: mnist, digits, a toy set or a file")
             folder = Path(out)
             runs.check_new(folder)
             dataset = data.load(data_name, seed=seed)
@@ -133,8 +131,8 @@ def train(
                 regularisation=regularisation,
                 seed=seed,
             )
-            config = runs.preset(dataset, **{k: v for k, v in choices.items() if v is not None})
-            run = runs.build(config, dataset)
+            config = experiment.preset(dataset, **{k: v for k, v in choices.items() if v is not None})
+            run = experiment.build(config, dataset)
         shape = " x ".join(str(n) for n in run.dataset.x.shape)
         console.print(
             f"data [bold]{run.config.data}[/] {shape}, energy {run.config.network} "
@@ -198,7 +196,7 @@ def sample(
         console.print("wrote " + ", ".join(str(p) for p in [target / "samples.npz", *paths]), highlight=False)
 
 
-def _show(run: runs.Run, state: Any, folder: Path, *, seed: int) -> None:
+def _show(run: experiment.Run, state: Any, folder: Path, *, seed: int) -> None:
     """Final chains, pictures and the table of a trained run."""
     key_chains, key_judge = jax.random.split(jax.random.key(seed + 1))
     kernel: Kernel = report.kernel_of(run, run.trained(state), float(state.step_size))
@@ -213,14 +211,14 @@ def _show(run: runs.Run, state: Any, folder: Path, *, seed: int) -> None:
         judged = Table(
             "a classifier says of",
             "mean confidence",
-            "share above 0.9",
+            "above 0.9",
             "classes",
-            "shares by class",
-            "nearest training image",
+            "their shares",
+            "nearest image",
             title_justify="left",
         )
         for name, v in verdicts.items():
-            shares = " ".join(f"{100 * s:.0f}" for s in v.class_shares)
+            shares = f"{min(v.class_shares):.0%} to {max(v.class_shares):.0%}"
             judged.add_row(
                 name,
                 f"{v.mean_confidence:.3f}",
@@ -239,5 +237,5 @@ def _widths(text: str) -> tuple[int, ...]:
     except ValueError:
         widths = ()
     if not widths or min(widths) < 1:
-        raise runs.RunError(f"features must be positive widths such as 512,512; got {text!r}")
+        raise experiment.RunError(f"features must be positive widths such as 512,512; got {text!r}")
     return widths

@@ -23,8 +23,8 @@ STYLE = {
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
     "legend.frameon": False,
-    "figure.constrained_layout.use": True,
 }
+house_style = matplotlib.rc_context(STYLE)
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:
@@ -33,12 +33,12 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:
 
 
 def figure(num_rows: int = 1, num_columns: int = 1, *, size: tuple[float, float] = (6.0, 4.0)):
-    """A figure in the house style and its axes."""
-    with matplotlib.rc_context(STYLE):
-        fig = Figure(figsize=size, layout="constrained")
-        return fig, fig.subplots(num_rows, num_columns)
+    """A figure and its axes."""
+    fig = Figure(figsize=size, layout="constrained")
+    return fig, fig.subplots(num_rows, num_columns)
 
 
+@house_style
 def image_grids(
     panels: dict[str, np.ndarray], *, num_rows: int = 10, value_range: tuple[float, float] = (0.0, 1.0)
 ) -> Figure:
@@ -64,6 +64,7 @@ def tile(images: np.ndarray, num_rows: int) -> np.ndarray:
     return np.moveaxis(grid, 2, 1).reshape(num_rows * (height + 1), num_rows * (width + 1), *images.shape[3:])
 
 
+@house_style
 def density(
     energy: Callable, data: np.ndarray, samples: np.ndarray, *, resolution: int = 200, margin: float = 0.25
 ) -> Figure:
@@ -87,6 +88,7 @@ def density(
     return fig
 
 
+@house_style
 def energy_histogram(energies: dict[str, np.ndarray]) -> Figure:
     """Histograms of energies on common bins, one a group."""
     pooled = np.concatenate(list(energies.values()))
@@ -99,6 +101,7 @@ def energy_histogram(energies: dict[str, np.ndarray]) -> Figure:
     return fig
 
 
+@house_style
 def training_curves(metrics: dict[str, np.ndarray]) -> Figure:
     """Energies, acceptance and gradient norm against the update."""
     steps = metrics["step"]
@@ -121,6 +124,7 @@ def training_curves(metrics: dict[str, np.ndarray]) -> Figure:
     return fig
 
 
+@house_style
 def chain_traces(energies: np.ndarray, *, num_shown: int = 12) -> Figure:
     """Energies along chains, ``[T, C]``, and how they are spread at the end."""
     fig, axes = figure(1, 2, size=(8.0, 2.9))
@@ -133,6 +137,7 @@ def chain_traces(energies: np.ndarray, *, num_shown: int = 12) -> Figure:
     return fig
 
 
+@house_style
 def film_strips(positions: np.ndarray, *, value_range: tuple[float, float] = (0.0, 1.0)) -> Figure:
     """Chains of images ``[T, C, H, W]``, one a row, time to the right."""
     num_frames, num_chains = positions.shape[:2]

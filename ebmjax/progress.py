@@ -1,5 +1,6 @@
 """Progress of long work: a function ``(done, total, text)``; a bar where rich is installed."""
 
+import importlib.util
 import sys
 import time
 from collections.abc import Callable
@@ -8,24 +9,24 @@ Progress = Callable[[int, int, str], None]
 
 
 def reporter(progress: bool | Progress, title: str) -> Progress:
-    """The function to call: the caller's own, a bar, or plain lines where rich is missing."""
+    """The function to call: the caller's own, a bar on a terminal that has rich, or plain lines."""
     if callable(progress):
         return progress
     if not progress:
         return lambda done, total, text: None
-    try:
+    if sys.stderr.isatty() and importlib.util.find_spec("rich"):
         return _bar(title)
-    except ImportError:
-        return _lines(title)
+    return _lines(title)
 
 
 def _bar(title):
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = ("[bold]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     columns = [TextColumn(c) if isinstance(c, str) else c for c in columns]
-    bar = Bar(*columns, TextColumn("{task.fields[text]}"))
+    bar = Bar(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True))
     task = bar.add_task(title, text="compiling")
 
     def report(done, total, text):
@@ -41,7 +42,7 @@ def _lines(title):
     last = [0.0]
 
     def report(done, total, text):
-        if done >= total or time.monotonic() - last[0] > 2.0:
+        if done >= total or time.monotonic() - last[0] > 5.0:
             last[0] = time.monotonic()
             print(f"{title} {done}/{total}  {text}", file=sys.stderr, flush=True)
 

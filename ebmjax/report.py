@@ -14,10 +14,11 @@ import numpy as np
 
 from ebmjax import checks, plotting
 from ebmjax.base import Energy, Kernel, Key
-from ebmjax.chains import Samples, sample
 from ebmjax.energy import denoise
 from ebmjax.evaluation import Verdict, judge, train_classifier
-from ebmjax.runs import KERNELS, Run, is_image, metrics
+from ebmjax.experiment import KERNELS, Run, is_image
+from ebmjax.runs import metrics
+from ebmjax.sampling import Samples, sample
 from ebmjax.training import TrainState
 
 Rows = list[tuple[str, str]]
@@ -104,7 +105,8 @@ def pictures(run: Run, state: TrainState, chains: Chains, folder: Path) -> list[
         figures["film.png"] = plotting.film_strips(np.stack(film), value_range=limits)
     elif run.dataset.x.ndim == 2 and run.dataset.x.shape[1] == 2:
         in_data_units = lambda x: energy((x - run.standard.center) / run.standard.spread)
-        figures["density.png"] = plotting.density(in_data_units, run.dataset.x, run.standard.backward(last))
+        pooled = run.standard.backward(chains.positions[-10:].reshape(-1, 2))
+        figures["density.png"] = plotting.density(in_data_units, run.dataset.x, pooled)
     for name, figure in figures.items():
         plotting.save(figure, folder / name)
     return [folder / name for name in figures]
@@ -133,7 +135,7 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
 
 
 def verdicts(key: Key, run: Run, state: TrainState, chains: Chains) -> dict[str, Verdict]:
-    """What a classifier says, where data are labelled images: of real ones held out, the store, the chains."""
+    """What a classifier says, where data are labelled images: real ones held out, the store, the chains."""
     x, labels = run.dataset.x, run.dataset.labels
     if labels is None or not is_image(x):
         return {}

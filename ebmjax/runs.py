@@ -1,239 +1,25 @@
-"""A training run on disk: what to train on which data, and everything needed to go on.
+"""A training run on disk: everything needed to look at it and to go on.
 
     RUN/config.json       every choice, and a digest of the data
     RUN/metrics.csv       a row an update
     RUN/checkpoint.npz    the whole training state (:mod:`ebmjax.checkpoint`)
-    RUN/*.png             pictures (:mod:`ebmjax.pictures`)
+    RUN/*.png             pictures (:mod:`ebmjax.plotting`)
 
-Data are standardised by an affine map, and all else happens in those units.  A run that was killed goes on
-from its checkpoint and ends in the same bytes as one that was not.
+A run that was killed goes on from its checkpoint and ends in the same bytes as one that was not.
 """
 
 import csv
-import dataclasses
-import functools
-import hashlib
-import json
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
-from ebmjax import checkpoint, data, networks
-from ebmjax.base import Array, Energy
-from ebmjax.data import Dataset
-from ebmjax.hamiltonian import hmc
-from ebmjax.langevin import mala, ula
-from ebmjax.objectives import contrastive
-from ebmjax.starts import Starts, from_data, from_noise, replay_buffer
-from ebmjax.training import TrainState, fit, init_state
-
-NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
-KERNELS: dict[str, Callable] = {
-    "mala": mala,
-    "ula": ula,
-    "hmc": lambda energy, step_size: hmc(energy, step_size, 5),
-}
-ACCEPTANCE = {"mala": 0.574, "ula": None, "hmc": 0.651}  # Roberts & Rosenthal 1998; Beskos et al. 2013
-STARTS = ("buffer", "data", "noise")
-
-
-class RunError(ValueError):
-    """A run folder that cannot be used, in one line."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Every choice of a run.  Lengths are in standardised units, where images span [0, 1]."""
-
-    data: str
-    network: str = "mlp"
-    features: tuple[int, ...] = (128, 128)
-    is_spectral: bool = False
-    noise: float = 0.0  # sigma, of the Gaussian noise added to the data
-    kernel: str = "mala"
-    starts: str = "buffer"
-    chain_steps: int = 20
-    step_size: float = 0.3  # of the first update; adapted where the kernel has an acceptance target
-    num_chains: int = 256
-    buffer_size: int = 1024
-    restart_probability: float = 0.02
-    batch_size: int = 256
-    learning_rate: float = 2e-3
-    regularisation: float = 0.0
-    ema_decay: float = 0.995
-    num_updates: int = 1500
-    seed: int = 0
-    data_digest: str = ""
-
-    def save(self, path: Path) -> None:
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
-
-    @staticmethod
-    def load(path: Path) -> "Config":
-        try:
-            values = json.loads(path.read_text())
-            return Config(**{**values, "features": tuple(values["features"])})
-        except FileNotFoundError:
-            raise RunError(f"{path.parent} is not a run: it has no {path.name}") from None
-        except (ValueError, TypeError, KeyError) as error:
-            raise RunError(f"{path} is not a configuration of this version: {error}") from None
-
-
-IMAGES: dict[str, Any] = {
-    "features": (512, 512),
-    "noise": 0.25,
-    "chain_steps": 30,
-    "step_size": 0.1,
-    "num_chains": 128,
-    "buffer_size": 2048,
-    "restart_probability": 0.0,
-    "batch_size": 128,
-    "learning_rate": 1e-3,
-    "num_updates": 1000,
-}
-
-
-def preset(dataset: Dataset, **choices: Any) -> Config:
-    """The defaults for a data set: one for images, one for points; ``choices`` override."""
-    values = {**(IMAGES if is_image(dataset.x) else {}), **choices}
-    limits = {name: min(values.get(name, getattr(Config, name)), len(dataset.x)) for name in ("batch_size",)}
-    return Config(data=dataset.name, data_digest=digest(dataset.x), **{**values, **limits})
-
-
-def is_image(x: np.ndarray) -> bool:
-    """Whether points look like images: two spatial axes of at least eight pixels."""
-    return x.ndim in (3, 4) and min(x.shape[1:3]) >= 8
-
-
-def digest(x: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
-
-
-class Standard(NamedTuple):
-    """The affine map to the units of training: images to [0, 1], coordinates to mean 0 and deviation 1."""
-
-    center: np.ndarray
-    spread: np.ndarray
-
-    @staticmethod
-    def of(dataset: Dataset) -> "Standard":
-        x = dataset.x
-        if is_image(x):
-            low, high = dataset.range or (float(x.min()), float(x.max()))
-            return Standard(np.float32(low), np.float32(max(high - low, 1e-6)))
-        return Standard(x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6))
-
-    def forward(self, x: Any) -> Any:
-        return (x - self.center) / self.spread
-
-    def backward(self, z: Any) -> Any:
-        return z * self.spread + self.center
-
-
-class Run(NamedTuple):
-    """A configuration made into functions."""
-
-    config: Config
-    dataset: Dataset
-    standard: Standard
-    z: Array  # [N, ...] the data, standardised
-    energy: Callable[[Any, Array], Array]  # of the parameters and one standardised point
-    fit: Callable[..., tuple[TrainState, dict[str, np.ndarray]]]
-    init: Callable[[], TrainState]
-    draw: Callable[[Array, int], Array]  # fresh chains
-
-    def trained(self, state: TrainState) -> Energy:
-        """The energy of the averaged parameters."""
-        return functools.partial(self.energy, state.ema)
-
-
-def build(config: Config, dataset: Dataset) -> Run:
-    """Network, objective, optimiser and starts of a configuration.
-
-    Raises:
-      RunError: an unknown name, or data that are not those of the configuration.
-    """
-    for name, known in (("network", NETWORKS), ("kernel", KERNELS), ("starts", STARTS)):
-        if getattr(config, name) not in known:
-            raise RunError(f"{name} must be one of {', '.join(known)}, got {getattr(config, name)!r}")
-    if config.data_digest != digest(dataset.x):
-        raise RunError(f"the data of {config.data!r} have changed since this run began")
-    standard = Standard.of(dataset)
-    z = jnp.asarray(standard.forward(dataset.x), jnp.float32)
-    network = _network(config, z)
-    key_params, key_store, key_run = jax.random.split(jax.random.key(config.seed), 3)
-
-    mean = jnp.mean(z, axis=0)
-    width = max(0.3, config.noise) if is_image(dataset.x) else 1.5
-    draw = lambda key, n: mean + width * jax.random.normal(key, (n, *mean.shape))
-    starts = _starts(config, draw)
-    schedule = optax.join_schedules(
-        [
-            optax.linear_schedule(0.0, config.learning_rate, min(50, config.num_updates // 10 + 1)),
-            optax.constant_schedule(config.learning_rate),
-            optax.linear_schedule(config.learning_rate, 0.02 * config.learning_rate, config.num_updates // 2),
-        ],
-        [min(50, config.num_updates // 10 + 1), config.num_updates // 2],
-    )
-    optimizer = optax.chain(optax.scale_by_adam(b1=0.0, b2=0.999), optax.scale_by_learning_rate(schedule))
-    loss = contrastive(
-        network.apply,
-        KERNELS[config.kernel],
-        config.chain_steps,
-        regularisation=config.regularisation,
-        acceptance_target=ACCEPTANCE[config.kernel],
-    )
-
-    def init() -> TrainState:
-        params = network.init(key_params, z[0])
-        return init_state(key_store, params, optimizer, starts, config.step_size)
-
-    def train(state: TrainState, **options: Any):
-        return fit(
-            key_run,
-            loss,
-            optimizer,
-            state,
-            z,
-            starts,
-            num_updates=config.num_updates,
-            batch_size=config.batch_size,
-            num_chains=config.num_chains,
-            data_noise=config.noise,
-            ema_decay=config.ema_decay,
-            **options,
-        )
-
-    return Run(config, dataset, standard, z, network.apply, train, init, draw)
-
-
-def _network(config, z):
-    if config.noise > 0 and is_image(z):
-        shape = {"confinement": config.noise, "gain": 1 / config.noise**2}
-    else:
-        shape = {"confinement": 4.0}
-    center, spread = float(jnp.mean(z)), float(jnp.sqrt(jnp.var(z) + config.noise**2))
-    return NETWORKS[config.network](
-        features=config.features, is_spectral=config.is_spectral, center=center, spread=spread, **shape
-    )
-
-
-def _starts(config, draw) -> Starts:
-    if config.starts == "data":
-        return from_data()
-    if config.starts == "noise":
-        return from_noise(draw)
-    return replay_buffer(draw, config.buffer_size, config.restart_probability)
-
-
-# --- on disk ----------------------------------------------------------------------------------------------
+from ebmjax import checkpoint, data
+from ebmjax.experiment import Config, Run, RunError, build
+from ebmjax.training import TrainState
 
 
 def train(run: Run, folder: Path, *, is_resumed: bool = False, progress: Any = True, save_every: int = 100):
