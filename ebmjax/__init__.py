@@ -31,6 +31,7 @@ _LATER = {
     "evaluation": (),
     "plotting": (),
     "targets": (),
+    "verify": ("check",),
 }
 _HOME = {name: module for module, names in _LATER.items() for name in names}
 

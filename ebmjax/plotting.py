@@ -13,6 +13,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from ebmjax.verify.report import Report
+
 matplotlib.use("Agg", force=False)
 
 DATA, MODEL, THIRD, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
@@ -153,4 +155,65 @@ def film_strips(positions: np.ndarray, *, value_range: tuple[float, float] = (0.
     )
     ax.set_title("chains along time, left to right")
     ax.set_axis_off()
+    return fig
+
+
+@house_style
+def verification(report: Report) -> Figure:
+    """What a test of :mod:`ebmjax.verify` saw, against the truth."""
+    draw = {"invariance": _two_histograms, "rank": _ranks, "flow": _flows, "order": _orders}
+    fig = draw[report.evidence["kind"]](report.evidence)
+    fig.suptitle(f"{report.title}: {'passed' if report.is_passed else 'FAILED'}, p = {report.p_value:.2g}")
+    return fig
+
+
+def _two_histograms(evidence):
+    exact, after = evidence["before"], evidence["after"]
+    shown = min(exact.shape[1], 4)
+    fig, axes = figure(1, shown, size=(2.8 * shown + 0.6, 2.9))
+    for i, ax in enumerate(np.atleast_1d(axes)):
+        bins = np.linspace(*np.quantile(exact[:, i], [0.001, 0.999]), 60)
+        ax.hist(exact[:, i], bins, density=True, color=GREY, alpha=0.35, label="exact draws")
+        ax.hist(
+            after[:, i], bins, density=True, histtype="step", color=MODEL, lw=1.2, label="after the kernel"
+        )
+        ax.set(xlabel=f"$x_{{{i + 1}}}$", yticks=[])
+    np.atleast_1d(axes)[0].set_ylabel("density")
+    np.atleast_1d(axes)[0].legend(fontsize=7)
+    return fig
+
+
+def _ranks(evidence):
+    ranks = evidence["ranks"]
+    fig, axes = figure(1, len(ranks), size=(2.8 * len(ranks) + 0.6, 2.9))
+    for ax, (name, counts) in zip(np.atleast_1d(axes), ranks.items(), strict=True):
+        mean = counts.sum() / len(counts)
+        ax.axhspan(mean - 3.3 * mean**0.5, mean + 3.3 * mean**0.5, color=GREY, alpha=0.3, lw=0)
+        ax.bar(np.arange(len(counts)), counts, color=MODEL, alpha=0.8, width=0.8)
+        ax.set(xlabel="rank of the exact draw", title=name)
+    np.atleast_1d(axes)[0].set_ylabel("chains (grey: 99.9 % band)")
+    return fig
+
+
+def _flows(evidence):
+    flow = evidence["flow"]
+    fig, axes = figure(1, 2, size=(7.4, 3.2))
+    for ax, values, title in zip(
+        axes, (flow, flow - flow.T), ("flow $\\pi_i P_{ij}$", "flow - flow back"), strict=True
+    ):
+        limit = np.abs(values).max() or 1.0
+        image = ax.imshow(values, cmap="RdBu_r" if values is not flow else "cividis", vmax=limit)
+        fig.colorbar(image, ax=ax)
+        ax.set(title=title, xlabel="to $j$", ylabel="from $i$")
+    return fig
+
+
+def _orders(evidence):
+    steps, errors = evidence["step_sizes"], evidence["errors"]
+    fig, ax = figure(size=(4.2, 3.2))
+    ax.loglog(steps, errors, "o-", color=MODEL, label="largest error of $H$")
+    for order, line in ((2, "--"), (4, ":")):
+        ax.loglog(steps, errors[0] * (steps / steps[0]) ** order, line, color=GREY, label=f"order {order}")
+    ax.set(xlabel="step size", ylabel="error [nat]")
+    ax.legend()
     return fig

@@ -1,11 +1,5 @@
-"""The command line: ``python -m ebmjax``, a thin layer over the library.
+"""``train`` and ``sample``."""
 
-A wrong option or a bad file is one clear line and exit code 2, and nothing is overwritten.
-"""
-
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,48 +7,15 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from ebmjax import checkpoint, data, experiment, report, runs
+from ebmjax import data, experiment, report, runs
 from ebmjax.base import Kernel
-from ebmjax.training import TrainingDiverged
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Train energy-based models and sample from them.",
-)
-console = Console()
+from ebmjax.cli.app import app, console, fail, one_line
 
 Network = StrEnum("Network", list(experiment.NETWORKS))
 KernelName = StrEnum("KernelName", list(experiment.KERNELS))
 Starts = StrEnum("Starts", list(experiment.STARTS))
-
-
-@contextmanager
-def one_line() -> Iterator[None]:
-    """Turn the errors a user can mend into one line and exit code 2; diverged training into code 1."""
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning:[/] {message}")
-            yield
-    except (
-        data.DataError,
-        experiment.RunError,
-        checkpoint.CheckpointError,
-        FileNotFoundError,
-        ValueError,
-    ) as error:
-        _fail(str(error), 2)
-    except TrainingDiverged as error:
-        _fail(f"{error}; the last good state is in the checkpoint", 1)
-
-
-def _fail(message: str, code: int) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {message}", highlight=False)
-    raise typer.Exit(code)
 
 
 @app.command()
@@ -142,7 +103,7 @@ def train(
         try:
             state = runs.train(run, folder, is_resumed=resume is not None)
         except KeyboardInterrupt:
-            _fail(f"stopped; go on with: python -m ebmjax train --resume {folder}", 130)
+            fail(f"stopped; go on with: python -m ebmjax train --resume {folder}", 130)
         _show(run, state, folder, seed=run.config.seed)
 
 

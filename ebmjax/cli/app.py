@@ -1,0 +1,42 @@
+"""The application: its console, and how errors are told.
+
+A wrong option or a bad file is one clear line and exit code 2, and nothing is overwritten.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+from ebmjax.checkpoint import CheckpointError
+from ebmjax.data import DataError
+from ebmjax.experiment import RunError
+from ebmjax.training import TrainingDiverged
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train energy-based models, sample from them, and prove kernels right.",
+)
+console = Console()
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turn the errors a user can mend into one line and exit code 2; diverged training into code 1."""
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning:[/] {message}")
+            yield
+    except (DataError, RunError, CheckpointError, FileNotFoundError, ValueError, TypeError) as error:
+        fail(str(error), 2)
+    except TrainingDiverged as error:
+        fail(f"{error}; the last good state is in the checkpoint", 1)
+
+
+def fail(message: str, code: int) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {message}", highlight=False)
+    raise typer.Exit(code)
