@@ -146,7 +146,8 @@ def scale(step_size: Any, tree: Any, *, transpose: bool = False) -> Any:
 
 def _stretch(size, leaf):
     size = jnp.asarray(size, leaf.dtype)
-    if jnp.broadcast_shapes(size.shape, leaf.shape) != leaf.shape:
+    trailing = zip(size.shape[::-1], leaf.shape[::-1], strict=False)
+    if size.ndim > leaf.ndim or any(a not in (1, b) for a, b in trailing):
         raise ValueError(
             f"step_size of shape {size.shape} does not broadcast to a position of shape {leaf.shape}"
         )

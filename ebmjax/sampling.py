@@ -19,6 +19,9 @@ from ebmjax.chains import Collect, chain_keys, nothing, position_of, run
 from ebmjax.combinators import parallel
 from ebmjax.progress import Progress, reporter
 
+FROZEN = 0.01  # a chain that never moved, and had this acceptance rate or less, is stuck and not unlucky
+FEWEST = 10  # steps that can tell
+
 
 class Samples(NamedTuple):
     """What :func:`sample` returns."""
@@ -102,8 +105,8 @@ def sample(
     draws = pieces[0] if len(pieces) == 1 else jax.tree.map(lambda *x: jnp.concatenate(x), *pieces)
     rate = sum(length * np.asarray(info.acceptance_rate) for length, info in infos) / num_steps
     num_nonfinite = sum(np.asarray(info.num_nonfinite) for _, info in infos)
-    is_frozen = ~np.any([info.is_accepted for _, info in infos], axis=0)
-    _warn(is_frozen, num_nonfinite, num_steps)
+    is_frozen = ~np.any([info.is_accepted for _, info in infos], axis=0) & (rate <= FROZEN)
+    _warn(is_frozen & (num_steps >= FEWEST), num_nonfinite, num_steps)
     return Samples(draws, state, step, rate, num_nonfinite)
 
 

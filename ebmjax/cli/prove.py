@@ -38,7 +38,8 @@ def selftest(
             verdict = "passed" if report.is_passed else "rejected"
             colour = "green" if is_right else "red"
             console.print(
-                f"{number:3d}/{total} [{colour}]{verdict:8s}[/] {name:42s} p={report.p_value:<8.2g} {seconds:3.1f} s",
+                f"{number:3d}/{total} [{colour}]{verdict:8s}[/] {name:42s} "
+                f"p={report.p_value:<8.2g} {seconds:3.1f} s",
                 highlight=False,
             )
             if not is_right:

@@ -1,0 +1,60 @@
+"""Trees, and the step size as a linear map."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ebmjax import base
+
+TREE = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([[3.0], [0.5]])}
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
+
+
+@pytest.mark.parametrize(
+    "step_size", [0.3, {"a": np.array([0.5, 2.0]), "b": 0.1}, np.arange(16.0).reshape(4, 4) + 1]
+)
+@pytest.mark.parametrize("transpose", [False, True])
+def test_scale_is_the_linear_map_that_it_says(step_size, transpose):
+    columns = []
+    for i in range(4):
+        unit = jnp.zeros(4).at[i].set(1.0)
+        columns.append(flat(base.scale(step_size, {"a": unit[:2], "b": unit[2:, None]}, transpose=transpose)))
+    matrix = np.stack(columns, axis=1)
+    assert np.allclose(matrix @ flat(TREE), flat(base.scale(step_size, TREE, transpose=transpose)), rtol=1e-6)
+    other = np.stack(columns, axis=0)
+    is_symmetric = np.ndim(step_size) != 2 if not isinstance(step_size, dict) else True
+    assert np.allclose(matrix, other) == is_symmetric
+
+
+def test_an_array_of_the_shape_of_the_position_is_diagonal_even_if_square():
+    x = jnp.ones((2, 2))
+    assert np.array_equal(base.scale(np.array([[1.0, 2.0], [3.0, 4.0]]), x), [[1.0, 2.0], [3.0, 4.0]])
+
+
+def test_half_square():
+    assert base.half_square(TREE) == pytest.approx(0.5 * (1 + 4 + 9 + 0.25))
+
+
+def test_merge_and_add_agree():
+    infos = base.Info(
+        jnp.array([0.2, 1.0, 0.6]),
+        jnp.array([False, True, False]),
+        jnp.array([0.1, -3.0, 2.0]),
+        jnp.array([0, 1, 2]),
+    )
+    merged = base.merge(infos)
+    total = jax.tree.map(lambda x: x[0], infos)
+    for i in (1, 2):
+        total = base.add(total, jax.tree.map(lambda x, i=i: x[i], infos))
+    assert merged.acceptance_rate == pytest.approx(0.6) and total.acceptance_rate == pytest.approx(1.8)
+    for info in (merged, total):
+        assert info.is_accepted and info.energy_error == -3.0 and info.num_nonfinite == 3
+
+
+def test_noise_of_leaves_is_independent(key):
+    noise = base.normal_like(key, {"a": jnp.zeros(1000), "b": jnp.zeros(1000)})
+    assert abs(np.corrcoef(noise["a"], noise["b"])[0, 1]) < 5 / np.sqrt(1000)

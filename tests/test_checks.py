@@ -1,0 +1,182 @@
+"""Bad input: one clear error that names the argument, what it got and what it wants (rows of the table of bad
+inputs that the kernels and chains meet; files, training and the command line have theirs beside them)."""
+
+import re
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ebmjax as eb
+from ebmjax import checks
+
+ENERGY = lambda x: 0.5 * jnp.sum(x**2)
+KEY = jax.random.key(0)
+START = jnp.zeros((3, 2))
+KERNEL = eb.mala(ENERGY, 0.5)
+sample = partial(eb.sample, KEY, KERNEL, START, 10)
+
+
+def nan_start():
+    return START.at[1, 0].set(jnp.nan)
+
+
+BAD = {
+    # keys
+    "seed for key": (lambda: eb.sample(0, KERNEL, START, 10), TypeError, "key must be a PRNG key, got 0 (int); pass jax.random.key(0)"),
+    "None for key": (lambda: eb.sample(None, KERNEL, START, 10), TypeError, "key must be a PRNG key, got None"),
+    "many keys": (lambda: eb.sample(jax.random.split(KEY, 3), KERNEL, START, 10), ValueError, "key must be one key, got 3 keys"),
+    # positions
+    "int positions": (lambda: eb.sample(KEY, KERNEL, START.astype(int), 10), TypeError, "positions must be floating, got int32 of shape (3, 2); use .astype('float32')"),
+    "python int": (lambda: eb.sample(KEY, KERNEL, 1, 10), TypeError, "positions must be floating, got 1 (int)"),
+    "bool positions": (lambda: eb.sample(KEY, KERNEL, START > 0, 10), TypeError, "positions must be floating, got bool"),
+    "complex positions": (lambda: eb.sample(KEY, KERNEL, START + 1j, 10), TypeError, "positions must be floating, got complex64"),
+    "string": (lambda: eb.sample(KEY, KERNEL, "0", 10), TypeError, "positions must be floating, got '0' (str)"),
+    "key as positions": (lambda: eb.sample(KEY, KERNEL, jax.random.split(KEY), 10), TypeError, "positions must be floating, got key<fry>"),
+    "empty position": (lambda: eb.sample(KEY, KERNEL, jnp.zeros((3, 0)), 10), ValueError, "positions must not be empty, got shape (3, 0)"),
+    "no chains": (lambda: eb.sample(KEY, KERNEL, jnp.zeros((0, 2)), 10), ValueError, "positions must not be empty"),
+    "no tree": (lambda: eb.sample(KEY, KERNEL, {}, 10), TypeError, "positions must be an array or a tree of arrays, got dict"),
+    "NaN start": (lambda: eb.sample(KEY, KERNEL, nan_start(), 10), ValueError, "positions must be finite, got 1 NaN or infinite values in rows 1"),
+    "NaN leaf": (lambda: eb.sample(KEY, KERNEL, {"a": nan_start()}, 10), ValueError, "positions['a'] must be finite"),
+    "scalar position": (lambda: eb.sample(KEY, KERNEL, jnp.float32(1.0), 10), ValueError, "must have a leading chain axis [C, ...]"),
+    "uneven chains": (lambda: eb.sample(KEY, KERNEL, (START, START[:2]), 10), ValueError, "the same number of chains in every leaf"),
+    "huge start": (lambda: eb.sample(KEY, KERNEL, START + 1e30, 10), ValueError, "energy must be finite where a chain starts, got inf at chain 0"),
+    # energies
+    "infinite start energy": (lambda: eb.sample(KEY, eb.random_walk(lambda x: jnp.where(x[0] > -1, jnp.inf, 0.0), 0.1), START, 10), ValueError, "energy must be finite where a chain starts, got inf at chain 0 (3 of 3 chains)"),
+    "energy always NaN": (lambda: eb.sample(KEY, eb.random_walk(lambda x: jnp.log(-1 - x[0] ** 2), 0.1), START, 10), ValueError, "energy must be finite where a chain starts, got nan"),
+    "vector energy": (lambda: eb.sample(KEY, eb.mala(lambda x: x**2, 0.5), START, 10), TypeError, "energy must return a scalar for one point, got shape (2,); sum over the coordinates, or vmap"),
+    "energy of shape (1,)": (lambda: eb.sample(KEY, eb.mala(lambda x: jnp.sum(x**2)[None], 0.5), START, 10), TypeError, "got shape (1,); use .squeeze()"),
+    "int energy": (lambda: eb.sample(KEY, eb.random_walk(lambda x: jnp.int32(0), 0.5), START, 10), TypeError, "energy must return a floating scalar, got dtype int32"),
+    "energy of None": (lambda: eb.sample(KEY, eb.random_walk(lambda x: None, 0.5), START, 10), TypeError, "energy must return one floating scalar, got None"),
+    "energy with aux": (lambda: eb.sample(KEY, eb.random_walk(lambda x: (ENERGY(x), 0), 0.5), START, 10), TypeError, "got tuple; return the energy alone"),
+    "no function": (lambda: eb.mala(3.0, 0.5), TypeError, "energy must be a function, got 3.0 (float)"),
+    # step sizes
+    **{
+        f"{make.__name__}, step size {value!r}": (partial(make, ENERGY, value), error, wants)
+        for make in (eb.random_walk, eb.mala, eb.ula, eb.underdamped_langevin, partial(eb.hmc, num_steps=3))
+        if hasattr(make, "__name__") or not setattr(make, "__name__", "hmc")
+        for value, error, wants in (
+            (-0.1, ValueError, "step_size must be finite and above 0, got -0.1"),
+            (0.0, ValueError, "step_size must be finite and above 0, got 0.0"),
+            (float("nan"), ValueError, "step_size must be finite and above 0, got nan"),
+            ("0.1", TypeError, "step_size must be a number or an array of numbers, got '0.1' (str)"),
+            (None, TypeError, "step_size must be a number or an array"),
+        )
+    },
+    "step size of a wrong shape": (lambda: eb.sample(KEY, eb.mala(ENERGY, np.ones(3)), START, 10), ValueError, "step_size of shape (3,) does not broadcast to a position of shape (2,)"),
+    "singular step": (lambda: eb.mala(ENERGY, np.ones((2, 2))), ValueError, "step_size as a matrix must be finite and of full rank, got rank 1 of 2"),
+    # counts
+    "no leapfrog steps": (lambda: eb.hmc(ENERGY, 0.1, 0), ValueError, "num_steps must be at least 1, got 0"),
+    "negative leapfrog steps": (lambda: eb.hmc(ENERGY, 0.1, -2), ValueError, "num_steps must be at least 1, got -2"),
+    "5.5 leapfrog steps": (lambda: eb.hmc(ENERGY, 0.1, 5.5), TypeError, "num_steps must be a whole number, got 5.5 (float)"),
+    "no draws": (lambda: eb.sample(KEY, KERNEL, START, 0), ValueError, "num_steps must be at least 1, got 0"),
+    "minus one draw": (lambda: eb.sample(KEY, KERNEL, START, -1), ValueError, "num_steps must be at least 1, got -1"),
+    "True draws": (lambda: eb.sample(KEY, KERNEL, START, True), TypeError, "num_steps must be a whole number, got a bool"),
+    "thin that does not divide": (lambda: sample(thin=3), ValueError, "num_steps must be a multiple of thin, got 10 and thin 3"),
+    # masses and covariances
+    "mass of wrong size": (lambda: eb.sample(KEY, eb.hmc(ENERGY, 0.1, 2, mass=np.ones(3)), START, 10), ValueError, "step_size of shape (3,) does not broadcast"),
+    "mass not positive definite": (lambda: eb.hmc(ENERGY, 0.1, 2, mass=np.array([[1.0, 2.0], [2.0, 1.0]])), ValueError, "mass must be positive definite, got smallest eigenvalue -1"),
+    "negative mass": (lambda: eb.hmc(ENERGY, 0.1, 2, mass=np.array([1.0, -1.0])), ValueError, "mass must be finite and above 0, got -1.0"),
+    "zero mass": (lambda: eb.hmc(ENERGY, 0.1, 2, mass=np.array([1.0, 0.0])), ValueError, "mass must be finite and above 0, got 0.0"),
+    "asymmetric mass": (lambda: eb.hmc(ENERGY, 0.1, 2, mass=np.array([[1.0, 0.5], [0.0, 1.0]])), ValueError, "mass must be symmetric, got a difference of 0.5"),
+    "mass of three axes": (lambda: eb.hmc(ENERGY, 0.1, 2, mass=np.ones((2, 2, 2))), ValueError, "mass must be a vector [D] or a matrix [D, D], got shape (2, 2, 2)"),
+    "scalar mass": (lambda: eb.hmc(ENERGY, 0.1, 2, mass=2.0), ValueError, "mass must be a vector [D] or a matrix [D, D], got shape ()"),
+    "mass beside a diagonal step": (lambda: eb.hmc(ENERGY, np.ones(2), 2, mass=np.ones(2)), ValueError, "step_size must be a scalar when mass is given, got shape (2,)"),
+    # integrators
+    "asymmetric integrator": (lambda: eb.hmc(ENERGY, 0.1, 2, integrator=(0.3, 1.0, 0.7)), ValueError, "integrator must be kick, drift, ..., kick and read the same both ways"),
+    "integrator of two": (lambda: eb.hmc(ENERGY, 0.1, 2, integrator=(0.5, 0.5, 0.5)), ValueError, "kicks and drifts that sum to one"),
+    # proposals
+    "proposal without a ratio": (lambda: eb.metropolis(ENERGY, lambda k, x: x), TypeError, "metropolis needs log_q(to=, given=) or symmetric=True for its proposal, got neither"),
+    "proposal with both": (lambda: eb.metropolis(ENERGY, lambda k, x: x, log_q=lambda to, given: 0.0, symmetric=True), TypeError, "got both"),
+    "proposal of another shape": (lambda: eb.sample(KEY, eb.metropolis(ENERGY, lambda k, x: jnp.ones(3), symmetric=True), START, 10), TypeError, "proposal changed position from float32 of shape (2,) to float32 of shape (3,)"),
+    "proposal of another tree": (lambda: eb.sample(KEY, eb.metropolis(ENERGY, lambda k, x: (x, x), symmetric=True), START, 10), TypeError, "proposal must return the tree it was given"),
+    # states and kernels
+    "state of another kernel": (lambda: eb.sample(KEY, KERNEL, eb.sample(KEY, eb.random_walk(ENERGY, 0.5), START, 5).state, 10), TypeError, "positions is the state of another kernel; pass its position, state.position"),
+    "no kernel": (lambda: eb.sample(KEY, ENERGY, START, 10), TypeError, "kernel must be a Kernel, got function"),
+    "temperature zero": (lambda: eb.temper(ENERGY, 0.0), ValueError, "temperature must be finite and above 0, got 0.0"),
+    "friction": (lambda: eb.underdamped_langevin(ENERGY, 0.1, friction=-1.0), ValueError, "friction must be finite and above 0"),
+    "empty cycle": (lambda: eb.cycle(), ValueError, "at least one kernel is needed, got none"),
+    "cycle of functions": (lambda: eb.cycle(ENERGY), TypeError, "kernels must be Kernels, got function"),
+    "weights": (lambda: eb.mixture([KERNEL, KERNEL], [1.0]), ValueError, "weights must be one a kernel, got 1 for 2 kernels"),
+    "within no part": (lambda: eb.sample(KEY, eb.within(lambda x: ENERGY(x["a"]), "b", lambda e: eb.mala(e, 0.1)), {"a": START}, 10), TypeError, "part 'b' is not among ['a']"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_named(name):
+    call, error, message = BAD[name]
+    with pytest.raises(error, match=re.escape(message)):
+        call()
+
+
+def test_the_same_call_without_the_fault_works():
+    assert sample().draws.shape == (10, 3, 2)
+
+
+def test_raw_keys_are_wrapped_and_give_the_same_numbers():
+    raw = eb.sample(jax.random.PRNGKey(0), KERNEL, START, 10).draws
+    numpy = eb.sample(np.asarray(jax.random.PRNGKey(0)), KERNEL, START, 10).draws
+    typed = eb.sample(KEY, KERNEL, START, 10).draws
+    assert np.array_equal(raw, typed) and np.array_equal(numpy, typed)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(True, TypeError), (1.0, TypeError), (-1, ValueError), (2**32, ValueError)]
+)
+def test_seeds(value, error):
+    with pytest.raises(error, match="seed must"):
+        checks.seed(value)
+
+
+def test_float64_positions_warn_once_that_they_become_float32():
+    with pytest.warns(UserWarning, match="positions is float64 and becomes float32"):
+        draws = eb.sample(KEY, KERNEL, np.zeros((3, 2)), 10).draws
+    assert draws.dtype == jnp.float32
+
+
+def test_frozen_chains_are_named():
+    with pytest.warns(RuntimeWarning, match=r"3 of 3 chains never moved in 10 steps \(chain 0, 1, 2\)"):
+        eb.sample(KEY, eb.mala(ENERGY, 1e6), START, 10)
+
+
+def test_an_energy_that_is_nan_elsewhere_is_counted():
+    kernel = eb.random_walk(lambda x: jnp.where(x[0] > 0.5, jnp.nan, ENERGY(x)), 1.0)
+    with pytest.warns(RuntimeWarning, match="proposals had an energy or a ratio of NaN or minus infinity"):
+        samples = eb.sample(KEY, kernel, START, 200)
+    assert samples.num_nonfinite.sum() > 0 and (samples.draws[..., 0] <= 0.5).all()
+
+
+def test_an_energy_of_minus_infinity_is_rejected_and_counted():
+    kernel = eb.random_walk(lambda x: jnp.where(x[0] > 0.5, -jnp.inf, ENERGY(x)), 1.0)
+    with pytest.warns(RuntimeWarning, match="minus infinity"):
+        samples = eb.sample(KEY, kernel, START, 200)
+    assert (samples.draws[..., 0] <= 0.5).all()
+
+
+def test_a_wall_of_plus_infinity_is_an_honest_rejection(recwarn):
+    kernel = eb.random_walk(lambda x: jnp.where(x[0] < 0, jnp.inf, jnp.sum(x)), 1.0)
+    samples = eb.sample(KEY, kernel, START + 1.0, 200)
+    assert not [w for w in recwarn if "never moved" in str(w.message) or "NaN" in str(w.message)]
+    assert samples.num_nonfinite.sum() == 0
+
+
+def test_step_size_as_a_number_or_an_array_compiles_the_same_program():
+    traces = []
+
+    def energy(x):
+        traces.append(1)
+        return ENERGY(x)
+
+    step = jax.jit(lambda h, key, x: eb.mala(energy, h).step(key, eb.mala(energy, h).init(x))[0].position)
+    step(0.5, KEY, jnp.ones(2))
+    first = len(traces)
+    step(0.25, KEY, jnp.ones(2))
+    assert len(traces) == first
+
+
+def test_bfloat16_positions_keep_the_accept_in_float32():
+    state = KERNEL.init(jnp.ones(2, jnp.bfloat16))
+    state, info = KERNEL.step(KEY, state)
+    assert state.position.dtype == jnp.bfloat16 and info.energy_error.dtype == jnp.float32
