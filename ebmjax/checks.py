@@ -135,7 +135,7 @@ def position(value: Any, name: str = "positions") -> Any:
 
 def finite_rows(leaf: Any, where: str) -> None:
     """Raise, naming the rows, where an array holds NaN or infinity."""
-    bad = ~np.asarray(jnp.isfinite(leaf))
+    bad = ~(np.isfinite(leaf) if isinstance(leaf, np.ndarray) else np.asarray(jnp.isfinite(leaf)))
     if bad.any():
         rows = np.unique(np.nonzero(bad)[0]) if bad.ndim else []
         listed = f" in rows {_few(rows)}" if bad.ndim else ""

@@ -155,6 +155,8 @@ def read(path: Path) -> Dataset:
         raise DataError(f"{path} is a folder") from None
     except PermissionError:
         raise DataError(f"{path} cannot be read: permission denied") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not text") from None
     return _checked(path, x, labels)
 
 

@@ -80,7 +80,7 @@ def train_step(
         )
         is_broken = _any_nan(chains.position)
         position = rows(is_broken, starts.fresh(key_fresh, batch, num_chains), chains.position)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         is_finite = jnp.isfinite(value) & jnp.isfinite(grad_norm) & jnp.isfinite(chains.step_size)
 
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -140,7 +140,7 @@ def fit(
       batch_size: B, at most N.
       num_chains: C, ``batch_size`` by default.
       data_noise: standard deviation of Gaussian noise added to each batch, in units of the data.
-      ema_decay: of the parameters kept for evaluation.
+      ema_decay: of the parameters kept for evaluation; less, (1 + t) / (10 + t), in the first updates.
       max_gap: the largest |E_data - E_model| that still counts as training.
       chunk: updates in one compiled call; progress and ``on_chunk`` live between them.
       on_chunk: called with the state and the metrics ``[chunk]`` of each call; may raise to stop.

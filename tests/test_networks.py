@@ -1,0 +1,85 @@
+"""Energy networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import ebmjax as eb
+from ebmjax import networks, targets
+
+
+@pytest.mark.parametrize("shape", [(2,), (7,), (3, 4), (8, 8), (28, 28), (9, 9, 3)])
+@pytest.mark.parametrize("is_spectral", [False, True])
+def test_an_mlp_takes_any_shape(key, shape, is_spectral):
+    network = networks.MLP((16, 16), is_spectral=is_spectral)
+    params = network.init(key, jnp.zeros(shape))
+    value, grad = jax.value_and_grad(network.apply, argnums=1)(params, jnp.ones(shape))
+    assert value.shape == () and grad.shape == shape and float(jnp.abs(grad).sum()) > 0
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (28, 28), (9, 9, 3)])
+def test_a_convolution_takes_images(key, shape):
+    network = networks.Conv((4, 8, 16), is_spectral=True)
+    params = network.init(key, jnp.zeros(shape))
+    assert network.apply(params, jnp.ones(shape)).shape == ()
+
+
+def test_a_convolution_refuses_what_is_no_image(key):
+    with pytest.raises(ValueError, match=r"Conv takes one image .*, got shape \(3,\)"):
+        networks.Conv().init(key, jnp.zeros(3))
+
+
+def test_confinement_makes_the_density_normalisable(key):
+    shape, scale = (2,), 1.5
+    plain, confined = networks.MLP((16,)), networks.MLP((16,), confinement=scale)
+    params = plain.init(key, jnp.zeros(shape))
+    x = jnp.array([1.0, -2.0])
+    wants = plain.apply(params, x) + 0.5 * 5.0 / scale**2
+    assert np.isclose(confined.apply(params, x), wants)
+    energy = lambda x: confined.apply(params, x)
+    assert eb.check(energy, x, key).is_healthy
+    assert not eb.check(lambda x: plain.apply(params, x), x, key).is_healthy
+
+
+def test_spectral_normalisation_bounds_the_slope(key):
+    network = networks.MLP((32, 32), activation=jnp.tanh, is_spectral=True)
+    free = networks.MLP((32, 32), activation=jnp.tanh)
+    x = jax.random.normal(key, (500, 5))
+
+    def steepest(network):
+        params = jax.tree.map(lambda w: 50 * w, network.init(key, jnp.zeros(5)))
+        return jax.vmap(lambda x: jnp.linalg.norm(jax.grad(network.apply, argnums=1)(params, x)))(x).max()
+
+    assert steepest(network) <= 1.02 < steepest(free)
+
+
+def test_largest_singular_value(key):
+    weight = jax.random.normal(key, (3, 3, 4, 6))
+    exact = np.linalg.svd(weight.reshape(-1, 6), compute_uv=False)[0]
+    assert np.isclose(networks.largest_singular_value(weight, 500), exact, rtol=1e-3)
+
+
+def test_an_nnx_module_is_an_energy_by_one_line(key):
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.one, self.two = nnx.Linear(2, 8, rngs=rngs), nnx.Linear(8, 1, rngs=rngs)
+
+        def __call__(self, x):
+            return self.two(nnx.swish(self.one(x)))[0] + 0.5 * jnp.sum(x**2)
+
+    graph, params = nnx.split(Net(nnx.Rngs(0)))
+    energy = lambda params, x: nnx.merge(graph, params)(x)
+
+    import optax
+
+    optimizer = optax.adam(1e-2)
+    starts = eb.from_data()
+    loss = eb.contrastive(energy, eb.mala, 5)
+    state = eb.init_state(key, params, optimizer, starts, 0.5)
+    x = targets.eight_gaussians().sample(key, 200)
+    state, metrics = eb.fit(key, loss, optimizer, state, x, starts, num_updates=3, batch_size=50)
+    assert int(state.num_skipped) == 0 and np.isfinite(metrics["loss"]).all()
+    before, after = jax.tree.leaves(params), jax.tree.leaves(state.params)
+    assert not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

@@ -1,0 +1,189 @@
+"""The training loop: it learns, it is the same when resumed, and nothing diverges silently."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import ebmjax as eb
+from ebmjax import targets
+
+TARGET = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
+KEY = jax.random.key(3)
+DATA = TARGET.sample(KEY, 2000)
+START = {"root": jnp.eye(2), "mean": jnp.zeros(2)}
+draw = lambda key, n: 2.0 * jax.random.normal(key, (n, 2))
+
+
+def energy(params, x):
+    return 0.5 * jnp.sum((params["root"] @ (x - params["mean"])) ** 2)
+
+
+def train(
+    num_updates,
+    state=None,
+    *,
+    loss=None,
+    learning_rate=0.02,
+    starts=None,
+    energy=energy,
+    params=START,
+    **options,
+):
+    optimizer = optax.adam(learning_rate)
+    starts = starts or eb.replay_buffer(draw, 1000, 0.01)
+    loss = loss or eb.contrastive(energy, eb.mala, 10, acceptance_target=0.574)
+    state = state or eb.init_state(KEY, params, optimizer, starts, 0.5)
+    options = {"batch_size": 500, **options}
+    return eb.fit(KEY, loss, optimizer, state, DATA, starts, num_updates=num_updates, **options)
+
+
+def equal(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+@pytest.mark.parametrize(
+    "starts", [eb.from_data(), eb.replay_buffer(draw, 500), eb.replay_buffer(draw, 1000, 0.05)]
+)
+def test_maximum_likelihood_finds_the_mean_and_covariance_of_the_data(starts):
+    state, metrics = train(600, starts=starts, ema_decay=0.98)
+    root = state.ema["root"]
+    covariance = np.linalg.inv(root.T @ root)
+    assert np.abs(covariance - np.cov(DATA.T)).max() < 0.1
+    assert np.abs(state.ema["mean"] - DATA.mean(axis=0)).max() < 0.1
+    assert abs(metrics["acceptance_rate"][-50:].mean() - 0.574) < 0.05
+    assert int(state.num_skipped) == 0 and len(metrics["loss"]) == 600
+
+
+def test_resumed_is_not_stopped_bit_for_bit():
+    whole, _ = train(60)
+    half, _ = train(37)
+    resumed, metrics = train(60, half)
+    assert equal(whole, resumed) and len(metrics["loss"]) == 23
+    assert not equal(whole, half)
+
+
+def test_chunks_change_no_number():
+    assert equal(train(40, chunk=7)[0], train(40, chunk=40)[0])
+
+
+def test_an_update_that_is_not_finite_is_skipped_and_counted():
+    calls = eb.contrastive(energy, eb.mala, 5)
+
+    def sometimes_nan(params, key, batch, chains):
+        value, aux = calls(params, key, batch, chains)
+        return value + jnp.where(batch[0, 0] > 1.0, jnp.nan, 0.0), aux
+
+    state, metrics = train(60, loss=sometimes_nan)
+    skipped = metrics["is_skipped"].astype(bool)
+    assert 0 < skipped.sum() == int(state.num_skipped) < 30
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
+
+
+def test_chains_that_are_not_finite_are_restarted_and_counted():
+    starts = eb.replay_buffer(draw, 500)
+    state = eb.init_state(KEY, START, optax.adam(0.02), starts, 0.5)
+    state = state._replace(store=state.store.at[:7].set(jnp.nan))
+    state, metrics = train(3, state, starts=starts)
+    assert int(state.num_restarted) == 7 and np.isfinite(state.store).all()
+    assert np.isfinite(metrics["loss"]).all() and int(state.num_skipped) == 0
+
+
+def runaway(params, x):
+    return params["slope"] * x[0] + 0.5 * jnp.sum((x / 100.0) ** 2)
+
+
+def nothing_but_nan(params, key, batch, chains):
+    return jnp.nan * jnp.sum(params["root"]), (chains, {})
+
+
+RUNAWAY = {"energy": runaway, "params": {"slope": jnp.float32(0.05)}}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": nothing_but_nan}, "100% of the updates had a gradient or loss"),
+        ({**RUNAWAY, "learning_rate": 1e3, "max_gap": 1e3}, "apart"),
+        ({**RUNAWAY, "learning_rate": 1e-6}, "use a network with a confinement term"),
+        ({"loss": eb.contrastive(energy, eb.mala, 3), "stuck": True}, "the chains froze, acceptance 0.0000"),
+    ],
+)
+def test_divergence_stops_with_what_it_saw(options, message):
+    options = dict(options)
+    state = None
+    if options.pop("stuck", False):
+        starts = eb.replay_buffer(draw, 1000, 0.01)
+        state = eb.init_state(KEY, START, optax.adam(0.02), starts, 1e4)
+    with pytest.raises(eb.TrainingDiverged, match=message) as error:
+        train(2000, state, **options)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(error.value.state.params))
+
+
+def test_healthy_training_is_not_stopped():
+    train(30, max_gap=50.0)
+
+
+def test_ema_is_the_moving_average():
+    state, _ = train(3, ema_decay=0.5, chunk=1)
+    ema = START
+    for n in (1, 2, 3):
+        params, decay = train(n, ema_decay=0.5, chunk=1)[0].params, min(0.5, n / (9 + n))
+        ema = jax.tree.map(lambda e, p, d=decay: d * e + (1 - d) * p, ema, params)
+    for a, b in zip(jax.tree.leaves(state.ema), jax.tree.leaves(ema), strict=True):
+        assert np.allclose(a, b, atol=1e-6)
+
+
+def test_progress_tells_energies_acceptance_and_gradient():
+    told = []
+    train(50, progress=lambda done, total, text: told.append((done, total, text)))
+    assert [t[0] for t in told] == [25, 50] and told[0][1] == 50
+    for word in ("E data", "E model", "acceptance", "|grad|"):
+        assert word in told[0][2]
+
+
+def test_pytree_data():
+    data = {"a": DATA, "b": DATA[:, :1]}
+    energy = lambda params, x: params["w"] * (jnp.sum(x["a"] ** 2) + jnp.sum(x["b"] ** 2))
+    starts = eb.from_data()
+    optimizer = optax.sgd(0.01)
+    state = eb.init_state(KEY, {"w": jnp.float32(0.5)}, optimizer, starts, 0.5)
+    loss = eb.contrastive(energy, eb.mala, 3)
+    state, metrics = eb.fit(
+        KEY, loss, optimizer, state, data, starts, num_updates=4, batch_size=100, data_noise=0.1
+    )
+    assert np.isfinite(metrics["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"batch_size": 3000}, ValueError, "batch_size must be at most the number of points, 2000, got 3000"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
+        ({"data_noise": -1.0}, ValueError, "data_noise must be finite and at least 0"),
+        ({"ema_decay": 1.0}, ValueError, r"ema_decay must lie in \[0, 1\)"),
+        ({"num_chains": 2000}, ValueError, "num_chains must be at most the buffer's size, 1000, got 2000"),
+    ],
+)
+def test_bad_input(options, error, message):
+    with pytest.raises(error, match=message):
+        train(2, **options)
+
+
+def test_bad_data():
+    starts, optimizer = eb.from_data(), optax.sgd(0.1)
+    state = eb.init_state(KEY, START, optimizer, starts, 0.5)
+    loss = eb.contrastive(energy, eb.mala, 2)
+    fit = partial(eb.fit, KEY, loss, optimizer, state, starts=starts, num_updates=1, batch_size=10)
+    for data, error, message in (
+        (DATA.at[5].set(jnp.nan), ValueError, r"data must be finite, got 2 NaN or infinite values in rows 5"),
+        ((DATA > 0).astype(jnp.uint8), TypeError, "data must be floating, got uint8"),
+        (jnp.zeros((0, 2)), ValueError, "data must not be empty"),
+    ):
+        with pytest.raises(error, match=message):
+            fit(data)
+    with pytest.raises(ValueError, match="step_size must be finite and above 0"):
+        eb.init_state(KEY, START, optimizer, starts, 0.0)
