@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ebmjax import networks
+from ebmjax import checks, networks
 from ebmjax.base import Array, Energy
 from ebmjax.data import Dataset
 from ebmjax.hamiltonian import hmc
@@ -155,6 +155,12 @@ def build(config: Config, dataset: Dataset) -> Run:
     for name, known in (("network", NETWORKS), ("kernel", KERNELS), ("starts", STARTS)):
         if getattr(config, name) not in known:
             raise RunError(f"{name} must be one of {', '.join(known)}, got {getattr(config, name)!r}")
+    for name in ("learning_rate", "step_size", "noise", "regularisation"):
+        checks.positive(getattr(config, name), name, zero=name in ("noise", "regularisation"))
+    if config.starts == "buffer" and config.num_chains > config.buffer_size:
+        raise RunError(
+            f"num_chains must be at most the buffer's size, {config.buffer_size}, got {config.num_chains}"
+        )
     if config.data_digest != digest(dataset.x):
         raise RunError(f"the data of {config.data!r} have changed since this run began")
     standard = Standard.of(dataset)

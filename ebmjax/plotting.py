@@ -47,10 +47,19 @@ def image_grids(
     """Square grids of images ``[N, H, W]`` or ``[N, H, W, 3]`` side by side, one a title."""
     fig, axes = figure(1, len(panels), size=(3.4 * len(panels), 3.7))
     for ax, (title, images) in zip(np.atleast_1d(axes), panels.items(), strict=True):
-        ax.imshow(tile(images, num_rows), cmap="gray_r", vmin=value_range[0], vmax=value_range[1])
+        _show(ax, tile(images, num_rows), value_range)
         ax.set_title(title)
         ax.set_axis_off()
     return fig
+
+
+def _show(ax, image, value_range):
+    """Grey, dark for large; or colour, which Matplotlib wants in [0, 1]."""
+    low, high = value_range
+    if image.ndim == 3:
+        ax.imshow(np.clip((image - low) / (high - low), 0.0, 1.0)[..., : 1 if image.shape[-1] == 1 else 3])
+    else:
+        ax.imshow(image, cmap="gray_r", vmin=low, vmax=high)
 
 
 def tile(images: np.ndarray, num_rows: int) -> np.ndarray:
@@ -141,18 +150,12 @@ def chain_traces(energies: np.ndarray, *, num_shown: int = 12) -> Figure:
 
 @house_style
 def film_strips(positions: np.ndarray, *, value_range: tuple[float, float] = (0.0, 1.0)) -> Figure:
-    """Chains of images ``[T, C, H, W]``, one a row, time to the right."""
-    num_frames, num_chains = positions.shape[:2]
-    rows = np.moveaxis(positions, 0, 1).reshape(num_chains * num_frames, *positions.shape[2:])
-    height, width = rows.shape[1:3]
-    strip = rows.reshape(num_chains, num_frames, height, width).transpose(0, 2, 1, 3)
+    """Chains of images ``[T, C, H, W]`` or ``[T, C, H, W, 3]``, one a row, time to the right."""
+    num_frames, num_chains, height, width = positions.shape[:4]
+    strip = np.moveaxis(positions, (1, 2, 0, 3), (0, 1, 2, 3))  # [C, H, T, W, ...]
+    strip = strip.reshape(num_chains * height, num_frames * width, *positions.shape[4:])
     fig, ax = figure(size=(0.55 * num_frames, 0.55 * num_chains + 0.3))
-    ax.imshow(
-        strip.reshape(num_chains * height, num_frames * width),
-        cmap="gray_r",
-        vmin=value_range[0],
-        vmax=value_range[1],
-    )
+    _show(ax, strip, value_range)
     ax.set_title("chains along time, left to right")
     ax.set_axis_off()
     return fig

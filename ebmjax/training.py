@@ -163,16 +163,15 @@ def fit(
     data_extent = max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(data))
     step = train_step(loss, optimizer, starts, num_chains=num_chains, ema_decay=ema_decay)
     run_chunk = jax.jit(
-        functools.partial(_updates, step, batch_size=batch_size, data_noise=data_noise),
-        static_argnames="length",
+        functools.partial(_updates, step, chunk=chunk, batch_size=batch_size, data_noise=data_noise)
     )
 
     report = reporter(progress, "training")
     history: list[dict[str, np.ndarray]] = []
     while (done := int(state.step)) < num_updates:
         length = min(chunk - done % chunk, num_updates - done)
-        new, metrics = run_chunk(key, state, data, length=length)
-        metrics = {name: np.asarray(values) for name, values in metrics.items()}
+        new, metrics = run_chunk(key, state, data, length)
+        metrics = {name: np.asarray(values)[:length] for name, values in metrics.items()}
         if trouble := diagnose(metrics, data_extent, max_gap):
             raise TrainingDiverged(
                 f"training diverged between updates {done} and {int(new.step)}: {trouble}", state
@@ -212,19 +211,26 @@ def diagnose(metrics: dict[str, np.ndarray], data_extent: float, max_gap: float 
     return None
 
 
-def _updates(step, key, state, data, *, length, batch_size, data_noise):
-    """``length`` updates as one program."""
+def _updates(step, key, state, data, num, *, chunk, batch_size, data_noise):
+    """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program for every number."""
+    num_points = len(jax.tree.leaves(data)[0])
 
-    def update(state, _):
+    def update(state):
         key_batch, key_noise, key_step = jax.random.split(jax.random.fold_in(key, state.step), 3)
-        num_points = len(jax.tree.leaves(data)[0])
         index = jax.random.randint(key_batch, (batch_size,), 0, num_points)
         batch = jax.tree.map(lambda x: x[index], data)
         if data_noise > 0:
             batch = axpy(data_noise, normal_like(key_noise, batch), batch)
         return step(key_step, state, batch)
 
-    return jax.lax.scan(update, state, None, length=length)
+    def body(i, carry):
+        state, rows = carry
+        state, metrics = update(state)
+        return state, jax.tree.map(lambda row, x: row.at[i].set(x), rows, metrics)
+
+    _, shapes = jax.eval_shape(update, state)
+    empty = jax.tree.map(lambda x: jnp.zeros((chunk, *x.shape), x.dtype), shapes)
+    return jax.lax.fori_loop(0, num, body, (state, empty))
 
 
 def _any_nan(position):

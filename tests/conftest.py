@@ -1,7 +1,14 @@
-"""Strictness for every test: warnings that the library raises are errors unless a test expects them."""
+"""What all tests share.  Warnings of the library are errors unless a test expects them (setup.cfg)."""
 
-import jax
-import pytest
+import os
+from pathlib import Path
+
+CACHE = Path(__file__).parent.parent / ".pytest_cache" / "programs"  # the same program is compiled once
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 
 @pytest.fixture

@@ -190,9 +190,11 @@ def _is_batch(energy, position, value) -> bool:
 
 
 def _far(value_and_grad, flat, value, grad, key, scale) -> Iterator[Symptom]:
-    """Along the steepest descent and random rays, far out."""
+    """Along the steepest descent, coordinate axes and random rays, far out."""
     rays = np.asarray(jax.random.normal(key, (NUM_PROBES, flat.size)))
     rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    axes = np.eye(flat.size)[:NUM_PROBES]
+    rays = np.concatenate([rays, axes, -axes])
     size = np.linalg.norm(grad)
     if np.isfinite(size) and size > 0:
         rays = np.concatenate([rays, -grad[None] / size])

@@ -1,0 +1,136 @@
+"""The command line: it works, it teaches, and a mistake is one line and exit code 2."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ebmjax import checkpoint
+from ebmjax.cli import app
+
+SMALL = ["--num-updates", "30", "--features", "16,16", "--chain-steps", "3", "--num-chains", "64"]
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def error_of(result):
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    return lines, result.exit_code
+
+
+@pytest.fixture(scope="module")
+def moons(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "moons"
+    result = call("train", "--data", "two_moons", "--out", folder, *SMALL)
+    assert result.exit_code == 0, result.output
+    return folder, result
+
+
+def test_train_leaves_a_run_with_pictures(moons):
+    folder, result = moons
+    names = {
+        "config.json",
+        "metrics.csv",
+        "checkpoint.npz",
+        "training.png",
+        "energies.png",
+        "chains.png",
+        "density.png",
+    }
+    assert {p.name for p in folder.iterdir()} == names
+    assert "acceptance in training" in result.output and "energy of data" in result.output
+
+
+def test_sample_writes_draws_and_pictures(moons):
+    folder, _ = moons
+    result = call("sample", folder, "--kernel", "hmc", "--num-chains", 16, "--num-steps", 40)
+    assert result.exit_code == 0, result.output
+    with np.load(folder / "samples-hmc-1" / "samples.npz") as file:
+        assert file["x"].shape == (20, 16, 2) and file["energy"].shape == (20, 16)
+        assert np.isfinite(file["x"]).all()
+    again = call("sample", folder, "--kernel", "hmc", "--num-chains", 16, "--num-steps", 40)
+    assert again.exit_code == 2 and "exists and is not empty" in again.stderr
+
+
+def test_resume_goes_on(moons, tmp_path):
+    folder, _ = moons
+    assert call("train", "--resume", folder).exit_code == 0
+    assert checkpoint.notes(folder / "checkpoint.npz")["step"] == 30
+
+
+def test_a_users_array_trains_without_code(tmp_path):
+    for shape in ((200, 5), (150, 8, 8), (120, 9, 9, 3)):
+        path = tmp_path / f"{len(shape)}.npy"
+        np.save(path, np.random.default_rng(0).uniform(size=shape))
+        result = call(
+            "train", "--data", path, "--out", tmp_path / f"run{len(shape)}", *SMALL, "--buffer-size", 64
+        )
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / f"run{len(shape)}" / "energies.png").exists()
+
+
+def test_help_teaches():
+    text = call("train", "--help").output
+    for word in ("--data", "mnist", "--resume", "--chain-steps", "python -m ebmjax train"):
+        assert word in text
+    assert {"train", "sample", "selftest", "verify"} <= set(call("--help").output.split())
+
+
+BAD = {
+    "no data": (["train", "--out", "OUT"], "--data is missing"),
+    "neither out nor resume": (["train", "--data", "two_moons"], "give either --out for a new run or --resume"),
+    "missing file": (["train", "--data", "none.npy", "--out", "OUT"], "none.npy does not exist"),
+    "unknown data": (["train", "--data", "imagenet", "--out", "OUT"], "data must be one of mnist"),
+    "empty": (["train", "--data", "TMP/empty.csv", "--out", "OUT"], "empty.csv is empty"),
+    "ragged": (["train", "--data", "TMP/ragged.csv", "--out", "OUT"], "is ragged: line 2"),
+    "words": (["train", "--data", "TMP/words.csv", "--out", "OUT"], "must be numeric: line 2"),
+    "nan": (["train", "--data", "TMP/nan.csv", "--out", "OUT"], "must be finite"),
+    "unknown kernel": (["train", "--data", "two_moons", "--out", "OUT", "--kernel", "magic"], "magic"),
+    "bad widths": (["train", "--data", "two_moons", "--out", "OUT", "--features", "a"], "features must be positive widths"),
+    "negative step": (["train", "--data", "two_moons", "--out", "OUT", "--step-size", "-1"], "step_size must be finite and above 0"),
+    "negative rate": (["train", "--data", "two_moons", "--out", "OUT", "--learning-rate", "-1"], "learning_rate must be finite and above 0"),
+    "zero updates": (["train", "--data", "two_moons", "--out", "OUT", "--num-updates", "0"], "--num-updates"),
+    "more chains than buffer": (["train", "--data", "two_moons", "--out", "OUT", "--num-chains", "99", "--buffer-size", "9"], "num_chains must be at most the buffer's size"),
+    "existing": (["train", "--data", "two_moons", "--out", "TMP"], "exists and is not empty"),
+    "unwritable": (["train", "--data", "two_moons", "--out", "/proc/none"], "cannot be written"),
+    "no run": (["sample", "TMP"], "is not a run"),
+    "no run to resume": (["train", "--resume", "TMP/none"], "is not a run"),
+    "unknown target": (["verify", "math:sqrt", "--target", "mars"], "target must be one of"),
+    "no factory": (["verify", "math"], "give the factory as module:function"),
+    "missing factory": (["verify", "math:magic"], "math:magic cannot be loaded"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_mistake_is_one_clear_line_and_exit_code_2(name, tmp_path):
+    for file, text in (
+        ("empty", ""),
+        ("ragged", "1,2\n3\n"),
+        ("words", "1,2\na,b\n"),
+        ("nan", "1,2\nnan,3\n"),
+    ):
+        (tmp_path / f"{file}.csv").write_text(text)
+    before = sorted(tmp_path.iterdir())
+    arguments, message = BAD[name]
+    result = call(*(a.replace("OUT", str(tmp_path / "out")).replace("TMP", str(tmp_path)) for a in arguments))
+    assert result.exit_code == 2, result.output
+    assert message in " ".join(result.stderr.split()), result.stderr
+    assert "Traceback" not in result.output + result.stderr
+    left = [p for p in sorted(tmp_path.iterdir()) if p not in before]
+    assert not [p for p in left if not p.is_dir() or any(p.iterdir())]
+
+
+def test_verify_passes_a_right_kernel_and_rejects_a_wrong_one(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "import jax, jax.numpy as jnp, ebmjax as eb\n"
+        "def right(energy):\n    return eb.mala(energy, 0.3)\n"
+        "def forgotten(energy):\n"
+        "    q = lambda key, x: 0.8 * x + jax.random.normal(key, x.shape)\n"
+        "    return eb.metropolis(energy, q, symmetric=True)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    good = call("verify", "mine:right", "--target", "two_modes", "--picture", tmp_path / "p.png")
+    assert good.exit_code == 0 and "PASSED" in good.output and (tmp_path / "p.png").exists()
+    bad = call("verify", "mine:forgotten", "--target", "two_modes")
+    assert bad.exit_code == 1 and "FAILED" in bad.output and "Hastings ratio" in bad.output

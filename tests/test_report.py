@@ -1,0 +1,89 @@
+"""Pictures and verdicts: figures of the right content, and a judge that can tell."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ebmjax import data, evaluation, plotting, targets, verify
+from ebmjax.hamiltonian import hmc
+from ebmjax.verify.specimens import ring
+
+
+@pytest.fixture(scope="module")
+def judged():
+    digits = data.load("digits")
+    predict = evaluation.train_classifier(jax.random.key(0), digits.x[:1400], digits.labels[:1400])
+    return digits, predict
+
+
+def test_the_classifier_knows_real_digits_and_doubts_noise(judged):
+    digits, predict = judged
+    held = np.asarray(predict(digits.x[1400:]))
+    assert (held.argmax(axis=1) == digits.labels[1400:]).mean() > 0.93
+    real = evaluation.judge(predict, digits.x[1400:], digits.x[:1400])
+    noise = evaluation.judge(predict, np.random.default_rng(0).uniform(size=(300, 8, 8)), digits.x[:1400])
+    assert real.share_confident > 0.85 and real.num_classes == 10
+    assert noise.share_confident < real.share_confident - 0.2
+    assert real.nearest < noise.nearest
+
+
+def test_memorised_images_have_distance_zero(judged):
+    digits, predict = judged
+    assert evaluation.judge(predict, digits.x[:100], digits.x[:1400]).nearest < 1e-3
+
+
+def test_one_class_is_one_class(judged):
+    digits, predict = judged
+    threes = digits.x[:1400][digits.labels[:1400] == 3]
+    assert evaluation.judge(predict, threes, digits.x[:1400]).num_classes == 1
+
+
+def test_nearest_distances():
+    distances = evaluation.nearest_distances(np.zeros((2, 4)), np.array([[1.0, 1, 1, 1], [2, 0, 0, 0]]))
+    assert np.allclose(distances, 1.0)
+
+
+def test_tiles_are_in_reading_order():
+    images = np.arange(9)[:, None, None] * np.ones((9, 2, 2))
+    grid = plotting.tile(images, 3)
+    assert grid.shape == (9, 9) and grid[0].tolist() == [0, 0, 0, 1, 1, 0, 2, 2, 0] and grid[3, 0] == 3
+
+
+def test_figures_are_drawn(tmp_path, key):
+    target = targets.eight_gaussians()
+    x = np.asarray(target.sample(key, 500))
+    metrics = {
+        n: np.linspace(0.1, 1, 20)
+        for n in ("step", "energy_data", "energy_model", "acceptance_rate", "grad_norm")
+    }
+    reports = [
+        verify.invariance(key, hmc(target.energy, 0.2, 3), target, num_chains=500, num_steps=2),
+        verify.rank(key, hmc(target.energy, 0.2, 3), target, num_chains=500),
+        verify.integrator(target.energy, np.ones(2)),
+        ring(),
+    ]
+    figures = [
+        plotting.density(target.energy, x, x),
+        plotting.image_grids({"a": np.random.default_rng(0).uniform(size=(100, 8, 8))}),
+        plotting.energy_histogram({"data": x[:, 0], "chains": x[:, 1]}),
+        plotting.training_curves(metrics),
+        plotting.training_curves({"step": np.arange(5), "loss": np.ones(5), "grad_norm": np.ones(5)}),
+        plotting.chain_traces(np.random.default_rng(0).normal(size=(20, 8))),
+        plotting.film_strips(np.zeros((5, 3, 8, 8))),
+        *[plotting.verification(r) for r in reports],
+    ]
+    for i, figure in enumerate(figures):
+        plotting.save(figure, tmp_path / f"{i}.png")
+        assert (tmp_path / f"{i}.png").stat().st_size > 3000
+        assert not [a for ax in figure.axes for a in ax.get_legend_handles_labels()[1] if a.startswith("_")]
+
+
+def test_the_density_picture_integrates_to_one(key):
+    target = targets.eight_gaussians()
+    x = np.asarray(target.sample(key, 5000))
+    figure = plotting.density(target.energy, x, x)
+    values = figure.axes[1].images[0].get_array()
+    low, high = x.min(axis=0), x.max(axis=0)
+    area = np.prod(1.5 * (high - low)) / np.prod(np.array(values.shape) - 1)
+    assert jnp.isclose(values.sum() * area, 1.0, rtol=1e-3)

@@ -1,0 +1,174 @@
+"""A run on disk: killed and resumed it is the same, bytes for bytes; what cannot be used is refused."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from ebmjax import checkpoint, data, experiment, runs
+
+SMALL = {"features": (16, 16), "num_chains": 64, "buffer_size": 128, "batch_size": 64, "chain_steps": 4}
+
+
+def make(num_updates=60, name="two_moons", **choices):
+    dataset = data.load(name)
+    return experiment.build(
+        experiment.preset(dataset, num_updates=num_updates, **{**SMALL, **choices}), dataset
+    )
+
+
+def content(folder):
+    with np.load(folder / "checkpoint.npz") as file:
+        arrays = {n: file[n].tobytes() for n in file.files if n != "manifest"}
+    return arrays, (folder / "metrics.csv").read_bytes()
+
+
+def train(run, folder, **options):
+    return runs.train(run, folder, progress=False, **options)
+
+
+def test_a_run_holds_what_it_says(tmp_path):
+    run = make()
+    train(run, tmp_path / "run")
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "checkpoint.npz",
+        "config.json",
+        "metrics.csv",
+    ]
+    history = runs.metrics(tmp_path / "run")
+    assert np.array_equal(history["step"], np.arange(60)) and np.isfinite(history["loss"]).all()
+    again, state = runs.load(tmp_path / "run")
+    assert again.config == run.config and int(state.step) == 60
+
+
+def test_resumed_equals_not_stopped(tmp_path):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    run = make()
+    train(run, whole)
+
+    def stop(done, total, text):
+        if done >= 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.train(run, part, progress=stop)
+    assert content(part) != content(whole)
+    loaded, state = runs.load(part)
+    assert 0 < int(state.step) < 60
+    train(loaded, part, is_resumed=True)
+    assert content(part) == content(whole)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_killed_and_resumed_equals_not_stopped(tmp_path, how):
+    """In a process of its own, by the command line; SIGKILL leaves it no time to save."""
+    options = [
+        "--num-updates",
+        "400",
+        "--features",
+        "16,16",
+        "--chain-steps",
+        "4",
+        "--num-chains",
+        "64",
+        "--batch-size",
+        "64",
+    ]
+    command = [sys.executable, "-m", "ebmjax", "train", "--data", "two_moons", *options]
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    process = subprocess.Popen([*command, "--out", str(part)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if (part / "metrics.csv").exists() and (part / "metrics.csv").read_text().count("\n") > 120:
+            break
+        time.sleep(0.05)
+    os.kill(process.pid, how)
+    process.communicate()
+    assert process.returncode != 0
+    run, state = runs.load(part)
+    assert 0 < int(state.step) < 400
+    train(run, part, is_resumed=True)
+    train(experiment.build(run.config, run.dataset), whole)
+    assert content(part) == content(whole)
+
+
+def test_a_finished_run_resumes_to_itself(tmp_path):
+    run = make()
+    train(run, tmp_path / "run")
+    before = content(tmp_path / "run")
+    train(run, tmp_path / "run", is_resumed=True)
+    assert content(tmp_path / "run") == before
+
+
+def test_an_existing_folder_is_not_overwritten(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years")
+    with pytest.raises(runs.RunError, match="exists and is not empty"):
+        train(make(), tmp_path / "run")
+    assert (tmp_path / "run" / "thesis.tex").read_text() == "years"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(runs.RunError, match="exists and is not empty"):
+        train(make(), tmp_path / "file")
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(runs.RunError, match="is not a run: it has no config.json"):
+        runs.load(tmp_path)
+    (tmp_path / "config.json").write_text('{"data": 1, "colour": 2}')
+    with pytest.raises(runs.RunError, match="is not a configuration of this version"):
+        runs.load(tmp_path)
+
+
+def test_changed_data_are_noticed(tmp_path):
+    path = tmp_path / "mine.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(300, 3)))
+    train(make(5, str(path)), tmp_path / "run")
+    np.save(path, np.random.default_rng(1).normal(size=(300, 3)))
+    with pytest.raises(runs.RunError, match="have changed since this run began"):
+        runs.load(tmp_path / "run")
+
+
+def test_a_damaged_checkpoint_is_noticed(tmp_path):
+    train(make(5), tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(checkpoint.CheckpointError, match="is damaged"):
+        runs.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("field", "value"), [("network", "gpt"), ("kernel", "nuts9"), ("starts", "here")])
+def test_unknown_names(field, value):
+    with pytest.raises(experiment.RunError, match=f"{field} must be one of .*, got {value!r}"):
+        make(**{field: value})
+
+
+def test_units_go_and_come_back():
+    for name in ("two_moons", "digits"):
+        run = make(name=name)
+        assert np.allclose(run.standard.backward(np.asarray(run.z)), run.dataset.x, atol=1e-5)
+    moons = np.asarray(make().z)
+    assert np.allclose(moons.mean(axis=0), 0, atol=1e-3) and np.allclose(moons.std(axis=0), 1, atol=1e-3)
+
+
+def test_the_configuration_is_json_of_every_choice(tmp_path):
+    config = make().config
+    config.save(tmp_path / "config.json")
+    assert set(json.loads((tmp_path / "config.json").read_text())) == {
+        f.name for f in dataclasses.fields(config)
+    }
+    assert experiment.Config.load(tmp_path / "config.json") == config
+
+
+@pytest.mark.parametrize("starts", experiment.STARTS)
+@pytest.mark.parametrize("kernel", experiment.KERNELS)
+def test_every_kernel_and_start_trains(starts, kernel, tmp_path):
+    state = train(make(30, starts=starts, kernel=kernel), tmp_path / "run")
+    assert int(state.num_skipped) == 0
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))

@@ -1,0 +1,172 @@
+"""The tests are tested: size, power, and what they say."""
+
+import re
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ebmjax as eb
+from ebmjax import targets, verify
+from ebmjax.verify.report import Finding, Report, VerificationError
+
+TARGET = targets.correlated_gaussian(3, 0.5)
+MALA = eb.mala(TARGET.energy, 0.6)
+
+
+def test_a_report_reads():
+    report = Report(
+        "title",
+        "settings",
+        (Finding("a", 1.0, 1.0, 0.5), Finding("b", 2.0, 1.0, 1e-9, "0.1 sd")),
+        cure="cure",
+    )
+    assert not report.is_passed and report.p_value == pytest.approx(2e-9) and report.worst.name == "b"
+    text = str(report)
+    assert re.search(r"title: FAILED, p = 2e-09 of 2", text) and "cure" in text
+    assert text.index("b  ") < text.index("a  ")  # the worst first
+    with pytest.raises(VerificationError, match="title: FAILED"):
+        report.require()
+
+
+def test_rank_passes_reversible_kernels_and_rejects_others(key):
+    """A rotation of a round Gaussian is invariant and not reversible: only the rank test can tell."""
+    verify.rank(key, MALA, TARGET).require()
+    assert not verify.rank(key, eb.ula(TARGET.energy, 0.9), TARGET).is_passed
+    c, s = np.cos(0.3), np.sin(0.3)
+    turn = jnp.asarray([[c, -s], [s, c]], jnp.float32)
+    rotation = eb.Kernel(
+        lambda x: eb.State(x, jnp.float32(0.0)),
+        lambda key, x: None,
+        lambda noise, state: (state._replace(position=turn @ state.position), None),
+    )
+    round_target = targets.standard_normal(2)
+    verify.invariance(key, rotation, round_target).require()
+    assert not verify.rank(key, rotation, round_target).is_passed
+
+
+def test_a_kernel_that_never_moves_is_rejected(key):
+    still = eb.metropolis(TARGET.energy, lambda key, x: x, symmetric=True)
+    for test in (verify.invariance, verify.rank):
+        report = test(key, still, TARGET)
+        assert not report.is_passed and report.worst.name == "chains that moved"
+
+
+def test_a_kernel_that_gives_nan_is_rejected(key):
+    broken = eb.Kernel(MALA.init, MALA.draw, lambda n, s: (s._replace(position=s.position / 0.0), None))
+    report = verify.invariance(key, broken, TARGET)
+    assert not report.is_passed and report.worst.name == "chains that are finite"
+
+
+def test_power_is_what_the_table_says(key):
+    """A shift of the mean by the detectable effect is found most of the time, a tenth of it is not."""
+
+    target = targets.standard_normal(1)
+    walk = lambda size: eb.Kernel(
+        lambda x: eb.State(x, jnp.float32(0.0)),
+        lambda key, x: jax.random.normal(key, x.shape),
+        lambda n, s: (s._replace(position=n + size), None),
+    )
+    test = partial(
+        verify.invariance, target=target, num_chains=2000, num_steps=1, statistics=("moments",), alpha=1e-3
+    )
+    finding = next(f for f in test(key, walk(0.0)).findings if f.name == "E x")
+    effect = float(finding.detectable.split()[0])
+    found = lambda size: sum(not test(jax.random.key(i), walk(size)).is_passed for i in range(20))
+    assert found(effect) >= 13  # 90 % power: 13 of 20 or fewer once in 10^3
+    assert found(effect / 10) <= 3
+
+
+def test_other_pairs_of_init_and_step_are_taken(key):
+    """What BlackJAX has: a state with a position, and step(key, state)."""
+
+    class Algorithm:
+        init = staticmethod(lambda x: eb.State(x, TARGET.energy(x)))
+
+        @staticmethod
+        def step(key, state):
+            return eb.random_walk(TARGET.energy, 0.7).step(key, state)
+
+    verify.invariance(key, Algorithm(), TARGET, num_chains=5000).require()
+    with pytest.raises(TypeError, match="kernel must have init and step, got function"):
+        verify.invariance(key, lambda x: x, TARGET)
+
+
+def test_statistics_can_be_chosen(key):
+    report = verify.invariance(key, MALA, TARGET, statistics=("energy",), num_chains=1000)
+    assert [f.name for f in report.findings] == ["chains that moved", "chains that are finite", "E E"]
+    with pytest.raises(
+        ValueError, match="statistics must be among moments, projections, energy, ks, got 'mean'"
+    ):
+        verify.invariance(key, MALA, TARGET, statistics=("mean",))
+
+
+def test_sequential_stops_early_for_clear_cases_and_keeps_its_rate(key):
+    """With p-values that are truly uniform the share of failures is alpha; clear ones need one round."""
+    rounds = []
+
+    def test(key, *, num_chains, alpha, p=None):
+        rounds.append(num_chains)
+        p = float(jax.random.uniform(key)) if p is None else p
+        return Report("t", "s", (Finding("f", 0.0, 0.0, p),), alpha)
+
+    for p, passed in ((0.9, True), (1e-12, False)):
+        rounds.clear()
+        assert verify.sequential(partial(test, p=p), key).is_passed == passed and rounds == [20_000]
+    alpha, num = 0.2, 1500
+    failed = sum(
+        not verify.sequential(test, jax.random.key(i), alpha=alpha, num_rounds=3).is_passed
+        for i in range(num)
+    )
+    assert abs(failed / num - alpha) < 5 * np.sqrt(alpha * (1 - alpha) / num)
+    assert 4 * 20_000 in rounds
+    with pytest.raises(ValueError, match=r"alpha must lie in \(0, 1\)"):
+        verify.sequential(test, key, alpha=0.0)
+
+
+LOG_NORMAL = lambda to, given: -jnp.log(to) - 0.5 * (jnp.log(to / given) / 0.5) ** 2
+
+
+@pytest.mark.parametrize(
+    ("log_q", "is_right"),
+    [
+        (LOG_NORMAL, True),
+        (lambda to, given: LOG_NORMAL(to, given) + 3.0, True),  # up to a constant
+        (lambda to, given: LOG_NORMAL(given, to), False),  # swapped
+        (lambda to, given: LOG_NORMAL(to, given) + jnp.log(to), False),  # no Jacobian
+        (lambda to, given: LOG_NORMAL(to, given) + jnp.log(given), False),  # a constant that depends on x
+    ],
+)
+def test_the_density_of_a_proposal(key, log_q, is_right):
+    q = lambda key, x: x * jnp.exp(0.5 * jax.random.normal(key))
+    report = verify.proposal_density(key, q, log_q, jnp.array([0.5, 1.0, 3.0]))
+    assert report.is_passed == is_right
+    if not is_right:
+        assert "arguments swapped" in str(report)
+
+
+def test_laws_refuse_unstable_steps():
+    for law in (verify.ula_law, verify.baoab_law):
+        with pytest.raises(ValueError, match=r"must lie in \(0, 4\), got step_size 2"):
+            law([0.5, 1.0], 2.0)
+
+
+def test_the_law_of_ula_is_stationary():
+    """v = (1 - eps^2 a / 2)^2 v + eps^2."""
+    a, eps = np.array([0.3, 2.0]), 0.9
+    v = np.diag(verify.ula_law(a, eps).covariance)
+    assert np.allclose(v, (1 - eps**2 * a / 2) ** 2 * v + eps**2)
+
+
+def test_a_transition_matrix_of_a_walk_is_known():
+    """Up or down with probability one half on a ring of three with energies 0, 1, 2."""
+    energies = jnp.array([0.0, 1.0, 2.0])
+    energy = lambda x: energies[x.astype(int)]
+    propose = lambda n, s: (eb.State((s.position + n) % 3, energy((s.position + n) % 3)), jnp.float32(0.0))
+    kernel = eb.metropolis(energy, eb.Proposal(lambda key, x: None, propose))
+    matrix = verify.transition_matrix(kernel, jnp.arange(3.0), jnp.array([1.0, -1.0]), [0.5, 0.5])
+    e1, e2 = np.exp(-1) / 2, np.exp(-2) / 2
+    wants = [[1 - e1 - e2, e1, e2], [0.5, 0.5 - e1, e1], [0.5, 0.5, 0.0]]
+    assert np.allclose(matrix, wants, atol=1e-6)
