@@ -124,7 +124,7 @@ def position(value: Any, name: str = "positions") -> Any:
             raise TypeError(f"{where} must be floating, got {describe(leaf)}{cure}")
         if np.size(leaf) == 0:
             raise ValueError(f"{where} must not be empty, got shape {np.shape(leaf)}")
-        if dtype == np.float64 and not jax.config.jax_enable_x64:
+        if dtype == np.float64 and not jax.config.read("jax_enable_x64"):
             warnings.warn(
                 f"{where} is float64 and becomes float32: x64 is off (jax_enable_x64)", stacklevel=3
             )
@@ -137,7 +137,7 @@ def finite_rows(leaf: Any, where: str) -> None:
     """Raise, naming the rows, where an array holds NaN or infinity."""
     bad = ~(np.isfinite(leaf) if isinstance(leaf, np.ndarray) else np.asarray(jnp.isfinite(leaf)))
     if bad.any():
-        rows = np.unique(np.nonzero(bad)[0]) if bad.ndim else []
+        rows = np.unique(np.nonzero(bad)[0]) if bad.ndim else np.zeros(0, int)
         listed = f" in rows {_few(rows)}" if bad.ndim else ""
         raise ValueError(f"{where} must be finite, got {bad.sum()} NaN or infinite values{listed}")
 

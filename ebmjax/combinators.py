@@ -65,11 +65,11 @@ def mixture(kernels: Sequence[Kernel], weights: Sequence[float] | None = None) -
     Under ``parallel`` all of them are computed and one is kept: a mixture of chains costs the sum.
     """
     _check_kernels(kernels)
-    weights = np.ones(len(kernels)) if weights is None else weights
-    checks.positive(weights, "weights")
-    if len(weights) != len(kernels):
-        raise ValueError(f"weights must be one a kernel, got {len(weights)} for {len(kernels)} kernels")
-    log_weights = jnp.log(jnp.asarray(weights))
+    shares = np.ones(len(kernels)) if weights is None else np.asarray(weights)
+    checks.positive(shares, "weights")
+    if len(shares) != len(kernels):
+        raise ValueError(f"weights must be one a kernel, got {len(shares)} for {len(kernels)} kernels")
+    log_weights = jnp.log(jnp.asarray(shares))
 
     def draw(key, position):
         key_choice, *keys = jax.random.split(key, len(kernels) + 1)

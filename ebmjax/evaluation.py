@@ -6,7 +6,7 @@ training image is given beside, and the same figures for real images that it has
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
 
 
 def train_classifier(
-    key: Key, images: Array, labels: np.ndarray, *, num_updates: int = 600, noise: float = 0.1
+    key: Key, images: Any, labels: np.ndarray, *, num_updates: int = 600, noise: float = 0.1
 ) -> Predict:
     """A small convolutional network, Adam, noise of up to ``noise`` of the range on its images.
 
@@ -47,7 +47,7 @@ def train_classifier(
     key_init, key_run = jax.random.split(key)
     params = network.init(key_init, images[0])
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, num_updates))
-    images, labels = jnp.asarray(images), jnp.asarray(labels)
+    images, classes = jnp.asarray(images), jnp.asarray(labels)
     low, high = jnp.min(images), jnp.max(images)
 
     def cross_entropy(params, x, y):
@@ -61,15 +61,19 @@ def train_classifier(
         x = images[rows]
         size = noise * (high - low) * jax.random.uniform(key_size, (len(x),) + (1,) * (x.ndim - 1))
         x = jnp.clip(x + size * jax.random.normal(key_noise, x.shape), low, high)
-        updates, opt_state = optimizer.update(jax.grad(cross_entropy)(params, x, labels[rows]), opt_state)
+        updates, opt_state = optimizer.update(jax.grad(cross_entropy)(params, x, classes[rows]), opt_state)
         return (optax.apply_updates(params, updates), opt_state), None
 
     keys = jax.random.split(key_run, num_updates)
     (params, _), _ = jax.jit(lambda c: jax.lax.scan(update, c, keys))((params, optimizer.init(params)))
-    return jax.jit(lambda x: jax.nn.softmax(jax.vmap(lambda x: network.apply(params, x))(x)))
+
+    def predict(x):
+        return jax.nn.softmax(jnp.asarray(jax.vmap(lambda x: network.apply(params, x))(x)))
+
+    return jax.jit(predict)
 
 
-def judge(predict: Predict, samples: Array, training_images: Array, value_range=(0.0, 1.0)) -> Verdict:
+def judge(predict: Predict, samples: Any, training_images: Any, value_range=(0.0, 1.0)) -> Verdict:
     """The verdict of a classifier on samples ``[N, H, W]``, clipped to the range of the data."""
     samples = jnp.clip(samples, *value_range)
     probabilities = np.asarray(predict(samples))
@@ -83,7 +87,7 @@ def judge(predict: Predict, samples: Array, training_images: Array, value_range=
     )
 
 
-def nearest_distances(samples: Array, images: Array) -> np.ndarray:
+def nearest_distances(samples: Any, images: Any) -> np.ndarray:
     """Root-mean-square distance of each sample to its nearest image, a pixel, ``[N]``."""
     a, b = (jnp.reshape(jnp.asarray(x), (len(x), -1)) for x in (samples, images))
     squares = jnp.sum(a**2, 1)[:, None] + jnp.sum(b**2, 1)[None] - 2 * a @ b.T

@@ -111,8 +111,8 @@ def digest(x: np.ndarray) -> str:
 class Standard(NamedTuple):
     """The affine map to the units of training: images to [0, 1], coordinates to mean 0 and deviation 1."""
 
-    center: np.ndarray
-    spread: np.ndarray
+    center: Any  # [] or [D]
+    spread: Any
 
     @staticmethod
     def of(dataset: Dataset) -> "Standard":

@@ -103,7 +103,8 @@ def density(
 def energy_histogram(energies: dict[str, np.ndarray]) -> Figure:
     """Histograms of energies on common bins, one a group."""
     pooled = np.concatenate(list(energies.values()))
-    bins = np.linspace(*np.quantile(pooled[np.isfinite(pooled)], [0.002, 0.998]), 60)
+    low, high = np.quantile(pooled[np.isfinite(pooled)], [0.002, 0.998])
+    bins = np.linspace(low, high, 60)
     fig, ax = figure(size=(5.2, 3.2))
     for (name, values), colour in zip(energies.items(), (DATA, MODEL, THIRD, GREY), strict=False):
         ax.hist(values, bins, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=name)
@@ -175,7 +176,8 @@ def _two_histograms(evidence):
     shown = min(exact.shape[1], 4)
     fig, axes = figure(1, shown, size=(2.8 * shown + 0.6, 2.9))
     for i, ax in enumerate(np.atleast_1d(axes)):
-        bins = np.linspace(*np.quantile(exact[:, i], [0.001, 0.999]), 60)
+        low, high = np.quantile(exact[:, i], [0.001, 0.999])
+        bins = np.linspace(low, high, 60)
         ax.hist(exact[:, i], bins, density=True, color=GREY, alpha=0.35, label="exact draws")
         ax.hist(
             after[:, i], bins, density=True, histtype="step", color=MODEL, lw=1.2, label="after the kernel"

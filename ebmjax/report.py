@@ -142,7 +142,7 @@ def verdicts(key: Key, run: Run, state: TrainState, chains: Chains) -> dict[str,
     shown, limits = clean(run, run.trained(state)), _range(run)
     num_train = int(0.8 * len(x))
     predict = train_classifier(key, x[:num_train], labels[:num_train])
-    groups = {"real images, held out": x[num_train:]}
+    groups = {"real, held out": x[num_train:]}
     if state.store is not None:
         groups["chains of training"] = shown(state.store)
     groups["final chains"] = shown(chains.positions[-1])

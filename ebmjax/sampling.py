@@ -104,7 +104,7 @@ def sample(
             report(step - start, total_steps, f"acceptance {rate:.2f}" + (" warm-up" * is_warmup))
     draws = pieces[0] if len(pieces) == 1 else jax.tree.map(lambda *x: jnp.concatenate(x), *pieces)
     rate = sum(length * np.asarray(info.acceptance_rate) for length, info in infos) / num_steps
-    num_nonfinite = sum(np.asarray(info.num_nonfinite) for _, info in infos)
+    num_nonfinite = np.sum([info.num_nonfinite for _, info in infos], axis=0)
     is_frozen = ~np.any([info.is_accepted for _, info in infos], axis=0) & (rate <= FROZEN)
     _warn(is_frozen & (num_steps >= FEWEST), num_nonfinite, num_steps)
     return Samples(draws, state, step, rate, num_nonfinite)

@@ -72,7 +72,8 @@ def train(
         else:
             if not data_name:
                 raise experiment.RunError("--data is missing: mnist, digits, a toy set or a file")
-            folder = Path(out)
+            assert out is not None
+            folder = out
             runs.check_new(folder)
             dataset = data.load(data_name, seed=seed)
             choices = dict(
@@ -171,11 +172,11 @@ def _show(run: experiment.Run, state: Any, folder: Path, *, seed: int) -> None:
     if verdicts:
         judged = Table(
             "a classifier says of",
-            "mean confidence",
-            "above 0.9",
+            "confidence",
+            "> 0.9",
             "classes",
-            "their shares",
-            "nearest image",
+            "shares",
+            "nearest",
             title_justify="left",
         )
         for name, v in verdicts.items():

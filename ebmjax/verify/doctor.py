@@ -88,7 +88,7 @@ def _value(energy, position) -> Symptom | None:
     if isinstance(value, tuple | list):
         return Symptom(f"the energy returns {len(value)} values", "return the energy alone")
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if shape is None:
+    if shape is None or dtype is None:
         return Symptom(f"the energy returns {type(value).__name__}", "return a floating scalar")
     if shape != ():
         first = jnp.shape(jax.tree.leaves(position)[0])

@@ -104,7 +104,9 @@ def proposal_density(
     count = checks.num_chains(positions)
     if count < 2:
         raise ValueError(f"positions must be at least 2 points, got {count}")
-    labels, values, errors = [], [], []
+    labels: list[str] = []
+    log_means: list[float] = []
+    deviations: list[float] = []
     for i in range(count):
         x = jax.tree.map(lambda leaf, i=i: leaf[i], positions)
         for j, quantile in enumerate(REFERENCES):
@@ -117,10 +119,10 @@ def proposal_density(
             log_r = (stats.norm.logpdf((flat - middle) / width) - np.log(width)).sum(axis=1)
             value, error = _log_mean(log_r - log_density)
             labels.append(f"log constant at point {i}, from its {quantile:.0%} quantile")
-            values.append(value)
-            errors.append(error + 1e-6)  # densities come in float32
-    values, errors = np.array(values), np.array(errors)
-    pooled = np.average(values, weights=1 / errors**2)
+            log_means.append(value)
+            deviations.append(error + 1e-6)  # densities come in float32
+    values, errors = np.array(log_means), np.array(deviations)
+    pooled: float = np.average(values, weights=1 / errors**2)
     p_values = 2 * stats.norm.sf(np.abs(values - pooled) / errors)
     return Report(
         "density of the proposal",

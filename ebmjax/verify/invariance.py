@@ -87,9 +87,9 @@ def invariance(
         names, (f_before, f_after) = _stats.features(statistics, before, after, energies, directions)
         findings += _stats.paired(names, f_before, f_after, alpha)
         if "ks" in statistics:
-            pairs = [*zip(after.T, exact.T, strict=True), energies[1:]]
             labels = [*_stats.coordinate_names(exact.shape[1]), "E"]
-            findings += [_stats.ks(f"KS of {n}", *pair, alpha) for n, pair in zip(labels, pairs, strict=True)]
+            samples = zip(labels, [*after.T, energies[1]], [*exact.T, energies[2]], strict=True)
+            findings += [_stats.ks(f"KS of {name}", a, b, alpha) for name, a, b in samples]
     return Report(
         f"invariance of {_name(target)} under {name or _name(kernel)}",
         f"{num_chains} chains from exact draws, {num_steps} steps",
@@ -120,7 +120,9 @@ def rank(
     place = np.asarray(jax.random.randint(key_place, (num_chains,), 0, num_steps + 1))
     chains = [_flat_path(_path(_hashable(kernel), num_steps, k, start)) for k in (key_on, key_back)]
     origin = _flat(start)
-    functions = [lambda x, i=i: x[..., i] for i in range(min(origin.shape[1], 6))]
+    functions: list[Callable[[np.ndarray], np.ndarray]] = [
+        lambda x, i=i: x[..., i] for i in range(min(origin.shape[1], 6))
+    ]
     names = list(_stats.coordinate_names(origin.shape[1]))[: len(functions)]
     names.append("|x - median|^2")
     middle = np.median(origin, axis=0)

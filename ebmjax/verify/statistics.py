@@ -19,7 +19,8 @@ ROUNDING = 2e-6  # standard deviations: what float32 may move a statistic that a
 
 def features(statistics, before, after, energies, directions) -> tuple[list[str], list[np.ndarray]]:
     """Bounded functions of a point, ``[N, M]``, before and after, and their names."""
-    names, columns = [], ([], [])
+    names: list[str] = []
+    columns: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     low, middle, high = np.quantile(before, [0.16, 0.5, 0.84], axis=0)
     width = np.maximum((high - low) / 2, 1e-12)
     scaled = [np.clip((x - middle) / width, -CLIP, CLIP) for x in (before, after)]

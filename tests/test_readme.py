@@ -1,0 +1,72 @@
+"""The examples of the README run, as they stand; its commands and files exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_python_examples_run_in_order(capsys):
+    scope: dict = {}
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert len(blocks) == 2 and len([line for line in blocks[0].splitlines() if line.strip()]) <= 12
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), scope)
+    assert scope["samples"].draws.shape == (1000, 64, 2)
+    state, _ = scope["fit"]
+    assert int(state.step) == 200 and int(state.num_skipped) == 0
+    assert scope["trained"](scope["data"][0]).shape == ()
+    assert "PASSED" in capsys.readouterr().out
+
+
+def test_every_link_and_picture_is_there():
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_map_names_every_module():
+    modules = {p.stem for p in ROOT.glob("ebmjax/*.py")} | {
+        p.parent.name for p in ROOT.glob("ebmjax/*/__init__.py")
+    }
+    named = set(re.findall(r"`(\w+)`", README[README.index("## The house") :]))
+    assert modules - {"__init__", "__main__", "checks", "progress"} <= named
+
+
+def test_options_named_in_the_readme_exist():
+    for command in ("train", "sample", "selftest", "verify"):
+        text = subprocess.run(
+            [sys.executable, "-m", "ebmjax", command, "--help"], capture_output=True, text=True
+        ).stdout
+        lines = [line for line in README.splitlines() if f"python -m ebmjax {command} " in line]
+        for option in re.findall(r" (--[\w-]+)", " ".join(lines)):
+            assert option in text
+
+
+def test_doctests_of_the_library():
+    """Docstring examples, where they are complete."""
+    import doctest
+    import importlib
+
+    import jax
+    import jax.numpy as jnp
+
+    import ebmjax as eb
+
+    scope = {"jax": jax, "jnp": jnp, **{n: getattr(eb, n) for n in eb.__all__}}
+    scope |= {"load": eb.data.load, "check": eb.check, "MLP": eb.MLP}
+    tried = 0
+    for path in sorted(ROOT.glob("ebmjax/**/*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if path.stem.startswith("__"):
+            continue
+        module = sys.modules.get(name) or importlib.import_module(name)
+        for test in doctest.DocTestFinder(exclude_empty=True).find(
+            module, name, globs={**vars(module), **scope}
+        ):
+            result = doctest.DocTestRunner().run(test)
+            assert result.failed == 0
+            tried += result.attempted
+    assert tried >= 14
