@@ -75,3 +75,19 @@ def test_unadjusted_reverts_a_step_to_nowhere():
     kernel = eb.unadjusted(ENERGY, to(6.0))
     state, info = kernel.move(None, kernel.init(jnp.float32(1.0)))
     assert state.position == 1.0 and not info.is_accepted and info.num_nonfinite == 1
+
+
+def test_rates_are_probabilities():
+    assert move(0.1, 0.0)[1].acceptance_rate == 1.0  # downhill
+    assert 0 < move(2.0, 0.0)[1].acceptance_rate < 1
+
+
+def test_the_noise_of_the_accept_is_never_infinite():
+    """A float32 uniform is zero once in 2^23 draws; 2^26 of them."""
+    kernel = eb.metropolis(ENERGY, to(2.0))
+    draw = jax.jit(
+        lambda key: jnp.max(
+            jax.vmap(lambda k: kernel.draw(k, jnp.float32(0.0))[1])(jax.random.split(key, 2**21))
+        )
+    )
+    assert all(np.isfinite(draw(jax.random.key(i))) for i in range(32))

@@ -136,3 +136,42 @@ def test_a_kernel_that_needs_the_gradient_says_so():
     walk = eb.random_walk(TARGET.energy, 0.5)
     with pytest.raises(TypeError, match="needs the gradient and the state carries none"):
         eb.mala(TARGET.energy, 0.5).step(jax.random.key(0), walk.init(X))
+
+
+def test_the_walk_has_its_covariance():
+    covariance = np.array([[1.0, 0.6, 0.0], [0.6, 2.0, 0.1], [0.0, 0.1, 0.5]])
+    free = lambda x: 0.0 * jnp.sum(x)
+    for given in (covariance, np.diag(covariance)):
+        kernel = eb.random_walk(free, 0.7, covariance=given)
+        columns = [
+            kernel.move((jnp.eye(3)[i], jnp.float32(1.0)), kernel.init(jnp.zeros(3)))[0].position
+            for i in range(3)
+        ]
+        root = np.stack(columns, axis=1)
+        assert np.allclose(root @ root.T, 0.49 * (given if given.ndim == 2 else np.diag(given)), atol=1e-6)
+
+
+def test_friction_is_the_decay_of_a_free_momentum():
+    kernel = eb.underdamped_langevin(lambda x: 0.0 * jnp.sum(x), 0.3, friction=0.7)
+    state = kernel.init(X)._replace(momentum=jnp.array([1.0, -2.0, 0.5]))
+    new, _ = kernel.move(jnp.zeros(3), state)
+    keep = np.exp(-0.7 * 0.3)
+    assert np.allclose(new.momentum, keep * state.momentum, rtol=1e-5)
+    assert np.allclose(new.position, X + 0.15 * (1 + keep) * state.momentum, rtol=1e-5)
+
+
+def test_mclachlan_beats_two_leapfrogs():
+    """At the same cost the error of its best two-stage splitting is a fraction of that of the leapfrog."""
+    energy = targets.double_well(1).energy
+    with jax.enable_x64(True):
+        state, n = eb.base.evaluate(energy, jnp.array([0.5]), with_grad=True), jnp.array([0.9])
+        start = energy(jnp.array([0.5])) + 0.5 * 0.81
+
+        def worst(step_size, num_steps, integrator):
+            errors, s, p = [], state, n
+            for _ in range(num_steps):
+                s, p = eb.trajectory(energy, s, p, step_size, 1, integrator=integrator)
+                errors.append(abs(float(s.energy + 0.5 * jnp.sum(p**2) - start)))
+            return max(errors)
+
+        assert worst(0.1, 20, eb.mclachlan) < 0.5 * worst(0.05, 40, eb.leapfrog)

@@ -75,7 +75,7 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted():
 
     def sometimes_nan(params, key, batch, chains):
         value, aux = calls(params, key, batch, chains)
-        return value + jnp.where(batch[0, 0] > 1.0, jnp.nan, 0.0), aux
+        return value * jnp.where(batch[0, 0] > 1.0, jnp.nan, 1.0), aux
 
     state, metrics = train(60, loss=sometimes_nan)
     skipped = metrics["is_skipped"].astype(bool)
@@ -187,3 +187,13 @@ def test_bad_data():
             fit(data)
     with pytest.raises(ValueError, match="step_size must be finite and above 0"):
         eb.init_state(KEY, START, optimizer, starts, 0.0)
+
+
+def test_every_update_sees_another_batch():
+
+    def watch(params, key, batch, chains):
+        return jnp.sum(params["mean"] ** 2), (chains, {"batch_mean": jnp.mean(batch)})
+
+    _, metrics = train(10, loss=watch)
+    means = metrics["batch_mean"]
+    assert len(np.unique(means)) == 10

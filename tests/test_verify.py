@@ -170,3 +170,13 @@ def test_a_transition_matrix_of_a_walk_is_known():
     e1, e2 = np.exp(-1) / 2, np.exp(-2) / 2
     wants = [[1 - e1 - e2, e1, e2], [0.5, 0.5 - e1, e1], [0.5, 0.5, 0.0]]
     assert np.allclose(matrix, wants, atol=1e-6)
+
+
+def test_a_users_swapped_ratio_is_caught_in_words_that_help(key):
+    target = targets.two_modes()
+    q = lambda key, x: 0.8 * x + jax.random.normal(key, x.shape)
+    log_q = lambda to, given: -0.5 * jnp.sum((to - 0.8 * given) ** 2)
+    verify.invariance(key, eb.metropolis(target.energy, q, log_q=log_q), target).require()
+    swapped = eb.metropolis(target.energy, q, log_q=lambda to, given: log_q(given, to))
+    with pytest.raises(VerificationError, match="(?s)FAILED.*has its arguments swapped"):
+        verify.invariance(key, swapped, target).require()

@@ -196,8 +196,13 @@ def _scan(pair, num_steps, complete, key, positions, *, keep):
     return path if keep else states.position
 
 
-def _energies(energy: Energy, positions) -> np.ndarray:
-    return np.asarray(jax.jit(jax.vmap(energy))(positions), np.float64)
+@functools.partial(jax.jit, static_argnums=0)
+def _energy_of(energy: Energy, positions):
+    return jax.vmap(energy)(positions)
+
+
+def _energies(energy, positions) -> np.ndarray:
+    return np.asarray(_energy_of(energy, positions), np.float64)
 
 
 def _flat(positions) -> np.ndarray:

@@ -1,0 +1,324 @@
+"""Seeded bugs, and the test that kills each.
+
+    python tests/mutants.py            runs all and writes docs/mutants.md
+    python tests/mutants.py ula        runs those whose name holds the word
+
+A mutant is one file of the library with one piece of text replaced.  The mutated library is imported anew in
+this process and its killer, a test of ``tests/``, called on it.  Beside it runs the test that one usually
+finds: long chains on a Gaussian, mean and standard deviation within 10 %.
+"""
+
+import contextlib
+import importlib
+import importlib.machinery
+import importlib.util
+import inspect
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+
+class TextIsGone(Exception):
+    """A mutant whose text does not stand in its file once."""
+
+
+class Mutant(NamedTuple):
+    name: str
+    file: str
+    old: str
+    new: str
+    killer: str  # module:test or module:test:parameter
+
+
+def invariant(kernel, place="correlated_gaussian"):
+    return f"test_invariance:test_proof:{kernel} on {place}"
+
+
+RING = "test_laws:test_metropolis_has_detailed_balance_and_without_its_ratio_has_not"
+ACCEPT = "test_metropolis:test_it_accepts_when_minus_the_exponential_is_below_the_log_ratio"
+BROKEN = "test_metropolis:test_nan_and_minus_infinity_are_rejected_and_counted"
+ULA = "test_invariance:test_proof:ula against its own law"
+BAOAB = "test_samplers:test_baoab_has_exact_positions_and_a_known_momentum"
+ORDER = "test_invariance:test_proof:leapfrog, an integrator"
+CD = "test_objectives:test_the_gradient_of_cd_k_by_ula_is_its_closed_form"
+EQ9 = "test_objectives:test_the_gradient_with_exact_samples_is_equation_9"
+SPLIT = "test_laws:test_sample_of_1000_is_600_and_then_400_bit_for_bit:random_walk"
+CHUNKS = "test_laws:test_chunks_and_thinning_change_no_number"
+
+M, L, H, B = "metropolis.py", "langevin.py", "hamiltonian.py", "base.py"
+RATIO = "log_ratio = state.energy - proposed.energy + log_q_ratio"
+MUTANTS = [
+    # the one accept
+    Mutant("energies of the ratio swapped", M, RATIO, "log_ratio = proposed.energy - state.energy + log_q_ratio", RING),
+    Mutant("Hastings ratio forgotten", M, RATIO, "log_ratio = state.energy - proposed.energy", RING),
+    Mutant("Hastings ratio upside down", M, RATIO, RATIO.replace("+ log_q", "- log_q"), RING),
+    Mutant("1.02 times the log ratio", M, RATIO, RATIO + "\n        log_ratio = 1.02 * log_ratio", RING),
+    Mutant("half the log ratio", M, RATIO, RATIO + "\n        log_ratio = 0.5 * log_ratio", RING),
+    Mutant("1.02 times, in the comparison only", M, "(-exponential < log_ratio)", "(-exponential < 1.02 * log_ratio)", ACCEPT),
+    Mutant("always accept", M, "is_valid & (-exponential < log_ratio)", "is_valid", ACCEPT),
+    Mutant("never accept", M, "is_valid & (-exponential < log_ratio)", "is_valid & False", ACCEPT),
+    Mutant("accept when worse", M, "(-exponential < log_ratio)", "(-exponential > log_ratio)", ACCEPT),
+    Mutant("NaN accepted", M, "return ~jnp.isnan(log_ratio) & (proposed.energy > -jnp.inf)", "return log_ratio == log_ratio", BROKEN),
+    Mutant("NaN not counted", M, "num_nonfinite=jnp.int32(~is_valid)", "num_nonfinite=jnp.int32(0)", BROKEN),
+    Mutant("log of a uniform that can be zero", M, "jax.random.exponential(key_accept)", "-jnp.log(jax.random.uniform(key_accept))", "test_metropolis:test_the_noise_of_the_accept_is_never_infinite"),
+    Mutant("one key for proposal and accept", M, "key_propose, key_accept = jax.random.split(key)", "key_propose = key_accept = key", invariant("random_walk", "two_modes")),
+    Mutant("accepted and rejected swapped", M, "return select(is_accepted, proposed, state), info\n\n    return Kernel(init, draw, move)", "return select(is_accepted, state, proposed), info\n\n    return Kernel(init, draw, move)", ACCEPT),
+    Mutant("energy of the old point kept", M, "return select(is_accepted, proposed, state), info\n\n    return Kernel(init, draw, move)", "return select(is_accepted, proposed, state)._replace(energy=state.energy), info\n\n    return Kernel(init, draw, move)", invariant("random_walk")),
+    Mutant("acceptance rate above one", M, "jnp.exp(jnp.minimum(log_ratio, 0.0))", "jnp.exp(log_ratio)", "test_metropolis:test_rates_are_probabilities"),
+    Mutant("unadjusted step to nowhere kept", M, "return select(is_finite, proposed, state), info", "return proposed, info", "test_metropolis:test_unadjusted_reverts_a_step_to_nowhere"),
+    Mutant("independence weighs the old point", M, "log_q=lambda to, given: log_density(to)", "log_q=lambda to, given: log_density(given)", invariant("independence")),
+    Mutant("arguments of log_q swapped", M, "log_q(to=x, given=candidate) - log_q(to=candidate, given=x)", "log_q(to=candidate, given=x) - log_q(to=x, given=candidate)", invariant("metropolis, asymmetric")),
+    # random walk
+    Mutant("drifted walk without its ratio", "random_walk.py", "axpy(1.0, scale(step, xi), state.position)", "axpy(1.0, scale(step, xi), 0.97 * state.position)", invariant("random_walk", "banana")),
+    Mutant("walk that never moves", "random_walk.py", "axpy(1.0, scale(step, xi), state.position)", "axpy(0.0, scale(step, xi), state.position)", invariant("random_walk")),
+    Mutant("covariance in place of its root", "random_walk.py", "jnp.linalg.cholesky(covariance)", "covariance", "test_samplers:test_the_walk_has_its_covariance"),
+    Mutant("step size ignored beside a covariance", "random_walk.py", "return step_size * root", "return root", "test_samplers:test_the_walk_has_its_covariance"),
+    # Langevin
+    Mutant("drift of half size", L, "        half = axpy(-0.5,", "        half = axpy(-0.25,", ULA),
+    Mutant("drift of half size, adjusted", L, "        half = axpy(-0.5,", "        half = axpy(-0.25,", invariant("mala", "rosenbrock")),
+    Mutant("drift of twice the size: noise eps for sqrt(2) eps", L, "        half = axpy(-0.5,", "        half = axpy(-1.0,", ULA),
+    Mutant("drift uphill", L, "        half = axpy(-0.5,", "        half = axpy(0.5,", ULA),
+    Mutant("gradient of the wrong point in the ratio", L, "scale(step_size, proposed.grad, transpose=True), half)", "scale(step_size, state.grad, transpose=True), half)", invariant("mala", "rosenbrock")),
+    Mutant("MALA's ratio upside down", L, "half_square(xi) - half_square(back)", "half_square(back) - half_square(xi)", invariant("mala")),
+    Mutant("MALA without its ratio", L, "return proposed, half_square(xi) - half_square(back)", "return proposed, jnp.zeros_like(state.energy)", invariant("mala", "rosenbrock")),
+    Mutant("friction heats: 1 - c for 1 - c^2", L, "jnp.sqrt(1.0 - c**2)", "jnp.sqrt(1.0 - c)", BAOAB),
+    Mutant("BAOAB without its last kick", L, "p = axpy(-0.5, scale(step_size, new.grad), p_new)  # B", "p = p_new", BAOAB),
+    Mutant("BAOAB's last kick with the old gradient", L, "scale(step_size, new.grad), p_new)", "scale(step_size, state.grad), p_new)", BAOAB),
+    Mutant("BAOAB without its second drift", L, "x = axpy(0.5, scale(step_size, p_new), x)  # A", "pass", BAOAB),
+    Mutant("half the friction", L, "jnp.exp(-friction * h)", "jnp.exp(-0.5 * friction * h)", "test_samplers:test_friction_is_the_decay_of_a_free_momentum"),
+    # Hamiltonian
+    Mutant("missing half-kick", H, "enumerate(integrator)", "enumerate(integrator[:-1])", ORDER),
+    Mutant("full kicks", H, "leapfrog: Integrator = (0.5, 1.0, 0.5)", "leapfrog: Integrator = (1.0, 1.0, 0.0)", ORDER),
+    Mutant("kicks with the gradient of the start", H, "state = moved(energy, state, axpy(c, scale(step_size, n), state.position))", "state = moved(energy, state, axpy(c, scale(step_size, n), state.position))._replace(grad=state.grad)", ORDER),
+    Mutant("kicks with the gradient of the start, adjusted", H, "state = moved(energy, state, axpy(c, scale(step_size, n), state.position))", "state = moved(energy, state, axpy(c, scale(step_size, n), state.position))._replace(grad=state.grad)", invariant("hmc", "rosenbrock")),
+    Mutant("kicks uphill", H, "n = axpy(-c,", "n = axpy(c,", "test_samplers:test_leapfrog_is_equation_20"),
+    Mutant("momentum scaled by 1.05", H, "return normal_like(key, position), None", "return jax.tree.map(lambda n: 1.05 * n, normal_like(key, position)), None", invariant("hmc")),
+    Mutant("no kinetic energy in the ratio", H, "return proposed, half_square(momentum) - half_square(end)", "return proposed, jnp.zeros_like(state.energy)", invariant("hmc")),
+    Mutant("kinetic energies swapped", H, "half_square(momentum) - half_square(end)", "half_square(end) - half_square(momentum)", invariant("hmc")),
+    Mutant("a step too few", H, "fori_loop(0, num_steps", "fori_loop(1, num_steps", "test_samplers:test_leapfrog_is_equation_20"),
+    Mutant("jitter from 0 to L", H, "(), 1, num_steps + 1)", "(), 0, num_steps + 1)", "test_samplers:test_jitter_draws_every_length"),
+    Mutant("jitter never takes L", H, "(), 1, num_steps + 1)", "(), 1, num_steps)", "test_samplers:test_jitter_draws_every_length"),
+    Mutant("root of the mass not transposed", H, "jnp.linalg.inv(jnp.linalg.cholesky(mass)).T", "jnp.linalg.inv(jnp.linalg.cholesky(mass))", "test_samplers:test_the_inverse_covariance_as_mass_whitens"),
+    Mutant("a heavy mass moves far", H, "return step_size / jnp.sqrt(mass)", "return step_size * jnp.sqrt(mass)", "test_samplers:test_a_mass_is_a_step_size"),
+    Mutant("McLachlan's number mistyped", H, "_a = 0.1931833275037836", "_a = 0.25", "test_samplers:test_mclachlan_beats_two_leapfrogs"),
+    Mutant("Yoshida's number mistyped", H, "_w = 1 / (2 - 2 ** (1 / 3))", "_w = 1 / (2 - 2 ** (1 / 4))", "test_invariance:test_proof:yoshida, an integrator"),
+    # trees and states
+    Mutant("kinetic energy without its half", B, "return 0.5 * sum(leaves[1:], leaves[0])", "return sum(leaves[1:], leaves[0])", invariant("hmc")),
+    Mutant("one key for all leaves", B, "jax.random.split(key, len(leaves)) if len(leaves) > 1 else [key]", "[key] * len(leaves)", "test_base:test_noise_of_leaves_is_independent"),
+    Mutant("matrix step not transposed in the kick", B, "matrix.T if transpose else matrix", "matrix", "test_samplers:test_the_inverse_covariance_as_mass_whitens"),
+    Mutant("gradient not moved with the point", B, "new = evaluate(energy, position, with_grad=state.grad is not None)", "new = evaluate(energy, position, with_grad=False)._replace(grad=state.grad)", invariant("mala", "rosenbrock")),
+    # functions of energies and kernels
+    Mutant("temperature upside down", "energy.py", "return lambda x: energy(x) / temperature", "return lambda x: energy(x) * temperature", "test_laws:test_temper_multiplies_the_variance"),
+    Mutant("denoised uphill", "energy.py", "v - noise**2 * g", "v + noise**2 * g", "test_energy:test_denoise_is_the_posterior_mean"),
+    Mutant("energy carried over a change of the rest", "combinators.py", "return state._replace(position=position, energy=inner.energy), info", "return state._replace(position=position), info", "test_invariance:test_proof:within, a sweep over a tree"),
+    Mutant("weights of a mixture ignored", "combinators.py", "jax.random.categorical(key_choice, log_weights)", "jax.random.categorical(key_choice, 0 * log_weights)", "test_combinators:test_mixture_takes_each_as_often_as_its_weight"),
+    Mutant("mixture chooses by the place, not by chance", "combinators.py", "return jax.lax.switch(choice, branches, (noise, state))", "return jax.lax.switch((state.energy > 1).astype(int), branches, (noise, state))", invariant("mixture")),
+    Mutant("repeat with one noise", "combinators.py", "keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_steps))", "keys = jax.vmap(lambda i: jax.random.fold_in(key, 0 * i))(jnp.arange(num_steps))", invariant("repeat")),
+    Mutant("cycle with one key", "combinators.py", "keys = jax.random.split(key, len(kernels))", "keys = [key] * len(kernels)", invariant("cycle", "two_modes")),
+    # chains
+    Mutant("one key for all chains", "chains.py", "jax.vmap(lambda c: jax.random.fold_in(key, c))", "jax.vmap(lambda c: jax.random.fold_in(key, 0 * c))", "test_chains:test_chains_are_different"),
+    Mutant("a later run begins at step 0", "chains.py", "firsts = start + block * thin * jnp.arange(num_blocks)", "firsts = block * thin * jnp.arange(num_blocks)", SPLIT),
+    Mutant("the noise of a block used again", "chains.py", "firsts = start + block * thin * jnp.arange(num_blocks)", "firsts = start + 0 * jnp.arange(num_blocks)", "test_chains:test_every_step_has_its_own_noise"),
+    Mutant("one noise for all steps of a block", "chains.py", "steps = first + jnp.arange(length * thin)", "steps = first + 0 * jnp.arange(length * thin)", "test_chains:test_every_step_has_its_own_noise"),
+    Mutant("acceptance of the first step for that of all", "chains.py", "info = merge(infos)", "info = jax.tree.map(lambda x: x[0], infos)", CHUNKS),
+    Mutant("the end of the run begins again", "chains.py", "carry, last = steps(carry, start + block * thin * num_blocks, rest)", "carry, last = steps(carry, start, rest)", "test_chains:test_every_step_has_its_own_noise"),
+    # training
+    Mutant("loss upside down", "objectives.py", "value = jnp.mean(data) - mean_model", "value = mean_model - jnp.mean(data)", EQ9),
+    Mutant("samples of the start, not of the end", "objectives.py", "of_params(_without_broken(state.position, is_finite))", "of_params(_without_broken(chains.position, is_finite))", CD),
+    Mutant("a step too many", "objectives.py", "kernel.init(chains.position), num_steps, collect", "kernel.init(chains.position), num_steps + 1, collect", CD),
+    Mutant("gradient through the samples", "objectives.py", "jax.lax.stop_gradient(params)", "params", "test_objectives:test_no_gradient_flows_through_the_samples"),
+    Mutant("NaN times zero", "objectives.py", "of_params(_without_broken(state.position, is_finite))", "of_params(state.position)", "test_training:test_chains_that_are_not_finite_are_restarted_and_counted"),
+    Mutant("step shrinks when all is accepted", "objectives.py", "(acceptance - acceptance_target)", "(acceptance_target - acceptance)", "test_objectives:test_the_step_size_follows_the_acceptance"),
+    Mutant("only the data regularised", "objectives.py", "(jnp.mean(data**2) + jnp.mean(model**2))", "jnp.mean(data**2)", "test_objectives:test_regularisation_is_of_the_squared_energies"),
+    Mutant("a slot of the buffer twice", "starts.py", "jax.random.permutation(key_slots, size)[:num_chains]", "jax.random.randint(key_slots, (num_chains,), 0, size)", "test_starts:test_a_buffer_returns_what_was_put_no_slot_twice"),
+    Mutant("chains put into other slots", "starts.py", "x.at[slots].set(c)", "x.at[jnp.arange(len(c))].set(c)", "test_starts:test_a_buffer_returns_what_was_put_no_slot_twice"),
+    Mutant("kept and restarted swapped", "starts.py", "return rows(is_restarted, draw(key_fresh, num_chains), old), slots", "return rows(is_restarted, old, draw(key_fresh, num_chains)), slots", "test_starts:test_restarts_have_their_probability"),
+    Mutant("updates that are NaN are made", "training.py", "select(\n            is_finite,", "select(\n            jnp.bool_(True),", "test_training:test_an_update_that_is_not_finite_is_skipped_and_counted"),
+    Mutant("average turned around", "training.py", "decay * e + (1 - decay) * p", "(1 - decay) * e + decay * p", "test_training:test_ema_is_the_moving_average"),
+    Mutant("every update sees the same batch", "training.py", "jax.random.fold_in(key, state.step)", "jax.random.fold_in(key, 0)", "test_training:test_every_update_sees_another_batch"),
+    # targets and their laws
+    Mutant("Rosenbrock drawn too narrow", "targets.py", "x1**2 + math.sqrt(w) * x2", "x1**2 + 0.95 * math.sqrt(w) * x2", "test_targets:test_rosenbrock_is_a_normal_and_a_conditional_normal"),
+    Mutant("funnel without its normaliser", "targets.py", " + (dim - 1) * x[0] / 2", "", "test_targets:test_draws_belong_to_the_energy:funnel"),
+    Mutant("law of ULA with a half for a quarter", "verify/laws.py", "step_size**2 * a / 4))), name", "step_size**2 * a / 8))), name", "test_verify:test_the_law_of_ula_is_stationary"),
+]  # fmt: skip
+
+
+# --- running ----------------------------------------------------------------------------------------------
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Compiles one file with its text replaced, past the cache of byte code."""
+
+    def __init__(self, name, path, mutant):
+        super().__init__(name, path)
+        self.mutant = mutant
+
+    def get_code(self, fullname):
+        source = Path(self.path).read_text()
+        if source.count(self.mutant.old) != 1:
+            raise TextIsGone(
+                f"{self.mutant.name}: its text stands {source.count(self.mutant.old)} times in {self.path}"
+            )
+        return compile(source.replace(self.mutant.old, self.mutant.new), self.path, "exec")
+
+
+class _Finder:
+    def __init__(self, mutant):
+        self.mutant = mutant
+        self.module = "ebmjax." + mutant.file.removesuffix(".py").replace("/", ".")
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.module:
+            return None
+        file = str(ROOT / "ebmjax" / self.mutant.file)
+        return importlib.util.spec_from_file_location(name, file, loader=_Loader(name, file, self.mutant))
+
+
+def _is_ours(name):
+    return name.split(".")[0] == "ebmjax" or name.startswith("test_")
+
+
+@contextlib.contextmanager
+def mutated(mutant: Mutant):
+    """The library and its tests, imported anew with the mutant in place."""
+    kept = {n: m for n, m in sys.modules.items() if _is_ours(n)}
+    for name in kept:
+        del sys.modules[name]
+    finder = _Finder(mutant)
+    sys.meta_path.insert(0, finder)
+    sys.path.insert(0, str(ROOT / "tests"))
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        sys.path.remove(str(ROOT / "tests"))
+        for name in [n for n in sys.modules if _is_ours(n)]:
+            del sys.modules[name]
+        sys.modules.update(kept)
+
+
+def call(killer: str) -> None:
+    """Run one test of ``tests/`` as pytest would, with the fixtures that these tests use."""
+    import jax
+
+    module, name, *parameter = killer.split(":")
+    test = getattr(importlib.import_module(module), name)
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        fixtures = {"key": jax.random.key(20261123), "tmp_path": Path(folder)}
+        arguments = {n: fixtures[n] for n in inspect.signature(test).parameters if n in fixtures}
+        rest = [n for n in inspect.signature(test).parameters if n not in fixtures]
+        if rest:
+            arguments[rest[0]] = _parameter(parameter[0])
+        test(**arguments)
+
+
+def _parameter(text):
+    if text == "random_walk":
+        import functools
+
+        import ebmjax
+
+        return functools.partial(ebmjax.random_walk, step_size=0.7)
+    return text
+
+
+def is_killed(mutant: Mutant) -> bool:
+    """Whether the killer fails on the mutant, for any reason but that the mutant could not be made."""
+    with mutated(mutant):
+        try:
+            call(mutant.killer)
+        except TextIsGone:
+            raise
+        except Exception:
+            return True
+    return False
+
+
+def usual_test() -> None:
+    """What one usually finds: 100 long chains on a Gaussian, mean and standard deviation within 10 %."""
+    import jax
+    import numpy as np
+
+    import ebmjax as eb
+
+    target = eb.targets.gaussian([1.0, -1.0], [[1.0, 0.5], [0.5, 2.0]])
+    energy = target.energy
+    kernels = [eb.random_walk(energy, 1.5), eb.mala(energy, 0.9), eb.hmc(energy, 0.4, 5), eb.ula(energy, 0.4)]
+    for kernel in [*kernels, eb.cycle(*kernels[:3]), eb.underdamped_langevin(energy, 0.3)]:
+        start = jax.numpy.zeros((100, 2))
+        draws = np.asarray(eb.sample(jax.random.key(0), kernel, start, 1000, num_warmup=200).draws).reshape(
+            -1, 2
+        )
+        assert np.allclose(draws.mean(axis=0), target.mean, atol=0.1)
+        assert np.allclose(draws.std(axis=0), np.sqrt(np.diag(target.covariance)), rtol=0.1)
+
+
+SAMPLERS = (M, "random_walk.py", L, H, B, "combinators.py", "chains.py")
+
+
+def is_seen_by_the_usual_test(mutant: Mutant) -> bool:
+    with mutated(mutant), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            usual_test()
+        except TextIsGone:
+            raise
+        except Exception:
+            return True
+    return False
+
+
+def main(word: str = "") -> int:
+    import jax
+
+    rows, survivors = [], []
+    begin = time.perf_counter()
+    for mutant in [m for m in MUTANTS if word in m.name]:
+        killed = is_killed(mutant)
+        usual = is_seen_by_the_usual_test(mutant) if mutant.file in SAMPLERS else None
+        seen = {True: "yes", False: "**no**", None: "not its business"}[usual]
+        _, test, *parameter = mutant.killer.split(":")
+        rows.append(
+            f"| {mutant.name} | `{mutant.file}` | `{test}`{''.join(', ' + p for p in parameter)} | {'killed' if killed else '**SURVIVED**'} | {seen} |"
+        )
+        survivors += [] if killed else [mutant.name]
+        print(
+            f"{len(rows):3d}/{len(MUTANTS)}  {'killed  ' if killed else 'SURVIVED'}  usual test: {seen:16s}  {mutant.name}",
+            flush=True,
+        )
+        jax.clear_caches()
+    missed = sum("**no**" in row for row in rows)
+    judged = sum("not its business" not in row for row in rows)
+    head = [
+        "# Seeded bugs",
+        "",
+        f"{len(rows)} bugs in kernels, integrators, chains, objectives and training, one at a time, and the test that kills each:",
+        f"{len(rows) - len(survivors)} killed, {len(survivors)} survive. The last column is the test that one usually finds: six samplers on a 2-d",
+        f"Gaussian, mean and standard deviation within 10 %. It misses {missed} of the {judged} bugs that are its business.",
+        "",
+        f"Made by `python tests/mutants.py` (jax {jax.__version__}, {jax.devices()[0].platform}, {time.strftime('%Y-%m-%d')}, {time.perf_counter() - begin:.0f} s). CI runs",
+        "every killer on its mutant (`tests/test_mutants.py`) and fails if one survives.",
+        "",
+        "| bug | file | killed by | | usual test |",
+        "|---|---|---|---|---|",
+    ]  # fmt: skip
+    if not word:
+        (ROOT / "docs" / "mutants.md").write_text("\n".join([*head, *rows]) + "\n")
+    print(
+        f"{len(rows) - len(survivors)} of {len(rows)} killed, {time.perf_counter() - begin:.0f} s",
+        *survivors,
+        sep="\n",
+    )
+    return len(survivors)
+
+
+if __name__ == "__main__":
+    import conftest  # noqa: F401  (the cache of compiled programs)
+
+    sys.exit(bool(main(*sys.argv[1:])))
