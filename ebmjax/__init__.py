@@ -23,6 +23,8 @@ from ebmjax.sampling import Samples, sample
 
 _LATER = {
     "objectives": ("contrastive", "Chains"),
+    "score_matching": (),
+    "noise_contrastive": (),
     "starts": ("from_data", "from_noise", "replay_buffer"),
     "training": ("TrainingDiverged", "TrainState", "fit", "init_state", "train_step"),
     "networks": ("MLP", "Conv"),

@@ -1,0 +1,214 @@
+"""Score matching against closed forms on Gaussian energies, and where it meets the others."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import ebmjax as eb
+from ebmjax import networks, score_matching, targets
+
+NUM = 100_000
+DATA = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
+X = DATA.sample(jax.random.key(5), NUM)
+MEAN, COVARIANCE = np.asarray(X).mean(axis=0), np.cov(np.asarray(X).T)
+PRECISION = np.array([[1.5, 0.4], [0.4, 0.8]])
+PARAMS = {"precision": jnp.asarray(PRECISION, jnp.float32), "mean": jnp.array([0.2, 0.3])}
+
+
+def energy(params, x):
+    centred = x - params["mean"]
+    return 0.5 * centred @ params["precision"] @ centred
+
+
+def value(loss, key=None, params=PARAMS, batch=X):
+    return float(jax.jit(loss)(params, jax.random.key(0) if key is None else key, batch, None)[0])
+
+
+def closed_form(precision, mean, noise=0.0):
+    """tr(P^2 S_mu) / 2 - tr P, with S_mu the second moment about mu, of data with noise."""
+    shift = MEAN - mean
+    second = COVARIANCE + noise**2 * np.eye(2) + np.outer(shift, shift)
+    return 0.5 * np.trace(precision @ precision @ second) - np.trace(precision)
+
+
+def test_explicit_is_its_closed_form():
+    wants = closed_form(PRECISION, np.array([0.2, 0.3]))
+    assert value(score_matching.explicit(energy)) == pytest.approx(wants, rel=1e-3)
+    assert value(score_matching.explicit(energy)) != pytest.approx(wants + np.trace(PRECISION), rel=1e-1)
+
+
+@pytest.mark.parametrize("projection", score_matching.PROJECTIONS)
+@pytest.mark.parametrize("is_variance_reduced", [True, False])
+def test_sliced_equals_explicit_in_expectation(projection, is_variance_reduced):
+    loss = score_matching.sliced(energy, 2, projection=projection, is_variance_reduced=is_variance_reduced)
+    _, (_, metrics) = jax.jit(loss)(PARAMS, jax.random.key(1), X, None)
+    error = float(metrics["loss_spread"]) / np.sqrt(NUM)
+    assert abs(value(loss) - value(score_matching.explicit(energy))) < 5 * error
+
+
+def test_the_variance_of_the_trace_is_hutchinsons():
+    """2 (|P|^2 - sum P_ii^2) with signs, 2 |P|^2 with normals: of v^T P v at one point."""
+    x, grad = jnp.zeros(2), jax.grad(partial(energy, PARAMS))
+    for name, wants in (
+        ("rademacher", 2 * (np.sum(PRECISION**2) - np.sum(np.diag(PRECISION) ** 2))),
+        ("gaussian", 2 * np.sum(PRECISION**2)),
+    ):
+        v = jax.random.normal(jax.random.key(2), (NUM, 2))
+        v = jnp.sign(v) if name == "rademacher" else v
+        traces = np.asarray(jax.vmap(lambda v: score_matching.curvature(grad, x, v))(v), np.float64)
+        fourth = ((traces - traces.mean()) ** 4).mean()
+        error = np.sqrt(max(fourth - traces.var() ** 2, 0) / NUM)
+        assert abs(traces.mean() - np.trace(PRECISION)) < 5 * traces.std() / np.sqrt(NUM)
+        assert abs(traces.var() - wants) < 5 * error + 1e-4
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.0])
+def test_denoising_is_explicit_on_smoothed_data_and_a_constant(noise):
+    loss = score_matching.denoising(energy, noise)
+    _, (_, metrics) = jax.jit(loss)(PARAMS, jax.random.key(1), X, None)
+    wants = closed_form(PRECISION, np.array([0.2, 0.3]), noise) + 2 / (2 * noise**2)
+    assert abs(value(loss) - wants) < 5 * float(metrics["loss_spread"]) / np.sqrt(NUM)
+    assert abs(value(loss) - wants + 1 / noise**2) > 50 * float(metrics["loss_spread"]) / np.sqrt(NUM)
+
+
+def train(loss, params=PARAMS, num_updates=1500, key=0):
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.03, num_updates))
+    starts = eb.from_data()
+    state = eb.init_state(jax.random.key(key), params, optimizer, starts, 1.0)
+    state, _ = eb.fit(
+        jax.random.key(key),
+        loss,
+        optimizer,
+        state,
+        X,
+        starts,
+        num_updates=num_updates,
+        batch_size=2000,
+        chunk=500,
+    )
+    return state.ema
+
+
+STARTING = [
+    PARAMS,
+    {"precision": jnp.eye(2), "mean": jnp.zeros(2)},
+    {"precision": 4 * jnp.eye(2), "mean": jnp.ones(2)},
+]
+
+
+@pytest.mark.parametrize(
+    ("loss", "noise"),
+    [
+        (score_matching.explicit(energy), 0.0),
+        (score_matching.sliced(energy), 0.0),
+        (score_matching.denoising(energy, 0.5), 0.5),
+    ],
+)
+def test_the_optimum_is_the_mean_and_the_precision_from_three_starts(loss, noise):
+    wants = np.linalg.inv(COVARIANCE + noise**2 * np.eye(2))
+    for params in STARTING:
+        found = train(loss, params)
+        symmetric = 0.5 * (found["precision"] + found["precision"].T)
+        assert np.abs(found["mean"] - MEAN).max() < 0.05
+        assert np.abs(symmetric / wants - 1).max() < 0.1
+    if noise:
+        assert np.abs(symmetric - np.linalg.inv(COVARIANCE)).max() > 0.3
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    network = networks.MLP((8,), confinement=2.0)
+    params = network.init(jax.random.key(0), jnp.zeros(2))
+    for loss in (
+        score_matching.explicit(network.apply),
+        score_matching.sliced(network.apply),
+        score_matching.denoising(network.apply, 0.4),
+    ):
+        of = jax.jit(lambda p, loss=loss: loss(p, jax.random.key(3), X[:200], None)[0])
+        direction = jax.tree.map(lambda w: jax.random.normal(jax.random.key(w.size), w.shape), params)
+        shifted = [jax.tree.map(lambda w, d, s=s: w + s * 1e-2 * d, params, direction) for s in (1, -1)]
+        slope = (of(shifted[0]) - of(shifted[1])) / 2e-2
+        grads = jax.grad(of)(params)
+        exact = sum(
+            jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(grads), jax.tree.leaves(direction), strict=True)
+        )
+        assert np.isclose(slope, exact, rtol=2e-2, atol=1e-3)
+
+
+def test_one_small_langevin_step_of_contrastive_divergence_is_score_matching():
+    """grad (E_data[E(x)] - E[E(sg x')]) = eps^2 / 2 grad J_explicit + O(eps^4) (Hyvarinen 2007); noise and its
+    mirror image, so that odd orders cancel."""
+    network = networks.MLP((16,), confinement=2.0)
+    params = network.init(jax.random.key(0), jnp.zeros(2))
+    of = lambda p, x: jnp.mean(jax.vmap(partial(network.apply, p))(x))
+    xi, points = jax.random.normal(jax.random.key(4), (20_000, 2)), X[:20_000]
+    drift = jax.vmap(jax.grad(partial(network.apply, params)))(points)
+    flat = lambda tree: np.concatenate([np.ravel(w) for w in jax.tree.leaves(tree)])
+    wants = flat(
+        jax.grad(lambda p: score_matching.explicit(network.apply)(p, jax.random.key(0), points, None)[0])(
+            params
+        )
+    )
+    errors = []
+    for eps in (0.4, 0.1):
+        ends = [points - eps**2 / 2 * drift + sign * eps * xi for sign in (1, -1)]
+        slope = flat(
+            jax.grad(lambda p, ends=ends: of(p, points) - 0.5 * (of(p, ends[0]) + of(p, ends[1])))(params)
+        )
+        errors.append(np.linalg.norm(slope / (eps**2 / 2) - wants) / np.linalg.norm(wants))
+    assert errors[1] < 0.05 and errors[1] < errors[0]
+
+
+def test_multi_scale_learns_each_level():
+    """A noise-conditional Gaussian energy a(sigma) |x - m|^2 / 2: a = 1 / (S + sigma^2) on round data."""
+    data = 0.8 * jax.random.normal(jax.random.key(6), (20_000, 2))
+    levels = jnp.array([0.2, 1.0])
+    conditional = lambda p, x, noise: 0.5 * jnp.exp(p[(noise > 0.5).astype(int)]) * jnp.sum(x**2)
+    loss = score_matching.multi_scale(conditional, levels)
+    optimizer, starts = optax.adam(0.02), eb.from_data()
+    state = eb.init_state(jax.random.key(0), jnp.zeros(2), optimizer, starts, 1.0)
+    state, _ = eb.fit(
+        jax.random.key(0), loss, optimizer, state, data, starts, num_updates=800, batch_size=1000, chunk=200
+    )
+    assert np.allclose(np.exp(state.ema), 1 / (0.64 + levels**2), rtol=0.06)
+
+
+def test_trees_and_images_are_points():
+    tree = {"a": X[:10], "b": X[:10, :1]}
+    of_tree = lambda p, x: p * (jnp.sum(x["a"] ** 2) + jnp.sum(x["b"] ** 4))
+    for loss in (
+        score_matching.explicit(of_tree),
+        score_matching.sliced(of_tree),
+        score_matching.denoising(of_tree, 0.1),
+    ):
+        assert np.isfinite(value(loss, params=jnp.float32(0.5), batch=tree))
+    exact = -np.mean([6 * 0.5 * 0 + 2 * 2 * 0.5 + 12 * 0.5 * b**2 for b in np.asarray(tree["b"])[:, 0]])
+    speed = np.mean(
+        [
+            0.5 * (np.sum(a**2) + (2 * b**3) ** 2)
+            for a, b in zip(np.asarray(tree["a"]), np.asarray(tree["b"])[:, 0], strict=True)
+        ]
+    )
+    assert value(score_matching.explicit(of_tree), params=jnp.float32(0.5), batch=tree) == pytest.approx(
+        speed + exact, rel=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: score_matching.denoising(energy, 0.0), "noise must be finite and above 0"),
+        (lambda: score_matching.sliced(energy, 0), "num_projections must be at least 1"),
+        (
+            lambda: score_matching.sliced(energy, projection="sphere"),
+            "projection must be one of rademacher, gaussian, got 'sphere'",
+        ),
+        (lambda: score_matching.multi_scale(energy, [0.1, -1.0]), "levels must be finite and above 0"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
