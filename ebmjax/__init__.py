@@ -23,6 +23,7 @@ from ebmjax.sampling import Samples, sample
 
 _LATER = {
     "objectives": ("contrastive", "Chains"),
+    "adaptation": ("tune_step_size",),
     "score_matching": (),
     "noise_contrastive": (),
     "starts": ("from_data", "from_noise", "replay_buffer"),

@@ -1,8 +1,9 @@
-"""What a classifier that learned on the real images says of samples.
+"""What can be said of a trained energy: exactly in the plane, by a judge for images.
 
-It is a judge, not a likelihood: it says whether samples look like one of the classes, and whether all classes
-appear.  Chains that sit on ten training images would please it too, so that the distance to the nearest
-training image is given beside, and the same figures for real images that it has not seen.
+The judge is a classifier that learned on the real images.  It is no likelihood: it says whether samples look
+like one of the classes, and whether all classes appear.  Chains that sit on ten training images would please
+it too, so that the distance to the nearest training image is given beside, and the same figures for real
+images that it has not seen.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import numpy as np
 import optax
 
 from ebmjax import checks
-from ebmjax.base import Array, Key
+from ebmjax.base import Array, Energy, Key
 from ebmjax.networks import Classifier
 
 Predict = Callable[[Array], Array]
@@ -92,3 +93,23 @@ def nearest_distances(samples: Any, images: Any) -> np.ndarray:
     a, b = (jnp.reshape(jnp.asarray(x), (len(x), -1)) for x in (samples, images))
     squares = jnp.sum(a**2, 1)[:, None] + jnp.sum(b**2, 1)[None] - 2 * a @ b.T
     return np.sqrt(np.maximum(np.asarray(jnp.min(squares, axis=1)), 0.0) / a.shape[1])
+
+
+def log_z(energy: Energy, low: Any, high: Any, *, resolution: int = 400) -> float:
+    """log of the integral of exp(-energy) over a box in one or two dimensions, by the midpoint rule.
+
+    For a smooth density that has died out at the edges the error falls faster than any power of the
+    resolution.
+
+    Raises:
+      ValueError: a box of more than two dimensions, or of no volume.
+    """
+    low, high = (np.atleast_1d(np.asarray(v, np.float64)) for v in (low, high))
+    if low.shape != high.shape or low.ndim != 1 or len(low) > 2:
+        raise ValueError(f"low and high must be corners [1] or [2], got shapes {low.shape} and {high.shape}")
+    checks.positive(high - low, "high - low")
+    axes = [a + (b - a) * (np.arange(resolution) + 0.5) / resolution for a, b in zip(low, high, strict=True)]
+    points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, len(low)).astype(np.float32)
+    values = -np.asarray(jax.jit(jax.vmap(energy))(jnp.asarray(points)), np.float64)
+    cell = np.log((high - low) / resolution).sum()
+    return float(values.max() + np.log(np.exp(values - values.max()).sum()) + cell)

@@ -20,19 +20,11 @@ import optax
 from ebmjax import checks, networks
 from ebmjax.base import Array, Energy
 from ebmjax.data import Dataset
-from ebmjax.hamiltonian import hmc
-from ebmjax.langevin import mala, ula
-from ebmjax.objectives import contrastive
+from ebmjax.methods import KERNELS, METHODS
 from ebmjax.starts import Starts, from_data, from_noise, replay_buffer
 from ebmjax.training import TrainState, fit, init_state
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
-KERNELS: dict[str, Callable] = {
-    "mala": mala,
-    "ula": ula,
-    "hmc": lambda energy, step_size: hmc(energy, step_size, 5),
-}
-ACCEPTANCE = {"mala": 0.574, "ula": None, "hmc": 0.651}  # Roberts & Rosenthal 1998; Beskos et al. 2013
 STARTS = ("buffer", "data", "noise")
 
 
@@ -45,10 +37,13 @@ class Config:
     """Every choice of a run.  Lengths are in standardised units, where images span [0, 1]."""
 
     data: str
+    objective: str = "maximum_likelihood"
     network: str = "mlp"
     features: tuple[int, ...] = (128, 128)
     is_spectral: bool = False
     noise: float = 0.0  # sigma, of the Gaussian noise added to the data
+    noise_ratio: int = 4  # noise points a data point (nce, ranking)
+    contrast: float = 0.3  # of a point with itself (conditional)
     kernel: str = "mala"
     starts: str = "buffer"
     chain_steps: int = 20
@@ -95,6 +90,8 @@ IMAGES: dict[str, Any] = {
 def preset(dataset: Dataset, **choices: Any) -> Config:
     """The defaults for a data set: one for images, one for points; ``choices`` override."""
     values = {**(IMAGES if is_image(dataset.x) else {}), **choices}
+    if values.get("objective") == "denoising":
+        values.setdefault("noise", 0.1)
     limits = {name: min(values.get(name, getattr(Config, name)), len(dataset.x)) for name in ("batch_size",)}
     return Config(data=dataset.name, data_digest=digest(dataset.x), **{**values, **limits})
 
@@ -143,7 +140,7 @@ class Run(NamedTuple):
 
     def trained(self, state: TrainState) -> Energy:
         """The energy of the averaged parameters."""
-        return functools.partial(self.energy, state.ema)
+        return functools.partial(self.energy, METHODS[self.config.objective].lower(state.ema))
 
 
 def build(config: Config, dataset: Dataset) -> Run:
@@ -152,7 +149,12 @@ def build(config: Config, dataset: Dataset) -> Run:
     Raises:
       RunError: an unknown name, or data that are not those of the configuration.
     """
-    for name, known in (("network", NETWORKS), ("kernel", KERNELS), ("starts", STARTS)):
+    for name, known in (
+        ("objective", METHODS),
+        ("network", NETWORKS),
+        ("kernel", KERNELS),
+        ("starts", STARTS),
+    ):
         if getattr(config, name) not in known:
             raise RunError(f"{name} must be one of {', '.join(known)}, got {getattr(config, name)!r}")
     for name in ("learning_rate", "step_size", "noise", "regularisation"):
@@ -171,7 +173,7 @@ def build(config: Config, dataset: Dataset) -> Run:
     mean = jnp.mean(z, axis=0)
     width = max(0.3, config.noise) if is_image(dataset.x) else 1.5
     draw = lambda key, n: mean + width * jax.random.normal(key, (n, *mean.shape))
-    starts = _starts(config, draw)
+    starts = _starts(config, draw) if METHODS[config.objective].uses_chains else from_data()
     schedule = optax.join_schedules(
         [
             optax.linear_schedule(0.0, config.learning_rate, min(50, config.num_updates // 10 + 1)),
@@ -180,17 +182,14 @@ def build(config: Config, dataset: Dataset) -> Run:
         ],
         [min(50, config.num_updates // 10 + 1), config.num_updates // 2],
     )
-    optimizer = optax.chain(optax.scale_by_adam(b1=0.0, b2=0.999), optax.scale_by_learning_rate(schedule))
-    loss = contrastive(
-        network.apply,
-        KERNELS[config.kernel],
-        config.chain_steps,
-        regularisation=config.regularisation,
-        acceptance_target=ACCEPTANCE[config.kernel],
-    )
+    method = METHODS[config.objective]
+    momentum = 0.0 if method.uses_chains else 0.9  # chains lag behind the parameters; momentum overshoots
+    adam = optax.scale_by_adam(b1=momentum, b2=0.999)
+    optimizer = optax.chain(adam, optax.scale_by_learning_rate(schedule))
+    loss = method.make(config, network.apply, z)
 
     def init() -> TrainState:
-        params = network.init(key_params, z[0])
+        params = method.lift(network.init(key_params, z[0]))
         return init_state(key_store, params, optimizer, starts, config.step_size)
 
     def train(state: TrainState, **options: Any):
@@ -204,7 +203,7 @@ def build(config: Config, dataset: Dataset) -> Run:
             num_updates=config.num_updates,
             batch_size=config.batch_size,
             num_chains=config.num_chains,
-            data_noise=config.noise,
+            data_noise=config.noise if method.adds_noise else 0.0,
             ema_decay=config.ema_decay,
             **options,
         )

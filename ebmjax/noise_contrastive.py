@@ -76,7 +76,7 @@ def fitted_normal(data: Array, *, widen: float = 1.0) -> Noise:
 
 
 def from_distribution(distribution: Any) -> Noise:
-    """Noise of a distribution of NumPyro (``sample(key, shape)``) or distrax (``sample(seed=, sample_shape=)``)."""
+    """Noise from a distribution of NumPyro, ``sample(key, shape)``, or of distrax, ``sample(seed=, ...)``."""
     for name in ("sample", "log_prob"):
         checks.function(getattr(distribution, name, None), f"distribution.{name}")
 

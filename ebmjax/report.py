@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks, plotting
+from ebmjax import checks, data, plotting
+from ebmjax.adaptation import tune_step_size
 from ebmjax.base import Energy, Kernel, Key
 from ebmjax.energy import denoise
-from ebmjax.evaluation import Verdict, judge, train_classifier
-from ebmjax.experiment import KERNELS, Run, is_image
+from ebmjax.evaluation import Verdict, judge, log_z, train_classifier
+from ebmjax.experiment import Run, is_image
+from ebmjax.methods import ACCEPTANCE, KERNELS, METHODS
 from ebmjax.runs import metrics
 from ebmjax.sampling import Samples, sample
 from ebmjax.training import TrainState
@@ -72,6 +74,34 @@ def kernel_of(run: Run, energy: Energy, step_size: float, name: str | None = Non
     return KERNELS[name or run.config.kernel](energy, step_size)
 
 
+def step_size_for(key: Key, run: Run, state: TrainState, name: str) -> float:
+    """The step size at which training ended, where chains ran in it; else one tuned from fresh noise."""
+    is_tuned = METHODS[run.config.objective].uses_chains and name == run.config.kernel
+    target = ACCEPTANCE[name]
+    if is_tuned or target is None:
+        return float(state.step_size)
+    start = run.draw(key, 256)
+    tuned = tune_step_size(
+        key, KERNELS[name], run.trained(state), start, target=target, step_size=float(state.step_size)
+    )
+    return float(tuned.step_size)
+
+
+def log_likelihood(run: Run, state: TrainState) -> float | None:
+    """Mean log-likelihood of points in the plane, in nat and units of the data, with Z by quadrature: of new
+    points where the data are a toy set, else of the data."""
+    x, config = run.dataset.x, run.config
+    if x.ndim != 2 or x.shape[1] > 2:
+        return None
+    if config.data in data.TOYS:
+        x = data.load(config.data, seed=(config.seed + 1) % 2**32).x
+    energy, z = run.trained(state), run.standard.forward(x)
+    reach = 6 * np.ones(x.shape[1])
+    energies = np.asarray(jax.jit(jax.vmap(energy))(jnp.asarray(z, jnp.float32)), np.float64)
+    log_spread = float(np.log(run.standard.spread).sum())
+    return float(-energies.mean() - log_z(energy, -reach, reach, resolution=600) - log_spread)
+
+
 def clean(run: Run, energy: Energy) -> Callable[[Any], np.ndarray]:
     """From standardised positions ``[N, ...]`` to data units, without the noise of training."""
     jump = denoise(energy, run.config.noise) if run.config.noise > 0 else lambda x: x
@@ -117,17 +147,25 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
     history = metrics(folder)
     tail = {name: values[-100:] for name, values in history.items()}
     is_stuck = chains.samples.acceptance_rate < 0.01
+    rows = [("objective, updates", f"{run.config.objective}, {int(state.step)}")]
+    if "energy_data" in tail:
+        rows += [
+            (
+                "energy of data, of chains (last 100 updates)",
+                f"{tail['energy_data'].mean():+.2f}, {tail['energy_model'].mean():+.2f} nat",
+            ),
+            ("spread of the energy over data", f"{tail['energy_spread'].mean():.2f} nat"),
+            (
+                "acceptance in training, step size",
+                f"{tail['acceptance_rate'].mean():.2f}, {float(state.step_size):.4f}",
+            ),
+        ]
+    else:
+        rows.append(("loss (last 100 updates)", f"{tail['loss'].mean():.4f}"))
+    if (likelihood := log_likelihood(run, state)) is not None:
+        rows.append(("log-likelihood, Z by quadrature", f"{likelihood:.4f} nat"))
     return [
-        ("updates", f"{int(state.step)}"),
-        (
-            "energy of data, of chains (last 100 updates)",
-            f"{tail['energy_data'].mean():+.2f}, {tail['energy_model'].mean():+.2f} nat",
-        ),
-        ("spread of the energy over data", f"{tail['energy_spread'].mean():.2f} nat"),
-        (
-            "acceptance in training, step size",
-            f"{tail['acceptance_rate'].mean():.2f}, {float(state.step_size):.4f}",
-        ),
+        *rows,
         ("acceptance of the final chains", f"{chains.samples.acceptance_rate.mean():.2f}"),
         ("final chains that are stuck", f"{is_stuck.sum()} of {len(is_stuck)}"),
         ("updates skipped, chains restarted", f"{int(state.num_skipped)}, {int(state.num_restarted)}"),

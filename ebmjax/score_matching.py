@@ -77,7 +77,7 @@ def sliced(
         v = normal_like(key, x)
         if projection == "rademacher":
             v = jax.tree.map(jnp.sign, v)
-        slope = sum(jnp.vdot(a, b) for a, b in _pairs(v, grad(x)))
+        slope = _inner(v, grad(x))
         speed = half_square(grad(x)) if is_variance_reduced else 0.5 * slope**2
         return speed - curvature(grad, x, v)
 
@@ -134,11 +134,12 @@ def denoising_error(energy: Energy, key: Key, x: Position, noise: Any) -> Array:
 def curvature(grad: Callable[[Position], Position], x: Position, v: Position) -> Array:
     """v^T (hess E) v, forward over reverse."""
     _, product = jax.jvp(grad, (x,), (v,))
-    return sum(jnp.vdot(a, b) for a, b in _pairs(v, product))
+    return _inner(v, product)
 
 
-def _pairs(a, b):
-    return zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+def _inner(a: Position, b: Position) -> Array:
+    products = [jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
+    return sum(products[1:], products[0])
 
 
 def _mean_over_batch(of_point) -> Loss:

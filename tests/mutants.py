@@ -141,6 +141,24 @@ MUTANTS = [
     Mutant("updates that are NaN are made", "training.py", "select(\n            is_finite,", "select(\n            jnp.bool_(True),", "test_training:test_an_update_that_is_not_finite_is_skipped_and_counted"),
     Mutant("average turned around", "training.py", "decay * e + (1 - decay) * p", "(1 - decay) * e + decay * p", "test_training:test_ema_is_the_moving_average"),
     Mutant("every update sees the same batch", "training.py", "jax.random.fold_in(key, state.step)", "jax.random.fold_in(key, 0)", "test_training:test_every_update_sees_another_batch"),
+    # other objectives
+    Mutant("sign of the trace", "score_matching.py", "return half_square(grad(x)) - jnp.sum(", "return half_square(grad(x)) + jnp.sum(", "test_score_matching:test_explicit_is_its_closed_form"),
+    Mutant("sign of the sliced trace", "score_matching.py", "return speed - curvature(grad, x, v)", "return speed + curvature(grad, x, v)", "test_score_matching:test_sliced_equals_explicit_in_expectation:signs"),
+    Mutant("score without its half", "score_matching.py", "return half_square(grad(x)) - jnp.sum(", "return 2 * half_square(grad(x)) - jnp.sum(", "test_score_matching:test_explicit_is_its_closed_form"),
+    Mutant("squared slope without its half", "score_matching.py", "else 0.5 * slope**2", "else slope**2", "test_score_matching:test_sliced_equals_explicit_in_expectation:slope"),
+    Mutant("signs that are normals", "score_matching.py", "v = jax.tree.map(jnp.sign, v)", "v = jax.tree.map(lambda n: 1.1 * jnp.sign(n), v)", "test_score_matching:test_sliced_equals_explicit_in_expectation:signs"),
+    Mutant("noise not scaled in the target", "score_matching.py", "n / noise - g", "n - g", "test_score_matching:test_denoising_is_explicit_on_smoothed_data_and_a_constant:0.3"),
+    Mutant("score uphill in denoising", "score_matching.py", "n / noise - g", "n / noise + g", "test_score_matching:test_denoising_is_explicit_on_smoothed_data_and_a_constant:0.3"),
+    Mutant("clean point for the noisy one", "score_matching.py", "grad = jax.grad(energy)(axpy(noise, xi, x))", "grad = jax.grad(energy)(x)", "test_score_matching:test_denoising_is_explicit_on_smoothed_data_and_a_constant:0.3"),
+    Mutant("levels not weighed", "score_matching.py", "return noise**2 * denoising_error(", "return denoising_error(", "test_score_matching:test_each_level_counts_alike"),
+    Mutant("log ratio of noise and data swapped", "noise_contrastive.py", "- noise.log_prob(x) - jnp.log(ratio)", "- noise.log_prob(x) + jnp.log(ratio)", "test_noise_contrastive:test_it_finds_the_newton_solution_of_the_logistic_regression:4"),
+    Mutant("density of the noise forgotten", "noise_contrastive.py", " - noise.log_prob(x) - jnp.log(ratio)", " - jnp.log(ratio)", "test_noise_contrastive:test_it_finds_the_newton_solution_of_the_logistic_regression:1"),
+    Mutant("noise counted once", "noise_contrastive.py", "+ ratio * jnp.mean(jax.nn.softplus(of_noise))", "+ jnp.mean(jax.nn.softplus(of_noise))", "test_noise_contrastive:test_it_finds_the_newton_solution_of_the_logistic_regression:4"),
+    Mutant("data and noise swapped", "noise_contrastive.py", "jnp.mean(jax.nn.softplus(-of_data)) + ratio * jnp.mean(jax.nn.softplus(of_noise))", "jnp.mean(jax.nn.softplus(of_data)) + ratio * jnp.mean(jax.nn.softplus(-of_noise))", "test_noise_contrastive:test_it_finds_the_newton_solution_of_the_logistic_regression:1"),
+    Mutant("noise normalised wrongly", "noise_contrastive.py", "np.log(np.diag(root)).sum() + 0.5", "-np.log(np.diag(root)).sum() + 0.5", "test_noise_contrastive:test_fitted_normal_is_normalised_and_draws_what_it_says"),
+    Mutant("ranking without the data point", "noise_contrastive.py", "jax.nn.logsumexp(rivals, axis=1) - of_data", "jax.nn.logsumexp(rivals[:, 1:], axis=1) - of_data", "test_noise_contrastive:test_at_the_truth_with_the_noise_of_the_data_the_loss_is_2_log_2"),
+    Mutant("conditional upside down", "noise_contrastive.py", "jnp.mean(jax.nn.softplus(gap))", "jnp.mean(jax.nn.softplus(-gap))", "test_noise_contrastive:test_conditional_with_small_noise_is_score_matching"),
+    Mutant("step size moves the wrong way", "adaptation.py", "log_size = center - jnp.sqrt(count)", "log_size = center + jnp.sqrt(count)", "test_adaptation:test_it_finds_the_acceptance_that_was_asked_for:mala"),
     # targets and their laws
     Mutant("Rosenbrock drawn too narrow", "targets.py", "x1**2 + math.sqrt(w) * x2", "x1**2 + 0.95 * math.sqrt(w) * x2", "test_targets:test_rosenbrock_is_a_normal_and_a_conditional_normal"),
     Mutant("funnel without its normaliser", "targets.py", " + (dim - 1) * x[0] / 2", "", "test_targets:test_draws_belong_to_the_energy:funnel"),
@@ -214,18 +232,25 @@ def call(killer: str) -> None:
         arguments = {n: fixtures[n] for n in inspect.signature(test).parameters if n in fixtures}
         rest = [n for n in inspect.signature(test).parameters if n not in fixtures]
         if rest:
-            arguments[rest[0]] = _parameter(parameter[0])
+            arguments |= _parameters(module, name, parameter[0])
         test(**arguments)
 
 
-def _parameter(text):
-    if text == "random_walk":
-        import functools
+def _parameters(module, test, text) -> dict:
+    """The parameters of a test, from the text that names them here."""
+    import functools
 
-        import ebmjax
+    import ebmjax
 
-        return functools.partial(ebmjax.random_walk, step_size=0.7)
-    return text
+    if test == "test_sample_of_1000_is_600_and_then_400_bit_for_bit":
+        return {"make": functools.partial(ebmjax.random_walk, step_size=0.7)}
+    if test == "test_sliced_equals_explicit_in_expectation":
+        return {"projection": "rademacher", "is_variance_reduced": text == "signs"}
+    names = {"test_denoising_is_explicit_on_smoothed_data_and_a_constant": "noise"}
+    names["test_it_finds_the_newton_solution_of_the_logistic_regression"] = "ratio"
+    if test in names:
+        return {names[test]: float(text) if "." in text else int(text)}
+    return {"name": text}
 
 
 def is_killed(mutant: Mutant) -> bool:

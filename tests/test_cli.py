@@ -70,6 +70,16 @@ def test_a_users_array_trains_without_code(tmp_path):
         assert (tmp_path / f"run{len(shape)}" / "energies.png").exists()
 
 
+@pytest.mark.parametrize("objective", ["explicit", "sliced", "denoising", "nce", "ranking", "conditional"])
+def test_every_objective_trains_and_samples(objective, tmp_path):
+    result = call("train", "--data", "two_moons", "--objective", objective, "--out", tmp_path / "run", *SMALL)
+    assert result.exit_code == 0, result.output
+    assert objective in result.output and "log-likelihood, Z by quadrature" in result.output
+    assert call("train", "--resume", tmp_path / "run", "--num-updates", 5).exit_code == 0
+    sampled = call("sample", tmp_path / "run", "--num-chains", 16, "--num-steps", 40)
+    assert sampled.exit_code == 0, sampled.output
+
+
 def test_help_teaches():
     text = call("train", "--help").output
     for word in ("--data", "mnist", "--resume", "--chain-steps", "python -m ebmjax train"):
@@ -86,6 +96,7 @@ BAD = {
     "ragged": (["train", "--data", "TMP/ragged.csv", "--out", "OUT"], "is ragged: line 2"),
     "words": (["train", "--data", "TMP/words.csv", "--out", "OUT"], "must be numeric: line 2"),
     "nan": (["train", "--data", "TMP/nan.csv", "--out", "OUT"], "must be finite"),
+    "unknown objective": (["train", "--data", "two_moons", "--out", "OUT", "--objective", "magic"], "magic"),
     "unknown kernel": (["train", "--data", "two_moons", "--out", "OUT", "--kernel", "magic"], "magic"),
     "bad widths": (["train", "--data", "two_moons", "--out", "OUT", "--features", "a"], "features must be positive widths"),
     "negative step": (["train", "--data", "two_moons", "--out", "OUT", "--step-size", "-1"], "step_size must be finite and above 0"),

@@ -163,9 +163,9 @@ FLOORS = [
     {"base", "checks"},
     {"energy", "metropolis", "targets", "progress"},
     {"random_walk", "langevin", "hamiltonian", "combinators", "chains", "sampling", "networks"},
-    {"objectives", "score_matching", "noise_contrastive", "starts", "verify"},
+    {"objectives", "score_matching", "noise_contrastive", "starts", "verify", "adaptation"},
     {"training", "evaluation"},
-    {"checkpoint", "data", "plotting", "experiment", "runs", "report"},
+    {"checkpoint", "data", "plotting", "methods", "experiment", "runs", "report"},
     {"cli", "__init__", "__main__"},
 ]
 

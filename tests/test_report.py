@@ -87,3 +87,20 @@ def test_the_density_picture_integrates_to_one(key):
     low, high = x.min(axis=0), x.max(axis=0)
     area = np.prod(1.5 * (high - low)) / np.prod(np.array(values.shape) - 1)
     assert jnp.isclose(values.sum() * area, 1.0, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["two_modes", "eight_gaussians", "figure_one", "rosenbrock"])
+def test_log_z_by_quadrature(name):
+    target = targets.TARGETS[name]()
+    reach = (np.array([16.0, 130.0]) if name == "rosenbrock" else 8.0 * np.ones(target.dim)) + np.abs(
+        target.mean
+    )
+    found = evaluation.log_z(target.energy, -reach, reach, resolution=2000)
+    assert found == pytest.approx(target.log_z, abs=2e-3)
+
+
+def test_log_z_refuses_many_dimensions():
+    with pytest.raises(ValueError, match=r"corners \[1\] or \[2\]"):
+        evaluation.log_z(lambda x: jnp.sum(x**2), np.zeros(3), np.ones(3))
+    with pytest.raises(ValueError, match="high - low must be finite and above 0"):
+        evaluation.log_z(lambda x: jnp.sum(x**2), [0.0], [0.0])

@@ -176,6 +176,17 @@ def test_multi_scale_learns_each_level():
     assert np.allclose(np.exp(state.ema), 1 / (0.64 + levels**2), rtol=0.06)
 
 
+def test_each_level_counts_alike():
+    """At the truth sigma^2 J is D / 2 of noise energy less what the score explains, whatever the level: on
+    wide data, with score zero, it is D / 2 exactly in expectation."""
+    flat = lambda p, x, noise: 0.0 * p * jnp.sum(x)
+    points = 1e-3 * X
+    for level in (0.1, 1.0, 10.0):
+        loss = score_matching.multi_scale(flat, jnp.array([level]))
+        value, (_, metrics) = jax.jit(loss)(jnp.float32(0.0), jax.random.key(0), points, None)
+        assert abs(value - 1.0) < 5 * metrics["loss_spread"] / np.sqrt(NUM)
+
+
 def test_trees_and_images_are_points():
     tree = {"a": X[:10], "b": X[:10, :1]}
     of_tree = lambda p, x: p * (jnp.sum(x["a"] ** 2) + jnp.sum(x["b"] ** 4))

@@ -12,9 +12,11 @@ from rich.table import Table
 from ebmjax import data, experiment, report, runs
 from ebmjax.base import Kernel
 from ebmjax.cli.app import app, console, fail, one_line
+from ebmjax.methods import KERNELS, METHODS
 
+Objective = StrEnum("Objective", list(METHODS))
 Network = StrEnum("Network", list(experiment.NETWORKS))
-KernelName = StrEnum("KernelName", list(experiment.KERNELS))
+KernelName = StrEnum("KernelName", list(KERNELS))
 Starts = StrEnum("Starts", list(experiment.STARTS))
 
 
@@ -30,6 +32,7 @@ def train(
     ] = "",
     out: Annotated[Path | None, typer.Option(help="A new folder for the run.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    objective: Annotated[Objective | None, typer.Option(help="maximum_likelihood by default.")] = None,
     num_updates: Annotated[int | None, typer.Option(help="Optimiser steps in all.", min=1)] = None,
     network: Annotated[Network | None, typer.Option(help="Energy network.")] = None,
     features: Annotated[str | None, typer.Option(help="Widths of its layers, 512,512.")] = None,
@@ -56,7 +59,7 @@ def train(
     regularisation: Annotated[float | None, typer.Option(help="Of the squared energies.", min=0)] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
 ) -> None:
-    """Train an energy network by maximum likelihood on MCMC chains.
+    """Train an energy network: by maximum likelihood on MCMC chains, or by another objective.
 
     Defaults depend on the data: one set for images, one for points.  The folder of a run holds its
     configuration, metrics.csv, a checkpoint and pictures.
@@ -77,6 +80,7 @@ def train(
             runs.check_new(folder)
             dataset = data.load(data_name, seed=seed)
             choices = dict(
+                objective=objective and objective.value,
                 num_updates=num_updates,
                 network=network and network.value,
                 kernel=kernel and kernel.value,
@@ -98,8 +102,8 @@ def train(
         shape = " x ".join(str(n) for n in run.dataset.x.shape)
         console.print(
             f"data [bold]{run.config.data}[/] {shape}, energy {run.config.network} "
-            f"{list(run.config.features)}, {run.config.kernel} x {run.config.chain_steps}, "
-            f"{run.config.num_updates} updates on {jax.devices()[0].device_kind}"
+            f"{list(run.config.features)}, {run.config.objective}, {run.config.num_updates} updates "
+            f"on {jax.devices()[0].device_kind}"
         )
         try:
             state = runs.train(run, folder, is_resumed=resume is not None)
@@ -130,9 +134,10 @@ def sample(
         target = out or folder / f"samples-{name}-{seed}"
         runs.check_new(target)
         energy = run.trained(state)
-        step = float(state.step_size) if step_size is None else step_size
+        key_tune, key_run = jax.random.split(jax.random.key(seed))
+        step = report.step_size_for(key_tune, run, state, name) if step_size is None else step_size
         chains = report.run_chains(
-            jax.random.key(seed),
+            key_run,
             run,
             state,
             report.kernel_of(run, energy, step, name),
@@ -160,8 +165,9 @@ def sample(
 
 def _show(run: experiment.Run, state: Any, folder: Path, *, seed: int) -> None:
     """Final chains, pictures and the table of a trained run."""
-    key_chains, key_judge = jax.random.split(jax.random.key(seed + 1))
-    kernel: Kernel = report.kernel_of(run, run.trained(state), float(state.step_size))
+    key_chains, key_judge, key_tune = jax.random.split(jax.random.key((seed + 1) % 2**32), 3)
+    step_size = report.step_size_for(key_tune, run, state, run.config.kernel)
+    kernel: Kernel = report.kernel_of(run, run.trained(state), step_size)
     chains = report.run_chains(key_chains, run, state, kernel, num_chains=256, num_steps=400, progress=True)
     paths = report.pictures(run, state, chains, folder)
     summary = Table("", "value", title=f"run {folder}", title_justify="left")
