@@ -1,5 +1,6 @@
 # make demo       train an energy network on MNIST, about three minutes on two cores, pictures in runs/mnist
 # make test       every test
+# make notebooks  execute the course
 # make check      lint, format, types
 # All of them make .venv by themselves, and may be run again at will.
 
@@ -7,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/mnist
 
-.PHONY: demo test check clean
+.PHONY: demo test check notebooks clean
 
 demo: .venv/demo.installed
 	@if [ -e $(RUN)/config.json ]; then \
@@ -35,3 +36,7 @@ clean:
 .venv/%.installed: setup.cfg pyproject.toml | .venv/bin/python
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --editable '.[$*]'
 	@touch $@
+
+# Each notebook is a script; executed, with its pictures, it lies beside it.
+notebooks: .venv/notebooks.installed
+	cd notebooks && for script in *.py; do ../$(BIN)/python -m jupytext --to ipynb --execute $$script || exit 1; done

@@ -74,15 +74,22 @@ def run(
 
     def kept_step(carry, noise):
         state, total = carry
-        state, infos = jax.lax.scan(lambda s, n: kernel.move(n, s), state, noise)
-        info = merge(infos)
+        if thin == 1:
+            state, info = kernel.move(noise, state)
+        else:
+            state, infos = jax.lax.scan(lambda s, n: kernel.move(n, s), state, noise)
+            info = merge(infos)
         total = add(total, info)
         return (state, total), collect(state, info)
 
     def steps(carry, first, length):
+        if length * thin == 1:  # no loop within the loop, which would copy the state
+            carry, kept = kept_step(carry, draw(first, carry[0].position))
+            return carry, jax.tree.map(lambda x: x[None], kept)
         steps = first + jnp.arange(length * thin)
         noise = jax.vmap(draw, (0, None))(steps, carry[0].position)
-        noise = jax.tree.map(lambda x: x.reshape(length, thin, *x.shape[1:]), noise)
+        if thin > 1:
+            noise = jax.tree.map(lambda x: x.reshape(length, thin, *x.shape[1:]), noise)
         return jax.lax.scan(kept_step, carry, noise)
 
     num_blocks, rest = divmod(num_kept, block)

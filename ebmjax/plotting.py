@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from ebmjax.verify.report import Report
 
@@ -220,5 +221,6 @@ def _orders(evidence):
     for order, line in ((2, "--"), (4, ":")):
         ax.loglog(steps, errors[0] * (steps / steps[0]) ** order, line, color=GREY, label=f"order {order}")
     ax.set(xlabel="step size", ylabel="error [nat]")
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.legend()
     return fig

@@ -1,0 +1,74 @@
+"""``python -m benchmarks throughput | objectives``: a table, a file of all repetitions, and a picture."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import measure
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+console = Console()
+Quick = Annotated[bool, typer.Option("--quick", help="About two minutes.")]
+
+
+@app.command()
+def throughput(is_quick: Quick = False, num_repeats: int = 5) -> None:
+    """Chain-steps a second against BlackJAX, as documented and at its best."""
+    from benchmarks import throughput as bench
+
+    found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))
+    columns = ["kernel", "dim", "num_chains", "ebmjax chain-steps/s", "x documented", "x best"]
+    columns += ["ebmjax compilation", "best compilation"]
+    _show("throughput", columns, found)
+    for form in ("documented", "best"):
+        ratios = [row[f"x {form}"] for row in found]
+        console.print(
+            f"geometric mean over the grid {bench.geometric_mean(ratios):.2f} x BlackJAX {form}, "
+            f"least {min(ratios):.2f}"
+        )
+    console.print(f"kept in {measure.keep('throughput-quick' if is_quick else 'throughput', found)}")
+
+
+@app.command()
+def objectives(is_quick: Quick = False, num_seeds: int = 5, num_updates: int = 1500) -> None:
+    """Every objective on toy data: exact log-likelihood, time, share of runs that diverged."""
+    from benchmarks import objectives as bench
+
+    found = _collect(bench.rows(is_quick=is_quick, num_seeds=num_seeds, num_updates=num_updates))
+    _show("objectives", ["data", "objective", "log-likelihood", "spread", "seconds", "num_diverged"], found)
+    console.print(f"kept in {measure.keep('objectives-quick' if is_quick else 'objectives', found)}")
+
+
+def _collect(rows) -> list[dict[str, Any]]:
+    found = []
+    for number, total, row in rows:
+        found.append(row)
+        shown = {k: _text(v) for k, v in row.items() if isinstance(v, str | int | float)}
+        console.print(
+            f"{number}/{total}  " + "  ".join(f"{k} {v}" for k, v in shown.items()), highlight=False
+        )
+    return found
+
+
+def _show(title, columns, rows) -> None:
+    about = measure.machine()
+    table = Table(title=f"{title}: {about['device']}, {about['date']}", title_justify="left")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*(_text(row[c]) for c in columns))
+    console.print(table)
+    console.print(str(about["versions"]), highlight=False)
+
+
+def _text(value) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1e4 else f"{value:.2e}"
+    return str(value)
+
+
+app(prog_name="python -m benchmarks")

@@ -1,0 +1,103 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Metropolis-Hastings
+#
+# *Section 2.1.2 of the notes. You need: densities and conditional probability. Runs in half a minute.*
+#
+# We know a density up to a constant, $P(x) \propto e^{-E(x)}$. A proposal $q(x^* \mid x)$ moves a point; accepting
+# with probability
+# $$\alpha = \min\left(1, \frac{\hat P(x^*)\, q(x \mid x^*)}{\hat P(x)\, q(x^* \mid x)}\right)$$
+# makes $P$ stationary. In `ebmjax` the energy, the proposal and the accept are three things, written once each.
+
+# %%
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+import ebmjax as eb
+from ebmjax import plotting, targets, verify
+
+plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
+key = jax.random.key(0)
+target, base = targets.figure_one(), targets.figure_one_base()
+
+# %% [markdown]
+# ## Figure 1
+#
+# The target is a mixture of two Gaussians with weights 0.4 and 0.6; the base, from which 4,000 chains start, sits
+# at height 10, fourteen standard deviations above both modes. Nobody tells the chains where the modes are.
+
+# %%
+start = base.sample(key, 4000)
+kernel = eb.random_walk(target.energy, 1.5)
+samples = eb.sample(key, kernel, start, 400)
+draws = np.asarray(samples.draws)
+
+fig, axes = plt.subplots(1, 2, figsize=(8.4, 4.2), sharex=True, sharey=True, layout="constrained")
+axes[0].scatter(*np.asarray(target.sample(key, 2000)).T, s=2, alpha=0.4, color=plotting.DATA, label="target")
+axes[0].scatter(*np.asarray(start[:2000]).T, s=2, alpha=0.4, color=plotting.GREY, label="base")
+for step, colour in ((3, "#56B4E9"), (12, "#E69F00"), (400, plotting.MODEL)):
+    axes[1].scatter(*draws[step - 1, :2000].T, s=2, alpha=0.4, color=colour, label=f"after {step} steps")
+for ax, title in zip(axes, ("target and base", "the chains"), strict=True):
+    ax.set(title=title, xlabel="$x_1$")
+    ax.legend(markerscale=5, loc="upper right")
+_ = axes[0].set_ylabel("$x_2$")
+
+# %% [markdown]
+# Do they find both modes, *with the right weights*? The chains are independent, so that the share in the left half
+# has a binomial standard error.
+
+# %%
+left = (draws[-1, :, 0] < 0).mean()
+exact = (np.asarray(target.sample(jax.random.key(1), 200_000))[:, 0] < 0).mean()
+error = np.sqrt(exact * (1 - exact) / draws.shape[1])
+print(f"left of zero: {left:.3f}, exactly {exact:.3f}, standard error {error:.3f}")
+assert abs(left - exact) < 4 * error
+
+# %% [markdown]
+# ## A proposal that is not symmetric
+#
+# A contraction, $x^* = 0.8\, x + \xi$, likes to go towards zero. The ratio of its densities takes that back. Ask for
+# the kernel without saying either `log_q` or `symmetric=True`, and you are asked for it.
+
+# %%
+line = targets.two_modes()
+q = lambda key, x: 0.8 * x + jax.random.normal(key, x.shape)
+log_q = lambda to, given: -0.5 * jnp.sum((to - 0.8 * given) ** 2)
+
+right = eb.metropolis(line.energy, q, log_q=log_q)
+forgotten = eb.metropolis(line.energy, q, symmetric=True)  # a lie
+try:
+    eb.metropolis(line.energy, q)
+except TypeError as error:
+    print("TypeError:", error)
+
+# %% [markdown]
+# `verify.invariance` starts 20,000 chains from exact draws of the target and asks whether they still follow it.
+
+# %%
+reports = {
+    name: verify.invariance(key, kernel, line, name=name)
+    for name, kernel in (("with its ratio", right), ("without its ratio", forgotten))
+}
+print(reports["without its ratio"])
+assert reports["with its ratio"].is_passed and not reports["without its ratio"].is_passed
+
+# %%
+grid = np.linspace(-4.5, 4.5, 300)
+density = np.exp(-np.asarray(jax.vmap(line.energy)(jnp.asarray(grid[:, None], jnp.float32))))
+fig, axes = plt.subplots(1, 2, figsize=(8.4, 2.9), sharey=True, layout="constrained")
+for ax, (name, report) in zip(axes, reports.items(), strict=True):
+    after = report.evidence["after"][:, 0]
+    ax.hist(after, 80, density=True, color=plotting.MODEL, alpha=0.5, label="chains, 20 steps")
+    ax.plot(grid, density, color=plotting.DATA, label="target")
+    ax.set(title=f"{name}: {'passed' if report.is_passed else 'rejected'}", xlabel="$x$")
+axes[0].set_ylabel("density")
+_ = axes[0].legend()

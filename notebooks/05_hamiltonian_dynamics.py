@@ -1,0 +1,150 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Hamiltonian dynamics
+#
+# *Section 2.1.3 of the notes, equations 16 to 20. You need: Metropolis-Hastings. Runs in a minute.*
+#
+# Give the random variable $x$ a momentum $p$ and the pair the energy $H(x, p) = E(x) + \tfrac12 p^T M^{-1} p$. A
+# particle in the potential $E$ likes to be where the random variable likes to be: low. Its motion,
+# $\dot x = M^{-1} p$, $\dot p = -\nabla E(x)$, keeps $H$, keeps volume, and runs backward when $p$ is flipped; a
+# proposal that follows it goes far and is nearly always accepted.
+
+# %%
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+import ebmjax as eb
+from ebmjax import base, plotting, targets, verify
+
+plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
+key = jax.random.key(0)
+
+# %% [markdown]
+# ## Figure 2: the particle and the random variable
+#
+# In the double well $E(x) = 3 (x^2 - 1)^2$: where the particle of energy $H = 2$ can be, and where the variable is.
+
+# %%
+well = targets.double_well(1)
+grid = np.linspace(-1.8, 1.8, 400)
+potential = np.asarray(jax.vmap(well.energy)(jnp.asarray(grid[:, None], jnp.float32)))
+fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.0), layout="constrained")
+axes[0].plot(grid, potential, color="black", lw=1.2)
+axes[0].fill_between(grid, potential, 2.0, where=potential < 2.0, color=plotting.MODEL, alpha=0.35)
+axes[0].axhline(2.0, color=plotting.MODEL, lw=1, label="$H = 2$")
+axes[0].set(title="particle: low potential", xlabel="$x$", ylabel="$E(x)$ [nat]", ylim=(0, 6))
+axes[0].legend()
+axes[1].hist(np.asarray(well.sample(key, 50_000))[:, 0], 120, density=True, color=plotting.DATA, alpha=0.4)
+axes[1].plot(grid, np.exp(-potential - well.log_z), color="black", lw=1.2)
+_ = axes[1].set(title="random variable: high density", xlabel="$x$", ylabel="density")
+
+# %% [markdown]
+# ## Three integrators
+#
+# Euler spirals out. Symplectic Euler and the leapfrog (eq. 20) keep volume and stay near the level line; the leapfrog
+# is of second order, and its error falls by four as the step halves.
+
+# %%
+oscillator = lambda x: 0.5 * jnp.sum(x**2)
+grad = jax.grad(oscillator)
+
+
+def euler(x, p, h):
+    return x + h * p, p - h * grad(x)
+
+
+def symplectic_euler(x, p, h):
+    p = p - h * grad(x)
+    return x + h * p, p
+
+
+def leapfrog(x, p, h):
+    state = base.evaluate(oscillator, x, with_grad=True)
+    state, p = eb.trajectory(oscillator, state, p, h, 1)
+    return state.position, p
+
+
+fig, axes = plt.subplots(1, 3, figsize=(9.6, 3.3), sharex=True, sharey=True, layout="constrained")
+angle = np.linspace(0, 2 * np.pi, 200)
+for ax, step in zip(axes, (euler, symplectic_euler, leapfrog), strict=True):
+    x, p, path = jnp.array([1.0]), jnp.array([0.0]), []
+    for _ in range(40):
+        path.append((float(x[0]), float(p[0])))
+        x, p = step(x, p, 0.3)
+    ax.plot(np.cos(angle), np.sin(angle), color=plotting.GREY, lw=1)
+    ax.plot(*np.array(path).T, "o-", ms=2.5, lw=0.7, color=plotting.MODEL)
+    ax.set(title=step.__name__.replace("_", " "), xlabel="$x$", aspect="equal", xlim=(-3, 3), ylim=(-3, 3))
+_ = axes[0].set_ylabel("$p$")
+
+# %%
+reports = {
+    "leapfrog": verify.integrator(well.energy, np.array([0.5])),
+    "yoshida": verify.integrator(well.energy, np.array([0.5]), coefficients=eb.yoshida, order=4),
+}
+fig, ax = plt.subplots(figsize=(4.4, 3.2), layout="constrained")
+for (name, report), colour in zip(reports.items(), (plotting.DATA, plotting.MODEL), strict=True):
+    slope = next(f.value for f in report.findings if f.name == "order")
+    evidence = report.evidence
+    ax.loglog(
+        evidence["step_sizes"], evidence["errors"], "o-", color=colour, label=f"{name}, slope {slope:.2f}"
+    )
+    assert report.is_passed
+ax.set(xlabel="step size", ylabel="largest error of $H$ [nat]")
+ax.xaxis.set_minor_formatter(plt.NullFormatter())
+_ = ax.legend()
+
+# %% [markdown]
+# ## Figure 3: Rosenbrock
+#
+# Both start at $(-4, 5)$, where $E = 606$. We print the steps and gradients until three of four chains have been in
+# the valley, and until they have been at its other end, $x_1 > 2$.
+
+# %%
+target = targets.rosenbrock()
+start = jnp.tile(jnp.array([-4.0, 5.0]), (200, 1))
+typical = np.quantile(jax.vmap(target.energy)(target.sample(key, 10_000)), 0.9)
+kernels = {
+    "random walk, step 0.8": (eb.random_walk(target.energy, 0.8), 1),
+    "HMC, step 0.03, 80 leapfrogs": (eb.hmc(target.energy, 0.03, 80), 80),
+}
+found, paths = {}, {}
+for name, (kernel, cost) in kernels.items():
+    collect = lambda state, info: (state.position, state.energy)
+    samples = eb.sample(key, kernel, start, 2500, collect=collect)
+    x, energy = (np.asarray(v) for v in samples.draws)
+    paths[name] = x
+    for what, arrived in (("valley", energy < typical), ("other end", x[..., 0] > 2)):
+        share = np.maximum.accumulate(arrived).mean(axis=1)
+        steps = int(np.argmax(share > 0.75)) + 1 if share[-1] > 0.75 else None
+        found[name, what] = steps
+        print(f"{name:30s} {what:10s} after {steps} steps, {steps and steps * cost} energies or gradients")
+assert found["HMC, step 0.03, 80 leapfrogs", "valley"] <= 10
+assert found["HMC, step 0.03, 80 leapfrogs", "other end"] * 5 < found["random walk, step 0.8", "other end"]
+
+# %%
+low, high = np.array([-9.0, -4.0]), np.array([10.0, 70.0])
+axis = [np.linspace(a, b, 300) for a, b in zip(low, high, strict=True)]
+mesh = jnp.asarray(np.stack(np.meshgrid(*axis), axis=-1), jnp.float32)
+levels = np.asarray(jax.vmap(jax.vmap(target.energy))(mesh))
+fig, axes = plt.subplots(1, 2, figsize=(8.8, 3.6), sharey=True, layout="constrained")
+for ax, (name, x) in zip(axes, paths.items(), strict=True):
+    ax.contour(*axis, np.log1p(levels), 12, cmap="cividis", linewidths=0.6)
+    ax.plot(*x[:60, 0].T, ".-", ms=3, lw=0.7, color=plotting.MODEL)
+    ax.plot(-4, 5, "k*", ms=8)
+    ax.set(
+        title=f"{name}: 60 steps of one chain", xlabel="$x_1$", xlim=(low[0], high[0]), ylim=(low[1], high[1])
+    )
+_ = axes[0].set_ylabel("$x_2$")
+
+# %% [markdown]
+# Down into the valley both get quickly: a walk with a long step does it in a dozen. *Along* the valley the walk is
+# what its name says, and needs tens of times the steps. Counted in gradients the two are closer: an 80-step trajectory is
+# dear, and in two dimensions a random walk is not bad.
