@@ -32,11 +32,11 @@ def throughput(is_quick: Quick = False, num_repeats: int = 5) -> None:
 
 
 @app.command()
-def objectives(is_quick: Quick = False, num_seeds: int = 5, num_updates: int = 1500) -> None:
+def objectives(is_quick: Quick = False, num_seeds: int = 5) -> None:
     """Every objective on toy data: exact log-likelihood, time, share of runs that diverged."""
     from benchmarks import objectives as bench
 
-    found = _collect(bench.rows(is_quick=is_quick, num_seeds=num_seeds, num_updates=num_updates))
+    found = _collect(bench.rows(is_quick=is_quick, num_seeds=num_seeds))
     _show("objectives", ["data", "objective", "log-likelihood", "spread", "seconds", "num_diverged"], found)
     console.print(f"kept in {measure.keep('objectives-quick' if is_quick else 'objectives', found)}")
 
@@ -67,7 +67,7 @@ def _text(value) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 1e4 else f"{value:.2e}"
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.2e}"
     return str(value)
 
 

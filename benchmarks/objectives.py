@@ -1,4 +1,4 @@
-"""All objectives on the same data, network and budget of updates: exact log-likelihood by quadrature.
+"""All objectives on the same data and network, at their defaults: exact log-likelihood by quadrature.
 
 Over seeds: the mean and the spread of the log-likelihood of new points, the time of training, compilation
 included, and the share of runs that diverged.
@@ -20,7 +20,7 @@ SMALL_NOISE = {"denoising": {"noise": 0.05}}
 
 
 def rows(
-    *, is_quick: bool, num_seeds: int = 5, num_updates: int = 1500, sets: tuple[str, ...] = SETS
+    *, is_quick: bool, num_seeds: int = 5, sets: tuple[str, ...] = SETS
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """``(number, total, row)``, a row an objective and data set."""
     sets = ("two_moons",) if is_quick else sets
@@ -32,7 +32,7 @@ def rows(
             likelihoods, times, diverged = [], [], 0
             for seed in range(num_seeds):
                 dataset = data.load(name, seed=seed)
-                choices = {"num_updates": num_updates, "seed": seed, **SMALL_NOISE.get(objective, {})}
+                choices = {"seed": seed, **SMALL_NOISE.get(objective, {})}
                 run = experiment.build(experiment.preset(dataset, objective=objective, **choices), dataset)
                 begin = time.perf_counter()
                 try:
@@ -55,6 +55,6 @@ def rows(
                     "seconds": statistics.median(times) if times else None,
                     "num_seeds": num_seeds,
                     "num_diverged": diverged,
-                    "num_updates": num_updates,
+                    "num_updates": run.config.num_updates,
                 },
             )

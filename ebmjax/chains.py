@@ -113,7 +113,7 @@ def block_length(kernel: Kernel, key: Key, state: State, thin: int, num_kept: in
     )
     budget = BLOCK_BYTES.get(jax.default_backend(), 16 * BLOCK_BYTES["cpu"])
     longest = max(1, min(BLOCK_STEPS, budget // max(size * thin, 1), num_kept))
-    divisors = [b for b in range(longest, max(longest // 2, 1) - 1, -1) if num_kept % b == 0]
+    divisors = [b for b in range(longest, max(longest // 4, 1) - 1, -1) if num_kept % b == 0]
     return divisors[0] if divisors else longest
 
 

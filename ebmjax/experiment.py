@@ -46,7 +46,7 @@ class Config:
     contrast: float = 0.3  # of a point with itself (conditional)
     kernel: str = "mala"
     starts: str = "buffer"
-    chain_steps: int = 20
+    chain_steps: int = 10
     step_size: float = 0.3  # of the first update; adapted where the kernel has an acceptance target
     num_chains: int = 256
     buffer_size: int = 1024
@@ -89,9 +89,8 @@ IMAGES: dict[str, Any] = {
 
 def preset(dataset: Dataset, **choices: Any) -> Config:
     """The defaults for a data set: one for images, one for points; ``choices`` override."""
-    values = {**(IMAGES if is_image(dataset.x) else {}), **choices}
-    if values.get("objective") == "denoising":
-        values.setdefault("noise", 0.1)
+    method = METHODS.get(choices.get("objective", Config.objective))
+    values = {**(method.defaults if method else {}), **(IMAGES if is_image(dataset.x) else {}), **choices}
     limits = {name: min(values.get(name, getattr(Config, name)), len(dataset.x)) for name in ("batch_size",)}
     return Config(data=dataset.name, data_digest=digest(dataset.x), **{**values, **limits})
 

@@ -30,6 +30,7 @@ class Method(NamedTuple):
     make: Callable[[Any, Callable, Array], Loss]  # of a configuration, an energy and the data
     uses_chains: bool = False
     adds_noise: bool = True  # the loop adds ``config.noise`` to each batch; else the objective sees to it
+    defaults: dict[str, Any] = {}  # choices of a configuration, for points
     lift: Callable[[Any], Any] = lambda params: params  # from parameters of the network to those trained
     lower: Callable[[Any], Any] = lambda params: params  # and back
 
@@ -44,11 +45,14 @@ METHODS: dict[str, Method] = {
             acceptance_target=ACCEPTANCE[config.kernel],
         ),
         uses_chains=True,
+        defaults={"learning_rate": 1e-3, "num_updates": 3000},
     ),
     "explicit": Method(lambda config, energy, z: score_matching.explicit(energy)),
     "sliced": Method(lambda config, energy, z: score_matching.sliced(energy)),
     "denoising": Method(
-        lambda config, energy, z: score_matching.denoising(energy, config.noise), adds_noise=False
+        lambda config, energy, z: score_matching.denoising(energy, config.noise),
+        adds_noise=False,
+        defaults={"noise": 0.1},
     ),
     "nce": Method(
         lambda config, energy, z: nce.binary(energy, _noise(config, z), config.noise_ratio),

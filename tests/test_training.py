@@ -10,6 +10,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets
+from ebmjax.training import diagnose
 
 TARGET = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
 KEY = jax.random.key(3)
@@ -197,3 +198,18 @@ def test_every_update_sees_another_batch():
     _, metrics = train(10, loss=watch)
     means = metrics["batch_mean"]
     assert len(np.unique(means)) == 10
+
+
+def test_chains_that_no_longer_follow_are_named():
+    """An energy that sharpens faster than its chains can walk: far above the data, but not infinitely."""
+    metrics = {"is_skipped": np.zeros(25), "acceptance_rate": np.full(25, 0.4), "step_size": np.full(25, 0.1)}
+    metrics |= {
+        "chain_extent": np.full(25, 3.0),
+        "energy_spread": np.full(25, 2.0),
+        "energy_data": np.zeros(25),
+    }
+    assert diagnose({**metrics, "energy_model": np.full(25, 12.0)}, 3.0) is None
+    assert (
+        diagnose({**metrics, "energy_model": np.full(25, -500.0)}, 3.0) is None
+    )  # chains lag below at the start
+    assert "no longer follow the energy" in diagnose({**metrics, "energy_model": np.full(25, 60.0)}, 3.0)
