@@ -16,8 +16,6 @@ from matplotlib.ticker import NullFormatter
 
 from ebmjax.verify.report import Report
 
-matplotlib.use("Agg", force=False)
-
 DATA, MODEL, THIRD, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 STYLE = {
     "font.size": 9,

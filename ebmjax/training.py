@@ -199,8 +199,8 @@ def diagnose(metrics: dict[str, np.ndarray], data_extent: float, max_gap: float 
         spread = np.nanmean(metrics["energy_spread"])
         if -gap > 10 + 3 * spread:
             return (
-                f"the chains are {-gap:.3g} nat above the data, whose energies spread by {spread:.3g}: they no "
-                "longer follow the energy; lower the learning rate, add noise to the data, or run more steps"
+                f"the chains are {-gap:.3g} nat above the data, whose energies spread by {spread:.3g}: they "
+                "no longer follow the energy; lower the learning rate, add noise, or run more steps"
             )
         acceptance = metrics["acceptance_rate"].mean()
         if acceptance < 0.005:

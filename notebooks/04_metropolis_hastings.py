@@ -32,7 +32,7 @@ target, base = targets.figure_one(), targets.figure_one_base()
 # ## Figure 1
 #
 # The target is a mixture of two Gaussians with weights 0.4 and 0.6; the base, from which 4,000 chains start, sits
-# at height 10, fourteen standard deviations above both modes. Nobody tells the chains where the modes are.
+# at height 10, sixteen standard deviations above both modes. Nobody tells the chains where the modes are.
 
 # %%
 start = base.sample(key, 4000)

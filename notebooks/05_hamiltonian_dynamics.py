@@ -146,5 +146,5 @@ _ = axes[0].set_ylabel("$x_2$")
 
 # %% [markdown]
 # Down into the valley both get quickly: a walk with a long step does it in a dozen. *Along* the valley the walk is
-# what its name says, and needs tens of times the steps. Counted in gradients the two are closer: an 80-step trajectory is
-# dear, and in two dimensions a random walk is not bad.
+# what its name says, and needs tens of times the steps. Counted in energies and gradients it is not behind: a trajectory
+# of 80 steps is dear, and in two dimensions a random walk is not bad. What HMC buys grows with the dimension.
