@@ -31,6 +31,7 @@ _LATER = {
     "networks": ("MLP", "Conv"),
     "checkpoint": (),
     "data": (),
+    "diagnostics": (),
     "evaluation": (),
     "plotting": (),
     "targets": (),

@@ -159,6 +159,11 @@ MUTANTS = [
     Mutant("ranking without the data point", "noise_contrastive.py", "jax.nn.logsumexp(rivals, axis=1) - of_data", "jax.nn.logsumexp(rivals[:, 1:], axis=1) - of_data", "test_noise_contrastive:test_at_the_truth_with_the_noise_of_the_data_the_loss_is_2_log_2"),
     Mutant("conditional upside down", "noise_contrastive.py", "jnp.mean(jax.nn.softplus(gap))", "jnp.mean(jax.nn.softplus(-gap))", "test_noise_contrastive:test_conditional_with_small_noise_is_score_matching"),
     Mutant("step size moves the wrong way", "adaptation.py", "log_size = center - jnp.sqrt(count)", "log_size = center + jnp.sqrt(count)", "test_adaptation:test_it_finds_the_acceptance_that_was_asked_for:mala"),
+    Mutant("chains not split", "diagnostics.py", "jnp.concatenate([draws[:half], draws[-half:]], axis=1)", "draws", "test_diagnostics:test_agrees_with_arviz:walk-rhat"),
+    Mutant("ranks not normalised", "diagnostics.py", "return ndtri((r - 0.375) / (len(flat) + 0.25)).reshape(x.shape)", "return r.reshape(x.shape)", "test_diagnostics:test_agrees_with_arviz:walk-rhat"),
+    Mutant("pairs not monotone", "diagnostics.py", "monotone = jax.lax.cummin(pairs, axis=0)", "monotone = pairs", "test_diagnostics:test_agrees_with_arviz:walk-ess_mean"),
+    Mutant("chains that disagree count in full", "diagnostics.py", "x.mean(axis=0).var(axis=0, ddof=1) if num_chains > 1 else 0.0", "0.0", "test_diagnostics:test_agrees_with_arviz:shifted-ess_mean"),
+    Mutant("a constant has the size of its length", "diagnostics.py", "size / jnp.maximum(tau, 1 / np.log10(size)), 0.0)", "size / jnp.maximum(tau, 1 / np.log10(size)), size)", "test_diagnostics:test_constant_chains_are_worth_nothing"),
     # targets and their laws
     Mutant("Rosenbrock drawn too narrow", "targets.py", "x1**2 + math.sqrt(w) * x2", "x1**2 + 0.95 * math.sqrt(w) * x2", "test_targets:test_rosenbrock_is_a_normal_and_a_conditional_normal"),
     Mutant("funnel without its normaliser", "targets.py", " + (dim - 1) * x[0] / 2", "", "test_targets:test_draws_belong_to_the_energy:funnel"),
