@@ -1,0 +1,185 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Monte Carlo
+#
+# *Section 2.1 of the notes, equation 11. You need: expectation and variance. Runs in half a minute.*
+#
+# $$I = \int P(x) f(x)\,dx \;\approx\; \hat I = \frac1n \sum_{i=1}^n f(x_i), \qquad x_i \sim P .$$
+# The notes make three claims about $\hat I$: it is unbiased, its error is $\sqrt{\mathbb{D} f / n}$, and that error
+# does not depend on the dimension. The first two hold as they stand. The third holds of the *rate*, and not of the
+# constant; we derive it, and measure it.
+
+# %%
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+import ebmjax as eb
+from ebmjax import diagnostics, plotting, targets
+
+plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
+key = jax.random.key(0)
+
+# %% [markdown]
+# ## Unbiased, with a standard error
+#
+# Take $P$ the two Gaussians of the last notebook and $f(x) = x^2$, of which everything is known. Two thousand
+# estimates of each size $n$:
+
+# %%
+target = targets.two_modes()
+weights, means, scales = np.array([0.3, 0.7]), np.array([-2.0, 1.5]), np.array([0.6, 0.8])
+truth = weights @ (means**2 + scales**2)
+fourth = weights @ (means**4 + 6 * means**2 * scales**2 + 3 * scales**4)
+deviation = np.sqrt(fourth - truth**2)
+REPEATS = 2000
+sizes = np.array([10, 40, 160, 640, 2560])
+estimates = {}
+for n, k in zip(sizes, jax.random.split(key, len(sizes)), strict=True):
+    draws = target.sample(k, int(REPEATS * n)).reshape(REPEATS, n)
+    estimates[n] = np.asarray(jnp.mean(draws**2, axis=1), np.float64)
+
+spread = np.array([estimates[n].std() for n in sizes])
+slope = np.polyfit(np.log(sizes), np.log(spread), 1)[0]
+fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.0), layout="constrained")
+axes[0].loglog(sizes, spread, "o", color=plotting.MODEL, label=f"measured, slope {slope:.3f}")
+axes[0].loglog(sizes, deviation / np.sqrt(sizes), color=plotting.GREY, lw=1, label="$\\sqrt{\\mathbb{D}f/n}$")
+axes[0].set(title="standard error", xlabel="$n$", ylabel="deviation of $\\hat I$")
+axes[0].legend()
+for n, colour in ((10, plotting.DATA), (640, plotting.MODEL)):
+    scaled = (estimates[n] - truth) / (deviation / np.sqrt(n))
+    axes[1].hist(scaled, 40, range=(-4, 4), density=True, histtype="step", color=colour, label=f"$n = {n}$")
+    assert abs(scaled.mean()) < 4 / np.sqrt(REPEATS)  # unbiased, at every n
+bell = np.linspace(-4, 4, 200)
+axes[1].plot(bell, np.exp(-(bell**2) / 2) / np.sqrt(2 * np.pi), color=plotting.GREY, lw=1, label="$N(0, 1)$")
+axes[1].set(title="central limit", xlabel="$(\\hat I - I) / \\sqrt{\\mathbb{D}f/n}$", ylabel="density")
+axes[1].legend()
+assert abs(slope + 0.5) < 0.02
+
+# %% [markdown]
+# ## Three rates
+#
+# On the cube $[0,1]^d$ with $n$ nodes in all, a product rule has $m = n^{1/d}$ intervals an axis, of width
+# $h = n^{-1/d}$. The trapezoid's error is $O(h^2)$, Simpson's $O(h^4)$: so $n^{-2/d}$ and $n^{-4/d}$, the rates of the notes
+# (for functions with two or four continuous derivatives). Monte Carlo has $n^{-1/2}$. The trapezoid therefore
+# loses its lead at $d = 4$ and Simpson at $d = 8$.
+#
+# We integrate $f(x) = \prod_i e^{x_i}/(e-1)$, whose integral is 1. A product rule gives the product
+# of its sums in one dimension, and with $\epsilon_1$ the error of those its error is $(1+\epsilon_1)^d - 1$.
+
+
+# %%
+def simpson_or_trapezoid(m, rule):
+    """The error of the rule with m intervals in one dimension."""
+    x = np.linspace(0, 1, m + 1)
+    weight = np.full(m + 1, 2.0)
+    if rule == "Simpson":
+        weight[1::2] = 4.0
+    weight[[0, -1]] = 1.0
+    return weight @ (np.exp(x) / (np.e - 1)) / weight.sum() - 1
+
+
+def product_rule_errors(d, rule, budget=1e9):
+    """(intervals, error) for grids of at most ``budget`` nodes, as far as double precision can tell."""
+    even = 2 if rule == "Simpson" else 1
+    most = min(int(budget ** (1 / d)) - 1, 10_000)
+    intervals = np.unique(np.geomspace(even, most, 25).astype(int) // even * even)
+    intervals = intervals[intervals > 0]
+    errors = np.abs([np.expm1(d * np.log1p(simpson_or_trapezoid(m, rule))) for m in intervals])
+    return intervals[errors > 1e-12], errors[errors > 1e-12]
+
+
+def monte_carlo_errors(key, d, sizes, repeats=200):
+    """Root-mean-square errors, and the constant sqrt(D f)."""
+    f = lambda u: jnp.prod(jnp.exp(u) / (np.e - 1), axis=-1)
+    rms = [
+        np.sqrt(np.mean((np.asarray(jnp.mean(f(jax.random.uniform(k, (repeats, n, d))), axis=1)) - 1) ** 2))
+        for k, n in zip(jax.random.split(key, len(sizes)), sizes, strict=True)
+    ]
+    second = (np.e**2 - 1) / 2 / (np.e - 1) ** 2  # E f^2 in one dimension
+    return np.array(rms), np.sqrt(second**d - 1)
+
+
+# %%
+dimensions = (1, 2, 4, 8)
+mc_sizes = (100, 400, 1600, 6400)
+fig, axes = plt.subplots(1, 4, figsize=(12, 3.2), sharey=True, layout="constrained")
+slopes, constants = {}, {}
+for ax, d, k in zip(axes, dimensions, jax.random.split(key, 4), strict=True):
+    for rule, colour, order in (("trapezoid", plotting.DATA, 2), ("Simpson", plotting.THIRD, 4)):
+        m, errors = product_rule_errors(d, rule)
+        fine = m >= np.sqrt(m.max())  # the rate is that of fine grids
+        slope = slopes[rule, d] = np.polyfit(d * np.log(m[fine]), np.log(errors[fine]), 1)[0]
+        ax.loglog((m + 1.0) ** d, errors, "o-", ms=3, lw=0.8, color=colour, label=f"{rule} {slope:.3f}")
+        assert abs(slope + order / d) < 0.01 * order / d
+    rms, constants[d] = monte_carlo_errors(k, d, mc_sizes)
+    slopes["Monte Carlo", d] = np.polyfit(np.log(mc_sizes), np.log(rms), 1)[0]
+    ax.loglog(
+        mc_sizes, rms, "s", ms=3, color=plotting.MODEL, label=f"Monte Carlo {slopes['Monte Carlo', d]:.2f}"
+    )
+    reach = np.array([1e1, 1e9])
+    ax.loglog(reach, constants[d] / np.sqrt(reach), color=plotting.MODEL, lw=0.8)
+    assert abs(slopes["Monte Carlo", d] + 0.5) < 0.06
+    assert np.all(np.abs(rms * np.sqrt(mc_sizes) / constants[d] - 1) < 0.3)
+    ax.set(title=f"$d = {d}$", xlabel="evaluations $n$", ylim=(1e-12, 10), xlim=(2, 2e9))
+    ax.legend(title="slope", fontsize=7, title_fontsize=7, loc="lower left")
+axes[0].set_ylabel("error of the integral")
+for d in dimensions:
+    m, errors = product_rule_errors(d, "trapezoid")
+    monte_carlo = constants[d] / np.sqrt((m[-1] + 1.0) ** d)
+    print(f"d = {d}: trapezoid {errors[-1]:.1e}, Monte Carlo with as many evaluations {monte_carlo:.1e}")
+    assert d == 4 or (errors[-1] < monte_carlo) == (
+        d < 4
+    )  # at four both fall alike, and the constants decide
+
+# %% [markdown]
+# What holds of the third claim: the exponent of Monte Carlo is $-1/2$ in every dimension, for any $f$ of finite
+# variance, smooth or not. Its constant is $\sqrt{\mathbb{D} f}$, and that is a property of the function and *may* grow with
+# $d$; for this product it is $\sqrt{c^d - 1}$ with $c = (e+1)/(2(e-1)) \approx 1.08$, the variance of a product being
+# what it is:
+
+# %%
+print(
+    {d: float(f"{constants[d]:.3g}") for d in dimensions},
+    "and at d = 100:",
+    f"{np.sqrt(((np.e + 1) / (2 * (np.e - 1))) ** 100 - 1):.0f}",
+)
+assert constants[8] > 3 * constants[1]
+
+# %% [markdown]
+# For a mean over coordinates, $f = \frac1d \sum_i g(x_i)$, it falls instead. "Does not depend on the dimension" is true
+# of the rate alone.
+#
+# ## When the draws are not independent
+#
+# Draws of a Markov chain are correlated, and $n$ draws are worth fewer. With autocorrelations $\rho_k$ the
+# variance of the mean is $\frac{\mathbb{D} f}{n} (1 + 2 \sum_k \rho_k)$: as if there were
+# $n / (1 + 2\sum_k \rho_k)$ of them, the *effective sample size*. `diagnostics.expectation` estimates it and gives the
+# standard error that is honest; the naive one is printed beside. 400 groups of four chains say which is right.
+
+# %%
+kernel = eb.random_walk(target.energy, 1.0)
+starts = target.sample(key, 1600)
+draws = np.asarray(eb.sample(key, kernel, starts, 1000).draws)[..., 0]  # [T, C]
+groups = draws.reshape(1000, 400, 4).swapaxes(0, 1)
+honest, naive, off = [], [], []
+for group in groups:
+    estimate = diagnostics.expectation(lambda x: x[0] ** 2, jnp.asarray(group)[..., None])
+    off.append(float(estimate.value) - truth)
+    honest.append(float(estimate.standard_error))
+    naive.append((group**2).std() / np.sqrt(group.size))
+off = np.array(off)
+inside = {
+    name: np.mean(np.abs(off) < 1.96 * np.array(e)) for name, e in (("honest", honest), ("naive", naive))
+}
+print(f"true error {off.std():.3f}, honest {np.mean(honest):.3f}, naive {np.mean(naive):.3f}")
+print(f"95 % intervals that cover: honest {inside['honest']:.0%}, naive {inside['naive']:.0%}")
+assert abs(np.mean(honest) / off.std() - 1) < 0.15
+assert inside["honest"] > 0.88 and inside["naive"] < 0.75
