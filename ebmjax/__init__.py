@@ -24,8 +24,8 @@ from ebmjax.sampling import Samples, sample
 _LATER = {
     "objectives": ("contrastive", "Chains"),
     "adaptation": ("tune_step_size",),
-    "score_matching": (),
-    "noise_contrastive": (),
+    "objectives.score_matching": (),
+    "objectives.noise_contrastive": (),
     "starts": ("from_data", "from_noise", "replay_buffer"),
     "training": ("TrainingDiverged", "TrainState", "fit", "init_state", "train_step"),
     "networks": ("MLP", "Conv"),
@@ -38,6 +38,7 @@ _LATER = {
     "verify": ("check",),
 }
 _HOME = {name: module for module, names in _LATER.items() for name in names}
+_ROOMS = {module.rpartition(".")[2]: module for module in _LATER}
 
 __all__ = [
     "Energy",
@@ -80,10 +81,10 @@ __all__ = [
 def __getattr__(name):
     if name in _HOME:
         return getattr(importlib.import_module(f"ebmjax.{_HOME[name]}"), name)
-    if name in _LATER:
-        return importlib.import_module(f"ebmjax.{name}")
+    if name in _ROOMS:
+        return importlib.import_module(f"ebmjax.{_ROOMS[name]}")
     raise AttributeError(f"module 'ebmjax' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted([*__all__, *_LATER, *_HOME])
+    return sorted([*__all__, *_ROOMS, *_HOME])

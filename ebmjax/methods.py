@@ -1,20 +1,19 @@
 """The ways to train by name, with what each needs of a configuration.
 
-maximum_likelihood   chains                         :mod:`ebmjax.objectives`
-explicit, sliced, denoising                         :mod:`ebmjax.score_matching`
-nce, ranking, conditional                           :mod:`ebmjax.noise_contrastive`
+maximum_likelihood   chains                         :mod:`ebmjax.objectives.likelihood`
+explicit, sliced, denoising                         :mod:`ebmjax.objectives.score_matching`
+nce, ranking, conditional                           :mod:`ebmjax.objectives.noise_contrastive`
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ebmjax import noise_contrastive as nce
-from ebmjax import score_matching
 from ebmjax.base import Array
 from ebmjax.hamiltonian import hmc
 from ebmjax.langevin import mala, ula
-from ebmjax.noise_contrastive import fitted_normal, with_log_z
-from ebmjax.objectives import Loss, contrastive
+from ebmjax.objectives import Loss, contrastive, score_matching
+from ebmjax.objectives import noise_contrastive as nce
+from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
 
 KERNELS: dict[str, Callable] = {
     "mala": mala,

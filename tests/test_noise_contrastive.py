@@ -10,8 +10,8 @@ import pytest
 from scipy import optimize
 
 import ebmjax as eb
-from ebmjax import noise_contrastive as nce
 from ebmjax import targets
+from ebmjax.objectives import noise_contrastive as nce
 
 TARGET = targets.gaussian([0.5], [[0.7]])
 X = TARGET.sample(jax.random.key(5), 20_000)

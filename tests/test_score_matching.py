@@ -9,7 +9,8 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import networks, score_matching, targets
+from ebmjax import networks, targets
+from ebmjax.objectives import score_matching
 
 NUM = 100_000
 DATA = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])

@@ -27,7 +27,7 @@ from jax.flatten_util import ravel_pytree
 
 from ebmjax import checks
 from ebmjax.base import Array, Energy, Key, Position, axpy, half_square, normal_like
-from ebmjax.objectives import Loss, Params
+from ebmjax.objectives.likelihood import Loss, Params
 
 TrainableEnergy = Callable[[Params, Position], Array]
 PROJECTIONS = ("rademacher", "gaussian")

@@ -10,7 +10,7 @@ With noise density q and, for ``binary``, nu noise points to a data point,
 In ``binary`` the log partition function c is a parameter that is trained with the rest: at the optimum E is
 normalised by it, c = log Z.  ``ranking`` and ``conditional`` do not need it.  As nu grows the gradient of
 ``binary`` becomes that of maximum likelihood; as eps shrinks, ``conditional`` becomes score matching,
-L = log 2 + eps^2 / 4 J + O(eps^4) with J of :func:`ebmjax.score_matching.explicit`.
+L = log 2 + eps^2 / 4 J + O(eps^4) with J of :func:`ebmjax.objectives.score_matching.explicit`.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ import numpy as np
 
 from ebmjax import checks
 from ebmjax.base import Array, Key, Position, axpy, normal_like
-from ebmjax.objectives import Loss, Params
+from ebmjax.objectives.likelihood import Loss, Params
 
 TrainableEnergy = Callable[[Params, Position], Array]
 

@@ -1,0 +1,15 @@
+"""Objectives: one signature, one paper a file.
+
+    loss(params, key, batch, chains) -> (loss, (chains, metrics))
+
+    likelihood          maximum likelihood with Markov chains            notes, section 2
+    score_matching      explicit, sliced, denoising, many scales         [SK21] section 3
+    noise_contrastive   binary with log Z, ranking, conditional          [SK21] section 4
+
+[SK21] Song & Kingma 2021, "How to train your energy-based models", arXiv:2101.03288.  What needs no chains
+hands them back as they came.
+"""
+
+from ebmjax.objectives.likelihood import Chains, Loss, Metrics, Params, contrastive, mark_broken
+
+__all__ = ["Chains", "Loss", "Metrics", "Params", "contrastive", "mark_broken"]
