@@ -16,7 +16,7 @@ from ebmjax.chains import chain_keys, nothing, position_of, run
 from ebmjax.combinators import cycle, mixture, parallel, repeat, within
 from ebmjax.energy import confine, denoise, from_log_density, product, temper
 from ebmjax.hamiltonian import hmc, leapfrog, mclachlan, trajectory, yoshida
-from ebmjax.langevin import langevin, mala, ula, underdamped_langevin
+from ebmjax.langevin import langevin, mala, separate_noise, ula, underdamped_langevin
 from ebmjax.metropolis import Proposal, independence, metropolis, unadjusted
 from ebmjax.random_walk import random_walk
 from ebmjax.sampling import Samples, sample
@@ -27,7 +27,8 @@ _LATER = {
     "objectives.score_matching": (),
     "objectives.noise_contrastive": (),
     "starts": ("from_data", "from_noise", "replay_buffer"),
-    "training": ("TrainingDiverged", "TrainState", "fit", "init_state", "train_step"),
+    "training": ("TrainState", "fit", "init_state", "train_step"),
+    "watch": ("NO_REMEDY", "Remedy", "TrainingDiverged"),
     "networks": ("MLP", "Conv"),
     "checkpoint": (),
     "data": (),
@@ -68,6 +69,7 @@ __all__ = [
     "repeat",
     "run",
     "sample",
+    "separate_noise",
     "temper",
     "trajectory",
     "ula",

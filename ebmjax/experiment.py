@@ -20,9 +20,11 @@ import optax
 from ebmjax import checks, networks
 from ebmjax.base import Array, Energy
 from ebmjax.data import Dataset
+from ebmjax.energy import temper
 from ebmjax.methods import KERNELS, METHODS
 from ebmjax.starts import Starts, from_data, from_noise, replay_buffer
 from ebmjax.training import TrainState, fit, init_state
+from ebmjax.watch import Remedy
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
 STARTS = ("buffer", "data", "noise")
@@ -54,6 +56,8 @@ class Config:
     batch_size: int = 256
     learning_rate: float = 2e-3
     regularisation: float = 0.0
+    temperature: float = 1.0  # of the training chains; the density learned is exp(-E / temperature)
+    max_rollbacks: int = 4  # to the last state that was well, with smaller steps, before a run stops
     ema_decay: float = 0.995
     num_updates: int = 1500
     seed: int = 0
@@ -138,8 +142,9 @@ class Run(NamedTuple):
     draw: Callable[[Array, int], Array]  # fresh chains
 
     def trained(self, state: TrainState) -> Energy:
-        """The energy of the averaged parameters."""
-        return functools.partial(self.energy, METHODS[self.config.objective].lower(state.ema))
+        """The energy of the averaged parameters, over the temperature of training: minus a log density."""
+        energy = functools.partial(self.energy, METHODS[self.config.objective].lower(state.ema))
+        return energy if self.config.temperature == 1.0 else temper(energy, self.config.temperature)
 
 
 def build(config: Config, dataset: Dataset) -> Run:
@@ -156,8 +161,10 @@ def build(config: Config, dataset: Dataset) -> Run:
     ):
         if getattr(config, name) not in known:
             raise RunError(f"{name} must be one of {', '.join(known)}, got {getattr(config, name)!r}")
-    for name in ("learning_rate", "step_size", "noise", "regularisation"):
+    for name in ("learning_rate", "step_size", "noise", "regularisation", "temperature"):
         checks.positive(getattr(config, name), name, zero=name in ("noise", "regularisation"))
+    if config.temperature != 1.0 and not METHODS[config.objective].has_temperature:
+        raise RunError(f"{config.objective} learns at temperature 1, got {config.temperature}")
     if config.starts == "buffer" and config.num_chains > config.buffer_size:
         raise RunError(
             f"num_chains must be at most the buffer's size, {config.buffer_size}, got {config.num_chains}"
@@ -204,7 +211,7 @@ def build(config: Config, dataset: Dataset) -> Run:
             num_chains=config.num_chains,
             data_noise=config.noise if method.adds_noise else 0.0,
             ema_decay=config.ema_decay,
-            **options,
+            **{"remedy": Remedy(config.max_rollbacks), **options},
         )
 
     return Run(config, dataset, standard, z, network.apply, train, init, draw)

@@ -15,7 +15,7 @@ The diffusion  dX = -1/2 grad E(X) dt + dW  leaves exp(-E) invariant.  One Euler
 
 ``step_size`` is the leapfrog's ``eps`` everywhere.  Papers that write  x - alpha grad E + sigma xi  with
 ``alpha`` and ``sigma`` apart are sampling at another temperature:  eps = sigma  and
-``temper(energy, sigma^2 / (2 alpha))``.  That is all there is to it, and it is said here once.
+``temper(energy, sigma^2 / (2 alpha))``: :func:`separate_noise`.  That is all there is to it, said here once.
 """
 
 from typing import Any
@@ -70,6 +70,17 @@ def mala(energy: Energy, step_size: Any, *, covariance: Any = None) -> Kernel:
 def ula(energy: Energy, step_size: Any, *, covariance: Any = None) -> Kernel:
     """Unadjusted Langevin: biased by O(eps^2); arguments as :func:`mala`."""
     return unadjusted(energy, langevin(energy, factor(step_size, covariance)))
+
+
+def separate_noise(alpha: float, sigma: float) -> tuple[float, float]:
+    """``(step_size, temperature)`` of the papers' x - alpha grad E + sigma xi: sigma and sigma^2 / (2 alpha).
+
+    >>> separate_noise(10.0, 0.005)[1]  # Du & Mordatch's: an energy that is 800,000 times too flat for -log p
+    1.25e-06
+    """
+    checks.positive(alpha, "alpha")
+    checks.positive(sigma, "sigma")
+    return sigma, sigma**2 / (2 * alpha)
 
 
 def underdamped_langevin(energy: Energy, step_size: Any, friction: float = 1.0) -> Kernel:

@@ -28,6 +28,7 @@ class Method(NamedTuple):
 
     make: Callable[[Any, Callable, Array], Loss]  # of a configuration, an energy and the data
     uses_chains: bool = False
+    has_temperature: bool = False  # whether it honours ``config.temperature``
     adds_noise: bool = True  # the loop adds ``config.noise`` to each batch; else the objective sees to it
     defaults: dict[str, Any] = {}  # choices of a configuration, for points
     lift: Callable[[Any], Any] = lambda params: params  # from parameters of the network to those trained
@@ -41,9 +42,11 @@ METHODS: dict[str, Method] = {
             KERNELS[config.kernel],
             config.chain_steps,
             regularisation=config.regularisation,
+            temperature=config.temperature,
             acceptance_target=ACCEPTANCE[config.kernel],
         ),
         uses_chains=True,
+        has_temperature=True,
         defaults={"learning_rate": 1e-3, "num_updates": 3000},
     ),
     "explicit": Method(lambda config, energy, z: score_matching.explicit(energy)),

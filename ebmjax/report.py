@@ -162,13 +162,20 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
         ]
     else:
         rows.append(("loss (last 100 updates)", f"{tail['loss'].mean():.4f}"))
+    if run.config.temperature != 1.0:
+        rows.append(("temperature; figures are of exp(-E / T)", f"{run.config.temperature:g}"))
     if (likelihood := log_likelihood(run, state)) is not None:
         rows.append(("log-likelihood, Z by quadrature", f"{likelihood:.4f} nat"))
+    rolled = []
+    if int(state.num_rollbacks):
+        scale = f"{int(state.num_rollbacks)}, {float(state.learning_scale):.2g}"
+        rolled = [("roll-backs, learning rate against the first", scale)]
     return [
         *rows,
         ("acceptance of the final chains", f"{chains.samples.acceptance_rate.mean():.2f}"),
         ("final chains that are stuck", f"{is_stuck.sum()} of {len(is_stuck)}"),
         ("updates skipped, chains restarted", f"{int(state.num_skipped)}, {int(state.num_restarted)}"),
+        *rolled,
     ]
 
 

@@ -4,7 +4,8 @@ An update draws a batch i ~ U(1..n) (notes, eq. 10), takes chains from where the
 and steps the optimiser.  ``CHUNK`` updates are one compiled program; the host sees the means between them.
 
 Nothing diverges silently.  An update whose gradient is not finite is skipped and counted; a chain that ends
-where the energy is not finite is restarted and counted; and a run that has left the ground stops with
+where the energy is not finite is restarted and counted; a run that has left the ground goes back to where it
+was well, with smaller steps, a few times (:mod:`ebmjax.watch`), and then stops with
 :class:`TrainingDiverged`, which says what it saw and carries the last state that was well.
 
 Update ``t`` uses ``fold_in(key, t)``: a run that is stopped and resumed equals one that was not, bit for bit.
@@ -24,6 +25,9 @@ from ebmjax.base import Array, Key, Position, axpy, normal_like, select
 from ebmjax.objectives import Chains, Loss, Params
 from ebmjax.progress import Progress, reporter
 from ebmjax.starts import Starts, rows
+from ebmjax.watch import DEFAULT_REMEDY, Remedy, TrainingDiverged, diagnose, roll_back
+
+__all__ = ["Remedy", "TrainState", "TrainingDiverged", "fit", "init_state", "train_step"]
 
 
 class TrainState(NamedTuple):
@@ -37,14 +41,8 @@ class TrainState(NamedTuple):
     step: Array  # [] int32, updates done
     num_skipped: Array  # [] int32, updates that were not finite
     num_restarted: Array  # [] int32, chains that were not
-
-
-class TrainingDiverged(RuntimeError):
-    """Training has left the ground; ``state`` and ``step`` are the last that were well."""
-
-    def __init__(self, message: str, state: TrainState):
-        super().__init__(message)
-        self.state = state
+    learning_scale: Array  # [] what the optimiser's updates are multiplied by; shrinks at a roll-back
+    num_rollbacks: Array  # [] int32
 
 
 def init_state(
@@ -52,9 +50,9 @@ def init_state(
 ) -> TrainState:
     """The state before the first update."""
     checks.positive(step_size, "step_size")
-    zero = jnp.int32(0)
-    store = starts.init(key)
-    return TrainState(params, params, optimizer.init(params), store, jnp.float32(step_size), zero, zero, zero)
+    zero, one = jnp.int32(0), jnp.float32(1)
+    opt_state, store = optimizer.init(params), starts.init(key)
+    return TrainState(params, params, opt_state, store, jnp.float32(step_size), zero, zero, zero, one, zero)
 
 
 def train_step(
@@ -65,7 +63,10 @@ def train_step(
     num_chains: int,
     ema_decay: float = 0.999,
 ) -> Callable[[Key, TrainState, Position], tuple[TrainState, dict]]:
-    """One update as a pure function ``(key, state, batch) -> (state, metrics)``."""
+    """One update as a pure function ``(key, state, batch) -> (state, metrics)``.
+
+    Step size and learning rate (``learning_scale``) are numbers in the state: another value compiles nothing.
+    """
     checks.function(loss, "loss")
     checks.count(num_chains, "num_chains")
     if not 0 <= ema_decay < 1:
@@ -84,6 +85,7 @@ def train_step(
         is_finite = jnp.isfinite(value) & jnp.isfinite(grad_norm) & jnp.isfinite(chains.step_size)
 
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        updates = jax.tree.map(lambda u: (state.learning_scale * u).astype(u.dtype), updates)
         params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))  # short memory at the start
         ema = jax.tree.map(lambda e, p: (decay * e + (1 - decay) * p).astype(e.dtype), state.ema, params)
@@ -101,9 +103,12 @@ def train_step(
             state.step + 1,
             state.num_skipped + ~is_finite,
             state.num_restarted + jnp.sum(is_broken),
+            state.learning_scale,
+            state.num_rollbacks,
         )
         extent = jnp.max(jnp.stack([jnp.max(jnp.abs(x)) for x in jax.tree.leaves(position)]))
         own = {"loss": value, "grad_norm": grad_norm, "chain_extent": extent, "is_skipped": ~is_finite}
+        own["learning_scale"] = state.learning_scale
         return state, {**own, **metrics}
 
     return step
@@ -123,6 +128,7 @@ def fit(
     data_noise: float = 0.0,
     ema_decay: float = 0.999,
     max_gap: float = 1e4,
+    remedy: Remedy = DEFAULT_REMEDY,
     chunk: int = 25,
     on_chunk: Callable[[TrainState, dict[str, np.ndarray]], None] | None = None,
     progress: bool | Progress = False,
@@ -142,15 +148,19 @@ def fit(
       data_noise: standard deviation of Gaussian noise added to each batch, in units of the data.
       ema_decay: of the parameters kept for evaluation; less, (1 + t) / (10 + t), in the first updates.
       max_gap: the largest |E_data - E_model| that still counts as training.
+      remedy: how often a run that diverges goes back to the last state that was well, with a smaller learning
+        rate and step size, before it stops; ``NO_REMEDY`` stops at once.
       chunk: updates in one compiled call; progress and ``on_chunk`` live between them.
-      on_chunk: called with the state and the metrics ``[chunk]`` of each call; may raise to stop.
+      on_chunk: called with the state and the metrics ``[chunk]`` of each call, once the next is well, too;
+        may raise to stop.
       progress: ``True`` for a bar, or a function ``(done, total, text)``.
 
     Returns:
       The last state, and the metrics of the updates done here, ``[T]`` each.
 
     Raises:
-      TrainingDiverged: the gradients are not finite, the energies ran apart, the chains froze or left.
+      TrainingDiverged: the gradients are not finite, the energies ran apart, the chains froze or left, and
+        the roll-backs are used up.
     """
     key = checks.key(key)
     data = checks.position(data, "data")
@@ -166,55 +176,33 @@ def fit(
         functools.partial(_updates, step, chunk=chunk, batch_size=batch_size, data_noise=data_noise)
     )
 
+    remedy.check()
     report = reporter(progress, "training")
     history: list[dict[str, np.ndarray]] = []
-    while (done := int(state.step)) < num_updates:
-        length = min(chunk - done % chunk, num_updates - done)
-        new, metrics = run_chunk(key, state, data, length)
-        metrics = {name: np.asarray(values)[:length] for name, values in metrics.items()}
-        if trouble := diagnose(metrics, data_extent, max_gap):
-            raise TrainingDiverged(
-                f"training diverged between updates {done} and {int(new.step)}: {trouble}", state
-            )
+    pending: list[tuple[TrainState, dict[str, np.ndarray]]] = []  # well so far, but the next is to come
+
+    def keep(new, metrics):
+        nonlocal state
         state = new
         history.append(metrics)
-        report(int(state.step), num_updates, _summary(metrics))
         if on_chunk is not None:
             on_chunk(state, metrics)
+
+    while (done := int((pending[-1][0] if pending else state).step)) < num_updates:
+        length = min(chunk - done % chunk, num_updates - done)
+        new, metrics = run_chunk(key, pending[-1][0] if pending else state, data, length)
+        metrics = {name: np.asarray(values)[:length] for name, values in metrics.items()}
+        if trouble := diagnose(metrics, data_extent, max_gap):
+            state = roll_back(remedy, state, f"between updates {done} and {int(new.step)}: {trouble}")
+            pending = []
+            continue
+        report(int(new.step), num_updates, _summary(metrics))
+        pending.append((new, metrics))
+        if len(pending) > 1:
+            keep(*pending.pop(0))
+    for new, metrics in pending:
+        keep(new, metrics)
     return state, {k: np.concatenate([h[k] for h in history]) for k in history[0]} if history else {}
-
-
-def diagnose(metrics: dict[str, np.ndarray], data_extent: float, max_gap: float = 1e4) -> str | None:
-    """What is wrong with a chunk of updates, in words; ``None`` when nothing is."""
-    skipped = metrics["is_skipped"].mean()
-    if skipped > 0.5:
-        return f"{skipped:.0%} of the updates had a gradient or loss that was not finite"
-    if "energy_model" in metrics:
-        gap = np.nanmean(metrics["energy_data"] - metrics["energy_model"])
-        if not abs(gap) < max_gap:
-            return (
-                f"the energies of data and model are {gap:.3g} apart (limit {max_gap:g}); "
-                "lower the learning rate or raise the regularisation"
-            )
-        spread = np.nanmean(metrics["energy_spread"])
-        if -gap > 10 + 3 * spread:
-            return (
-                f"the chains are {-gap:.3g} nat above the data, whose energies spread by {spread:.3g}: they "
-                "no longer follow the energy; lower the learning rate, add noise, or run more steps"
-            )
-        acceptance = metrics["acceptance_rate"].mean()
-        if acceptance < 0.005:
-            return (
-                f"the chains froze, acceptance {acceptance:.4f} at step size "
-                f"{metrics['step_size'][-1]:.3g}; lower it, or set an acceptance target"
-            )
-        extent = metrics["chain_extent"].max()
-        if extent > 30 * max(data_extent, 1e-6):
-            return (
-                f"chains are at |x| = {extent:.3g} where the data reach {data_extent:.3g}; "
-                "use a network with a confinement term"
-            )
-    return None
 
 
 def _updates(step, key, state, data, num, *, chunk, batch_size, data_noise):

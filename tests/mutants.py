@@ -141,6 +141,13 @@ MUTANTS = [
     Mutant("updates that are NaN are made", "training.py", "select(\n            is_finite,", "select(\n            jnp.bool_(True),", "test_training:test_an_update_that_is_not_finite_is_skipped_and_counted"),
     Mutant("average turned around", "training.py", "decay * e + (1 - decay) * p", "(1 - decay) * e + decay * p", "test_training:test_ema_is_the_moving_average"),
     Mutant("every update sees the same batch", "training.py", "jax.random.fold_in(key, state.step)", "jax.random.fold_in(key, 0)", "test_training:test_every_update_sees_another_batch"),
+    Mutant("roll-back without smaller steps", "watch.py", "learning_scale=state.learning_scale * np.float32(self.learning_rate_factor)", "learning_scale=state.learning_scale", "test_watch:test_a_run_that_diverges_goes_back_and_reaches_its_target"),
+    Mutant("roll-backs not counted", "watch.py", "num_rollbacks=state.num_rollbacks + np.int32(1)", "num_rollbacks=state.num_rollbacks", "test_watch:test_a_run_that_diverges_goes_back_and_reaches_its_target"),
+    Mutant("back to a state that was ill already", "training.py", "state = roll_back(remedy, state,", "state = roll_back(remedy, (pending[-1][0] if pending else state),", "test_watch:test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit"),
+    Mutant("learning rate that stays", "training.py", "(state.learning_scale * u).astype(u.dtype)", "u", "test_watch:test_another_learning_rate_or_step_size_compiles_nothing"),
+    Mutant("chains of training at temperature 1", "objectives/likelihood.py", "make_kernel(temper(fixed, temperature), chains.step_size)", "make_kernel(fixed, chains.step_size)", "test_watch:test_the_density_that_is_learned_at_a_temperature_is_that_of_the_tempered_energy"),
+    Mutant("temperature of separate noise upside down", "langevin.py", "sigma**2 / (2 * alpha)\n", "2 * alpha / sigma**2\n", "test_watch:test_separate_noise_is_a_step_size_and_a_temperature"),
+    Mutant("temperature of a run forgotten", "experiment.py", "temper(energy, self.config.temperature)", "energy", "test_watch:test_a_run_knows_its_temperature"),
     # other objectives
     Mutant("sign of the trace", "objectives/score_matching.py", "return half_square(grad(x)) - jnp.sum(", "return half_square(grad(x)) + jnp.sum(", "test_score_matching:test_explicit_is_its_closed_form"),
     Mutant("sign of the sliced trace", "objectives/score_matching.py", "return speed - curvature(grad, x, v)", "return speed + curvature(grad, x, v)", "test_score_matching:test_sliced_equals_explicit_in_expectation:signs"),

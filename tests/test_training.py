@@ -10,7 +10,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets
-from ebmjax.training import diagnose
+from ebmjax.watch import NO_REMEDY, diagnose
 
 TARGET = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
 KEY = jax.random.key(3)
@@ -38,7 +38,7 @@ def train(
     starts = starts or eb.replay_buffer(draw, 1000, 0.01)
     loss = loss or eb.contrastive(energy, eb.mala, 10, acceptance_target=0.574)
     state = state or eb.init_state(KEY, params, optimizer, starts, 0.5)
-    options = {"batch_size": 500, **options}
+    options = {"batch_size": 500, "remedy": NO_REMEDY, **options}
     return eb.fit(KEY, loss, optimizer, state, DATA, starts, num_updates=num_updates, **options)
 
 

@@ -57,6 +57,13 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Data points in an update.", min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of Adam, before decay.")] = None,
     regularisation: Annotated[float | None, typer.Option(help="Of the squared energies.", min=0)] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Of the training chains; the density learned is exp(-E / T).")
+    ] = None,
+    max_rollbacks: Annotated[
+        int | None,
+        typer.Option(help="To the last healthy state, with smaller steps, before a run stops.", min=0),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
 ) -> None:
     """Train an energy network: by maximum likelihood on MCMC chains, or by another objective.
@@ -95,6 +102,8 @@ def train(
                 batch_size=batch_size,
                 learning_rate=learning_rate,
                 regularisation=regularisation,
+                temperature=temperature,
+                max_rollbacks=max_rollbacks,
                 seed=seed,
             )
             config = experiment.preset(dataset, **{k: v for k, v in choices.items() if v is not None})

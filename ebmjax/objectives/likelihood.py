@@ -20,11 +20,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from ebmjax import checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position
 from ebmjax.chains import chain_keys, nothing, run
 from ebmjax.combinators import parallel
+from ebmjax.energy import temper
 
 Params = Any
 Metrics = dict[str, Array]
@@ -44,6 +46,7 @@ def contrastive(
     num_steps: int,
     *,
     regularisation: float = 0.0,
+    temperature: float | Array = 1.0,
     acceptance_target: float | None = None,
     adaptation_rate: float = 0.05,
 ) -> Loss:
@@ -54,6 +57,8 @@ def contrastive(
       make_kernel: from an energy and a step size to a kernel, ``mala``.
       num_steps: of each chain in an update, K.
       regularisation: lambda, of the squared energies.
+      temperature: T of the chains, which run on E / T; the density that is learned is exp(-E / T), and
+        ``temper(energy, T)`` is minus its logarithm.
       acceptance_target: moves log step_size by ``adaptation_rate (acceptance - target)`` an update (Robbins &
         Monro 1951): the energy sharpens as it trains, and the step must follow.  ``None`` keeps the step.
       adaptation_rate: of that.
@@ -68,10 +73,11 @@ def contrastive(
     checks.function(make_kernel, "make_kernel")
     checks.count(num_steps, "num_steps")
     checks.positive(regularisation, "regularisation", zero=True)
+    checks.positive(temperature, "temperature")
 
     def loss(params, key, batch, chains):
         fixed = functools.partial(energy, jax.lax.stop_gradient(params))
-        kernel = parallel(make_kernel(fixed, chains.step_size))
+        kernel = parallel(make_kernel(temper(fixed, temperature), chains.step_size))
         keys = chain_keys(key, checks.num_chains(chains.position))
         state, _, info = run(keys, kernel, kernel.init(chains.position), num_steps, collect=nothing)
         samples, is_finite = mark_broken(state.position, state.energy)
@@ -94,7 +100,11 @@ def contrastive(
             "energy_spread": jnp.std(data),
             "acceptance_rate": acceptance,
             "step_size": chains.step_size,
+            "temperature": jnp.float32(temperature),
         }
+        if state.grad is not None:  # eps^2/2 |grad E|, what a Langevin step drifts by
+            speed = jax.vmap(optax.tree.norm)(state.grad)
+            metrics["drift"] = 0.5 * chains.step_size**2 * jnp.nanmean(speed)
         chains = Chains(samples, jnp.exp(log_step))
         return value, (jax.lax.stop_gradient(chains), metrics)
 

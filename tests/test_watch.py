@@ -1,0 +1,171 @@
+"""Watching: each way to diverge is named, a roll-back saves a run, and its temperature is not forgotten."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import ebmjax as eb
+from ebmjax import data, experiment, targets
+from ebmjax.watch import NO_REMEDY, Remedy, diagnose
+
+KEY = jax.random.key(7)
+TARGET = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
+DATA = TARGET.sample(KEY, 2000)
+START = {"root": jnp.eye(2), "mean": jnp.zeros(2)}
+draw = lambda key, n: 2.0 * jax.random.normal(key, (n, 2))
+
+WELL = {
+    "is_skipped": np.zeros(25),
+    "grad_norm": np.ones(25),
+    "acceptance_rate": np.full(25, 0.5),
+    "step_size": np.full(25, 0.1),
+    "chain_extent": np.full(25, 3.0),
+    "energy_spread": np.full(25, 2.0),
+    "energy_data": np.zeros(25),
+    "energy_model": np.zeros(25),
+    "drift": np.full(25, 0.1),
+}
+
+
+def energy(params, x):
+    return 0.5 * jnp.sum((params["root"] @ (x - params["mean"])) ** 2)
+
+
+def train(optimizer, state=None, *, num_updates=700, temperature=1.0, **options):
+    starts = eb.replay_buffer(draw, 500, 0.02)
+    loss = eb.contrastive(energy, eb.mala, 10, temperature=temperature, acceptance_target=0.574)
+    state = state or eb.init_state(KEY, START, optimizer, starts, 0.5)
+    options = {"batch_size": 250, "num_updates": num_updates, "ema_decay": 0.98, **options}
+    return eb.fit(KEY, loss, optimizer, state, DATA, starts, **options)
+
+
+def equal(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"is_skipped": np.ones(25)}, "100% of the updates"),
+        ({"grad_norm": np.full(25, 1e9)}, "the gradient of the loss has norm 1e"),
+        ({"energy_model": np.full(25, -2e4)}, "the energies of data and model are 2e"),
+        ({"energy_model": np.full(25, 60.0)}, "no longer follow the energy"),
+        ({"acceptance_rate": np.zeros(25)}, "the chains froze"),
+        ({"chain_extent": np.full(25, 1e3)}, "confinement"),
+        ({"drift": np.full(25, 1e3)}, "the gradient of the energy exploded: a Langevin step drifts by 1e"),
+    ],
+)
+def test_each_way_to_diverge_has_its_sentence(changed, message):
+    assert diagnose(WELL, 3.0) is None
+    assert message in diagnose({**WELL, **changed}, 3.0)
+
+
+HUGE = optax.sgd(optax.piecewise_constant_schedule(0.3, {60: 100.0}))  # goes well, and then far too fast
+
+
+def test_a_run_that_diverges_goes_back_and_reaches_its_target():
+    with pytest.warns(UserWarning, match="back to update .* times the learning rate .1 of 6 roll-backs"):
+        state, metrics = train(HUGE, remedy=Remedy(6))
+    assert 1 <= int(state.num_rollbacks) <= 6
+    assert float(state.learning_scale) == pytest.approx(0.3 ** int(state.num_rollbacks))
+    covariance = np.linalg.inv(state.ema["root"].T @ state.ema["root"])
+    assert np.abs(covariance - np.cov(DATA.T)).max() < 0.15
+    assert np.abs(state.ema["mean"] - DATA.mean(axis=0)).max() < 0.15
+    assert len(metrics["loss"]) == 700 and np.isfinite(metrics["loss"]).all()  # no update twice, none missing
+    with pytest.raises(eb.TrainingDiverged, match="training diverged between updates") as error:
+        train(HUGE, remedy=NO_REMEDY)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(error.value.state.params))
+
+
+@pytest.mark.filterwarnings("ignore:training diverged")
+def test_the_roll_backs_are_bounded():
+    hopeless = Remedy(3, learning_rate_factor=1.0)
+    with pytest.raises(eb.TrainingDiverged, match="after 3 roll-backs") as error:
+        train(HUGE, remedy=hopeless)
+    assert int(error.value.state.num_rollbacks) == 3
+
+
+@pytest.mark.filterwarnings("ignore:training diverged")
+def test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit():
+    """A run that was killed just before a roll-back makes it again."""
+    seen = []
+    whole, _ = train(HUGE, num_updates=200, remedy=Remedy(6), on_chunk=lambda s, m: seen.append(s))
+    assert [int(s.step) for s in seen] == list(range(25, 201, 25))
+    before = [s for s in seen if int(s.num_rollbacks) == 0]
+    assert before and int(whole.num_rollbacks) > 0
+    resumed, _ = train(HUGE, before[-1], num_updates=200, remedy=Remedy(6))
+    assert equal(whole, resumed)
+
+
+def test_another_learning_rate_or_step_size_compiles_nothing():
+    starts, optimizer = eb.replay_buffer(draw, 500), optax.adam(0.01)
+    loss = eb.contrastive(energy, eb.mala, 3)
+    traces = []
+
+    def counted(*arguments):
+        traces.append(1)
+        return loss(*arguments)
+
+    step = jax.jit(eb.train_step(counted, optimizer, starts, num_chains=100))
+    state = eb.init_state(KEY, START, optimizer, starts, 0.5)
+    once, _ = step(KEY, state, DATA[:100])
+    slow, _ = step(
+        KEY, state._replace(learning_scale=jnp.float32(0.25), step_size=jnp.float32(0.5)), DATA[:100]
+    )
+    other, _ = step(KEY, state._replace(step_size=jnp.float32(0.1)), DATA[:100])
+    assert len(traces) == 1
+    moved = jax.tree.map(lambda a, b: a - b, once.params, START)
+    less = jax.tree.map(lambda a, b: a - b, slow.params, START)
+    assert all(
+        np.allclose(0.25 * a, b, atol=1e-7)
+        for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(less), strict=True)
+    )
+    assert float(other.step_size) == pytest.approx(0.1) and not equal(once.store, other.store)
+
+
+def test_the_density_that_is_learned_at_a_temperature_is_that_of_the_tempered_energy():
+    """Chains on E / T learn exp(-E / T): its covariance is that of the data, and that of exp(-E) is 1/T as wide."""
+    state, metrics = train(optax.adam(0.02), temperature=0.25)
+    covariance = np.linalg.inv(state.ema["root"].T @ state.ema["root"])  # of exp(-E)
+    assert np.abs(0.25 * covariance - np.cov(DATA.T)).max() < 0.1
+    assert np.abs(covariance - np.cov(DATA.T)).max() > 0.5
+    assert (metrics["temperature"] == 0.25).all()
+
+
+def test_separate_noise_is_a_step_size_and_a_temperature():
+    """x - alpha grad E + sigma xi in one step, and its law on a Gaussian."""
+    alpha, sigma, precision = 0.3, 0.2, 1.7
+    step_size, temperature = eb.separate_noise(alpha, sigma)
+    energy = lambda x: 0.5 * precision * jnp.sum(x**2)
+    kernel = eb.ula(eb.temper(energy, temperature), step_size)
+    x, xi = jnp.array([0.8]), jnp.array([1.3])
+    state, _ = kernel.move(xi, kernel.init(x))
+    assert np.allclose(state.position, x - alpha * precision * x + sigma * xi, atol=1e-6)
+
+
+def test_a_run_knows_its_temperature():
+    dataset = data.load("two_moons", num_points=300)
+    config = experiment.preset(dataset, features=(8,), temperature=0.5)
+    run = experiment.build(config, dataset)
+    state, x = run.init(), jnp.ones(2)
+    assert np.isclose(run.trained(state)(x), run.energy(state.ema, x) / 0.5)
+    with pytest.raises(experiment.RunError, match="nce learns at temperature 1, got 0.5"):
+        experiment.build(experiment.preset(dataset, objective="nce", temperature=0.5), dataset)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (partial(train, HUGE, remedy=Remedy(-1)), "remedy.max_rollbacks must be at least 0, got -1"),
+        (partial(train, HUGE, remedy=Remedy(1, 0.0)), r"remedy.learning_rate_factor must lie in \(0, 1\]"),
+        (partial(train, HUGE, temperature=0.0), "temperature must be finite and above 0"),
+        (partial(eb.separate_noise, 1.0, -1.0), "sigma must be finite and above 0"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
