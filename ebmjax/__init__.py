@@ -12,7 +12,7 @@ fast and Flax is not loaded for them.
 import importlib
 
 from ebmjax.base import Energy, Info, Kernel, State
-from ebmjax.chains import chain_keys, nothing, position_of, run
+from ebmjax.chains import Record, Reducer, chain_keys, nothing, position_of, run, with_stats
 from ebmjax.combinators import cycle, mixture, parallel, repeat, within
 from ebmjax.energy import confine, denoise, from_log_density, product, temper
 from ebmjax.hamiltonian import hmc, leapfrog, mclachlan, trajectory, yoshida
@@ -32,8 +32,10 @@ _LATER = {
     "networks": ("MLP", "Conv"),
     "checkpoint": (),
     "data": (),
-    "diagnostics": (),
+    "diagnostics": ("expectation",),
     "evaluation": (),
+    "health": ("assert_healthy", "summary"),
+    "streaming": (),
     "plotting": (),
     "targets": (),
     "verify": ("check",),
@@ -46,6 +48,8 @@ __all__ = [
     "Info",
     "Kernel",
     "Proposal",
+    "Record",
+    "Reducer",
     "Samples",
     "State",
     "chain_keys",
@@ -75,6 +79,7 @@ __all__ = [
     "ula",
     "unadjusted",
     "underdamped_langevin",
+    "with_stats",
     "within",
     "yoshida",
 ]

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 Array = jax.Array
@@ -46,6 +47,7 @@ class Info(NamedTuple):
     is_accepted: Array  # [] bool, whether the chain moved, in any of the steps
     energy_error: Array  # [] minus the log acceptance ratio, the largest in size over steps
     num_nonfinite: Array  # [] int32, proposals whose energy or ratio was NaN or minus infinity
+    hamiltonian: Array = np.float32(0)  # [] E + kinetic energy where the last step began; 0 without momenta
 
 
 class Kernel(NamedTuple):
@@ -166,13 +168,14 @@ def is_matrix(step_size: Any, tree: Any) -> bool:
 
 
 def add(total: Info, info: Info) -> Info:
-    """Accumulate: sums where a mean is wanted in the end, else any, largest, total."""
+    """Accumulate: sums where a mean is wanted in the end, else any, largest, total, last."""
     larger = jnp.abs(info.energy_error) > jnp.abs(total.energy_error)
     return Info(
         acceptance_rate=total.acceptance_rate + info.acceptance_rate,
         is_accepted=total.is_accepted | info.is_accepted,
         energy_error=jnp.where(larger, info.energy_error, total.energy_error),
         num_nonfinite=total.num_nonfinite + info.num_nonfinite,
+        hamiltonian=info.hamiltonian,
     )
 
 
@@ -185,6 +188,7 @@ def merge(infos: Info) -> Info:
         is_accepted=jnp.any(infos.is_accepted, axis=0),
         energy_error=jnp.take_along_axis(infos.energy_error, worst, axis=0)[0],
         num_nonfinite=jnp.sum(infos.num_nonfinite, axis=0),
+        hamiltonian=jnp.broadcast_to(infos.hamiltonian, infos.energy_error.shape)[-1],
     )
 
 

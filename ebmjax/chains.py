@@ -12,7 +12,7 @@ fits the cache; :func:`block_length` picks it for everyone.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +35,35 @@ def position_of(state: State, info: Info) -> Position:
     return state.position
 
 
+class Record(NamedTuple):
+    """A step with what is known of it; see :func:`with_stats`."""
+
+    position: Position
+    energy: Array
+    info: Info
+
+
+def with_stats(state: State, info: Info) -> Record:
+    """Store position, energy and info: what diagnostics of the sampler and ``export.to_arviz`` can use."""
+    return Record(state.position, state.energy, info)
+
+
 def nothing(state: State, info: Info) -> None:
     """Store nothing; the last state is what is wanted."""
+
+
+class Reducer(NamedTuple):
+    """A running statistic to give as ``collect``: what is stored does not grow with the number of steps.
+
+    See :mod:`ebmjax.streaming`.
+    """
+
+    init: Callable[[State, Info], Any]  # before any step, for states and infos of these shapes
+    update: Callable[[Any, State, Info], Any]  # after one
+
+    def continued(self, reduced: Any) -> "Reducer":
+        """The same statistic, going on from what an earlier run returned."""
+        return self._replace(init=lambda state, info: reduced)
 
 
 def run(
@@ -47,7 +74,7 @@ def run(
     *,
     start: int | Array = 0,
     thin: int = 1,
-    collect: Collect = position_of,
+    collect: Collect | Reducer = position_of,
     block: int | None = None,
 ) -> tuple[State, Any, Info]:
     """``num_steps`` steps of a kernel: pure, for use inside ``jit``.
@@ -59,11 +86,11 @@ def run(
       num_steps: a multiple of ``thin``.
       start: steps already taken; the keys go on from there.
       thin: store every ``thin``-th step.
-      collect: from ``(state, info)`` to what is stored.
+      collect: from ``(state, info)`` to what is stored; or a :class:`Reducer`.
       block: steps whose noise is drawn together; :func:`block_length` by default.
 
     Returns:
-      The last state, what was collected ``[T // thin, ...]``, and the infos of all steps, merged.
+      The last state, what was collected ``[T // thin, ...]`` or reduced, and the infos of all steps, merged.
     """
     num_kept = num_steps // thin
     block = block or block_length(kernel, key, state, thin, num_kept)
@@ -73,14 +100,16 @@ def run(
         return kernel.draw(fold_in(key, step), position)
 
     def kept_step(carry, noise):
-        state, total = carry
+        state, total, reduced = carry
         if thin == 1:
             state, info = kernel.move(noise, state)
         else:
             state, infos = jax.lax.scan(lambda s, n: kernel.move(n, s), state, noise)
             info = merge(infos)
         total = add(total, info)
-        return (state, total), collect(state, info)
+        if isinstance(collect, Reducer):
+            return (state, total, collect.update(reduced, state, info)), None
+        return (state, total, reduced), collect(state, info)
 
     def steps(carry, first, length):
         if length * thin == 1:  # no loop within the loop, which would copy the state
@@ -92,16 +121,23 @@ def run(
             noise = jax.tree.map(lambda x: x.reshape(length, thin, *x.shape[1:]), noise)
         return jax.lax.scan(kept_step, carry, noise)
 
+    def block_of_steps(carry, _):
+        first, carry = carry
+        carry, kept = steps(carry, first, block)
+        return (first + block * thin, carry), kept
+
     num_blocks, rest = divmod(num_kept, block)
-    firsts = start + block * thin * jnp.arange(num_blocks)
-    carry = (state, _no_info(kernel, key, state, fold_in))
-    carry, collected = jax.lax.scan(lambda c, first: steps(c, first, block), carry, firsts)
+    empty = no_info(kernel, key, state)
+    carry = (state, empty, collect.init(state, empty) if isinstance(collect, Reducer) else None)
+    carry = (jnp.asarray(start), carry)
+    (first, carry), collected = jax.lax.scan(block_of_steps, carry, None, length=num_blocks)
     collected = jax.tree.map(lambda x: x.reshape(num_blocks * block, *x.shape[2:]), collected)
     if rest:
-        carry, last = steps(carry, start + block * thin * num_blocks, rest)
+        carry, last = steps(carry, first, rest)
         collected = jax.tree.map(lambda *x: jnp.concatenate(x), collected, last)
-    state, total = carry
-    return state, collected, total._replace(acceptance_rate=total.acceptance_rate / num_kept)
+    state, total, reduced = carry
+    total = total._replace(acceptance_rate=total.acceptance_rate / num_kept)
+    return state, reduced if isinstance(collect, Reducer) else collected, total
 
 
 def block_length(kernel: Kernel, key: Key, state: State, thin: int, num_kept: int) -> int:
@@ -117,8 +153,10 @@ def block_length(kernel: Kernel, key: Key, state: State, thin: int, num_kept: in
     return divisors[0] if divisors else longest
 
 
-def _no_info(kernel, key, state, fold_in) -> Info:
-    def one(state):
-        return kernel.move(kernel.draw(fold_in(key, 0), state.position), state)[1]
+def no_info(kernel: Kernel, key: Key, state: State) -> Info:
+    """Zeros in the shapes of the info of a step."""
 
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, state))
+    def one(key, state):
+        return kernel.move(kernel.draw(key, state.position), state)[1]
+
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, key, state))

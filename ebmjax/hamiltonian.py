@@ -122,7 +122,14 @@ def hmc(
         proposed, end = trajectory(energy, state, momentum, step, length, integrator=integrator)
         return proposed, half_square(momentum) - half_square(end)
 
-    return metropolis(energy, Proposal(draw, propose, uses_grad=True))
+    kernel = metropolis(energy, Proposal(draw, propose, uses_grad=True))
+
+    def move(noise, state):
+        (momentum, _), _ = noise
+        new, info = kernel.move(noise, state)
+        return new, info._replace(hamiltonian=state.energy + half_square(momentum))
+
+    return kernel._replace(move=move)
 
 
 def _with_mass(step_size, mass):

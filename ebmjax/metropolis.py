@@ -84,6 +84,7 @@ def metropolis(energy: Energy, proposal, *, log_q=None, symmetric: bool = False)
             is_accepted=is_accepted,
             energy_error=-log_ratio,
             num_nonfinite=jnp.int32(~is_valid),
+            hamiltonian=jnp.zeros_like(log_ratio),
         )
         return select(is_accepted, proposed, state), info
 
@@ -115,6 +116,7 @@ def unless_broken(state: State, proposed: State, energy_error: Array) -> tuple[S
         is_accepted=is_finite,
         energy_error=energy_error,
         num_nonfinite=jnp.int32(~is_finite),
+        hamiltonian=jnp.zeros_like(energy_error),
     )
     return select(is_finite, proposed, state), info
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ebmjax import checks
 from ebmjax.base import Kernel, Key, Position, State
-from ebmjax.chains import Collect, chain_keys, nothing, position_of, run
+from ebmjax.chains import Collect, Reducer, chain_keys, no_info, nothing, position_of, run
 from ebmjax.combinators import parallel
 from ebmjax.progress import Progress, reporter
 
@@ -26,7 +26,7 @@ FEWEST = 10  # steps that can tell
 class Samples(NamedTuple):
     """What :func:`sample` returns."""
 
-    draws: Any  # [T // thin, C, ...] what was collected, positions by default
+    draws: Any  # [T // thin, C, ...] what was collected, positions by default; or what was reduced
     state: State  # [C, ...] the last state; pass it on, with ``start=num_steps``, to go on bit for bit
     num_steps: int  # taken since step 0, warm-up included
     acceptance_rate: np.ndarray  # [C] mean over the steps after warm-up
@@ -41,7 +41,7 @@ def sample(
     *,
     num_warmup: int = 0,
     thin: int = 1,
-    collect: Collect = position_of,
+    collect: Collect | Reducer = position_of,
     start: int = 0,
     num_chunks: int | None = None,
     progress: bool | Progress = False,
@@ -56,7 +56,8 @@ def sample(
       num_steps: steps after the warm-up, a multiple of ``thin``.
       num_warmup: steps before, thrown away.
       thin: store every ``thin``-th step.
-      collect: from ``(state, info)`` of one step, with the chain axis, to what is stored.
+      collect: from ``(state, info)`` of one step, with the chain axis, to what is stored; or a running
+        statistic of :mod:`ebmjax.streaming`, so that memory does not grow with the number of steps.
       start: steps already taken, ``Samples.num_steps`` of the run that is continued.
       num_chunks: pieces to run in, between which progress is shown; by default one, or twenty with progress.
       progress: ``True`` for a bar (needs rich), or a function ``(done, total, text)``.
@@ -91,10 +92,12 @@ def sample(
     num_chunks = num_chunks or (20 if progress else 1)
     total_steps = num_warmup + num_steps
     pieces, infos, step = [], [], start
+    if isinstance(collect, Reducer):
+        pieces, collect = [_empty(kernel, collect.init, keys, state)], collect._replace(init=None)
     for is_warmup, length in _chunks(num_warmup, num_steps, thin, num_chunks):
-        state, draws, info = _chunk(
-            kernel, nothing if is_warmup else collect, length, 1 if is_warmup else thin, keys, state, step
-        )
+        what, unit = (nothing, 1) if is_warmup else (collect, thin)
+        reduced = pieces.pop() if isinstance(what, Reducer) else None
+        state, draws, info = _chunk(kernel, what, length, unit, keys, state, step, reduced)
         step += length
         if not is_warmup:
             pieces.append(draws)
@@ -111,10 +114,19 @@ def sample(
 
 
 @functools.partial(
-    jax.jit, static_argnames=("kernel", "collect", "num_steps", "thin"), donate_argnames=("state",)
+    jax.jit,
+    static_argnames=("kernel", "collect", "num_steps", "thin"),
+    donate_argnames=("state", "reduced"),
 )
-def _chunk(kernel, collect, num_steps, thin, keys, state, start):
+def _chunk(kernel, collect, num_steps, thin, keys, state, start, reduced):
+    if isinstance(collect, Reducer):
+        collect = collect.continued(reduced)
     return run(keys, parallel(kernel), state, num_steps, start=start, thin=thin, collect=collect)
+
+
+@functools.partial(jax.jit, static_argnames=("kernel", "init"))
+def _empty(kernel, init, keys, state):
+    return init(state, no_info(parallel(kernel), keys, state))
 
 
 @functools.partial(jax.jit, static_argnames=("kernel",))

@@ -126,7 +126,7 @@ MUTANTS = [
     Mutant("the noise of a block used again", "chains.py", "firsts = start + block * thin * jnp.arange(num_blocks)", "firsts = start + 0 * jnp.arange(num_blocks)", "test_chains:test_every_step_has_its_own_noise"),
     Mutant("one noise for all steps of a block", "chains.py", "steps = first + jnp.arange(length * thin)", "steps = first + 0 * jnp.arange(length * thin)", "test_chains:test_every_step_has_its_own_noise"),
     Mutant("acceptance of the first step for that of all", "chains.py", "info = merge(infos)", "info = jax.tree.map(lambda x: x[0], infos)", CHUNKS),
-    Mutant("the end of the run begins again", "chains.py", "carry, last = steps(carry, start + block * thin * num_blocks, rest)", "carry, last = steps(carry, start, rest)", "test_chains:test_every_step_has_its_own_noise"),
+    Mutant("the end of the run begins again", "chains.py", "carry, last = steps(carry, first, rest)", "carry, last = steps(carry, start, rest)", "test_chains:test_every_step_has_its_own_noise"),
     # training
     Mutant("loss upside down", "objectives/likelihood.py", "value = jnp.mean(data) - mean_model", "value = mean_model - jnp.mean(data)", EQ9),
     Mutant("samples of the start, not of the end", "objectives/likelihood.py", "of_params(_without_broken(state.position, is_finite))", "of_params(_without_broken(chains.position, is_finite))", CD),
@@ -170,6 +170,21 @@ MUTANTS = [
     Mutant("ranks not normalised", "diagnostics.py", "return ndtri((r - 0.375) / (len(flat) + 0.25)).reshape(x.shape)", "return r.reshape(x.shape)", "test_diagnostics:test_agrees_with_arviz:walk-rhat"),
     Mutant("pairs not monotone", "diagnostics.py", "monotone = jax.lax.cummin(pairs, axis=0)", "monotone = pairs", "test_diagnostics:test_agrees_with_arviz:walk-ess_mean"),
     Mutant("chains that disagree count in full", "diagnostics.py", "x.mean(axis=0).var(axis=0, ddof=1) if num_chains > 1 else 0.0", "0.0", "test_diagnostics:test_agrees_with_arviz:shifted-ess_mean"),
+    Mutant("standard error of a variance for that of a deviation", "diagnostics.py", "/ _ess(_halves(squares)) / variance) / 2", "/ _ess(_halves(squares)))", "test_diagnostics:test_agrees_with_arviz:walk-mcse_sd"),
+    Mutant("the beta of a quantile without its prior", "diagnostics.py", "places = _beta_interval(ess * probability + 1,", "places = _beta_interval(ess * probability,", "test_diagnostics:test_agrees_with_arviz:walk-mcse_quantile 0.1"),
+    Mutant("weights not centred", "diagnostics.py", "mcse_mean(w * (values - value))", "mcse_mean(w * values)", "test_diagnostics:test_standard_error_with_importance_weights_covers"),
+    Mutant("weights forgotten in the error", "diagnostics.py", "mcse_mean(w * (values - value))", "mcse_mean(values)", "test_diagnostics:test_standard_error_with_importance_weights_covers"),
+    Mutant("E-BFMI against zero", "health.py", "/ jnp.sum(centred**2, axis=0)", "/ jnp.sum(hamiltonian**2, axis=0)", "test_health:test_bfmi_is_that_of_arviz"),
+    Mutant("hamiltonian of the end", "hamiltonian.py", "hamiltonian=state.energy + half_square(momentum)", "hamiltonian=new.energy + half_square(momentum)", "test_health:test_the_hamiltonian_is_that_of_each_start"),
+    Mutant("hamiltonian of the first of many steps", "base.py", "infos.energy_error.shape)[-1]", "infos.energy_error.shape)[0]", "test_base:test_merge_and_add_agree"),
+    Mutant("infinite errors no divergence", "health.py", "~(info.energy_error <= DIVERGENT)", "(info.energy_error > DIVERGENT) & jnp.isfinite(info.energy_error)", "test_health:test_an_error_that_is_no_number_is_a_divergence"),
+    Mutant("a copy by one print of bits alone", "health.py", "is_same = (a[1:] == a[:-1]) & (b[1:] == b[:-1])", "is_same = (a[1:] & 0xFF) == (a[:-1] & 0xFF)", "test_health:test_thousands_of_chains_are_compared_in_no_time"),
+    Mutant("stuck by the last draw alone", "health.py", "_any(x != x[:1], 1)", "_any(x[:2] != x[:1], 1)", "test_health:test_chains_that_move_or_differ_at_all_are_not_named"),
+    Mutant("Welford with the new mean twice", "streaming.py", "lambda q, d, l: q + d * l", "lambda q, d, l: q + l * l", "test_streaming:test_chains_that_disagree_and_chains_that_stand_still"),
+    Mutant("a half-full batch counts", "streaming.py", "< steps // self.size).reshape", "<= steps // self.size).reshape", "test_streaming:test_batches_join_wherever_the_run_ends:9"),
+    Mutant("batches joined and not longer", "streaming.py", "return 2 * size, jax.tree.map", "return size, jax.tree.map", "test_streaming:test_batches_join_wherever_the_run_ends:9"),
+    Mutant("chains that disagree are averaged over", "streaming.py", "sigma2 = jnp.maximum(sigma2,", "_ = jnp.maximum(sigma2,", "test_streaming:test_chains_that_disagree_and_chains_that_stand_still"),
+    Mutant("a statistic begins again with each chunk", "sampling.py", "collect = collect.continued(reduced)", "collect = collect.continued(jax.tree.map(jnp.zeros_like, reduced))", "test_streaming:test_100_are_60_and_then_40_bit_for_bit"),
     Mutant("a constant has the size of its length", "diagnostics.py", "size / jnp.maximum(tau, 1 / np.log10(size)), 0.0)", "size / jnp.maximum(tau, 1 / np.log10(size)), size)", "test_diagnostics:test_constant_chains_are_worth_nothing"),
     # targets and their laws
     Mutant("Rosenbrock drawn too narrow", "targets.py", "x1**2 + math.sqrt(w) * x2", "x1**2 + 0.95 * math.sqrt(w) * x2", "test_targets:test_rosenbrock_is_a_normal_and_a_conditional_normal"),
@@ -260,6 +275,7 @@ def _parameters(module, test, text) -> dict:
         return {"projection": "rademacher", "is_variance_reduced": text == "signs"}
     names = {"test_denoising_is_explicit_on_smoothed_data_and_a_constant": "noise"}
     names["test_it_finds_the_newton_solution_of_the_logistic_regression"] = "ratio"
+    names["test_batches_join_wherever_the_run_ends"] = "num_steps"
     if test in names:
         return {names[test]: float(text) if "." in text else int(text)}
     return {"name": text}

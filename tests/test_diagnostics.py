@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
-from ebmjax import diagnostics, mala, random_walk, sample, targets
+from ebmjax import diagnostics, hmc, mala, random_walk, sample, targets
 
 RTOL = 1e-4
 PAIRS = {
@@ -15,7 +16,13 @@ PAIRS = {
     "ess_tail": (diagnostics.ess_tail, lambda x: arviz.ess(x, method="tail")),
     "ess_mean": (diagnostics.ess_mean, lambda x: arviz.ess(x, method="mean")),
     "mcse_mean": (diagnostics.mcse_mean, lambda x: arviz.mcse(x, method="mean")),
+    "mcse_sd": (diagnostics.mcse_sd, lambda x: arviz.mcse(x, method="sd")),
 }
+for p in (0.1, 0.5, 0.95):
+    ours = lambda x, p=p: diagnostics.ess_quantile(x, p)
+    PAIRS[f"ess_quantile {p}"] = (ours, lambda x, p=p: arviz.ess(x, method="quantile", prob=p))
+    ours = lambda x, p=p: diagnostics.mcse_quantile(x, p)
+    PAIRS[f"mcse_quantile {p}"] = (ours, lambda x, p=p: arviz.mcse(x, method="quantile", prob=p))
 
 
 def _runs():
@@ -23,6 +30,7 @@ def _runs():
     for name, kernel, steps, chains in (
         ("walk", random_walk(target.energy, 0.7), 1001, 4),
         ("mala", mala(target.energy, 0.5), 500, 16),
+        ("hmc", hmc(target.energy, 0.4, 6), 700, 2),
         ("short", mala(target.energy, 0.5), 9, 64),
     ):
         yield name, np.asarray(sample(key, kernel, target.sample(key, chains), steps).draws)
@@ -50,17 +58,48 @@ def test_compiles():
     )
 
 
-def test_one_chain_is_split():
+@pytest.mark.parametrize("name", [n for n in PAIRS if n != "rhat"])
+def test_one_chain_is_split(name):
+    ours, theirs = PAIRS[name]
     draws = RUNS["walk"][:, :1]
     assert np.isfinite(diagnostics.rhat(draws)).all()  # ArviZ declines
-    expected = [float(arviz.ess(np.asarray(draws[..., d].T, np.float64))) for d in range(2)]
-    np.testing.assert_allclose(diagnostics.ess_bulk(draws), expected, rtol=RTOL)
+    expected = [float(theirs(np.asarray(draws[..., d].T, np.float64))) for d in range(2)]
+    np.testing.assert_allclose(ours(draws), expected, rtol=RTOL)
+
+
+def test_an_interval_of_a_beta_is_right_wherever_float32_is_not_enough():
+    """Against scipy, to a thousandth of its length, from no draws to a million."""
+    ess = np.array([0.0, 3.0, 60.0, 900.0, 3000.0, 1e5, 1e6])[:, None]
+    p = np.array([0.05, 0.5, 0.9])
+    a, b = (ess * p + 1).ravel(), (ess * (1 - p) + 1).ravel()
+    ends = scipy.stats.beta.ppf([[0.1586553], [0.8413447]], a, b)
+    found = np.asarray(jax.jit(jax.vmap(diagnostics._beta_interval))(a, b), np.float64).T
+    assert (np.abs(found - ends) < 1e-3 * (ends[1] - ends[0])).all()
+
+
+def test_memory_does_not_grow_with_the_number_of_coordinates():
+    def beside(num_coordinates, estimator):
+        draws = jax.ShapeDtypeStruct((10_000, 100, num_coordinates), jnp.float32)
+        return jax.jit(estimator).lower(draws).compile().memory_analysis().temp_size_in_bytes
+
+    for estimator in (diagnostics.ess_bulk, diagnostics.rhat):
+        assert beside(100, estimator) <= 1.01 * beside(20, estimator) < 4e8  # the draws are 400 MB
+
+
+def test_coordinates_taken_in_parts_are_those_taken_at_once(monkeypatch):
+    draws = np.asarray(jax.random.normal(jax.random.key(9), (40, 4, 7))).cumsum(axis=0)
+    whole = diagnostics.ess_tail(draws)
+    monkeypatch.setattr(diagnostics, "AT_ONCE", 2 * 160)  # two at a time, and one
+    jax.clear_caches()
+    parts = diagnostics.ess_tail(draws)
+    np.testing.assert_allclose(whole, parts, rtol=1e-6)
 
 
 def test_constant_chains_are_worth_nothing():
     draws = np.ones((100, 4, 1), np.float32)
     assert diagnostics.ess_bulk(draws) == diagnostics.ess_tail(draws) == diagnostics.ess_mean(draws) == 0
-    assert np.isinf(diagnostics.mcse_mean(draws)).all() or np.isnan(diagnostics.mcse_mean(draws)).all()
+    assert not np.isfinite(diagnostics.mcse_mean(draws)) and not np.isfinite(diagnostics.mcse_sd(draws))
+    assert diagnostics.ess_quantile(draws, 0.3) == 0 and np.isnan(diagnostics.mcse_quantile(draws, 0.3))
 
 
 def test_nested_rhat_by_its_definition():
@@ -89,19 +128,59 @@ def test_standard_error_of_an_expectation_covers():
     assert naive.std() > 1 + 5 * spread_error
 
 
-def test_summary_names_what_is_wrong():
-    good = np.asarray(jax.random.normal(jax.random.key(0), (2000, 4, 2)))
-    assert diagnostics.summary(good).warnings == []
-    assert "rhat" in str(diagnostics.assert_healthy({"a": good}))
-    stuck, copied = good.copy(), good.copy()
-    stuck[:, 2] = stuck[0, 2]
-    copied[:, 3] = copied[:, 1]
-    assert "1 of 4 chains never moved: 2" in str(diagnostics.summary(stuck))
-    assert "1 chains are copies of another: 3" in str(diagnostics.summary(copied))
-    frozen = np.broadcast_to(good[:1], good.shape)
-    with pytest.raises(RuntimeError, match="4 of 4 chains never moved"):
-        diagnostics.assert_healthy(frozen)
-    assert "R-hat above 1.01 in x[0], x[1]" in str(diagnostics.summary(RUNS["shifted"]))
+WRONG = targets.gaussian([0.3], [[2.0]])  # the draws come from there, the target is N(0, 1)
+
+
+def importance(x):
+    return jnp.exp(-(x[..., 0] ** 2) / 2 + (x[..., 0] - 0.3) ** 2 / 4)  # up to a constant
+
+
+def test_standard_error_with_importance_weights_covers():
+    """Over 300 runs of a walk on the wrong density, weighed: E[x^2] = 1 within its standard errors.  Without
+    the weights, or with the weights and without the autocorrelation, not."""
+    key = jax.random.key(6)
+    draws = sample(key, random_walk(WRONG.energy, 3.0), WRONG.sample(key, 1200), 400).draws
+    groups = draws.reshape(400, 300, 4, 1).swapaxes(0, 1)
+    value, error = jax.vmap(lambda d: diagnostics.expectation(lambda x: x**2, d, importance(d)))(groups)
+    z = np.asarray((value - 1) / error)[:, 0]
+    spread_error = 1 / np.sqrt(2 * len(z))
+    assert abs(z.std() - 1) < 5 * spread_error and abs(z.mean()) < 5 / np.sqrt(len(z))
+    w = np.asarray(importance(groups))
+    w = w / w.mean(axis=(1, 2), keepdims=True)
+    residual = w * (np.asarray(groups[..., 0]) ** 2 - np.asarray(value)[:, :, None])
+    naive = (np.asarray(value)[:, 0] - 1) / residual.std(axis=(1, 2)) * np.sqrt(1600)
+    assert naive.std() > 1 + 5 * spread_error
+    plain = diagnostics.expectation(lambda x: x**2, groups[0])
+    assert abs(plain.value - 1) > 5 * plain.standard_error
+
+
+def test_equal_weights_are_no_weights():
+    draws = RUNS["mala"]
+    plain = diagnostics.expectation(jnp.sin, draws)
+    weighed = diagnostics.expectation(jnp.sin, draws, np.full(draws.shape[:2], 7.0, np.float32))
+    np.testing.assert_allclose(plain, weighed, rtol=1e-4)
+
+
+BAD_WEIGHTS = {
+    "shape": (np.ones(4), r"weights must be one a draw, \(500, 16\), got shape \(4,\)"),
+    "negative": (-np.ones((500, 16)), "weights must be finite and at least 0, got -1.0"),
+    "nan": (np.full((500, 16), np.nan), "weights must be finite"),
+    "zero": (np.zeros((500, 16)), "weights must not all be zero"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_WEIGHTS)
+def test_bad_weights(name):
+    weights, message = BAD_WEIGHTS[name]
+    with pytest.raises(ValueError, match=message):
+        diagnostics.expectation(jnp.sin, RUNS["mala"], weights)
+
+
+def test_a_draw_that_outweighs_the_rest_is_told():
+    weights = np.ones((500, 16))
+    weights[3, 2] = 2000.0
+    with pytest.warns(RuntimeWarning, match="one draw has 20% of the weight"):
+        diagnostics.expectation(jnp.sin, RUNS["mala"], weights)
 
 
 @pytest.mark.parametrize("draws", [np.ones((3, 4)), np.ones(100), 1.0])

@@ -163,7 +163,7 @@ FLOORS = [
     {"base", "checks"},
     {"energy", "metropolis", "targets", "progress"},
     {"random_walk", "langevin", "hamiltonian", "combinators", "chains", "sampling", "networks"},
-    {"objectives", "starts", "watch", "verify", "adaptation", "diagnostics"},
+    {"objectives", "starts", "watch", "verify", "adaptation", "diagnostics", "health", "streaming"},
     {"training", "evaluation"},
     {"checkpoint", "data", "plotting", "methods", "experiment", "runs", "report"},
     {"cli", "__init__", "__main__"},
