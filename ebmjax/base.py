@@ -47,7 +47,8 @@ class Info(NamedTuple):
     is_accepted: Array  # [] bool, whether the chain moved, in any of the steps
     energy_error: Array  # [] minus the log acceptance ratio, the largest in size over steps
     num_nonfinite: Array  # [] int32, proposals whose energy or ratio was NaN or minus infinity
-    hamiltonian: Array = np.float32(0)  # [] E + kinetic energy where the last step began; 0 without momenta
+    # [] E + kinetic energy where the last step began; 0 without momenta
+    hamiltonian: Array = np.float32(0)  # type: ignore[assignment]
 
 
 class Kernel(NamedTuple):

@@ -129,8 +129,8 @@ def run(
     num_blocks, rest = divmod(num_kept, block)
     empty = no_info(kernel, key, state)
     carry = (state, empty, collect.init(state, empty) if isinstance(collect, Reducer) else None)
-    carry = (jnp.asarray(start), carry)
-    (first, carry), collected = jax.lax.scan(block_of_steps, carry, None, length=num_blocks)
+    begin = (jnp.asarray(start), carry)
+    (first, carry), collected = jax.lax.scan(block_of_steps, begin, None, length=num_blocks)
     collected = jax.tree.map(lambda x: x.reshape(num_blocks * block, *x.shape[2:]), collected)
     if rest:
         carry, last = steps(carry, first, rest)

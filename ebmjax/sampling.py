@@ -93,7 +93,7 @@ def sample(
     total_steps = num_warmup + num_steps
     pieces, infos, step = [], [], start
     if isinstance(collect, Reducer):
-        pieces, collect = [_empty(kernel, collect.init, keys, state)], collect._replace(init=None)
+        pieces, collect = [_empty(kernel, collect.init, keys, state)], collect._replace(init=nothing)
     for is_warmup, length in _chunks(num_warmup, num_steps, thin, num_chunks):
         what, unit = (nothing, 1) if is_warmup else (collect, thin)
         reduced = pieces.pop() if isinstance(what, Reducer) else None

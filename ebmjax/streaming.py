@@ -36,7 +36,7 @@ from ebmjax.diagnostics import nested_rhat_of_moments
 class Moments(NamedTuple):
     """What :func:`moments` keeps; trees in the structure of the value."""
 
-    count: Array  # [] steps
+    num_steps: Array  # []
     origin: Any  # [C, ...] the first value
     shift: Any  # [C, ...] mean of the others relative to it
     squares: Any  # [C, ...] sum of squared deviations from the mean
@@ -47,7 +47,7 @@ class Moments(NamedTuple):
 
     @property
     def variances(self) -> Any:
-        return jax.tree.map(lambda s: s / (self.count - 1), self.squares)
+        return jax.tree.map(lambda s: s / (self.num_steps - 1), self.squares)
 
     @property
     def mean(self) -> Any:
@@ -59,7 +59,7 @@ class Moments(NamedTuple):
 
         def pooled(origin, shift, squares):
             between = _relative(origin, shift).var(axis=0)
-            number = self.count.astype(between.dtype) * len(squares)
+            number = self.num_steps.astype(between.dtype) * len(squares)
             return (squares.sum(axis=0) + number * between) / (number - 1)
 
         return jax.tree.map(pooled, self.origin, self.shift, self.squares)
@@ -70,7 +70,7 @@ class Moments(NamedTuple):
 
         def of(origin, shift, variances):
             between = _relative(origin, shift).var(axis=0, ddof=1)
-            return jnp.sqrt((self.count - 1) / self.count + between / variances.mean(axis=0))
+            return jnp.sqrt((self.num_steps - 1) / self.num_steps + between / variances.mean(axis=0))
 
         return jax.tree.map(of, self.origin, self.shift, self.variances)
 
@@ -78,7 +78,7 @@ class Moments(NamedTuple):
         """:func:`ebmjax.diagnostics.nested_rhat`, of all that was seen."""
 
         def of(origin, shift, squares):  # the variance within one step is zero
-            variances = squares / jnp.maximum(self.count - 1, 1)
+            variances = squares / jnp.maximum(self.num_steps - 1, 1)
             return nested_rhat_of_moments(_relative(origin, shift), variances, num_groups)
 
         return jax.tree.map(of, self.origin, self.shift, self.squares)
@@ -88,8 +88,7 @@ class Moments(NamedTuple):
 def moments(of: Collect = position_of) -> Reducer:
     """Mean and variance of each chain and of all, R-hat, nested R-hat.
 
-    Args:
-      of: from ``(state, info)`` to the value, the position by default; leaves ``[C, ...]``.
+    ``of`` is from ``(state, info)`` to the value, the position by default; leaves ``[C, ...]``.
     """
     checks.function(of, "of")
 
@@ -98,9 +97,9 @@ def moments(of: Collect = position_of) -> Reducer:
         return Moments(jnp.int32(0), *(jax.tree.map(_zeros, value) for _ in range(3)))
 
     def update(m, state, info):
-        count = m.count + 1
+        count = m.num_steps + 1
         value = of(state, info)
-        origin = jax.tree.map(lambda o, x: jnp.where(m.count == 0, x, o).astype(o.dtype), m.origin, value)
+        origin = jax.tree.map(lambda o, x: jnp.where(m.num_steps == 0, x, o).astype(o.dtype), m.origin, value)
         distance = jax.tree.map(lambda x, o, s: x - o - s, value, origin, m.shift)
         shift = jax.tree.map(lambda s, d: s + d / count, m.shift, distance)
         left = jax.tree.map(lambda x, o, s: x - o - s, value, origin, shift)
@@ -113,7 +112,7 @@ def moments(of: Collect = position_of) -> Reducer:
 class Covariance(NamedTuple):
     """What :func:`covariance` keeps, of all coordinates of a position in one vector."""
 
-    count: Array  # [] steps
+    num_steps: Array  # []
     num_chains: Array  # []
     origin: Array  # [D] the first value of the first chain
     shift: Array  # [D] mean relative to it
@@ -126,7 +125,7 @@ class Covariance(NamedTuple):
     @property
     def covariance(self) -> Array:
         """``[D, D]``, over all draws of all chains."""
-        return self.squares / (self.count.astype(self.squares.dtype) * self.num_chains - 1)
+        return self.squares / (self.num_steps.astype(self.squares.dtype) * self.num_chains - 1)
 
 
 @functools.cache
@@ -142,8 +141,8 @@ def covariance(of: Collect = position_of) -> Reducer:
 
     def update(c, state, info):
         x = flat(of(state, info))  # [C, D]
-        count = c.count + 1
-        origin = jnp.where(c.count == 0, x[0], c.origin)
+        count = c.num_steps + 1
+        origin = jnp.where(c.num_steps == 0, x[0], c.origin)
         distance = x - origin - c.shift
         shift = c.shift + distance.mean(axis=0) / count
         squares = c.squares + distance.T @ (x - origin - shift)
@@ -166,7 +165,7 @@ class BatchMeans(NamedTuple):
     @property
     def ess(self) -> Any:
         """N var(x) / sigma^2, ``[...]``, sigma^2 from the batches that are full; 0 where nothing moves."""
-        m, steps = self.moments, self.moments.count
+        m, steps = self.moments, self.moments.num_steps
 
         def of(variance, origin, shift, sums):
             means = _relative(origin, sums / self.size)  # [M, C, ...]
@@ -208,9 +207,9 @@ def batch_means(of: Collect = position_of, *, num_batches: int = 32) -> Reducer:
         return 2 * size, jax.tree.map(lambda p: jnp.concatenate([p, jnp.zeros_like(p)]), pairs)
 
     def update(b, state, info):
-        is_room = b.moments.count < b.size * num_batches
+        is_room = b.moments.num_steps < b.size * num_batches
         size, batches = jax.lax.cond(is_room, lambda x: x, joined, (b.size, b.batches))
-        place = b.moments.count // size
+        place = b.moments.num_steps // size
         new = inner.update(b.moments, state, info)
         value = jax.tree.map(lambda x, o: x - o, of(state, info), new.origin)
         return BatchMeans(new, size, jax.tree.map(lambda s, x: s.at[place].add(x), batches, value))

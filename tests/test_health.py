@@ -42,7 +42,7 @@ def test_stuck_and_copied_chains_are_named():
     assert "1 chains are copies of another: 3" in str(eb.summary(copied))
     with pytest.raises(RuntimeError, match="4 of 4 chains never moved: 0, 1, 2, 3"):
         eb.assert_healthy(frozen)
-    shifted = GOOD + 0.3 * np.arange(4)[:, None]
+    shifted = GOOD + 0.3 * np.arange(4, dtype=np.float32)[:, None]
     assert "R-hat above 1.01 in x[0], x[1]" in str(eb.summary(shifted))
 
 

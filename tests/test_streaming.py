@@ -41,7 +41,7 @@ def both():
 def test_moments_are_those_of_the_draws():
     found, draws = both()[0]["m"], both()[1]
     pooled = draws.reshape(-1, 3)
-    assert found.count == 777
+    assert found.num_steps == 777
     np.testing.assert_allclose(found.means, draws.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(found.variances, draws.var(axis=0, ddof=1), rtol=1e-5)
     np.testing.assert_allclose(found.mean, pooled.mean(axis=0), atol=1e-5)
