@@ -96,7 +96,8 @@ def nearest_distances(samples: Any, images: Any) -> np.ndarray:
 
 
 def log_z(energy: Energy, low: Any, high: Any, *, resolution: int = 400) -> float:
-    """log of the integral of exp(-energy) over a box in one or two dimensions, by the midpoint rule.
+    """log of the integral of exp(-energy) over a box in one or two dimensions, by the midpoint rule
+    (of bits: :func:`ebmjax.enumeration.log_z`).
 
     For a smooth density that has died out at the edges the error falls faster than any power of the
     resolution.

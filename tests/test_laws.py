@@ -161,8 +161,8 @@ def test_cost_of_a_step_counted_in_its_program(key, make, num_energies, num_grad
 
 FLOORS = [
     {"base", "checks"},
-    {"energy", "metropolis", "targets", "progress"},
-    {"random_walk", "langevin", "hamiltonian", "combinators", "chains", "sampling", "networks"},
+    {"energy", "metropolis", "targets", "progress", "enumeration"},
+    {"random_walk", "langevin", "hamiltonian", "combinators", "chains", "sampling", "networks", "binary"},
     {"objectives", "starts", "watch", "verify", "adaptation", "diagnostics", "health", "streaming"},
     {"training", "evaluation"},
     {"checkpoint", "data", "plotting", "methods", "experiment", "runs", "report"},

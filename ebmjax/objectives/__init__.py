@@ -5,6 +5,7 @@
     likelihood          maximum likelihood with Markov chains            notes, section 2
     score_matching      explicit, sliced, denoising, many scales         [SK21] section 3
     noise_contrastive   binary with log Z, ranking, conditional          [SK21] section 4
+    binary_data         pseudo-likelihood, ratio matching                Besag 1975, Hyvarinen 2007
 
 [SK21] Song & Kingma 2021, "How to train your energy-based models", arXiv:2101.03288.  What needs no chains
 hands them back as they came.
