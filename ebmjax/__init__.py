@@ -38,6 +38,8 @@ _LATER = {
     "diagnostics": ("expectation",),
     "evaluation": (),
     "health": ("assert_healthy", "summary"),
+    "adapters": ("from_blackjax", "to_blackjax"),
+    "export": ("to_arviz",),
     "streaming": (),
     "plotting": (),
     "targets": (),

@@ -162,10 +162,20 @@ def test_cost_of_a_step_counted_in_its_program(key, make, num_energies, num_grad
 FLOORS = [
     {"base", "checks"},
     {"energy", "metropolis", "targets", "progress", "enumeration"},
-    {"random_walk", "langevin", "hamiltonian", "combinators", "chains", "sampling", "networks", "binary"},
+    {
+        "random_walk",
+        "langevin",
+        "hamiltonian",
+        "combinators",
+        "chains",
+        "sampling",
+        "networks",
+        "binary",
+        "adapters",
+    },
     {"objectives", "starts", "watch", "verify", "adaptation", "diagnostics", "health", "streaming"},
     {"training", "evaluation"},
-    {"checkpoint", "data", "plotting", "methods", "experiment", "runs", "report"},
+    {"checkpoint", "data", "plotting", "export", "methods", "experiment", "runs", "report"},
     {"cli", "__init__", "__main__"},
 ]
 
