@@ -1,14 +1,18 @@
-"""Checkpoints: one ``.npz``, no pickle, written aside and renamed.
+"""Checkpoints: one ``.npz``, no pickle, written aside, synced and renamed.
 
-A tree of arrays is stored leaf by leaf under its path, with a manifest of shapes, dtypes and SHA-256.  A file
-that was cut short, flipped or made for another tree is refused by name; a crash while writing leaves the
-older file as it was.  Typed keys and bfloat16 survive: the manifest says what the stored bytes mean.
+A tree of arrays is stored leaf by leaf under its path, with a manifest of shapes, dtypes, SHA-256, versions.
+The file ends in a seal, the SHA-256 of every byte before it, in the place where zip keeps a comment: whatever
+is flipped, cut off or exchanged is noticed.  A file made for another tree is refused with the paths that
+differ; a crash or a full disk while writing leaves the older file as it was.  Typed keys and bfloat16
+survive: the manifest says what the stored bytes mean.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +21,66 @@ import jax.numpy as jnp
 import numpy as np
 
 MANIFEST = "manifest"
+FORMAT = 2
+SEAL = 64  # hexadecimal digits of SHA-256
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, or belongs to something else."""
+    """A checkpoint that cannot be read or written, or belongs to something else."""
+
+
+class Damaged(CheckpointError):
+    """A checkpoint whose bytes are not those that were written."""
 
 
 def save(path: str | Path, tree: Any, **notes: Any) -> None:
-    """Write a tree of arrays; ``notes`` (JSON values) go into the manifest."""
+    """Write a tree of arrays; ``notes`` (JSON values) go into the manifest.
+
+    Raises:
+      CheckpointError: the disk is full, the folder read-only; what was at ``path`` before is still there.
+    """
     path = Path(path)
     arrays, leaves = {}, {}
     for name, leaf in _flatten(tree).items():
         data, dtype = _encode(leaf)
         arrays[name] = data
         leaves[name] = {"shape": list(data.shape), "dtype": dtype, "sha256": _digest(data)}
-    manifest = json.dumps({"format": 1, "jax": jax.__version__, "notes": notes, "leaves": leaves})
+    versions = {"jax": jax.__version__, "numpy": np.__version__}
+    manifest = json.dumps({"format": FORMAT, "versions": versions, "notes": notes, "leaves": leaves})
     arrays[MANIFEST] = np.frombuffer(manifest.encode(), np.uint8)
     aside = path.with_name(path.name + ".tmp")
     try:
-        with open(aside, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        with open(aside, "w+b") as file:
+            _write(file, arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        why = error.strerror or error
+        raise CheckpointError(f"{path} cannot be written: {why}; what was saved before is intact") from error
 
 
-def load(path: str | Path, like: Any) -> Any:
+def load(path: str | Path, like: Any, *, check: Callable[[dict[str, Any]], None] | None = None) -> Any:
     """Read a tree in the structure of ``like`` (arrays or ``ShapeDtypeStruct``).
+
+    Args:
+      path: of the file.
+      like: what is expected.
+      check: called with the notes first; may raise.
 
     Raises:
       FileNotFoundError: there is no such file.
-      CheckpointError: it is damaged, or its leaves are not those of ``like``, which are named.
+      Damaged: it is not as it was written.
+      CheckpointError: its leaves are not those of ``like``, which are named.
     """
     manifest, arrays = _read(Path(path))
+    if check is not None:
+        check(manifest["notes"])
     wanted = _flatten(like)
     differences = _differences(manifest["leaves"], wanted)
     if differences:
@@ -69,18 +96,51 @@ def notes(path: str | Path) -> dict[str, Any]:
     return _read(Path(path))[0]["notes"]
 
 
+def _write(file, arrays):
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(name + ".npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+        archive.comment = b"0" * SEAL
+    file.seek(0, os.SEEK_END)
+    size = file.tell() - SEAL
+    seal = _seal(file, size)
+    file.seek(size)
+    file.write(seal)
+
+
+def _seal(file, size) -> bytes:
+    """The digest of the first ``size`` bytes of an open file."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while size > 0 and (piece := file.read(min(size, 2**20))):
+        digest.update(piece)
+        size -= len(piece)
+    return digest.hexdigest().encode()
+
+
 def _read(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as file:
+            size = max(file.seek(0, os.SEEK_END) - SEAL, 0)
+            seal = _seal(file, size)
+            if file.read() != seal:
+                raise ValueError("its bytes are not those that were written")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
         manifest = json.loads(arrays.pop(MANIFEST).tobytes())
         for name, entry in manifest["leaves"].items():
             if _digest(arrays[name]) != entry["sha256"]:
                 raise ValueError(f"the bytes of {name} do not match their SHA-256")
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no checkpoint at {path}") from None
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zipfile.zlib.error) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+        raise Damaged(f"{path} is damaged: {error}") from error
+    if manifest["format"] != FORMAT:
+        raise CheckpointError(f"{path} has format {manifest['format']}; this version reads format {FORMAT}")
     return manifest, arrays
 
 
@@ -98,15 +158,17 @@ def _encode(leaf):
     if dtype is not None and _is_key(dtype):
         return np.asarray(jax.random.key_data(leaf)), f"key<{jax.random.key_impl(leaf)}>"
     array = np.asarray(leaf)
-    if array.dtype == jnp.bfloat16:
-        return array.view(np.uint16), "bfloat16"
+    if array.dtype.kind == "V":  # bfloat16, float8, int4: NumPy alone does not know them
+        return array.view(f"uint{8 * array.dtype.itemsize}"), array.dtype.name
     return array, array.dtype.name
 
 
 def _decode(array, dtype):
     if dtype.startswith("key<"):
         return jax.random.wrap_key_data(jnp.asarray(array), impl=dtype[4:-1])
-    return jnp.asarray(array.view(jnp.bfloat16) if dtype == "bfloat16" else array)
+    array = array if dtype == array.dtype.name else array.view(jnp.dtype(dtype))
+    on_device = jnp.asarray(array)
+    return on_device if on_device.dtype == array.dtype else array  # without x64, float64 stays NumPy's
 
 
 def _differences(stored, wanted):

@@ -6,7 +6,7 @@ counted in :class:`~ebmjax.base.Info`.
 
 import operator
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -45,6 +45,13 @@ def seed(value: Any, name: str = "seed") -> int:
 def function(value: Any, name: str) -> Callable:
     if not callable(value):
         raise TypeError(f"{name} must be a function, got {describe(value)}")
+    return value
+
+
+def one_of(value: Any, name: str, known: Iterable[str]) -> str:
+    """One of some names."""
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     return value
 
 

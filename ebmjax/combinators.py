@@ -4,6 +4,7 @@
     cycle(K1, K2, ...)   = ... K2 K1
     mixture(Ks, w)       = w1 K1 + w2 K2 + ...
     within(E, part, ...) : a kernel of one part of the position, given the rest (Metropolis within Gibbs)
+    guarded(K)           : K, but a step to where the energy is not finite is undone
     parallel(K)          : C independent chains, K on each; the key, too, has one entry a chain
 
 They mix freely because there is one state and one info.  Where any part of a cycle needs the gradient, the
@@ -18,12 +19,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import checks
-from ebmjax.base import Energy, Info, Kernel, State, evaluate, merge
+from ebmjax.base import Energy, Info, Kernel, State, evaluate, merge, select
 
 
 def parallel(kernel: Kernel) -> Kernel:
     """The kernel on ``C`` chains: positions, states, keys and infos get a leading axis ``[C]``."""
     return Kernel(jax.vmap(kernel.init), jax.vmap(kernel.draw), jax.vmap(kernel.move))
+
+
+def guarded(kernel: Kernel) -> Kernel:
+    """The kernel, but a step to where the energy is NaN or infinite is undone, and counted.
+
+    Kernels of this library see to that themselves; for them it changes nothing.
+    """
+
+    def move(noise, state):
+        new, info = kernel.move(noise, state)
+        is_finite = jnp.isfinite(new.energy)
+        info = info._replace(
+            is_accepted=info.is_accepted & is_finite,
+            num_nonfinite=info.num_nonfinite + ~is_finite,
+        )
+        return select(is_finite, new, state), info
+
+    return Kernel(kernel.init, kernel.draw, move)
 
 
 def repeat(kernel: Kernel, num_steps: int) -> Kernel:

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,7 +65,9 @@ class Config:
     data_digest: str = ""
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        aside = path.with_name(path.name + ".tmp")
+        aside.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        os.replace(aside, path)  # whole or not there
 
     @staticmethod
     def load(path: Path) -> "Config":

@@ -2,134 +2,172 @@
 
     RUN/config.json       every choice, and a digest of the data
     RUN/metrics.csv       a row an update
-    RUN/checkpoint.npz    the whole training state (:mod:`ebmjax.checkpoint`)
+    RUN/checkpoints/      the whole training state, the last three times (:mod:`ebmjax.folder`)
     RUN/*.png             pictures (:mod:`ebmjax.plotting`)
 
-A run that was killed goes on from its checkpoint and ends in the same bytes as one that was not.
+A run that was killed goes on from its newest good checkpoint and ends in the same bytes as one that was not.
+SIGTERM and Ctrl-C wait for the end of a chunk of updates, which is saved.  With several processes, 0 writes.
 """
 
+import contextlib
 import csv
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from ebmjax import checkpoint, data
+from ebmjax import data, devices, folder
 from ebmjax.experiment import Config, Run, RunError, build
-from ebmjax.training import TrainState
+from ebmjax.training import TrainingDiverged, TrainState
+
+CHECKPOINTS = "checkpoints"
+BEGINNINGS = {CHECKPOINTS, "config.json.tmp"}  # all that a run killed in its first second has left
 
 
-def train(run: Run, folder: Path, *, is_resumed: bool = False, progress: Any = True, save_every: int = 100):
-    """Train in a folder, saving as it goes; returns the last state.
+def train(
+    run: Run,
+    path: Path,
+    *,
+    is_resumed: bool = False,
+    progress: Any = True,
+    save_every: int = 100,
+    **options: Any,
+) -> TrainState:
+    """Train in a folder, saving as it goes; returns the last state.  ``options`` are those of ``fit``.
 
     Raises:
       RunError: the folder is not empty (and not resumed), or cannot be written.
+      FolderError: another run writes there.
+      CheckpointError: nothing could be saved; what was saved before is intact.
       TrainingDiverged: with the checkpoint of the last good state in the folder.
+      KeyboardInterrupt: told to stop, after a chunk was finished and saved.
     """
-    state = resume(run, folder) if is_resumed else _begin(run, folder)
-    last_saved = int(state.step)
-    writer = _Rows(folder / "metrics.csv", keep=last_saved)
-    current = [state]
+    with contextlib.ExitStack() as stack:
+        if devices.is_main():
+            if not is_resumed:
+                check_new(path)
+            stack.enter_context(folder.lock(path))
+        is_told = stack.enter_context(folder.postponed_stop())
+        state = resume(run, path) if is_resumed else _begin(run, path)
+        writer = stack.enter_context(_Rows(path / "metrics.csv", keep=int(state.step)))
+        current, saved = state, int(state.step)
 
-    def on_chunk(state, metrics):
-        nonlocal last_saved
-        first = int(state.step) - len(metrics["loss"])
-        writer.write(first, metrics)
-        current[0] = state
-        if int(state.step) - last_saved >= save_every:
-            _save(folder, state)
-            last_saved = int(state.step)
+        def save():
+            nonlocal saved
+            if int(current.step) > saved:
+                writer.sync()
+                _save(path, current)
+                saved = int(current.step)
 
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        state, _ = run.fit(state, on_chunk=on_chunk, progress=progress)
-        current[0] = state
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-        writer.close()
-        _save(folder, current[0])
-    return state
+        def on_chunk(state, metrics):
+            nonlocal current
+            writer.write(int(state.step) - len(metrics["loss"]), metrics)
+            current = state
+            is_stopped = devices.any_of(is_told())
+            if is_stopped or int(state.step) - saved >= save_every:
+                save()
+            if is_stopped and int(state.step) < run.config.num_updates:
+                raise KeyboardInterrupt
+
+        try:
+            current, _ = run.fit(state, on_chunk=on_chunk, progress=progress, **options)
+        except (TrainingDiverged, KeyboardInterrupt):
+            save()
+            raise
+        save()
+    return current
 
 
-def resume(run: Run, folder: Path) -> TrainState:
-    """The training state of a folder."""
-    like = jax.eval_shape(run.init)
-    return checkpoint.load(folder / "checkpoint.npz", like)
+def resume(run: Run, path: Path) -> TrainState:
+    """The training state of a folder, from its newest good checkpoint; warns of damaged ones."""
+    return folder.newest(path / CHECKPOINTS, jax.eval_shape(run.init))[1]
 
 
-def metrics(folder: Path) -> dict[str, np.ndarray]:
+def metrics(path: Path) -> dict[str, np.ndarray]:
     """The columns of ``metrics.csv``, an update a row, and ``step``."""
-    with open(folder / "metrics.csv", newline="") as file:
+    with open(path / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: np.array([float(r[name]) for r in rows]) for name in (rows[0] if rows else [])}
 
 
-def load(folder: Path) -> tuple[Run, TrainState]:
+def load(path: Path) -> tuple[Run, TrainState]:
     """The run in a folder and its last saved state; the data are read again.
 
     Raises:
       RunError: no run there, or its data have changed; CheckpointError, DataError.
     """
-    config = Config.load(folder / "config.json")
+    config = Config.load(path / "config.json")
     run = build(config, data.load(config.data, seed=config.seed))
-    return run, resume(run, folder)
+    return run, resume(run, path)
 
 
-def check_new(folder: Path) -> None:
+def check_new(path: Path) -> None:
     """Raise unless a folder is missing or empty and can be written: before the hours, not after."""
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RunError(f"{folder} exists and is not empty; choose another --out, or --resume it")
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
+        if path.exists() and (not path.is_dir() or {p.name for p in path.iterdir()} - BEGINNINGS):
+            raise RunError(f"{path} exists and is not empty; choose another --out, or --resume it")
     except OSError as error:
-        raise RunError(f"{folder} cannot be written: {error.strerror or error}") from None
+        raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
+    folder.check_writable(path)
 
 
-def _begin(run, folder):
-    check_new(folder)
+def _begin(run, path):
+    """The first checkpoint, then the configuration: a folder that has one has the other."""
     state = run.init()
-    run.config.save(folder / "config.json")
-    _save(folder, state)
+    if devices.is_main():
+        (path / CHECKPOINTS).mkdir(exist_ok=True)
+    _save(path, state)
+    if devices.is_main():
+        run.config.save(path / "config.json")
     return state
 
 
-def _save(folder, state):
-    checkpoint.save(folder / "checkpoint.npz", state, step=int(state.step))
-
-
-def _interrupt(signum, frame):
-    raise KeyboardInterrupt
+def _save(path, state):
+    state = devices.to_host(state)
+    if devices.is_main():
+        folder.save(path / CHECKPOINTS, int(state.step), state)
 
 
 class _Rows:
-    """``metrics.csv``, cut back to the checkpoint's step and appended to."""
+    """``metrics.csv``, cut back to the checkpoint's step and appended to; by process 0 alone."""
 
     def __init__(self, path: Path, keep: int):
-        kept = []
+        self.path, kept = path, []
         if path.exists():
             with open(path, newline="") as file:
                 kept = list(csv.reader(file))[: keep + 1]
+        self.names: list[str] | None = kept[0][1:] if kept else None
+        self.file = open(path if devices.is_main() else os.devnull, "a", newline="")
+        if devices.is_main() and kept:
             aside = path.with_name(path.name + ".tmp")
             with open(aside, "w", newline="") as file:
                 csv.writer(file).writerows(kept)
             os.replace(aside, path)
-        self.file = open(path, "a", newline="")
-        self.rows = csv.writer(self.file)
-        self.names: list[str] | None = kept[0][1:] if kept else None
+            self.file = open(path, "a", newline="")
+
+    def __enter__(self) -> "_Rows":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        with contextlib.suppress(OSError):  # a full disk has been told of by write
+            self.file.close()
 
     def write(self, first: int, columns: dict[str, np.ndarray]) -> None:
-        if self.names is None:
-            self.names = sorted(columns)
-            self.rows.writerow(["step", *self.names])
-        for i, values in enumerate(zip(*(columns[n] for n in self.names), strict=True)):
-            self.rows.writerow([first + i, *(float(v) for v in values)])
-        self.file.flush()
+        rows = csv.writer(self.file)
+        try:
+            if self.names is None:
+                self.names = sorted(columns)
+                rows.writerow(["step", *self.names])
+            for i, values in enumerate(zip(*(columns[n] for n in self.names), strict=True)):
+                rows.writerow([first + i, *(float(v) for v in values)])
+            self.file.flush()
+        except OSError as error:
+            why = error.strerror or error
+            raise RunError(f"{self.path} cannot be written: {why}; the checkpoints are intact") from error
 
-    def close(self) -> None:
-        self.file.close()
+    def sync(self) -> None:
+        """Rows are on disk before the checkpoint that counts them."""
+        if devices.is_main():
+            os.fsync(self.file.fileno())

@@ -1,26 +1,26 @@
-"""Running chains from the host: checks, compilation, chunks, progress, warnings.
+"""Running chains from the host: checks, compilation, chunks, progress, checkpoints, warnings.
 
-``sample`` is :func:`ebmjax.chains.run` in pieces.  Between them live progress, Ctrl-C and the eyes of the
-host, so that no callback lives in compiled code; within them the state is donated.  A start whose energy is
-not finite is refused, a chain that never moved is named.
+``sample`` is :func:`ebmjax.chains.run` in pieces.  Between them live progress, checkpoints, Ctrl-C and the
+eyes of the host, so that no callback lives in compiled code; within them the state is donated.  A start whose
+energy is not finite is refused, a chain that never moved is named.
 """
 
 import functools
-import warnings
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks
+from ebmjax import checks, folder
+from ebmjax import devices as dev
 from ebmjax.base import Kernel, Key, Position, State
 from ebmjax.chains import Collect, Reducer, chain_keys, no_info, nothing, position_of, run
-from ebmjax.combinators import parallel
+from ebmjax.combinators import guarded, parallel
+from ebmjax.faults import POLICIES, Totals, count, restart_lost, warn
+from ebmjax.journal import Journal, Stopped, fingerprint
 from ebmjax.progress import Progress, reporter
-
-FROZEN = 0.01  # a chain that never moved, and had this acceptance rate or less, is stuck and not unlucky
-FEWEST = 10  # steps that can tell
 
 
 class Samples(NamedTuple):
@@ -31,6 +31,7 @@ class Samples(NamedTuple):
     num_steps: int  # taken since step 0, warm-up included
     acceptance_rate: np.ndarray  # [C] mean over the steps after warm-up
     num_nonfinite: np.ndarray  # [C] proposals that were NaN or minus infinity
+    num_restarted: np.ndarray  # [C] how often a chain was put elsewhere (``on_fault="reinit"``)
 
 
 def sample(
@@ -44,6 +45,9 @@ def sample(
     collect: Collect | Reducer = position_of,
     start: int = 0,
     num_chunks: int | None = None,
+    devices: dev.Devices = None,
+    checkpoint: str | Path | None = None,
+    on_fault: str = "revert",
     progress: bool | Progress = False,
 ) -> Samples:
     """Run ``C`` chains and store what ``collect`` returns.
@@ -59,7 +63,14 @@ def sample(
       collect: from ``(state, info)`` of one step, with the chain axis, to what is stored; or a running
         statistic of :mod:`ebmjax.streaming`, so that memory does not grow with the number of steps.
       start: steps already taken, ``Samples.num_steps`` of the run that is continued.
-      num_chunks: pieces to run in, between which progress is shown; by default one, or twenty with progress.
+      num_chunks: pieces to run in, between which progress is shown and saved; by default one, or twenty with
+        progress or a checkpoint.
+      devices: to divide the chains over: a number, a list, or a mesh with an axis ``"chains"``.
+      checkpoint: a folder.  Each chunk is saved there, its draws with it; the same call, made again after a
+        crash, computes what is missing and returns the same bytes.
+      on_fault: what becomes of a chain that meets NaN: ``"revert"`` undoes the step; ``"reinit"`` also puts
+        a chain that never moved in a chunk where another one is, which biases, and is counted; ``"raise"``
+        stops.
       progress: ``True`` for a bar (needs rich), or a function ``(done, total, text)``.
 
     Returns:
@@ -67,10 +78,12 @@ def sample(
 
     Raises:
       TypeError, ValueError: naming the argument, what it got and what it wants; among them a start whose
-        energy is not finite, naming the chain.
+        energy is not finite, naming the chain, and a checkpoint of another call or energy.
+      ChainFault: under ``on_fault="raise"``, naming the chain and the steps.
+      Stopped: told to stop (SIGTERM, Ctrl-C) with a checkpoint, after the chunk was saved.
 
     Warns:
-      where a chain never moved, or proposed points without a finite energy.
+      where a chain never moved, proposed points without a finite energy, or a checkpoint was damaged.
 
     >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 5)
     >>> samples = sample(jax.random.key(0), kernel, jnp.zeros((4, 2)), 1000)
@@ -85,32 +98,77 @@ def sample(
     start = checks.count(start, "start", least=0)
     if num_steps % thin:
         raise ValueError(f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}")
-    state = _start(kernel, positions)
-    keys = chain_keys(key, len(state.energy))
+    num_chunks = checks.count(num_chunks or (20 if progress or checkpoint else 1), "num_chunks")
+    checks.one_of(on_fault, "on_fault", POLICIES)
+    if not isinstance(collect, Reducer):
+        checks.function(collect, "collect")
+    mesh = dev.mesh_of(devices)
+    plan = list(_chunks(num_warmup, num_steps, thin, num_chunks))
+    call: dict[str, Any] = {"num_steps": num_steps, "num_warmup": num_warmup, "thin": thin, "start": start}
+    call |= {"num_chunks": num_chunks, "on_fault": on_fault}
+    if checkpoint is not None:
+        folder.check_writable(Path(checkpoint))
+        call |= {"key": fingerprint(key), "positions": fingerprint(positions)}
+    state = _start(kernel, positions, mesh)
+    return _run_plan(key, kernel, state, plan, call, collect, mesh, checkpoint, progress)
 
+
+def _run_plan(key, kernel, state, plan, call, collect, mesh, path, progress) -> Samples:
+    """The chunks in turn, from the journal where it has them."""
+    num_chains = len(state.energy)
+    keys = dev.spread(chain_keys(key, num_chains), mesh)
+    totals = Totals.zeros(num_chains)
     report = reporter(progress, "sampling")
-    num_chunks = num_chunks or (20 if progress else 1)
-    total_steps = num_warmup + num_steps
-    pieces, infos, step = [], [], start
-    if isinstance(collect, Reducer):
-        pieces, collect = [_empty(kernel, collect.init, keys, state)], collect._replace(init=nothing)
-    for is_warmup, length in _chunks(num_warmup, num_steps, thin, num_chunks):
-        what, unit = (nothing, 1) if is_warmup else (collect, thin)
-        reduced = pieces.pop() if isinstance(what, Reducer) else None
-        state, draws, info = _chunk(kernel, what, length, unit, keys, state, step, reduced)
-        step += length
-        if not is_warmup:
-            pieces.append(draws)
-            infos.append((length, info))
-        if progress:
-            rate = float(jnp.mean(info.acceptance_rate))
-            report(step - start, total_steps, f"acceptance {rate:.2f}" + (" warm-up" * is_warmup))
-    draws = pieces[0] if len(pieces) == 1 else jax.tree.map(lambda *x: jnp.concatenate(x), *pieces)
-    rate = sum(length * np.asarray(info.acceptance_rate) for length, info in infos) / num_steps
-    num_nonfinite = np.sum([info.num_nonfinite for _, info in infos], axis=0)
-    is_frozen = ~np.any([info.is_accepted for _, info in infos], axis=0) & (rate <= FROZEN)
-    _warn(is_frozen & (num_steps >= FEWEST), num_nonfinite, num_steps)
-    return Samples(draws, state, step, rate, num_nonfinite)
+    is_reducing = isinstance(collect, Reducer)
+    reduced = _empty(kernel, collect.init, keys, state) if is_reducing else None
+    collect = collect._replace(init=nothing) if is_reducing else collect
+    ends = call["start"] + np.cumsum([length for _, length in plan])
+
+    def compiled(i):
+        is_warmup, length = plan[i]
+        thin = 1 if is_warmup else call["thin"]
+        return functools.partial(_chunk, kernel, nothing if is_warmup else collect, length, thin, keys)
+
+    def shapes(i):
+        return (*jax.eval_shape(compiled(i), state, 0, None if plan[i][0] else reduced)[:2], totals)
+
+    is_collecting = not is_reducing and bool(path and jax.tree.leaves(shapes(len(plan) - 1)[1]))
+    with Journal.at(path, call, is_collecting=is_collecting) as journal:
+        pieces, is_loaded = [], False
+        for i in range(journal.first(ends, shapes), len(plan)):
+            is_warmup, length = plan[i]
+            step = int(ends[i]) - length
+            found = journal.load(int(ends[i]), functools.partial(shapes, i))
+            if found is None:
+                if is_loaded:
+                    _check_energy(kernel, state, journal.path)
+                state, draws, info = compiled(i)(state, step, None if is_warmup else reduced)
+                info = dev.to_host(info)
+                totals, is_lost = count(totals, info, length, is_warmup)
+                state, totals = restart_lost(key, step, state, totals, is_lost, info, call["on_fault"])
+                journal.save(int(ends[i]), (state, draws, totals))
+            else:
+                state, draws, totals = found
+                state, totals = dev.spread(state, mesh), jax.tree.map(np.asarray, totals)
+            is_loaded = found is not None
+            if is_reducing and not is_warmup:
+                reduced = draws if found is None else jax.tree.map(np.asarray, draws)
+            elif not is_warmup:
+                pieces.append(draws)
+            if progress:
+                text = f"acceptance {totals.last_rate.mean():.2f}" + " warm-up" * is_warmup
+                report(int(ends[i]) - call["start"], int(ends[-1]) - call["start"], text)
+            if journal.is_stopped() and i + 1 < len(plan):
+                raise Stopped(
+                    f"stopped after step {ends[i]} of {ends[-1]}, saved in {journal.path}; "
+                    "make the same call again to go on"
+                )
+        if is_loaded:
+            _check_energy(kernel, state, journal.path)
+    draws = reduced if is_reducing else jax.tree.map(_join, *pieces)
+    rate = totals.acceptance / call["num_steps"]
+    warn(totals, rate, call["num_steps"], dev.to_host(state.energy))
+    return Samples(draws, state, int(ends[-1]), rate, totals.num_nonfinite, totals.num_restarted)
 
 
 @functools.partial(
@@ -121,7 +179,11 @@ def sample(
 def _chunk(kernel, collect, num_steps, thin, keys, state, start, reduced):
     if isinstance(collect, Reducer):
         collect = collect.continued(reduced)
-    return run(keys, parallel(kernel), state, num_steps, start=start, thin=thin, collect=collect)
+    return run(keys, parallel(guarded(kernel)), state, num_steps, start=start, thin=thin, collect=collect)
+
+
+def _join(*pieces):
+    return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)
 
 
 @functools.partial(jax.jit, static_argnames=("kernel", "init"))
@@ -134,23 +196,38 @@ def _init(kernel, positions):
     return parallel(kernel).init(positions)
 
 
-def _start(kernel, positions) -> State:
+def _start(kernel, positions, mesh) -> State:
     if isinstance(positions, State):
         state = jax.tree.map(jnp.copy, positions)  # the chunks consume theirs, not the caller's
         wants = jax.eval_shape(functools.partial(_init, kernel), state.position)
         if jax.tree.structure(wants) != jax.tree.structure(state):
             raise TypeError("positions is the state of another kernel; pass its position, state.position")
+        dev.check_divides(len(state.energy), mesh, "the number of chains")
+        state = dev.spread(state, mesh)
     else:
         positions = checks.position(positions)
-        checks.num_chains(positions)
-        state = jax.tree.map(jnp.copy, _init(kernel, positions))
-    bad = np.flatnonzero(~np.isfinite(np.asarray(state.energy)))
+        dev.check_divides(checks.num_chains(positions), mesh, "the number of chains")
+        state = jax.tree.map(jnp.copy, _init(kernel, dev.spread(positions, mesh)))
+    energy = np.asarray(dev.to_host(state.energy))
+    bad = np.flatnonzero(~np.isfinite(energy))
     if len(bad):
         raise ValueError(
-            f"energy must be finite where a chain starts, got {state.energy[bad[0]]} at chain "
-            f"{bad[0]} ({len(bad)} of {len(state.energy)} chains)"
+            f"energy must be finite where a chain starts, got {energy[bad[0]]} at chain "
+            f"{bad[0]} ({len(bad)} of {len(energy)} chains)"
         )
     return state
+
+
+def _check_energy(kernel, state, path):
+    """What was loaded is a cache under some energy; it must be this one."""
+    now = np.asarray(dev.to_host(_init(kernel, state.position).energy), np.float64)
+    then = np.asarray(dev.to_host(state.energy), np.float64)
+    worst = int(np.argmax(np.abs(now - then) / (1 + np.abs(then))))
+    if not abs(now[worst] - then[worst]) <= 1e-2 * (1 + abs(then[worst])):
+        raise ValueError(
+            f"{path} is a run of another energy: where chain {worst} stands it was "
+            f"{then[worst]:.6g}, and is {now[worst]:.6g}"
+        )
 
 
 def _chunks(num_warmup, num_steps, thin, num_chunks):
@@ -160,22 +237,3 @@ def _chunks(num_warmup, num_steps, thin, num_chunks):
         while steps > 0:
             yield is_warmup, min(length, steps)
             steps -= length
-
-
-def _warn(is_frozen, num_nonfinite, num_steps):
-    if is_frozen.any():
-        listed = ", ".join(str(c) for c in np.flatnonzero(is_frozen)[:5])
-        warnings.warn(
-            f"{is_frozen.sum()} of {len(is_frozen)} chains never moved in {num_steps} steps (chain "
-            f"{listed}): the step size is too large, or the energy is not finite around them",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    if num_nonfinite.any():
-        worst = int(np.argmax(num_nonfinite))
-        warnings.warn(
-            f"{num_nonfinite.sum()} proposals had an energy or a ratio of NaN or minus infinity and "
-            f"were rejected; most in chain {worst}, {num_nonfinite[worst]} of {num_steps}",
-            RuntimeWarning,
-            stacklevel=3,
-        )

@@ -1,6 +1,10 @@
 """Checkpoints: everything comes back, and damage is named."""
 
+import contextlib
+import errno
 import os
+import resource
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -53,20 +57,51 @@ def test_a_file_cut_short_is_damaged(tmp_path, keep):
         checkpoint.load(path, TREE)
 
 
-def test_every_flipped_byte_is_noticed_or_harmless(tmp_path):
-    path = tmp_path / "c.npz"
-    checkpoint.save(path, TREE["w"])
-    content = path.read_bytes()
-    noticed = 0
-    for position in np.random.default_rng(0).choice(len(content), 60, replace=False):
+def corruptions(content, rng):
+    """Forty flips of a bit, twenty cuts, ten insertions, and pieces that change places: seventy-five in all."""
+    for position in rng.choice(len(content), 40, replace=False):
         wrong = bytearray(content)
-        wrong[position] ^= 0x41
-        path.write_bytes(bytes(wrong))
-        try:
-            assert np.array_equal(checkpoint.load(path, TREE["w"]), TREE["w"])
-        except checkpoint.CheckpointError:
-            noticed += 1
-    assert noticed > 20
+        wrong[position] ^= 1 << rng.integers(8)
+        yield f"bit of byte {position}", bytes(wrong)
+    for length in rng.choice(len(content), 20, replace=False):
+        yield f"cut at {length}", content[:length]
+    for position in rng.choice(len(content), 10, replace=False):
+        yield f"byte put in at {position}", content[:position] + b"\0" + content[position:]
+    for i, j in rng.choice(len(content) // 64, (5, 2), replace=False):
+        blocks = [content[k : k + 64] for k in range(0, len(content), 64)]
+        blocks[i], blocks[j] = blocks[j], blocks[i]
+        if blocks[i] != blocks[j]:
+            yield f"blocks {i} and {j} exchanged", b"".join(blocks)
+
+
+def test_every_corruption_is_noticed(tmp_path):
+    path, rng, count = tmp_path / "c.npz", np.random.default_rng(0), 0
+    for tree in (
+        TREE,
+        TREE["w"],
+        {"a": jnp.ones((40, 3)), "b": jax.random.normal(jax.random.key(0), (40, 3))},
+    ):
+        checkpoint.save(path, tree)
+        for what, wrong in corruptions(path.read_bytes(), rng):
+            path.write_bytes(wrong)
+            with pytest.raises(checkpoint.Damaged, match="is damaged"):
+                checkpoint.load(path, tree)
+                raise AssertionError(what)
+            count += 1
+    assert count >= 200
+
+
+def test_exchanged_members_under_a_new_seal_are_noticed_by_their_own_digests(tmp_path):
+    path = tmp_path / "c.npz"
+    tree = {"a": jnp.ones(3), "b": jnp.zeros(3)}
+    checkpoint.save(path, tree)
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["['a']"], arrays["['b']"] = arrays["['b']"], arrays["['a']"]
+    with open(path, "w+b") as file:
+        checkpoint._write(file, arrays)
+    with pytest.raises(checkpoint.Damaged, match=r"the bytes of \['a'\] do not match their SHA-256"):
+        checkpoint.load(path, tree)
 
 
 def test_other_trees_are_refused_by_name(tmp_path):
@@ -87,15 +122,53 @@ def test_a_missing_file():
         checkpoint.load("nowhere.npz", TREE)
 
 
-def test_a_crash_while_writing_leaves_the_older_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("fault", ["fsync", "replace", "open", "limit"])
+def test_a_disk_that_fails_leaves_the_older_file(fault, tmp_path, monkeypatch):
     path = tmp_path / "c.npz"
     checkpoint.save(path, TREE["w"])
 
-    def crash(*_):
-        raise OSError("no space left on device")
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", crash)
-    with pytest.raises(OSError, match="no space"):
-        checkpoint.save(path, TREE["w"] + 1)
+    if fault in ("fsync", "replace"):
+        monkeypatch.setattr(os, fault, full)
+        new, message = TREE["w"] + 1, "No space left on device"
+    elif fault == "open":
+        (tmp_path / "c.npz.tmp").mkdir()  # what cannot be opened for writing, also as root
+        new, message = TREE["w"] + 1, "Is a directory"
+    else:
+        new, message = jnp.zeros(100_000), "File too large"
+    with limited(20_000 if fault == "limit" else None):
+        with pytest.raises(checkpoint.CheckpointError, match=f"{message}; what was saved before is intact"):
+            checkpoint.save(path, new)
+    monkeypatch.undo()
     assert np.array_equal(checkpoint.load(path, TREE["w"]), TREE["w"])
-    assert [p.name for p in tmp_path.iterdir()] == ["c.npz"]
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["c.npz"]
+
+
+@contextlib.contextmanager
+def limited(size):
+    """No file of this process may grow beyond a size: as a full disk does, by the system itself."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size if size else before[0], before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bfloat16", "float16", "float8_e4m3fn", "int4", "uint32", "bool", "complex64"]
+)
+def test_every_dtype_comes_back(dtype, tmp_path):
+    tree = jnp.asarray([0, 1, 1, 0], dtype)
+    checkpoint.save(tmp_path / "c.npz", tree)
+    back = checkpoint.load(tmp_path / "c.npz", tree)
+    assert back.dtype == tree.dtype and (back == tree).all()
+
+
+def test_float64_comes_back_without_x64(tmp_path):
+    checkpoint.save(tmp_path / "c.npz", np.float64(0.1))
+    assert checkpoint.load(tmp_path / "c.npz", np.float64(0.1)) == 0.1

@@ -32,7 +32,7 @@ def test_train_leaves_a_run_with_pictures(moons):
     names = {
         "config.json",
         "metrics.csv",
-        "checkpoint.npz",
+        "checkpoints",
         "training.png",
         "energies.png",
         "chains.png",
@@ -56,7 +56,7 @@ def test_sample_writes_draws_and_pictures(moons):
 def test_resume_goes_on(moons, tmp_path):
     folder, _ = moons
     assert call("train", "--resume", folder).exit_code == 0
-    assert checkpoint.notes(folder / "checkpoint.npz")["step"] == 30
+    assert checkpoint.notes(folder / "checkpoints" / "000000030.npz")["step"] == 30
 
 
 def test_a_users_array_trains_without_code(tmp_path):

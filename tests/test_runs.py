@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from ebmjax import checkpoint, data, experiment, runs
+from ebmjax import checkpoint, data, experiment, folder, runs
 
 SMALL = {"features": (16, 16), "num_chains": 64, "buffer_size": 128, "batch_size": 64, "chain_steps": 4}
 
@@ -25,9 +25,12 @@ def make(num_updates=60, name="two_moons", **choices):
 
 
 def content(folder):
-    with np.load(folder / "checkpoint.npz") as file:
-        arrays = {n: file[n].tobytes() for n in file.files if n != "manifest"}
-    return arrays, (folder / "metrics.csv").read_bytes()
+    """Of the last checkpoint and the metrics, every byte."""
+    return newest(folder).read_bytes(), (folder / "metrics.csv").read_bytes()
+
+
+def newest(folder):
+    return max((folder / "checkpoints").iterdir())
 
 
 def train(run, folder, **options):
@@ -38,7 +41,7 @@ def test_a_run_holds_what_it_says(tmp_path):
     run = make()
     train(run, tmp_path / "run")
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
-        "checkpoint.npz",
+        "checkpoints",
         "config.json",
         "metrics.csv",
     ]
@@ -54,7 +57,7 @@ def test_resumed_equals_not_stopped(tmp_path):
     train(run, whole)
 
     def stop(done, total, text):
-        if done >= 30:
+        if done >= 60:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -135,12 +138,44 @@ def test_changed_data_are_noticed(tmp_path):
         runs.load(tmp_path / "run")
 
 
-def test_a_damaged_checkpoint_is_noticed(tmp_path):
-    train(make(5), tmp_path / "run")
-    path = tmp_path / "run" / "checkpoint.npz"
+def test_the_last_three_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    run = make(200)
+    for path in (whole, part):
+        train(run, path, save_every=50)
+        assert sorted(p.stem for p in (path / "checkpoints").iterdir()) == [
+            "000000100",
+            "000000150",
+            "000000200",
+        ]
+    path = newest(part)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(checkpoint.CheckpointError, match="is damaged"):
-        runs.load(tmp_path / "run")
+    with pytest.warns(RuntimeWarning, match="000000200.npz is damaged: .*; going on from step 150"):
+        train(run, part, is_resumed=True)
+    assert content(part) == content(whole)
+    for path in (part / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(
+        checkpoint.CheckpointError, match="200.npz is damaged.*150.npz is damaged.*100.npz is damaged"
+    ):
+        runs.load(part)
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    run = make(5)
+    train(run, tmp_path / "run")
+    before = content(tmp_path / "run")
+    with folder.lock(tmp_path / "run"), pytest.raises(folder.FolderError, match="another run is writing in"):
+        train(run, tmp_path / "run", is_resumed=True)
+    assert content(tmp_path / "run") == before
+    train(run, tmp_path / "run", is_resumed=True)
+
+
+def test_a_run_killed_in_its_first_second_may_begin_again(tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "config.json.tmp").write_text("{")
+    train(make(5), tmp_path / "run")
+    assert runs.load(tmp_path / "run")[1].step == 5
 
 
 @pytest.mark.parametrize(("field", "value"), [("network", "gpt"), ("kernel", "nuts9"), ("starts", "here")])

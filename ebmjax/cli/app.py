@@ -10,9 +10,6 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 
-from ebmjax.checkpoint import CheckpointError
-from ebmjax.data import DataError
-from ebmjax.experiment import RunError
 from ebmjax.training import TrainingDiverged
 
 app = typer.Typer(
@@ -31,7 +28,7 @@ def one_line() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning:[/] {message}")
             yield
-    except (DataError, RunError, CheckpointError, FileNotFoundError, ValueError, TypeError) as error:
+    except (FileNotFoundError, ValueError, TypeError) as error:
         fail(str(error), 2)
     except TrainingDiverged as error:
         fail(f"{error}; the last good state is in the checkpoint", 1)

@@ -1,0 +1,120 @@
+"""Devices: one mesh axis, ``"chains"``; the compiler does the rest (``jax.sharding``, ``AxisType.Auto``).
+
+Chains are independent: the first axis of positions, states and keys is divided over the mesh, and since the
+key of a chain does not depend on where it runs, neither do its random numbers.  Parameters and data are the
+same everywhere; a batch is divided too, and the gradient of its mean is averaged by the compiler.
+
+With several processes (``jax.distributed``) every one of them makes the same calls with the same arguments;
+process 0 alone writes to disk.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ebmjax import checks
+
+AXIS = "chains"
+Devices = Mesh | Sequence[jax.Device] | int | None
+
+
+def mesh_of(devices: Devices) -> Mesh | None:
+    """A mesh with an axis ``"chains"``: of devices, of the first so many, or the caller's own; or none.
+
+    Raises:
+      ValueError, TypeError: no such devices, or a mesh without that axis.
+    """
+    if devices is None:
+        return None
+    if isinstance(devices, Mesh):
+        if AXIS not in devices.axis_names:
+            raise ValueError(f"devices as a mesh must have an axis {AXIS!r}, got axes {devices.axis_names}")
+        return devices
+    if not isinstance(devices, Sequence):
+        number = checks.count(devices, "devices")
+        devices = jax.devices()[:number]
+        if len(devices) < number:
+            raise ValueError(f"devices must be at most the number there are, {len(devices)}, got {number}")
+    if not devices or not all(isinstance(d, jax.Device) for d in devices):
+        raise TypeError(f"devices must be a mesh, a number, or a list of devices, got {devices!r}")
+    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def check_divides(number: int, mesh: Mesh | None, name: str) -> None:
+    """Raise unless ``number`` is a multiple of the devices on the axis."""
+    size = 1 if mesh is None else mesh.shape[AXIS]
+    if number % size:
+        raise ValueError(
+            f"{name} must be a multiple of the number of devices, got {number} on {size} devices; "
+            f"the nearest are {number // size * size or size} and {(number // size + 1) * size}"
+        )
+
+
+def rows(mesh: Mesh | None) -> NamedSharding | None:
+    """The first axis divided over the mesh."""
+    return None if mesh is None else NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def spread(tree: Any, mesh: Mesh | None) -> Any:
+    """Put a tree of arrays ``[C, ...]`` on the mesh, each device its rows."""
+    return _put(tree, rows(mesh))
+
+
+def replicate(tree: Any, mesh: Mesh | None) -> Any:
+    """Put a tree of arrays on the mesh, the same on every device."""
+    return _put(tree, None if mesh is None else NamedSharding(mesh, PartitionSpec()))
+
+
+def constrain(tree: Any, mesh: Mesh | None) -> Any:
+    """Within ``jit``: divide the first axis of every leaf over the mesh."""
+    return tree if mesh is None else jax.lax.with_sharding_constraint(tree, rows(mesh))
+
+
+def to_host(tree: Any) -> Any:
+    """The same tree with every shard here, of all processes; typed keys stay what they are."""
+
+    def gather(leaf):
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
+            return leaf
+        return multihost_utils.process_allgather(leaf, tiled=True)
+
+    return jax.tree.map(gather, tree)
+
+
+def is_main() -> bool:
+    """Whether this process writes."""
+    return jax.process_index() == 0
+
+
+def any_of(is_true: bool) -> bool:
+    """Whether it is true in any process."""
+    if jax.process_count() == 1:
+        return is_true
+    return bool(np.any(multihost_utils.process_allgather(np.array(is_true))))
+
+
+def wait(name: str) -> None:
+    """Until every process is here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def _put(tree, sharding):
+    if sharding is None:
+        return tree
+
+    def one(leaf):
+        if jax.process_count() == 1:
+            return jax.device_put(leaf, sharding)
+        if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(one(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return jax.device_put(leaf, sharding)
+        array = np.asarray(leaf)
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+    return jax.tree.map(one, tree)

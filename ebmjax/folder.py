@@ -1,0 +1,129 @@
+"""A folder that one process writes: locked, its last good checkpoints kept, left in order when told to stop.
+
+    FOLDER/000001500.npz     what stood after 1500 steps (:mod:`ebmjax.checkpoint`)
+
+The lock is on the folder itself and belongs to the process: the system lets go of it however that one ends.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ebmjax import checkpoint
+from ebmjax.checkpoint import CheckpointError, Damaged
+
+KEEP = 3
+
+
+class FolderError(ValueError):
+    """A folder that cannot be used, in one line."""
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder; raise unless it can be written: before the hours, not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise FolderError(f"{folder} cannot be written: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a folder; raises :class:`FolderError` where another run does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def postponed_stop() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and Ctrl-C wait for the end of a chunk: gives a function that says whether one came.
+
+    A second signal is not waited for.  Outside the main thread Python allows no handler, and nothing waits.
+    """
+    is_told = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield is_told.is_set
+        return
+
+    def tell(signum, frame):
+        if is_told.is_set():
+            raise KeyboardInterrupt
+        is_told.set()
+
+    previous = {s: signal.signal(s, tell) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield is_told.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def file_of(folder: Path, step: int) -> Path:
+    return folder / f"{step:09d}.npz"
+
+
+def steps(folder: Path) -> list[int]:
+    """Of the checkpoints in a folder, the newest first; their files may be damaged."""
+    names = (p.stem for p in folder.glob("*.npz"))
+    return sorted((int(n) for n in names if n.isdecimal()), reverse=True)
+
+
+def save(folder: Path, step: int, tree: Any, *, keep: int | None = KEEP, **notes: Any) -> None:
+    """Write the checkpoint of a step, and remove all but the last ``keep`` (``None``: none is removed)."""
+    checkpoint.save(file_of(folder, step), tree, step=step, **notes)
+    if keep is not None:
+        for old in steps(folder)[keep:]:
+            file_of(folder, old).unlink(missing_ok=True)
+
+
+def newest(folder: Path, like: Any) -> tuple[int, Any]:
+    """The step and the tree of the newest good checkpoint.
+
+    Raises:
+      CheckpointError: none is good; or the newest that is whole belongs to something else.
+
+    Warns:
+      naming each damaged file that was passed over.
+    """
+    damages = []
+    for step in steps(folder):
+        try:
+            tree = checkpoint.load(file_of(folder, step), like)
+        except Damaged as error:
+            damages.append(str(error))
+            continue
+        for damage in damages:
+            warnings.warn(f"{damage}; going on from step {step}", RuntimeWarning, stacklevel=2)
+        return step, tree
+    raise CheckpointError("; ".join(damages) or f"there is no checkpoint in {folder}")
+
+
+def _lock(descriptor, folder):
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FolderError(
+            f"another run is writing in {folder}; wait for it, or choose another folder"
+        ) from None
+    except OSError as error:  # a file system without locks
+        warnings.warn(
+            f"{folder} cannot be locked ({error.strerror}): see to it that one run uses it at a time",
+            RuntimeWarning,
+            stacklevel=4,
+        )

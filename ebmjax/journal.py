@@ -1,0 +1,101 @@
+"""The chunks of a long computation on disk: what is there is not computed again.
+
+A chunk is a pure function of the state before it.  Its file holds the state after it, the totals so far and
+what it collected, so that every file is both a result and a place to go on from.  A file that is damaged is
+named, and its chunk computed again from the one before: the bytes come out the same.
+"""
+
+import contextlib
+import functools
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ebmjax import checkpoint, devices, folder
+from ebmjax.checkpoint import CheckpointError, Damaged
+
+
+class Stopped(KeyboardInterrupt):
+    """Told to stop by SIGTERM or Ctrl-C, after the chunk was finished and saved."""
+
+
+class Journal:
+    """The files of one call, made by :meth:`at`; without a folder it has and keeps nothing."""
+
+    def __init__(self, path: Path | None, call: dict[str, Any], is_collecting: bool, is_told):
+        self.path, self.call, self.is_collecting, self.is_told = path, call, is_collecting, is_told
+
+    @staticmethod
+    @contextlib.contextmanager
+    def at(path: str | Path | None, call: dict[str, Any], *, is_collecting: bool) -> Iterator["Journal"]:
+        """The journal in a folder, locked, with SIGTERM and Ctrl-C waiting for the end of a chunk.
+
+        Args:
+          path: the folder; made if missing.
+          call: what the result depends on, JSON values; a file of another call is refused.
+          is_collecting: chunks collect something, so that all files are kept, and not only the last few.
+        """
+        if path is None:
+            yield Journal(None, call, is_collecting, lambda: False)
+            return
+        path = Path(path)
+        with contextlib.ExitStack() as stack:
+            if devices.is_main():
+                stack.enter_context(folder.lock(path))
+            is_told = stack.enter_context(folder.postponed_stop())
+            yield Journal(path, call, is_collecting, is_told)
+
+    def first(self, steps: Sequence[int], like: Callable[[int], Any]) -> int:
+        """The chunk to begin with, by number: where nothing is collected, the newest that is there."""
+        if self.path is not None and not self.is_collecting:
+            for i in reversed(range(len(steps))):
+                if self.load(steps[i], functools.partial(like, i)) is not None:
+                    return i
+        return 0
+
+    def load(self, step: int, like: Callable[[], Any]) -> Any | None:
+        """What stood after a step, in the structure of ``like()``; ``None`` where there is no good file."""
+        if self.path is None or not (path := folder.file_of(self.path, step)).exists():
+            return None
+        try:
+            return checkpoint.load(path, like(), check=functools.partial(self._compare, path))
+        except Damaged as error:
+            warnings.warn(f"{error}; its chunk is computed again", RuntimeWarning, stacklevel=5)
+            return None
+
+    def is_stopped(self) -> bool:
+        """Whether any process was told to stop."""
+        return self.path is not None and devices.any_of(self.is_told())
+
+    def save(self, step: int, chunk: Any) -> None:
+        if self.path is None:
+            return
+        chunk = devices.to_host(chunk)
+        if devices.is_main():
+            keep = None if self.is_collecting else folder.KEEP
+            folder.save(self.path, step, chunk, keep=keep, call=self.call)
+
+    def _compare(self, path, notes):
+        found = notes.get("call", {})
+        differences = [
+            f"{name} was {found.get(name)!r}, is {value!r}"
+            for name, value in self.call.items()
+            if found.get(name) != value
+        ]
+        if differences:
+            raise CheckpointError(f"{path} belongs to another call: {'; '.join(differences)}")
+
+
+def fingerprint(tree: Any) -> str:
+    """Of the values of a tree, typed keys included."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        is_key = jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()[:16]

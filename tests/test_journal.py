@@ -1,0 +1,147 @@
+"""Sampling on disk: what was computed is not lost, and what goes on ends in the same bytes."""
+
+import os
+import signal
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ebmjax as eb
+from ebmjax import folder
+from ebmjax.checkpoint import CheckpointError
+from ebmjax.journal import Stopped
+
+KEY = jax.random.key(4)
+ENERGY = lambda x: 0.5 * jnp.sum(x**2)
+KERNEL = eb.underdamped_langevin(ENERGY, 0.3)  # its state holds a gradient and a momentum
+START = jnp.ones((3, 2))
+
+
+def run(path=None, kernel=KERNEL, key=KEY, start=START, num_steps=60, **options):
+    options = {"num_warmup": 20, "thin": 2, "num_chunks": 6, **options}
+    return eb.sample(key, kernel, start, num_steps, checkpoint=path, **options)
+
+
+def equal(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def content(path):
+    return {p.name: p.read_bytes() for p in path.iterdir()}
+
+
+def stop_after(number, how):
+    def progress(done, total, text):
+        if done >= number:
+            how()
+
+    return progress
+
+
+def test_a_checkpoint_changes_no_number(tmp_path):
+    assert equal(run(tmp_path), run())
+    before = content(tmp_path)
+    assert len(before) == 11
+    assert equal(run(tmp_path), run()) and content(tmp_path) == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_finishes_the_chunk_and_goes_on_in_the_same_bytes(how, tmp_path):
+    told = stop_after(30, lambda: os.kill(os.getpid(), how))
+    with pytest.raises(Stopped, match="stopped after step 30 of 80, saved in .*; make the same call again"):
+        run(tmp_path, progress=told)
+    assert max(folder.steps(tmp_path)) == 30
+    asked = []
+    samples = run(tmp_path, progress=lambda done, total, text: asked.append(done))
+    assert equal(samples, run()) and asked[-1] == 80
+    assert signal.getsignal(how) is not None
+
+
+def test_what_is_there_is_not_computed_again(tmp_path):
+    run(tmp_path)
+    ages = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    (tmp_path / "000000050.npz").unlink()
+    assert equal(run(tmp_path), run())
+    assert [p.name for p in tmp_path.iterdir() if p.stat().st_mtime_ns != ages[p.name]] == ["000000050.npz"]
+
+
+def test_a_damaged_chunk_is_named_and_computed_again(tmp_path):
+    run(tmp_path)
+    before = content(tmp_path)
+    path = tmp_path / "000000050.npz"
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.warns(RuntimeWarning, match="000000050.npz is damaged: .*; its chunk is computed again"):
+        assert equal(run(tmp_path), run())
+    assert content(tmp_path) == before
+
+
+def test_where_nothing_is_collected_the_last_three_are_kept(tmp_path):
+    options = {"collect": eb.nothing, "thin": 1, "num_chunks": 12}
+    whole = run(**options)
+    with pytest.raises(Stopped):
+        run(tmp_path, progress=stop_after(50, lambda: os.kill(os.getpid(), signal.SIGTERM)), **options)
+    assert folder.steps(tmp_path) == [50, 45, 40]
+    path = folder.file_of(tmp_path, 50)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(RuntimeWarning, match="000000050.npz is damaged"):
+        assert equal(run(tmp_path, **options), whole)
+    assert folder.steps(tmp_path) == [80, 75, 70]
+
+
+OTHER = {
+    "key": ({"key": jax.random.key(5)}, "belongs to another call: key was "),
+    "positions": ({"start": START + 1}, "belongs to another call: positions was "),
+    "length": ({"num_steps": 120}, "num_steps was 60, is 120"),
+    "energy": ({"kernel": eb.underdamped_langevin(lambda x: 1 + ENERGY(x), 0.3)}, "is a run of another energy: where chain"),
+    "kernel": ({"kernel": eb.mala(ENERGY, 0.3)}, r"momentum.* is not wanted"),
+    "collect": ({"collect": lambda state, info: state.energy}, r"\[1\] is float32\[5, 3, 2\], wanted float32\[5, 3\]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_another_call_is_refused_and_nothing_lost(name, tmp_path):
+    options, message = OTHER[name]
+    run(tmp_path)
+    before = content(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, **options)
+    assert content(tmp_path) == before
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    with folder.lock(tmp_path), pytest.raises(folder.FolderError, match="another run is writing in"):
+        run(tmp_path)
+    run(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_runs():
+    with pytest.raises(folder.FolderError, match="/proc/none cannot be written"):
+        run("/proc/none")
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    replace, left = os.replace, [7]
+
+    def full(*paths):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(CheckpointError, match="No space left on device; what was saved before is intact"):
+        run(tmp_path)
+    assert len(folder.steps(tmp_path)) == 7
+    monkeypatch.undo()
+    assert equal(run(tmp_path), run())
+
+
+def test_outside_the_main_thread_it_works_without_signals(tmp_path):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(run(tmp_path)))
+    thread.start()
+    thread.join()
+    assert equal(found[0], run())
