@@ -177,6 +177,18 @@ MUTANTS = [
     Mutant("pseudo-likelihood of the flipped bit", "objectives/binary_data.py", "return energy(params, x) - jax.vmap(flipped)(sites)", "return jax.vmap(flipped)(sites) - energy(params, x)", "test_binary_data:test_independent_bits_have_a_closed_form:pseudo_likelihood"),
     Mutant("ratios not squared", "objectives/binary_data.py", "jax.nn.sigmoid(gap) ** 2", "jax.nn.sigmoid(gap)", "test_binary_data:test_the_truth_is_a_stationary_point_and_a_minimum:ratio_matching"),
     Mutant("a few sites not scaled up", "objectives/binary_data.py", "size / len(sites) * jnp.sum", "jnp.sum", "test_binary_data:test_a_few_sites_are_right_in_the_mean:pseudo_likelihood"),
+    Mutant("sign of the mixed derivative of the kernel", "objectives/stein.py", "- 2 * x.shape[1] * slope - 4 * t * bend", "+ 2 * x.shape[1] * slope + 4 * t * bend", "test_stein:test_the_pair_values_are_the_definition:rbf"),
+    Mutant("curvature of the kernel forgotten", "objectives/stein.py", " - 4 * t * bend", "", "test_stein:test_between_shifted_gaussians_it_is_the_closed_form:3-1.5"),
+    Mutant("scores without their turn", "objectives/stein.py", "- 2 * slope * turn", "+ 2 * slope * turn", "test_stein:test_the_pair_values_are_the_definition:imq"),
+    Mutant("pairs of a point with itself counted", "objectives/stein.py", "(jnp.sum(pairs) - jnp.trace(pairs)) / (num * (num - 1))", "jnp.sum(pairs) / num**2", "test_stein:test_it_is_zero_on_average_only_at_the_truth:rbf"),
+    Mutant("critic that gives in", "objectives/learned_stein.py", "value = found - stein(", "value = found + stein(", "test_stein:test_the_best_critic_is_the_difference_of_the_scores:0.5"),
+    Mutant("critic without its trace", "objectives/learned_stein.py", "return slope + _divergence(key, f, x, num_projections)", "return slope", "test_stein:test_the_best_critic_is_the_difference_of_the_scores:0.5"),
+    Mutant("penalty counted twice", "objectives/learned_stein.py", "still.other, keys, batch)\n        value = found", "still.other, keys, batch)\n        size = 2 * size\n        value = found", "test_stein:test_the_best_critic_is_the_difference_of_the_scores:2.0"),
+    Mutant("energy moves by the penalty's player", "objectives/learned_stein.py", "stein(still.energy, params.other, keys, batch)", "stein(params.energy, params.other, keys, batch)", "test_stein:test_the_best_critic_is_the_difference_of_the_scores:0.5"),
+    Mutant("entropy turned around", "objectives/adversarial.py", "+ jnp.mean(of_sampler) + jnp.mean(log_q)", "+ jnp.mean(of_sampler) - jnp.mean(log_q)", "test_adversarial:test_the_gradients_are_their_closed_forms_and_each_player_has_its_own"),
+    Mutant("energy raised where the sampler wants it low", "objectives/adversarial.py", "of_points(params.energy, still[1])", "of_points(params.energy, x)", "test_adversarial:test_the_gradients_are_their_closed_forms_and_each_player_has_its_own"),
+    Mutant("log determinant with the wrong sign", "objectives/adversarial.py", "return x, log_q - log_det", "return x, log_q + log_det", "test_adversarial:test_affine_draws_have_their_mean_covariance_and_density"),
+    Mutant("affine density without its scale", "objectives/adversarial.py", "log_q - jnp.sum(params.log_diagonal)", "log_q", "test_adversarial:test_the_bound_is_log_z_without_noise_where_the_sampler_is_the_model_and_less_elsewhere"),
     Mutant("step size moves the wrong way", "adaptation.py", "log_size = center - jnp.sqrt(count)", "log_size = center + jnp.sqrt(count)", "test_adaptation:test_it_finds_the_acceptance_that_was_asked_for:mala"),
     Mutant("chains not split", "diagnostics.py", "jnp.concatenate([draws[:half], draws[-half:]], axis=1)", "draws", "test_diagnostics:test_agrees_with_arviz:walk-rhat"),
     Mutant("ranks not normalised", "diagnostics.py", "return ndtri((r - 0.375) / (len(flat) + 0.25)).reshape(x.shape)", "return r.reshape(x.shape)", "test_diagnostics:test_agrees_with_arviz:walk-rhat"),
@@ -292,6 +304,12 @@ def _parameters(module, test, text) -> dict:
     names = {"test_denoising_is_explicit_on_smoothed_data_and_a_constant": "noise"}
     names["test_it_finds_the_newton_solution_of_the_logistic_regression"] = "ratio"
     names["test_batches_join_wherever_the_run_ends"] = "num_steps"
+    names["test_the_best_critic_is_the_difference_of_the_scores"] = "penalty"
+    if test == "test_between_shifted_gaussians_it_is_the_closed_form":
+        dim, width = text.split("-")
+        return {"dim": int(dim), "width": float(width)}
+    if test in ("test_the_pair_values_are_the_definition", "test_it_is_zero_on_average_only_at_the_truth"):
+        return {"kernel": text}
     if test in names:
         return {names[test]: float(text) if "." in text else int(text)}
     return {"name": text}

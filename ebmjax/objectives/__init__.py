@@ -5,6 +5,9 @@
     likelihood          maximum likelihood with Markov chains            notes, section 2
     score_matching      explicit, sliced, denoising, many scales         [SK21] section 3
     noise_contrastive   binary with log Z, ranking, conditional          [SK21] section 4
+    stein               kernel Stein discrepancy                         Liu, Lee & Jordan 2016
+    learned_stein       the same with a critic that learns               Grathwohl et al. 2020
+    adversarial         a sampler that learns, and its entropy           [SK21] section 5.3
     binary_data         pseudo-likelihood, ratio matching                Besag 1975, Hyvarinen 2007
 
 [SK21] Song & Kingma 2021, "How to train your energy-based models", arXiv:2101.03288.  What needs no chains

@@ -1,0 +1,103 @@
+"""Adversarial training: the chains replaced by a sampler that learns ([SK21] section 5.3).
+
+For any density q,  log Z >= -E_q[E] + H(q),  with equality where q is the model (Gibbs' inequality).  The
+energy and a sampler q, whose entropy is H, play
+
+    min over E, max over q of  E_data[E] - E_q[E] + H(q),
+
+which is minus a log-likelihood where q is at its best.  In one update each moves along its own gradient:
+
+    loss = E_data[E] - E_{sg q}[E] + E_q[sg E] - H(q).
+
+The entropy must be honest, or q collapses to the bottom of the energy: the sampler gives each point with its
+log density.  An affine map of a normal (:func:`affine`) has one, and an invertible network, such as
+:mod:`ebmjax.flows`, by the change of variables.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ebmjax import checks
+from ebmjax.base import Array, Key, Position
+from ebmjax.objectives.learned_stein import Players
+from ebmjax.objectives.likelihood import Loss, Params
+
+TrainableEnergy = Callable[[Params, Position], Array]
+Generate = Callable[[Any, Key, int], tuple[Position, Array]]  # (params, key, n) -> points [n, ...], log q [n]
+
+
+def adversarial(energy: TrainableEnergy, generate: Generate) -> Loss:
+    """Energy against sampler; the parameters are ``Players(energy, sampler)``.
+
+    Args:
+      energy: ``energy(params, x)``.
+      generate: ``(params, key, n)`` to points and their log density under the sampler, both differentiable.
+
+    Metrics: the mean energies, the entropy, the lower bound on log Z and its gap in standard deviations of
+    -E - log q, which is constant where q is the model.
+    """
+    checks.function(energy, "energy")
+    checks.function(generate, "generate")
+
+    def loss(params, key, batch, chains):
+        if not isinstance(params, Players):
+            raise TypeError(f"adversarial trains Players(energy, sampler), got {checks.describe(params)}")
+        of_points = lambda p, x: jax.vmap(lambda x: energy(p, x))(x)
+        x, log_q = generate(params.other, key, checks.num_chains(batch, "batch"))
+        still = jax.lax.stop_gradient((params.energy, x))
+        data, model = of_points(params.energy, batch), of_points(params.energy, still[1])
+        of_sampler = of_points(still[0], x)
+        value = jnp.mean(data) - jnp.mean(model) + jnp.mean(of_sampler) + jnp.mean(log_q)
+        log_weight = -model - log_q
+        metrics = {
+            "energy_of_data": jnp.mean(data),
+            "energy_of_sampler": jnp.mean(model),
+            "entropy": -jnp.mean(log_q),
+            "log_z_bound": jnp.mean(log_weight),
+            "log_weight_spread": jnp.std(log_weight),
+        }
+        return value, (chains, jax.lax.stop_gradient(metrics))
+
+    return loss
+
+
+class Affine(NamedTuple):
+    """x = mean + L z with L lower triangular, the logarithms of its diagonal kept."""
+
+    mean: Array  # [D]
+    log_diagonal: Array  # [D]
+    below: Array  # [D, D], of which what lies below the diagonal counts
+
+    @property
+    def root(self) -> Array:
+        return jnp.tril(self.below, -1) + jnp.diag(jnp.exp(self.log_diagonal))
+
+
+def affine_params(dim: int) -> Affine:
+    """A standard normal."""
+    return Affine(jnp.zeros(dim), jnp.zeros(dim), jnp.zeros((dim, dim)))
+
+
+def affine(params: Affine, key: Key, num: int) -> tuple[Array, Array]:
+    """Draws ``[n, D]`` of N(mean, L L^T) and their log density."""
+    z = jax.random.normal(key, (num, len(params.mean)))
+    log_q = -0.5 * jnp.sum(z**2, axis=1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+    return params.mean + z @ params.root.T, log_q - jnp.sum(params.log_diagonal)
+
+
+def through_map(forward: Callable[[Any, Array], tuple[Position, Array]], dim: int) -> Generate:
+    """A sampler from an invertible map ``forward(params, z) -> (x, log |det|)`` of normal noise ``[D]``."""
+    checks.function(forward, "forward")
+    checks.count(dim, "dim")
+
+    def generate(params, key, num):
+        z = jax.random.normal(key, (num, dim))
+        x, log_det = jax.vmap(lambda z: forward(params, z))(z)
+        log_q = -0.5 * jnp.sum(z**2, axis=1) - 0.5 * dim * math.log(2 * math.pi)
+        return x, log_q - log_det
+
+    return generate
