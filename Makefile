@@ -1,12 +1,13 @@
 # make demo       train an energy network on MNIST, about three minutes on two cores, pictures in runs/mnist
 # make test       every test
-# make notebooks  execute the course
+# make notebooks  execute the course, about fifteen minutes; OUT=FOLDER writes it elsewhere
 # make check      lint, format, types
 # All of them make .venv by themselves, and may be run again at will.
 
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/mnist
+OUT ?= notebooks
 
 .PHONY: demo test check notebooks clean
 
@@ -39,4 +40,4 @@ clean:
 
 # Each notebook is a script; executed, with its pictures, it lies beside it.
 notebooks: .venv/notebooks.installed
-	cd notebooks && for script in *.py; do ../$(BIN)/python -m jupytext --to ipynb --execute $$script || exit 1; done
+	$(BIN)/python notebooks/execute.py --out $(OUT)

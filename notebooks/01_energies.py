@@ -194,7 +194,7 @@ for (name, energy), colour, style in zip(
     label = f"{name}, KL {max(divergence[name], 0):.1g} nat" if name != "mixture" else name
     axes[0].plot(x, p, style, color=colour, lw=4 if name == "mixture" else 1.4, label=label)
     axes[1].plot(x, -np.log(np.maximum(p, 1e-30)), style, color=colour, lw=4 if name == "mixture" else 1.4)
-axes[0].set(title="density", xlabel="$x$", xlim=(-5, 5), ylim=(0, 0.46))
+axes[0].set(title="density", xlabel="$x$", ylabel="density", xlim=(-5, 5), ylim=(0, 0.46))
 axes[0].legend(loc="upper left")
 axes[1].set(title="energy", xlabel="$x$", ylabel="$E(x) + \\log Z$ [nat]", xlim=(-6, 6), ylim=(0, 16))
 assert divergence["polynomial"] < 0.02

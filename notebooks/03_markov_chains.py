@@ -88,8 +88,9 @@ assert abs(rate - second) < 2e-3
 #
 # A chain is *irreducible* if every state can be reached from every other, *aperiodic* if returns do not come in a
 # fixed rhythm. The notes ask that all transition probabilities be positive: that is enough for both, and more than is
-# needed (the chain in the middle has zeros, and converges). The two others fail, each in its own way: one has as many
-# stationary laws as it has islands, the other has one and never settles in it.
+# needed (the second chain has zeros, and converges). The others fail, each in its own way: the islands have as many
+# stationary laws as there are islands, the ring has one and never settles in it, and the two swaps are neither
+# irreducible nor aperiodic.
 
 # %%
 chains_of = {
@@ -100,8 +101,9 @@ chains_of = {
         [[0.2, 0.8, 0, 0], [0, 0.2, 0.8, 0], [0, 0, 0.2, 0.8], [0.8, 0, 0, 0.2]]
     ),
     "ring: of period four": np.array([[0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0], [1.0, 0, 0, 0]]),
+    "two swaps: neither": np.array([[0, 1.0, 0, 0], [1.0, 0, 0, 0], [0, 0, 0, 1.0], [0, 0, 1.0, 0]]),
 }
-fig, axes = plt.subplots(1, 3, figsize=(10.5, 2.9), sharey=True, layout="constrained")
+fig, axes = plt.subplots(1, 4, figsize=(12, 2.8), sharey=True, layout="constrained")
 ends = {}
 for ax, (name, p) in zip(axes, chains_of.items(), strict=True):
     for start, colour in ((0, plotting.DATA), (2, plotting.MODEL)):
@@ -112,10 +114,14 @@ for ax, (name, p) in zip(axes, chains_of.items(), strict=True):
     ax.set(title=f"{name}\n{ones} eigenvalue{'s' if ones > 1 else ''} on the unit circle", xlabel="step $t$")
 axes[0].set_ylabel("probability of state 1")
 axes[0].legend()
-islands, lazy, ring = chains_of
+islands, lazy, ring, swaps = chains_of
 assert np.abs(ends[islands, 0] - ends[islands, 2]).max() > 0.4  # where it ends depends on where it began
 assert np.abs(ends[lazy, 0] - ends[lazy, 2]).max() < 1e-9
 assert np.abs(ends[ring, 0] - ends[ring, 2]).max() == 1.0  # for ever
+assert np.array_equal(ends[swaps, 0], [1, 0, 0, 0]) and np.array_equal(ends[swaps, 2], [0, 0, 1, 0])
+after = {name: np.eye(4)[0] @ np.linalg.matrix_power(p, 1001) for name, p in chains_of.items()}
+moved = {name: np.abs(after[name] - ends[name, 0]).max() for name in chains_of}  # in one more step, late
+assert moved[islands] < 1e-9 and moved[lazy] < 1e-9 and moved[ring] == moved[swaps] == 1.0
 
 # %% [markdown]
 # ## Detailed balance, computed
@@ -163,7 +169,10 @@ for ax, (name, law, p) in zip(
     current = flow - flow.T
     image = ax.imshow(current, cmap="RdBu_r", vmin=-0.1, vmax=0.1)
     stationarity = np.abs(law @ p - law).max()
-    ax.set(title=f"{name}\nlargest net flow {np.abs(current).max():.1g}", xlabel="to", ylabel="from")
+    ax.set(
+        title=f"{name}\nlargest net flow {np.abs(current).max():.1g}", xlabel="to state", ylabel="from state"
+    )
+    ax.set(xticks=range(7), yticks=range(7))
     assert stationarity < 1e-6  # both are stationary
     assert (np.abs(current).max() < 1e-6) == (name == "Metropolis")
 _ = fig.colorbar(image, ax=axes, label="$\\pi_i P_{ij} - \\pi_j P_{ji}$")

@@ -46,9 +46,30 @@ axes[0].scatter(*np.asarray(start[:2000]).T, s=2, alpha=0.4, color=plotting.GREY
 for step, colour in ((3, "#56B4E9"), (12, "#E69F00"), (400, plotting.MODEL)):
     axes[1].scatter(*draws[step - 1, :2000].T, s=2, alpha=0.4, color=colour, label=f"after {step} steps")
 for ax, title in zip(axes, ("target and base", "the chains"), strict=True):
-    ax.set(title=title, xlabel="$x_1$")
-    ax.legend(markerscale=5, loc="upper right")
+    ax.set(title=title, xlabel="$x_1$", ylim=(-3, 13.5))
+    ax.legend(
+        markerscale=5,
+        loc="upper right",
+        ncols=1 if ax is axes[0] else 3,
+        columnspacing=0.8,
+        handletextpad=0.1,
+    )
 _ = axes[0].set_ylabel("$x_2$")
+
+# %% [markdown]
+# The same in frames. The cloud spreads while it is nowhere, falls, is split by the ridge between the modes, and from
+# then on nothing changes but the points.
+
+# %%
+frames = (1, 5, 15, 30, 60, 400)
+fig, axes = plt.subplots(1, 6, figsize=(11.4, 3.4), sharex=True, sharey=True, layout="constrained")
+for ax, step in zip(axes, frames, strict=True):
+    ax.scatter(*draws[step - 1, :1200].T, s=1.5, alpha=0.5, color=plotting.MODEL, linewidths=0)
+    ax.set(title=f"step {step}", xlabel="$x_1$", xlim=(-6, 6), ylim=(-3, 12), xticks=[-4, 0, 4])
+axes[0].set_ylabel("$x_2$")
+height = draws[..., 1].mean(axis=1)
+print("mean height", {step: round(float(height[step - 1]), 2) for step in frames})
+assert abs(height[-1]) < 4 * 0.6 / np.sqrt(draws.shape[1]) and height[0] > 9
 
 # %% [markdown]
 # Do they find both modes, *with the right weights*? The chains are independent, so that the share in the left half
@@ -60,6 +81,21 @@ exact = (np.asarray(target.sample(jax.random.key(1), 200_000))[:, 0] < 0).mean()
 error = np.sqrt(exact * (1 - exact) / draws.shape[1])
 print(f"left of zero: {left:.3f}, exactly {exact:.3f}, standard error {error:.3f}")
 assert abs(left - exact) < 4 * error
+
+# %% [markdown]
+# Must $q(x \mid y)$ be positive wherever $P$ is? The notes are not sure. It need not be: that the walk can get everywhere
+# in *some* number of steps is enough. Uniform moves in a square of side three reach no further than 1.5 at a time, leave the
+# target invariant, and get down all the same. What is needed is that a move can be taken back: $q(x^* \mid x) > 0$
+# where $q(x \mid x^*) > 0$, or the ratio is zero.
+
+# %%
+in_square = lambda key, x: x + jax.random.uniform(key, x.shape, minval=-1.5, maxval=1.5)
+square = eb.metropolis(target.energy, in_square, symmetric=True)
+assert verify.invariance(key, square, target, name="uniform in a square").is_passed
+below = np.asarray(eb.sample(key, square, start, 1, num_warmup=800).draws)[0]
+left = (below[:, 0] < 0).mean()
+print(f"left of zero: {left:.3f}, mean height {below[:, 1].mean():.3f}")
+assert abs(left - exact) < 4 * error and abs(below[:, 1].mean()) < 4 * 0.6 / np.sqrt(len(below))
 
 # %% [markdown]
 # ## A proposal that is not symmetric

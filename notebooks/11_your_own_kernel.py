@@ -116,12 +116,14 @@ tuned = eb.tune_step_size(key, eb.mala, trained, x[:256], target=0.574)
 langevin = eb.mala(trained, tuned.step_size)
 crossing = eb.cycle(jump(trained, jnp.array([0.5, 0.25]), 0.05), langevin)
 is_lower = lambda x: x[..., 1] < 0.25 - 0.6 * (x[..., 0] - 0.5)
-moons = {}
+moons, share = {}, {}
 for name, each in (("MALA alone", langevin), ("jump and MALA", crossing)):
     draws = np.asarray(eb.sample(key, each, x[:200], 300).draws)
     moons[name] = draws
     changes = (np.diff(is_lower(draws).astype(int), axis=0) != 0).mean()
     print(f"{name:14s} crosses between the moons in {changes:.1%} of the steps")
+    share[name] = changes
+assert share["jump and MALA"] > 3 * share["MALA alone"] > 0
 
 fig, axes = plt.subplots(1, 2, figsize=(8.2, 3.2), sharex=True, sharey=True, layout="constrained")
 for ax, (name, draws) in zip(axes, moons.items(), strict=True):

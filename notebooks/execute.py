@@ -1,0 +1,94 @@
+"""Execute the course: each script becomes a notebook, with its outputs and pictures.
+
+    python notebooks/execute.py                      all of them, beside their scripts
+    python notebooks/execute.py 03 05                those whose names begin so
+    python notebooks/execute.py --out FOLDER         elsewhere; nothing that git knows is touched
+
+Every script runs in a fresh kernel, in an empty folder, and stops everything at its first error.  Pictures are
+reduced to 256 colours, which is what keeps a notebook light; times of day and cell numbers that differ from run
+to run are left out.
+"""
+
+import argparse
+import base64
+import io
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from PIL import Image
+
+HERE = Path(__file__).parent
+METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+LONGEST = 900  # seconds of a cell
+
+
+def execute(script: Path) -> nbformat.NotebookNode:
+    """The notebook of a script, run in a fresh kernel."""
+    notebook = notebook_of(script)
+    with tempfile.TemporaryDirectory() as folder:
+        place = {"metadata": {"path": folder}}
+        NotebookClient(notebook, timeout=LONGEST, resources=place, coalesce_streams=True).execute()
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = lighten(output.data["image/png"])
+    notebook.metadata = nbformat.from_dict(METADATA)
+    return notebook
+
+
+def notebook_of(script: Path) -> nbformat.NotebookNode:
+    """The cells of a script, not run; their ids are their numbers."""
+    notebook = jupytext.read(script)
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"
+    return notebook
+
+
+def lighten(png: str) -> str:
+    """A picture in base64 with at most 256 colours."""
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    small = io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    return base64.b64encode(small.getvalue()).decode()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="beginnings of names; all by default")
+    parser.add_argument("--out", type=Path, default=HERE)
+    choices = parser.parse_args()
+    scripts = [
+        script
+        for script in sorted(HERE.glob("[0-9]*.py"))
+        if not choices.names or script.name.startswith(tuple(choices.names))
+    ]
+    if not scripts:
+        sys.exit(f"no notebook begins with {', '.join(choices.names)}")
+    choices.out.mkdir(parents=True, exist_ok=True)
+    root = str(HERE.parent.resolve())
+    os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
+    began = time.time()
+    for script in scripts:
+        start = time.time()
+        try:
+            notebook = execute(script)
+        except CellExecutionError as error:
+            sys.exit(f"{script.name} failed after {time.time() - start:.0f} s\n{error}")
+        path = choices.out / script.with_suffix(".ipynb").name
+        nbformat.write(notebook, path)
+        print(
+            f"{script.name:30s} {time.time() - start:4.0f} s {path.stat().st_size / 1000:5.0f} kB", flush=True
+        )
+    print(f"{len(scripts)} notebooks in {time.time() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
