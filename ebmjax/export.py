@@ -104,7 +104,9 @@ def pictures(samples: Samples | Record | Position, folder: str | Path) -> list[P
         if hasattr(drawn, "savefig"):  # 1.x
             drawn.savefig(paths[-1])
         else:
-            np.ravel(drawn)[0].figure.savefig(paths[-1], dpi=120)
+            figure = np.ravel(drawn)[0].figure
+            figure.set_layout_engine("tight")
+            figure.savefig(paths[-1], dpi=120)
         matplotlib.pyplot.close("all")
     return paths
 

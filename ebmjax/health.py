@@ -75,8 +75,9 @@ class Summary(NamedTuple):
     def __str__(self) -> str:
         width = max(4, *(len(name) for name in self.names))
         head = " " * width + "".join(f"{name:>10s}" for name in self.columns)
+        forms = {name: "10.0f" if name.startswith("ess") else "10.4g" for name in self.columns}
         rows = [
-            f"{name:{width}s}" + "".join(f"{values[i]:10.4g}" for values in self.columns.values())
+            f"{name:{width}s}" + "".join(f"{x[i]:{forms[column]}}" for column, x in self.columns.items())
             for i, name in enumerate(self.names)
         ]
         return "\n".join([head, *rows, *(f"! {warning}" for warning in self.warnings)])
@@ -104,7 +105,7 @@ def summary(draws: Samples | Record | Position) -> Summary:
     names, parts = [], []
     for path, leaf in jax.tree_util.tree_leaves_with_path(draws):
         parts.append(checked(leaf).reshape(*leaf.shape[:2], -1))
-        base = jax.tree_util.keystr(path) or "x"
+        base = jax.tree_util.keystr(path, simple=True, separator=".") or "x"
         shape = leaf.shape[2:]
         names += [base + (str(list(i)) if shape else "") for i in np.ndindex(*shape)]
     x = jnp.concatenate(parts, axis=2)

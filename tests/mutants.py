@@ -212,7 +212,7 @@ MUTANTS = [
     Mutant("draws before chains", "export.py", "return np.swapaxes(np.asarray(x), 0, 1)", "return np.asarray(x)", "test_export:test_draws_alone_have_no_stats"),
     Mutant("their key for the start used for the step", "adapters.py", "algorithm.step(key_step, fresh)", "algorithm.step(key_init, fresh)", "test_adapters:test_the_kernel_that_theirs_gives_without_a_cycle_is_theirs"),
     Mutant("their step with the energy of before", "adapters.py", "new = moved(energy, state, theirs.position)", "new = state._replace(position=theirs.position)", "test_adapters:test_theirs_runs_in_ours_with_an_info"),
-    Mutant("their divergences dropped", "adapters.py", "jnp.where(is_divergent, jnp.inf, -jnp.log(rate))", "-jnp.log(rate)", "test_adapters:test_their_divergences_are_ours"),
+    Mutant("their divergences dropped", "adapters.py", "jnp.where(is_divergent, jnp.inf, -jnp.log(rate))", "-jnp.log(rate)", "test_adapters:test_a_divergence_with_a_rate_is_one_all_the_same"),
     Mutant("a constant has the size of its length", "diagnostics.py", "size / jnp.maximum(tau, 1 / np.log10(size)), 0.0)", "size / jnp.maximum(tau, 1 / np.log10(size)), size)", "test_diagnostics:test_constant_chains_are_worth_nothing"),
     # targets and their laws
     Mutant("Rosenbrock drawn too narrow", "targets.py", "x1**2 + math.sqrt(w) * x2", "x1**2 + 0.95 * math.sqrt(w) * x2", "test_targets:test_rosenbrock_is_a_normal_and_a_conditional_normal"),

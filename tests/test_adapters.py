@@ -1,6 +1,8 @@
 """BlackJAX's loops with our kernels, our loops with BlackJAX's, each proved where it stands."""
 
 from functools import partial
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,6 +80,19 @@ def test_their_divergences_are_ours(key):
     with pytest.warns(RuntimeWarning, match="never moved"):
         samples = eb.sample(key, kernel, TARGET.sample(key, 4), 30, collect=eb.with_stats)
     assert "steps diverged" in str(eb.summary(samples))
+
+
+def test_a_divergence_with_a_rate_is_one_all_the_same(key):
+    """NUTS has rates of the points before it."""
+
+    class Theirs(NamedTuple):
+        acceptance_rate: float = 0.5
+        is_divergent: bool = True
+
+    theirs = SimpleNamespace(init=lambda x: eb.State(x, None), step=lambda key, state: (state, Theirs()))
+    kernel = adapters.from_blackjax(theirs, TARGET.energy)
+    _, info = kernel.step(key, kernel.init(jnp.ones(2)))
+    assert info.energy_error == jnp.inf and info.acceptance_rate == 0.5 and not info.is_accepted
 
 
 def test_the_kernel_that_theirs_gives_without_a_cycle_is_theirs(key):
