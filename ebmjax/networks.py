@@ -103,6 +103,20 @@ class Classifier(nn.Module):
         return nn.Dense(self.num_classes)(nn.relu(nn.Dense(128)(jnp.ravel(h))))
 
 
+class Field(nn.Module):
+    """A perceptron from points to vectors in their shape: a critic, not an energy; a fresh one is zero."""
+
+    features: Sequence[int] = (128, 128)
+    activation: Activation = nn.swish
+
+    @nn.compact
+    def __call__(self, x):
+        h = jnp.ravel(x)
+        for width in self.features:
+            h = self.activation(nn.Dense(width)(h))
+        return nn.Dense(x.size, kernel_init=nn.initializers.zeros)(h).reshape(x.shape)
+
+
 def spectral(module: type[nn.Module], num_iterations: int = 8) -> Callable[..., nn.Module]:
     """The same layer, its kernel divided by its largest singular value."""
 

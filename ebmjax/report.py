@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks, data, plotting
+from ebmjax import checks, data, enumeration, plotting
 from ebmjax.adaptation import tune_step_size
 from ebmjax.base import Energy, Kernel, Key
 from ebmjax.energy import denoise
@@ -91,6 +91,8 @@ def log_likelihood(run: Run, state: TrainState) -> float | None:
     """Mean log-likelihood of points in the plane, in nat and units of the data, with Z by quadrature: of new
     points where the data are a toy set, else of the data."""
     x, config = run.dataset.x, run.config
+    if METHODS[config.objective].is_binary:
+        return enumeration.log_likelihood(run.trained(state), x) if x.ndim == 2 and x.shape[1] < 21 else None
     if x.ndim != 2 or x.shape[1] > 2:
         return None
     if config.data in data.TOYS:
@@ -165,7 +167,8 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
     if run.config.temperature != 1.0:
         rows.append(("temperature; figures are of exp(-E / T)", f"{run.config.temperature:g}"))
     if (likelihood := log_likelihood(run, state)) is not None:
-        rows.append(("log-likelihood, Z by quadrature", f"{likelihood:.4f} nat"))
+        how = "a sum" if METHODS[run.config.objective].is_binary else "quadrature"
+        rows.append((f"log-likelihood, Z by {how}", f"{likelihood:.4f} nat"))
     rolled = []
     if int(state.num_rollbacks):
         scale = f"{int(state.num_rollbacks)}, {float(state.learning_scale):.2g}"

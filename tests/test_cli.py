@@ -1,10 +1,13 @@
 """The command line: it works, it teaches, and a mistake is one line and exit code 2."""
 
+import re
+
+import jax
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ebmjax import checkpoint
+from ebmjax import checkpoint, data, experiment
 from ebmjax.cli import app
 
 SMALL = ["--num-updates", "30", "--features", "16,16", "--chain-steps", "3", "--num-chains", "64"]
@@ -145,3 +148,37 @@ def test_verify_passes_a_right_kernel_and_rejects_a_wrong_one(tmp_path, monkeypa
     assert good.exit_code == 0 and "PASSED" in good.output and (tmp_path / "p.png").exists()
     bad = call("verify", "mine:forgotten", "--target", "two_modes")
     assert bad.exit_code == 1 and "FAILED" in bad.output and "Hastings ratio" in bad.output
+
+
+@pytest.mark.parametrize("objective", ["kernel_stein", "learned_stein"])
+def test_stein_discrepancies_train_from_the_command_line(objective, tmp_path):
+    out = tmp_path / "run"
+    result = call("train", "--data", "two_moons", "--objective", objective, "--out", out, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert f"{objective}, 30" in result.output and (out / "density.png").exists()
+
+
+def test_bits_train_from_the_command_line(tmp_path):
+    out = tmp_path / "run"
+    arguments = ["--objective", "pseudo_likelihood", "--num-updates", 10, "--features", "8"]
+    x = np.random.default_rng(0).integers(0, 2, (300, 6)).astype(np.float32)
+    np.save(tmp_path / "bits.npy", x)
+    result = call("train", "--data", tmp_path / "bits.npy", *arguments, "--out", out)
+    assert result.exit_code == 0, result.output
+    shown = float(re.search(r"Z by a sum\D*(-[0-9.]+) nat", result.output).group(1))
+    assert -6 * np.log(2) - 0.5 < shown < -6 * np.log(2) + 0.1  # six fair coins, hardly trained on
+    result = call("sample", out, "--num-chains", 16, "--num-steps", 20)
+    assert result.exit_code == 0, result.output
+    with np.load(out / "samples-gibbs-1" / "samples.npz") as file:
+        assert np.isin(file["x"], (0, 1)).all()
+    grey = call("train", "--data", "digits", *arguments, "--out", tmp_path / "grey")
+    assert grey.exit_code == 2 and "wants data of 0 and 1" in grey.stderr
+
+
+def test_bits_of_digits_are_trained_on_as_they_are():
+    dataset = data.load("binary_digits")
+    config = experiment.preset(dataset, objective="ratio_matching", num_updates=3, features=(8,))
+    run = experiment.build(config, dataset)
+    state, metrics = run.fit(run.init())
+    assert np.isin(run.z, (0, 1)).all() and run.z.shape[1:] == (8, 8) and len(metrics["loss"]) == 3
+    assert np.isin(run.draw(jax.random.key(0), 5), (0, 1)).all()

@@ -186,7 +186,7 @@ FLOORS = [
     },
     {"objectives", "starts", "watch", "verify", "adaptation", "diagnostics", "health", "streaming"},
     {"training", "evaluation"},
-    {"data", "plotting", "export", "methods", "experiment", "runs", "report"},
+    {"data", "plotting", "export", "methods", "units", "experiment", "runs", "report"},
     {"cli", "__init__", "__main__"},
 ]
 

@@ -1,0 +1,38 @@
+"""The units of training: images in [0, 1], coordinates with mean 0 and deviation 1, bits as they are."""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ebmjax.data import Dataset
+
+
+def is_image(x: np.ndarray) -> bool:
+    """Whether points look like images: two spatial axes of at least eight pixels."""
+    return x.ndim in (3, 4) and min(x.shape[1:3]) >= 8
+
+
+def digest(x: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
+
+
+class Standard(NamedTuple):
+    """The affine map to the units of training: images to [0, 1], coordinates to mean 0 and deviation 1."""
+
+    center: Any  # [] or [D]
+    spread: Any
+
+    @staticmethod
+    def of(dataset: Dataset) -> "Standard":
+        x = dataset.x
+        if is_image(x):
+            low, high = dataset.range or (float(x.min()), float(x.max()))
+            return Standard(np.float32(low), np.float32(max(high - low, 1e-6)))
+        return Standard(x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6))
+
+    def forward(self, x: Any) -> Any:
+        return (x - self.center) / self.spread
+
+    def backward(self, z: Any) -> Any:
+        return z * self.spread + self.center
