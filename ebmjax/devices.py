@@ -5,8 +5,10 @@ key of a chain does not depend on where it runs, neither do its random numbers. 
 same everywhere; a batch is divided too, and the gradient of its mean is averaged by the compiler.
 
 With several processes (``jax.distributed``) every one of them makes the same calls with the same arguments;
-process 0 alone writes to disk.
+process 0 alone writes to disk.  docs/clusters.md says how to start them and what happens when one dies.
 """
+
+import os
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +21,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ebmjax import checks
 
 AXIS = "chains"
+LOOPBACK = "127.0.0.1:12321"
+HEARTBEAT = 30  # seconds without one, after which a process counts as dead
 Devices = Mesh | Sequence[jax.Device] | int | None
 
 
@@ -78,11 +82,46 @@ def to_host(tree: Any) -> Any:
     """The same tree with every shard here, of all processes; typed keys stay what they are."""
 
     def gather(leaf):
-        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
             return leaf
+        if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(gather(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        if leaf.is_fully_replicated:
+            return np.asarray(leaf)
         return multihost_utils.process_allgather(leaf, tiled=True)
 
     return jax.tree.map(gather, tree)
+
+
+def connect() -> Mesh:
+    """Join the processes of one run and return the mesh of all their devices; before anything else of JAX.
+
+    Reads ``JAX_COORDINATOR_ADDRESS`` (127.0.0.1:12321), ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``; where
+    neither of the last two is set JAX asks SLURM, Open MPI, Kubernetes or the Cloud TPU.  The coordinator
+    listens at its own address alone, loopback by default, unless ``JAX_COORDINATOR_BIND_ADDRESS`` says otherwise.
+    """
+    read = {n: os.environ.get(f"JAX_{n}") for n in ("NUM_PROCESSES", "PROCESS_ID", "COORDINATOR_ADDRESS")}
+    number, index, address = read.values()
+    if (number is None) != (index is None):
+        raise ValueError("JAX_NUM_PROCESSES and JAX_PROCESS_ID must be set both or neither")
+    if number is None or index is None:
+        jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT)
+    else:
+        if not (number.isdecimal() and index.isdecimal() and int(index) < int(number)):
+            raise ValueError(
+                f"JAX_PROCESS_ID must be a number below JAX_NUM_PROCESSES, got {index!r} of {number!r}"
+            )
+        address = address or LOOPBACK
+        jax.distributed.initialize(
+            address,
+            int(number),
+            int(index),
+            coordinator_bind_address=os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", address),
+            heartbeat_timeout_seconds=HEARTBEAT,
+        )
+    mesh = mesh_of(jax.devices())
+    assert mesh is not None
+    return mesh
 
 
 def is_main() -> bool:

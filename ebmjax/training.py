@@ -21,6 +21,7 @@ import numpy as np
 import optax
 
 from ebmjax import checks
+from ebmjax import devices as dev
 from ebmjax.base import Array, Key, Position, axpy, normal_like, select
 from ebmjax.objectives import Chains, Loss, Params
 from ebmjax.progress import Progress, reporter
@@ -62,6 +63,7 @@ def train_step(
     *,
     num_chains: int,
     ema_decay: float = 0.999,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Callable[[Key, TrainState, Position], tuple[TrainState, dict]]:
     """One update as a pure function ``(key, state, batch) -> (state, metrics)``.
 
@@ -75,7 +77,7 @@ def train_step(
     def step(key, state, batch):
         key_take, key_loss, key_fresh = jax.random.split(key, 3)
         position, slots = starts.take(key_take, state.store, batch, num_chains)
-        chains = Chains(position, state.step_size)
+        chains = Chains(dev.constrain(position, mesh), state.step_size)
         (value, (chains, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
             state.params, key_loss, batch, chains
         )
@@ -130,6 +132,7 @@ def fit(
     max_gap: float = 1e4,
     remedy: Remedy = DEFAULT_REMEDY,
     chunk: int = 25,
+    devices: dev.Devices = None,
     on_chunk: Callable[[TrainState, dict[str, np.ndarray]], None] | None = None,
     progress: bool | Progress = False,
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
@@ -151,6 +154,7 @@ def fit(
       remedy: how often a run that diverges goes back to the last state that was well, with a smaller learning
         rate and step size, before it stops; ``NO_REMEDY`` stops at once.
       chunk: updates in one compiled call; progress and ``on_chunk`` live between them.
+      devices: to divide batch and chains over: a number, a list, or a mesh with an axis ``"chains"``.
       on_chunk: called with the state and the metrics ``[chunk]`` of each call, once the next is well, too;
         may raise to stop.
       progress: ``True`` for a bar, or a function ``(done, total, text)``.
@@ -171,10 +175,13 @@ def fit(
     checks.positive(data_noise, "data_noise", zero=True)
     num_chains = checks.count(num_chains or batch_size, "num_chains")
     data_extent = max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(data))
-    step = train_step(loss, optimizer, starts, num_chains=num_chains, ema_decay=ema_decay)
-    run_chunk = jax.jit(
-        functools.partial(_updates, step, chunk=chunk, batch_size=batch_size, data_noise=data_noise)
-    )
+    mesh = dev.mesh_of(devices)
+    dev.check_divides(batch_size, mesh, "batch_size")
+    dev.check_divides(num_chains, mesh, "num_chains")
+    step = train_step(loss, optimizer, starts, num_chains=num_chains, ema_decay=ema_decay, mesh=mesh)
+    options = {"chunk": chunk, "batch_size": batch_size, "data_noise": data_noise, "mesh": mesh}
+    run_chunk = jax.jit(functools.partial(_updates, step, **options))
+    key, data, state = dev.replicate((key, data, state), mesh)
 
     remedy.check()
     report = reporter(progress, "training")
@@ -191,7 +198,7 @@ def fit(
     while (done := int((pending[-1][0] if pending else state).step)) < num_updates:
         length = min(chunk - done % chunk, num_updates - done)
         new, metrics = run_chunk(key, pending[-1][0] if pending else state, data, length)
-        metrics = {name: np.asarray(values)[:length] for name, values in metrics.items()}
+        metrics = {name: np.asarray(values)[:length] for name, values in dev.to_host(metrics).items()}
         if trouble := diagnose(metrics, data_extent, max_gap):
             state = roll_back(remedy, state, f"between updates {done} and {int(new.step)}: {trouble}")
             pending = []
@@ -205,7 +212,7 @@ def fit(
     return state, {k: np.concatenate([h[k] for h in history]) for k in history[0]} if history else {}
 
 
-def _updates(step, key, state, data, num, *, chunk, batch_size, data_noise):
+def _updates(step, key, state, data, num, *, chunk, batch_size, data_noise, mesh):
     """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program for every number."""
     num_points = len(jax.tree.leaves(data)[0])
 
@@ -215,7 +222,7 @@ def _updates(step, key, state, data, num, *, chunk, batch_size, data_noise):
         batch = jax.tree.map(lambda x: x[index], data)
         if data_noise > 0:
             batch = axpy(data_noise, normal_like(key_noise, batch), batch)
-        return step(key_step, state, batch)
+        return step(key_step, state, dev.constrain(batch, mesh))
 
     def body(i, carry):
         state, rows = carry

@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from ebmjax import data, experiment, report, runs
+from ebmjax import data, devices, experiment, report, runs
 from ebmjax.base import Kernel
 from ebmjax.cli.app import app, console, fail, one_line
 from ebmjax.methods import KERNELS, METHODS
@@ -65,6 +65,17 @@ def train(
         typer.Option(help="To the last healthy state, with smaller steps, before a run stops.", min=0),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
+    num_devices: Annotated[
+        int | None, typer.Option("--devices", help="Devices to divide batch and chains over.", min=1)
+    ] = None,
+    is_distributed: Annotated[
+        bool,
+        typer.Option(
+            "--distributed",
+            help="One of several processes: JAX_COORDINATOR_ADDRESS (loopback by default), "
+            "JAX_NUM_PROCESSES, JAX_PROCESS_ID, or what the cluster says.",
+        ),
+    ] = False,
 ) -> None:
     """Train an energy network: by maximum likelihood on MCMC chains, or by another objective.
 
@@ -76,6 +87,8 @@ def train(
     with one_line():
         if (resume is None) == (out is None):
             raise experiment.RunError("give either --out for a new run or --resume for an old one")
+        mesh = devices.connect() if is_distributed else devices.mesh_of(num_devices)
+        console.quiet = not devices.is_main()
         if resume is not None:
             run, _ = runs.load(resume)
             folder = resume
@@ -84,7 +97,8 @@ def train(
                 raise experiment.RunError("--data is missing: mnist, digits, a toy set or a file")
             assert out is not None
             folder = out
-            runs.check_new(folder)
+            if devices.is_main():
+                runs.check_new(folder)
             dataset = data.load(data_name, seed=seed)
             choices = dict(
                 objective=objective and objective.value,
@@ -112,13 +126,18 @@ def train(
         console.print(
             f"data [bold]{run.config.data}[/] {shape}, energy {run.config.network} "
             f"{list(run.config.features)}, {run.config.objective}, {run.config.num_updates} updates "
-            f"on {jax.devices()[0].device_kind}"
+            f"on {1 if mesh is None else mesh.size} x {jax.devices()[0].device_kind}"
         )
         try:
-            state = runs.train(run, folder, is_resumed=resume is not None)
+            state = devices.to_host(
+                runs.train(
+                    run, folder, is_resumed=resume is not None, devices=mesh, progress=devices.is_main()
+                )
+            )
         except KeyboardInterrupt:
             fail(f"stopped; go on with: python -m ebmjax train --resume {folder}", 130)
-        _show(run, state, folder, seed=run.config.seed)
+        if devices.is_main():
+            _show(run, state, folder, seed=run.config.seed)
 
 
 @app.command()

@@ -1,0 +1,104 @@
+"""Many devices and many processes: the same numbers, no talk in the sampling loop, and clear refusals."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import multi
+import numpy as np
+import pytest
+
+import ebmjax as eb
+from ebmjax import devices
+
+COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+
+
+def start(what, out, **environment):
+    command = [sys.executable, str(Path(multi.__file__)), what, str(out), environment.pop("number", "1")]
+    return subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(*processes):
+    for process in processes:
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """On one device, here."""
+    folder = tmp_path_factory.mktemp("alone")
+    return multi.sample(None, folder), multi.train(None, folder)
+
+
+def agree(alone, out):
+    sampled, trained = alone
+    with np.load(out) as file:
+        for name in sampled:
+            assert np.array_equal(file[name], sampled[name]), name
+        for name in trained:  # sums over devices round in another order
+            assert np.allclose(file[name], trained[name], atol=2e-5), name
+            assert np.abs(trained[name]).max() > 0.1
+
+
+def test_four_devices_give_the_bits_of_one_and_do_not_talk_while_sampling(alone, tmp_path):
+    finish(start("all", tmp_path / "out.npz", number="4", NUM_DEVICES="4"))
+    agree(alone, tmp_path / "out.npz")
+    text = (tmp_path / "out.txt").read_text()
+    assert "num_partitions=4" in text and "while" in text
+    assert not [word for word in COLLECTIVES if word in text]
+    assert [word for word in COLLECTIVES if word in (tmp_path / "out.control.txt").read_text()]
+
+
+def test_two_processes_give_the_bits_of_one(alone, tmp_path):
+    port = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": "2", "NUM_DEVICES": "1"}
+    finish(*(start("all", tmp_path / "out.npz", JAX_PROCESS_ID=str(i), **port) for i in range(2)))
+    agree(alone, tmp_path / "out.npz")
+    assert len(list((tmp_path / "out" / "hmc").glob("*.npz"))) == 4
+
+
+BAD = {
+    "more than there are": (9999, ValueError, "devices must be at most the number there are, 1, got 9999"),
+    "none": (0, ValueError, "devices must be at least 1, got 0"),
+    "an empty list": ([], TypeError, "devices must be a mesh, a number, or a list of devices"),
+    "names": (["cpu"], TypeError, "devices must be a mesh, a number, or a list of devices"),
+    "another axis": (jax.make_mesh((1,), ("data",)), ValueError, "must have an axis 'chains', got axes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_devices_are_named(name):
+    wrong, error, message = BAD[name]
+    with pytest.raises(error, match=message):
+        eb.sample(jax.random.key(0), multi.KERNELS["hmc"], jnp.ones((4, 3)), 8, devices=wrong)
+
+
+def test_chains_that_do_not_divide_are_told_with_both_numbers():
+    class Four:
+        shape = {"chains": 4}
+
+    with pytest.raises(ValueError, match="got 10 on 4 devices; the nearest are 8 and 12"):
+        devices.check_divides(10, Four(), "num_chains")
+    devices.check_divides(12, Four(), "num_chains")
+
+
+def test_half_an_environment_is_refused(monkeypatch):
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    with pytest.raises(ValueError, match="JAX_NUM_PROCESSES and JAX_PROCESS_ID must be set both or neither"):
+        devices.connect()
+    monkeypatch.setenv("JAX_PROCESS_ID", "2")
+    with pytest.raises(ValueError, match="must be a number below JAX_NUM_PROCESSES, got '2' of '2'"):
+        devices.connect()
