@@ -9,7 +9,6 @@ process 0 alone writes to disk.  docs/clusters.md says how to start them and wha
 """
 
 import os
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,7 +97,8 @@ def connect() -> Mesh:
 
     Reads ``JAX_COORDINATOR_ADDRESS`` (127.0.0.1:12321), ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``; where
     neither of the last two is set JAX asks SLURM, Open MPI, Kubernetes or the Cloud TPU.  The coordinator
-    listens at its own address alone, loopback by default, unless ``JAX_COORDINATOR_BIND_ADDRESS`` says otherwise.
+    listens at its own address alone, loopback by default, unless ``JAX_COORDINATOR_BIND_ADDRESS`` says
+    otherwise.
     """
     read = {n: os.environ.get(f"JAX_{n}") for n in ("NUM_PROCESSES", "PROCESS_ID", "COORDINATOR_ADDRESS")}
     number, index, address = read.values()

@@ -1,6 +1,8 @@
 """The command line: it works, it teaches, and a mistake is one line and exit code 2."""
 
 import re
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -182,3 +184,8 @@ def test_bits_of_digits_are_trained_on_as_they_are():
     state, metrics = run.fit(run.init())
     assert np.isin(run.z, (0, 1)).all() and run.z.shape[1:] == (8, 8) and len(metrics["loss"]) == 3
     assert np.isin(run.draw(jax.random.key(0), 5), (0, 1)).all()
+
+
+def test_the_command_line_wakes_no_device_before_it_is_told_of_other_processes():
+    program = "import ebmjax.cli, jax._src.xla_bridge as b; raise SystemExit(b.backends_are_initialized())"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -21,7 +21,11 @@ COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "
 def start(what, out, **environment):
     command = [sys.executable, str(Path(multi.__file__)), what, str(out), environment.pop("number", "1")]
     return subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
@@ -64,7 +68,11 @@ def test_four_devices_give_the_bits_of_one_and_do_not_talk_while_sampling(alone,
 
 
 def test_two_processes_give_the_bits_of_one(alone, tmp_path):
-    port = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": "2", "NUM_DEVICES": "1"}
+    port = {
+        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
+        "JAX_NUM_PROCESSES": "2",
+        "NUM_DEVICES": "1",
+    }
     finish(*(start("all", tmp_path / "out.npz", JAX_PROCESS_ID=str(i), **port) for i in range(2)))
     agree(alone, tmp_path / "out.npz")
     assert len(list((tmp_path / "out" / "hmc").glob("*.npz"))) == 4

@@ -13,7 +13,6 @@ import typer
 from ebmjax import plotting, verify
 from ebmjax.cli.app import app, console, fail, one_line
 from ebmjax.targets import TARGETS
-from ebmjax.verify.suite import run_suite
 
 
 @app.command()
@@ -33,6 +32,8 @@ def selftest(
         device = jax.devices()[0]
         console.print(f"jax {jax.__version__} on {device.device_kind} ({device.platform}), seed {seed}")
         begin, wrong = time.perf_counter(), []
+        from ebmjax.verify.suite import run_suite  # its table holds arrays, which would wake JAX too early
+
         outcomes = run_suite(jax.random.key(seed), is_quick=not is_full, num_chains=num_chains, alpha=alpha)
         for number, total, (name, report, is_right, seconds) in outcomes:
             verdict = "passed" if report.is_passed else "rejected"
