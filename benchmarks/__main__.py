@@ -32,12 +32,31 @@ def throughput(is_quick: Quick = False, num_repeats: int = 5) -> None:
 
 
 @app.command()
-def objectives(is_quick: Quick = False, num_seeds: int = 5) -> None:
+def objectives(
+    is_quick: Quick = False,
+    num_seeds: int = 5,
+    sets: Annotated[str, typer.Option(help="By commas; all four by default.")] = "",
+    names: Annotated[str, typer.Option("--objectives", help="By commas; all by default.")] = "",
+    torch_python: Annotated[
+        str | None, typer.Option(help="An interpreter with torchebm and ebmkit: the peers beside.")
+    ] = None,
+    num_updates: Annotated[int | None, typer.Option(help="Of every run; each one's own by default.")] = None,
+) -> None:
     """Every objective on toy data: exact log-likelihood, time, share of runs that diverged."""
     from benchmarks import objectives as bench
 
-    found = _collect(bench.rows(is_quick=is_quick, num_seeds=num_seeds))
-    _show("objectives", ["data", "objective", "log-likelihood", "spread", "seconds", "num_diverged"], found)
+    found = _collect(
+        bench.rows(
+            is_quick=is_quick,
+            num_seeds=num_seeds,
+            sets=tuple(sets.split(",")) if sets else bench.SETS,
+            objectives=tuple(names.split(",")) if names else bench.CONTINUOUS,
+            torch_python=torch_python,
+            num_updates=num_updates,
+        )
+    )
+    columns = ["data", "library", "objective", "log-likelihood", "spread", "seconds", "gradients"]
+    _show("objectives", [*columns, "share_diverged", "num_rollbacks"], found)
     console.print(f"kept in {measure.keep('objectives-quick' if is_quick else 'objectives', found)}")
 
 
