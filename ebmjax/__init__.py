@@ -18,12 +18,15 @@ from ebmjax.energy import confine, denoise, from_log_density, product, temper
 from ebmjax.hamiltonian import hmc, leapfrog, mclachlan, trajectory, yoshida
 from ebmjax.langevin import langevin, mala, separate_noise, ula, underdamped_langevin
 from ebmjax.metropolis import Proposal, independence, metropolis, unadjusted
+from ebmjax.nuts import nuts
 from ebmjax.random_walk import random_walk
 from ebmjax.sampling import Samples, sample
 
 _LATER = {
     "objectives": ("contrastive", "Chains"),
-    "adaptation": ("tune_step_size",),
+    "adaptation": (),
+    "tuning": ("Tuned", "tune_step_size", "warm_up"),
+    "warmup": ("adapt",),
     "objectives.score_matching": (),
     "objectives.noise_contrastive": (),
     "objectives.binary_data": (),
@@ -74,6 +77,7 @@ __all__ = [
     "metropolis",
     "mixture",
     "nothing",
+    "nuts",
     "parallel",
     "position_of",
     "product",

@@ -1,114 +1,133 @@
-"""Step sizes by dual averaging, pooled over chains (Nesterov 2009; Hoffman & Gelman 2014, section 3.2).
+"""What warm-up learns, piece by piece: a step size, the scales of the target, the length of a trajectory.
 
-With acceptance rates a_t averaged over all chains, target delta, and H_t = delta - a_t,
+Each piece is a state and pure functions on it, and takes what all chains saw in a step, pooled: with hundreds
+of chains one step says what a single chain learns in hundreds.
 
-    log eps_t = mu - sqrt(t) / gamma  1 / (t + t0)  sum_{i <= t} H_i
-    log eps   = sum over t of the weights t^-kappa of log eps_t
-
-Many chains make a_t exact, so that tens of steps are enough.  The kernel that comes out has a fixed step size
-and leaves its target invariant; the steps taken while it moved do not count as samples.
+    step size       dual averaging (Nesterov 2009; Hoffman & Gelman 2014, section 3.2) to acceptance delta:
+                    log eps_t = mu - sqrt(t) / gamma  1 / (t + t0)  sum_{i <= t} (delta - a_i),
+                    log eps   = the average of them with weights t^-kappa
+    scales          covariance over chains and steps, merged as of Chan, Golub & LeVeque 1979
+    length          the gradient of ChEES, the change in the estimator of the expected square
+                    (Hoffman, Radul & Sountsov 2021, section 3), climbed by Adam on log length
 """
 
-import functools
-import warnings
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
+import optax
 
-from ebmjax import checks
-from ebmjax.base import Array, Energy, Kernel, Key, Position
-from ebmjax.chains import chain_keys
-from ebmjax.combinators import parallel
+from ebmjax.base import Array
 
-GAMMA, T0, KAPPA = 0.05, 10.0, 0.75
-FAR = 0.15  # an acceptance rate that ends further than this from its target is told
+GAMMA, T0, KAPPA = 0.25, 10.0, 0.75  # gamma 0.05 is for one chain, whose acceptance is nearly all noise
+PRIOR = 5.0  # draws that the scales of before are worth, beside those of a window
 
 
-class Tuned(NamedTuple):
-    """What :func:`tune_step_size` found."""
-
-    step_size: Array  # []
-    position: Position  # [C, ...] where the chains are now
-    acceptance_rate: np.ndarray  # [T] of each step, the mean over chains
+# --- step size --------------------------------------------------------------------------------------------
 
 
-def tune_step_size(
-    key: Key,
-    make_kernel: Callable[[Energy, Array], Kernel],
-    energy: Energy,
-    positions: Position,
-    *,
-    target: float,
-    step_size: float = 0.1,
-    num_steps: int = 200,
-) -> Tuned:
-    """Find the step size at which ``make_kernel(energy, step_size)`` accepts with rate ``target``.
+class StepSize(NamedTuple):
+    """Dual averaging."""
 
-    Args:
-      key: one key.
-      make_kernel: ``mala``, or ``partial(hmc, num_steps=10)``.
-      energy: of one point.
-      positions: where the chains start, ``[C, ...]``.
-      target: 0.234 for a random walk (Roberts, Gelman & Gilks 1997), 0.574 for MALA (Roberts & Rosenthal
-        1998), 0.651 for HMC (Beskos et al. 2013).
-      step_size: the first guess.
-      num_steps: T.
+    log_size: Array  # of the next step
+    log_mean: Array  # what has been learned
+    center: Array
+    total: Array  # of target - acceptance
+    num: Array  # of updates
 
-    Raises:
-      ValueError: a target outside (0, 1), a start whose energy is not finite.
+    @staticmethod
+    def begin(size: Any) -> "StepSize":
+        """From a first guess."""
+        log_size, zero = jnp.log(jnp.float32(size)), jnp.float32(0.0)
+        return StepSize(log_size, log_size, log_size, zero, zero)
 
-    Warns:
-      where the rate of the last half ends far from the target.
-
-    >>> tuned = tune_step_size(jax.random.key(0), mala, lambda x: 0.5 * jnp.sum(x**2), jnp.zeros((64, 5)),
-    ...                        target=0.574)
-    """
-    key = checks.key(key)
-    checks.function(make_kernel, "make_kernel")
-    checks.function(energy, "energy")
-    positions = checks.position(positions)
-    checks.num_chains(positions)
-    checks.positive(step_size, "step_size")
-    checks.count(num_steps, "num_steps", least=10)
-    if not 0 < target < 1:
-        raise ValueError(f"target must lie in (0, 1), got {target}")
-    if not np.isfinite(np.asarray(jax.vmap(energy)(positions))).all():
-        raise ValueError("the energy is not finite where the chains start")
-    size, position, rates = _run(make_kernel, energy, num_steps, key, positions, step_size, target)
-    rates = np.asarray(rates)
-    reached = rates[num_steps // 2 :].mean()
-    if abs(reached - target) > FAR:
-        warnings.warn(
-            f"acceptance ended at {reached:.2f} where {target:.2f} was wanted, step size {float(size):.3g}: "
-            "more steps, or a start nearer to the mass of the target",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return Tuned(size, position, rates)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _run(make_kernel, energy, num_steps, key, positions, step_size, target) -> tuple[Array, Any, Array]:
-    keys = chain_keys(key, checks.num_chains(positions))
-    center = jnp.log(10 * jnp.float32(step_size))
-
-    def step(carry, t):
-        state, log_size, total, mean = carry
-        kernel = parallel(make_kernel(energy, jnp.exp(log_size)))
-        state, info = kernel.step(jax.vmap(jax.random.fold_in, (0, None))(keys, t), state)
-        rate = jnp.mean(info.acceptance_rate)
-        count = t + 1.0
-        total = total + target - rate
-        log_size = center - jnp.sqrt(count) / GAMMA * total / (count + T0)
+    def update(self, acceptance: Array, target: float | Array) -> "StepSize":
+        count = self.num + 1
+        total = self.total + target - jnp.nan_to_num(acceptance)
+        log_size = self.center - jnp.sqrt(count) / GAMMA * total / (count + T0)
         weight = count**-KAPPA
-        mean = weight * log_size + (1 - weight) * mean
-        return (state, log_size, total, mean), rate
+        log_mean = weight * log_size + (1 - weight) * self.log_mean
+        return StepSize(log_size, log_mean, self.center, total, count)
 
-    first = jnp.log(jnp.float32(step_size))
-    state = parallel(make_kernel(energy, jnp.exp(first))).init(positions)
-    carry = (state, first, jnp.float32(0.0), first)
-    (state, _, _, mean), rates = jax.lax.scan(step, carry, jnp.arange(num_steps))
-    return jnp.exp(mean), state.position, rates
+
+# --- scales -----------------------------------------------------------------------------------------------
+
+
+class Moments(NamedTuple):
+    """Number, mean and sum of squares (or of products) of points ``[D]``."""
+
+    num: Array
+    mean: Array  # [D]
+    squares: Array  # [D] or [D, D]
+
+    @staticmethod
+    def none(dim: int, *, is_dense: bool) -> "Moments":
+        return Moments(jnp.float32(0.0), jnp.zeros(dim), jnp.zeros((dim, dim) if is_dense else dim))
+
+    def update(self, x: Array) -> "Moments":
+        """With points ``[C, D]``, those that are not finite left out."""
+        is_finite = jnp.isfinite(x).all(axis=1)
+        num = jnp.sum(is_finite).astype(x.dtype)
+        x = jnp.where(is_finite[:, None], x, 0.0)
+        mean = jnp.sum(x, axis=0) / jnp.maximum(num, 1)
+        centred = jnp.where(is_finite[:, None], x - mean, 0.0)
+        count, delta = self.num + num, mean - self.mean
+        weight = num / jnp.maximum(count, 1)
+        if self.squares.ndim == 1:
+            squares = jnp.sum(centred**2, axis=0) + delta**2 * self.num * weight
+        else:
+            squares = centred.T @ centred + jnp.outer(delta, delta) * self.num * weight
+        return Moments(count, self.mean + weight * delta, self.squares + squares)
+
+    def root(self, before: Array) -> Array:
+        """S with S S^T the covariance: standard deviations ``[D]`` or a Cholesky factor ``[D, D]``; drawn
+        towards those of before, in the logarithm, and where nothing moved left as they were."""
+        weight = self.num / (self.num + PRIOR)
+        covariance = self.squares / jnp.maximum(self.num - 1, 1)
+        if self.squares.ndim == 1:
+            log_scale = weight * 0.5 * jnp.log(covariance) + (1 - weight) * jnp.log(before)
+            return jnp.where(covariance > 0, jnp.exp(log_scale), before)
+        variances = jnp.diag(jnp.diag(covariance))
+        root = jnp.linalg.cholesky(weight * covariance + (1 - weight) * variances)
+        return jnp.where(jnp.isfinite(root).all(), root, before)
+
+
+# --- length -----------------------------------------------------------------------------------------------
+
+
+class Length(NamedTuple):
+    """The length of a trajectory in time, in units of the whitened space."""
+
+    log_length: Array
+    log_mean: Array
+    opt_state: Any
+
+    @staticmethod
+    def begin(length: Any) -> "Length":
+        log_length = jnp.log(jnp.float32(length))
+        return Length(log_length, log_length, _CLIMB.init(log_length))
+
+    def update(self, gradient: Array, longest: Array) -> "Length":
+        """Up the gradient of ChEES by the length."""
+        slope = jnp.nan_to_num(gradient * jnp.exp(self.log_length))
+        step, opt_state = _CLIMB.update(-slope, self.opt_state)
+        log_length = jnp.clip(self.log_length + step, jnp.log(1e-3), jnp.log(longest))
+        log_mean = 0.1 * log_length + 0.9 * self.log_mean
+        return Length(log_length, log_mean, opt_state)
+
+
+_CLIMB = optax.adam(0.05, b1=0.0, b2=0.95)
+
+
+def chees_gradient(before: Array, after: Array, velocity: Array, time: Array, weight: Array) -> Array:
+    """d/dT of  E[(|x' - m'|^2 - |x - m|^2)^2] / 4  over chains: whitened points ``[C, D]`` at the ends of
+    trajectories of duration ``time`` ``[C]``, the velocity at their end, and a weight, such as acceptance."""
+    x, y = (_centred(points, weight) for points in (before, after))
+    change = jnp.sum(y**2 - x**2, axis=1)
+    along = jnp.sum(y * velocity, axis=1)
+    share = weight / jnp.maximum(jnp.sum(weight), 1e-6)
+    unit = time / jnp.maximum(jnp.sum(share * time), 1e-6)  # a longer trajectory moves more when T grows
+    return jnp.sum(share * unit * change * along)
+
+
+def _centred(points, weight):
+    return points - jnp.sum(weight[:, None] * points, axis=0) / jnp.maximum(jnp.sum(weight), 1e-6)

@@ -49,6 +49,8 @@ class Info(NamedTuple):
     num_nonfinite: Array  # [] int32, proposals whose energy or ratio was NaN or minus infinity
     # [] E + kinetic energy where the last step began; 0 without momenta
     hamiltonian: Array = np.float32(0)  # type: ignore[assignment]
+    # [] int32, gradients of the energy that the step took
+    num_grads: Array = np.int32(0)  # type: ignore[assignment]
 
 
 class Kernel(NamedTuple):
@@ -99,6 +101,23 @@ def moved(energy: Energy, state: State, position: Position) -> State:
     """The state at another position, keeping a gradient if this one does."""
     new = evaluate(energy, position, with_grad=state.grad is not None)
     return new._replace(momentum=state.momentum)
+
+
+# --- chains -----------------------------------------------------------------------------------------------
+
+CHAINS = "chains"  # the name of the axis over which chains run in parallel
+
+
+def any_chain(flag: Array) -> Array:
+    """Whether the flag is up in any of the chains that run together; as it is, where one runs alone.
+
+    A loop that goes on while any chain wants to has the same counters in all of them, and what is indexed by
+    counters stays an index.
+    """
+    try:
+        return jax.lax.pmax(flag.astype(jnp.int32), CHAINS) > 0
+    except NameError:  # no such axis
+        return flag
 
 
 # --- trees ------------------------------------------------------------------------------------------------
@@ -177,6 +196,7 @@ def add(total: Info, info: Info) -> Info:
         energy_error=jnp.where(larger, info.energy_error, total.energy_error),
         num_nonfinite=total.num_nonfinite + info.num_nonfinite,
         hamiltonian=info.hamiltonian,
+        num_grads=total.num_grads + info.num_grads,
     )
 
 
@@ -190,6 +210,7 @@ def merge(infos: Info) -> Info:
         energy_error=jnp.take_along_axis(infos.energy_error, worst, axis=0)[0],
         num_nonfinite=jnp.sum(infos.num_nonfinite, axis=0),
         hamiltonian=jnp.broadcast_to(infos.hamiltonian, infos.energy_error.shape)[-1],
+        num_grads=jnp.sum(jnp.broadcast_to(infos.num_grads, infos.energy_error.shape), axis=0),
     )
 
 

@@ -12,6 +12,7 @@ state of all of them carries it.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,12 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import checks
-from ebmjax.base import Energy, Info, Kernel, State, evaluate, merge, select
+from ebmjax.base import CHAINS, Energy, Info, Kernel, State, evaluate, merge, select
 
 
 def parallel(kernel: Kernel) -> Kernel:
     """The kernel on ``C`` chains: positions, states, keys and infos get a leading axis ``[C]``."""
-    return Kernel(jax.vmap(kernel.init), jax.vmap(kernel.draw), jax.vmap(kernel.move))
+    over_chains = partial(jax.vmap, axis_name=CHAINS)
+    return Kernel(over_chains(kernel.init), over_chains(kernel.draw), over_chains(kernel.move))
 
 
 def guarded(kernel: Kernel) -> Kernel:

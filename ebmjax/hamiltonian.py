@@ -85,6 +85,7 @@ def hmc(
     mass: Any = None,
     integrator: Integrator = leapfrog,
     jitter: bool = False,
+    step_jitter: float = 0.0,
 ) -> Kernel:
     """Hamiltonian Monte Carlo with a fresh momentum at each step; ``num_steps`` gradients with leapfrog.
 
@@ -97,42 +98,51 @@ def hmc(
       integrator: ``leapfrog``, ``mclachlan``, ``yoshida`` or your own symmetric coefficients.
       jitter: take a number of steps drawn uniformly from 1..L each time, which breaks the resonances of a
         fixed length (Mackenzie 1989); L/2 steps on the average.
+      step_jitter: or draw the step size each time, uniformly within that share of eps to either side (Neal
+        2011, 5.4.2.2): against resonances, too, and many chains together still take L steps each, not the
+        longest of many lengths.
 
     Raises:
-      ValueError: a step size that is not positive, a mass that is not positive definite, coefficients that
-        are not symmetric; TypeError: a number of steps that is not whole.
+      ValueError: a step size that is not positive, a share outside [0, 1), a mass that is not positive
+        definite, coefficients that are not symmetric; TypeError: a number of steps that is not whole.
 
     >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.3, 10)
     """
     if not checks.is_traced(num_steps):
         num_steps = checks.count(num_steps, "num_steps")
     _check_integrator(integrator)
-    step = _with_mass(step_size, mass)
+    if not 0 <= step_jitter < 1:
+        raise ValueError(f"step_jitter must lie in [0, 1), got {step_jitter}")
+    step = with_mass(step_size, mass)
 
     def draw(key, position):
-        if not jitter:
-            return normal_like(key, position), None
-        key_momentum, key_length = jax.random.split(key)
-        length = jax.random.randint(key_length, (), 1, num_steps + 1)
-        return normal_like(key_momentum, position), length
+        if not (jitter or step_jitter):
+            return normal_like(key, position), None, None
+        key_momentum, key_length, key_size = jax.random.split(key, 3)
+        length = jax.random.randint(key_length, (), 1, num_steps + 1) if jitter else None
+        share = jax.random.uniform(key_size, (), minval=-step_jitter, maxval=step_jitter)
+        return normal_like(key_momentum, position), length, 1 + share if step_jitter else None
 
     def propose(noise, state):
-        momentum, length = noise
+        momentum, length, factor = noise
         length = num_steps if length is None else length
-        proposed, end = trajectory(energy, state, momentum, step, length, integrator=integrator)
+        size = step if factor is None else jax.tree.map(lambda s: factor * s, step)
+        proposed, end = trajectory(energy, state, momentum, size, length, integrator=integrator)
         return proposed, half_square(momentum) - half_square(end)
 
     kernel = metropolis(energy, Proposal(draw, propose, uses_grad=True))
 
     def move(noise, state):
-        (momentum, _), _ = noise
+        (momentum, length, _), _ = noise
         new, info = kernel.move(noise, state)
-        return new, info._replace(hamiltonian=state.energy + half_square(momentum))
+        num_grads = (len(integrator) // 2) * (num_steps if length is None else length)
+        start = state.energy + half_square(momentum)
+        return new, info._replace(hamiltonian=start, num_grads=jnp.int32(num_grads))
 
     return kernel._replace(move=move)
 
 
-def _with_mass(step_size, mass):
+def with_mass(step_size, mass):
     """S = eps M^(-1/2): with M = L L^T, momentum p = L n, so that x moves by eps L^-T n."""
     checks.step_size(step_size)
     if mass is None:

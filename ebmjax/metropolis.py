@@ -85,6 +85,7 @@ def metropolis(energy: Energy, proposal, *, log_q=None, symmetric: bool = False)
             energy_error=-log_ratio,
             num_nonfinite=jnp.int32(~is_valid),
             hamiltonian=jnp.zeros_like(log_ratio),
+            num_grads=jnp.int32(state.grad is not None),
         )
         return select(is_accepted, proposed, state), info
 
@@ -117,6 +118,7 @@ def unless_broken(state: State, proposed: State, energy_error: Array) -> tuple[S
         energy_error=energy_error,
         num_nonfinite=jnp.int32(~is_finite),
         hamiltonian=jnp.zeros_like(energy_error),
+        num_grads=jnp.int32(proposed.grad is not None),
     )
     return select(is_finite, proposed, state), info
 

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import checks, data, enumeration, plotting
-from ebmjax.adaptation import tune_step_size
 from ebmjax.base import Energy, Kernel, Key
 from ebmjax.energy import denoise
 from ebmjax.evaluation import Verdict, judge, log_z, train_classifier
@@ -22,6 +21,7 @@ from ebmjax.methods import ACCEPTANCE, KERNELS, METHODS
 from ebmjax.runs import metrics
 from ebmjax.sampling import Samples, sample
 from ebmjax.training import TrainState
+from ebmjax.tuning import tune_step_size
 
 Rows = list[tuple[str, str]]
 

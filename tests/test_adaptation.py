@@ -22,7 +22,9 @@ def test_it_finds_the_acceptance_that_was_asked_for(name, key):
     make, target = MAKERS[name]
     start = TARGET.sample(key, 256)
     for guess in (1e-3, 0.3, 30.0):
-        tuned = eb.tune_step_size(key, make, TARGET.energy, start, target=target, step_size=guess)
+        tuned = eb.tune_step_size(
+            key, make, TARGET.energy, start, target=target, step_size=guess, num_steps=200
+        )
         samples = eb.sample(key, make(TARGET.energy, tuned.step_size), start, 200, collect=eb.nothing)
         assert abs(samples.acceptance_rate.mean() - target) < 0.05
 
@@ -51,7 +53,7 @@ def test_bad_input(key):
     for positions, options, message in (
         (start, {"target": 1.5}, r"target must lie in \(0, 1\), got 1.5"),
         (start, {"target": 0.5, "step_size": -1.0}, "step_size must be finite and above 0"),
-        (start, {"target": 0.5, "num_steps": 3}, "num_steps must be at least 10"),
+        (start, {"target": 0.5, "num_steps": 3}, "num_steps must be at least 20"),
         (start.at[0, 0].set(jnp.nan), {"target": 0.5}, "positions must be finite"),
         (start + 1e30, {"target": 0.5}, "the energy is not finite where the chains start"),
     ):

@@ -67,7 +67,7 @@ def test_leapfrog_keeps_the_modified_energy_of_an_oscillator():
 def test_a_mass_is_a_step_size():
     mass = np.array([0.5, 2.0, 4.0])
     dense = np.diag(mass)
-    noise = ((jnp.array([1.0, -0.5, 0.2]), None), jnp.float32(1.0))
+    noise = ((jnp.array([1.0, -0.5, 0.2]), None, None), jnp.float32(1.0))
     by_mass = moved(eb.hmc(TARGET.energy, 0.3, 4, mass=mass), noise).position
     by_step = moved(eb.hmc(TARGET.energy, 0.3 / np.sqrt(mass), 4), noise).position
     by_matrix = moved(eb.hmc(TARGET.energy, 0.3, 4, mass=dense), noise).position
@@ -77,7 +77,7 @@ def test_a_mass_is_a_step_size():
 
 def test_the_inverse_covariance_as_mass_whitens():
     """With M = C^-1 the energy error is that of a standard normal."""
-    noise = ((jnp.array([1.0, -0.5, 0.2]), None), jnp.float32(1.0))
+    noise = ((jnp.array([1.0, -0.5, 0.2]), None, None), jnp.float32(1.0))
     kernel = eb.hmc(TARGET.energy, 0.3, 4, mass=np.linalg.inv(TARGET.covariance))
     white = targets.standard_normal(3)
     root = np.linalg.cholesky(np.linalg.inv(TARGET.covariance))

@@ -20,6 +20,7 @@ from ebmjax.combinators import cycle, mixture, repeat
 from ebmjax.energy import temper
 from ebmjax.hamiltonian import hmc, leapfrog, mclachlan, yoshida
 from ebmjax.langevin import mala, ula, underdamped_langevin
+from ebmjax.nuts import nuts
 from ebmjax.random_walk import random_walk
 from ebmjax.targets import Target
 from ebmjax.verify.exact import integrator
@@ -69,10 +70,13 @@ KERNELS: dict[str, Callable[[Place], Kernel]] = {
     "mala, dense": lambda p: mala(p.target.energy, p.step_size, covariance=_dense(p.target.dim)),
     "hmc": lambda p: hmc(p.target.energy, p.step_size, 5),
     "hmc, jitter": lambda p: hmc(p.target.energy, p.step_size, 8, jitter=True),
+    "hmc, step jitter": lambda p: hmc(p.target.energy, p.step_size, 5, step_jitter=0.3),
     "hmc, diagonal mass": lambda p: hmc(p.target.energy, p.step_size, 4, mass=_slope(p.target.dim)),
     "hmc, dense mass": lambda p: hmc(p.target.energy, p.step_size, 4, mass=_dense(p.target.dim)),
     "hmc, mclachlan": lambda p: hmc(p.target.energy, 1.5 * p.step_size, 3, integrator=mclachlan),
     "hmc, yoshida": lambda p: hmc(p.target.energy, p.step_size, 3, integrator=yoshida),
+    "nuts": lambda p: nuts(p.target.energy, p.step_size, max_depth=6),
+    "nuts, dense mass": lambda p: nuts(p.target.energy, p.step_size, mass=_dense(p.target.dim), max_depth=4),
     "cycle": lambda p: cycle(
         random_walk(p.target.energy, 2 * p.step_size), hmc(p.target.energy, p.step_size, 3)
     ),
@@ -88,10 +92,11 @@ REVERSIBLE = (
     "mala",
     "hmc",
     "hmc, jitter",
+    "nuts",
     "independence",
     "mixture",
 )
-QUICK = ("random_walk", "metropolis, asymmetric", "mala", "hmc", "hmc, dense mass", "cycle")
+QUICK = ("random_walk", "metropolis, asymmetric", "mala", "hmc", "hmc, dense mass", "nuts", "cycle")
 
 
 def proofs(*, is_quick: bool = False) -> dict[str, Proof]:

@@ -1,0 +1,229 @@
+"""Warm-up: step size, scales and length learned while the chains run, in one compiled loop.
+
+    1. a first step size: halved or doubled until one step of all chains together is neither refused nor free
+    2. steps of the kernel; after each, dual averaging of the step size over all chains
+    3. at the end of each of a few growing windows, the scales of the target from the window's points, all
+       chains pooled, become the mass:  S = eps C^(1/2),  C diagonal or dense
+    4. where the kernel asks for a number of steps and none is given, the length of the trajectory by ChEES
+    5. a last stretch with scales and length at rest, for the step size alone
+
+It is the scheme of Stan's windows (Carpenter et al. 2017), with many chains in the place of many steps.  The
+kernel that comes out has fixed parameters and leaves its target invariant; the steps until then are no
+samples.  A chain that is stuck makes the step smaller for all, until it moves.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from ebmjax import checks
+from ebmjax.adaptation import Length, Moments, StepSize, chees_gradient
+from ebmjax.base import (
+    Array,
+    Energy,
+    Kernel,
+    Key,
+    Position,
+    State,
+    evaluate,
+    half_square,
+    normal_like,
+    select,
+)
+from ebmjax.chains import chain_keys
+from ebmjax.combinators import parallel
+from ebmjax.hamiltonian import hmc, trajectory
+from ebmjax.langevin import mala
+from ebmjax.metropolis import Proposal, metropolis
+
+WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.85)  # shares of the warm-up at which the scales are renewed
+STEP_JITTER = 0.3  # of trajectories whose length is tuned
+MOST_STEPS, FIRST_STEPS = 1024, 16  # of a trajectory; before the first scales are known
+MOST_TRIES = 60
+STUCK = 0.02  # acceptance of a chain, over about ten steps
+
+
+class Adapted(NamedTuple):
+    """What the compiled part of a warm-up found."""
+
+    step_size: Any  # eps C^(1/2): a scalar, a tree like the position, or a matrix [D, D]
+    num_steps: Array | None  # of a trajectory, where that was free
+    position: Position  # [C, ...] where the chains are now
+    acceptance_rate: Array  # [T] of each step, the mean over chains
+    num_grads: Array  # [] int32, of all chains together
+
+
+class Learned(NamedTuple):
+    """What a warm-up knows after a step."""
+
+    state: State  # [C, ...]
+    size: StepSize
+    root: Array  # C^(1/2), [D] or [D, D]
+    pace: Array  # [C] acceptance rates, averaged over about ten steps
+    moments: Moments  # of the window
+    length: Length
+    num_grads: Array
+
+
+def adapt(
+    key: Key,
+    make_kernel: Callable[..., Kernel],
+    energy: Energy,
+    positions: Position,
+    *,
+    num_steps: int,
+    target: Any,
+    mass: str | None = "diagonal",
+    step_size: Any = 1.0,
+) -> Adapted:
+    """The pure part of :func:`warm_up`, for use inside ``jit``; the kernel is then
+    ``make_kernel(energy, adapted.step_size)``, for a free length with ``num_steps=adapted.num_steps`` and
+    ``step_jitter=STEP_JITTER``."""
+    num_chains = checks.num_chains(positions)
+    keys, flat = chain_keys(key, num_chains), jax.vmap(lambda x: ravel_pytree(x)[0])
+    unravel = ravel_pytree(jax.tree.map(lambda x: x[0], positions))[1]
+    is_free, is_dense = wants_length(make_kernel), mass == "dense"
+
+    def scaled(size, root):
+        return size if mass is None else size * root if is_dense else unravel(size * root)
+
+    def make(step_size, length):
+        return _with_end(energy, step_size, length) if is_free else make_kernel(energy, step_size)
+
+    def advance(kernel, state, t):
+        noise = parallel(kernel).draw(jax.vmap(jax.random.fold_in, (0, None))(keys, t), state.position)
+        return noise, *parallel(kernel).move(noise, state)
+
+    def begin_window(now: Learned, t) -> Learned:
+        """The scales of the window that has ended, and a step size for them."""
+        root = now.root if mass is None else now.moments.root(now.root)
+        probe = mala if now.state.grad is not None else make_kernel
+
+        def rate(log_size):
+            kernel = probe(energy, scaled(jnp.exp(log_size), root))
+            return _harmonic_mean(advance(kernel, now.state, num_steps + t)[2].acceptance_rate)
+
+        log_size, num_tries = _first_log_size(rate, now.size.log_mean, target)
+        return now._replace(
+            size=StepSize.begin(jnp.exp(log_size)),
+            root=root,
+            moments=jax.tree.map(jnp.zeros_like, now.moments),
+            num_grads=now.num_grads + num_tries * num_chains * (now.state.grad is not None),
+        )
+
+    def step(now: Learned, when):
+        t, begins, is_first = when
+        now = jax.lax.cond(begins, begin_window, lambda now, t: now, now, t)
+        eps = jnp.exp(now.size.log_size)
+        num = _whole(now.length.log_length, eps, jnp.where(is_first, FIRST_STEPS, MOST_STEPS))
+        noise, state, info = advance(make(scaled(eps, now.root), num), now.state, t)
+        rate, pace = jnp.mean(info.acceptance_rate), 0.9 * now.pace + 0.1 * info.acceptance_rate
+        waited = jnp.where(jnp.any(pace < STUCK), 0.0, rate)  # for a chain that has not moved for long
+        length = now.length
+        if is_free:
+            before, after = (_whiten(flat(s.position), now.root) for s in (now.state, state))
+            gradient = chees_gradient(
+                before, after, flat(state.momentum), num * eps * noise[0][1], info.is_accepted
+            )
+            length = select(is_first, length, length.update(gradient, eps * MOST_STEPS))
+        now = Learned(
+            state,
+            now.size.update(jnp.where(is_first, _harmonic_mean(info.acceptance_rate), waited), target),
+            now.root,
+            pace,
+            now.moments.update(flat(state.position)),
+            length,
+            now.num_grads + jnp.sum(info.num_grads),
+        )
+        return now, rate
+
+    dim = flat(positions).shape[1]
+    root = jnp.eye(dim) if is_dense else jnp.ones(dim)
+    state = parallel(make(scaled(step_size, root), 1)).init(positions)
+    now = Learned(
+        state,
+        StepSize.begin(step_size),
+        root,
+        jnp.full(num_chains, target, jnp.float32),
+        Moments.none(dim, is_dense=is_dense),
+        Length.begin(1.0),
+        jnp.int32(num_chains * (state.grad is not None)),
+    )
+    begins = np.zeros(num_steps, bool)
+    begins[[0, *(max(2, round(share * num_steps)) for share in WINDOWS)]] = True
+    is_first = np.cumsum(begins) == 1
+    now, rates = jax.lax.scan(step, now, (jnp.arange(num_steps), begins, is_first))
+    eps = jnp.exp(now.size.log_mean)
+    num = _whole(now.length.log_mean, eps, MOST_STEPS) if is_free else None
+    return Adapted(scaled(eps, now.root), num, now.state.position, rates, now.num_grads)
+
+
+def wants_length(make_kernel) -> bool:
+    """Whether the length of trajectories is left to the warm-up: for ``hmc`` itself."""
+    return make_kernel is hmc
+
+
+def _with_end(energy, step_size, num_steps) -> Kernel:
+    """Hamiltonian Monte Carlo with step jitter; its state keeps the momentum at a trajectory's end."""
+
+    def init(position):
+        state = evaluate(energy, position, with_grad=True)
+        return state._replace(momentum=jax.tree.map(jnp.zeros_like, position))
+
+    def draw(key, position):
+        key_momentum, key_size = jax.random.split(key)
+        factor = jax.random.uniform(key_size, (), minval=1 - STEP_JITTER, maxval=1 + STEP_JITTER)
+        return normal_like(key_momentum, position), factor
+
+    def propose(noise, state):
+        momentum, factor = noise
+        size = jax.tree.map(lambda s: factor * s, step_size)
+        proposed, end = trajectory(energy, state, momentum, size, num_steps)
+        return proposed._replace(momentum=end), half_square(momentum) - half_square(end)
+
+    kernel = metropolis(energy, Proposal(draw, propose, uses_grad=True))
+
+    def move(noise, state):
+        state, info = kernel.move(noise, state)
+        return state, info._replace(num_grads=jnp.int32(num_steps))
+
+    return Kernel(init, kernel.draw, move)
+
+
+def _harmonic_mean(rate: Array) -> Array:
+    """Small where any chain is stuck: in the first window, the slowest sets the pace of all."""
+    return 1 / jnp.mean(1 / jnp.maximum(rate, 1e-3))
+
+
+def _whole(log_length: Array, eps: Array, most: Any) -> Array:
+    """The number of steps nearest to a length."""
+    return jnp.clip(jnp.round(jnp.exp(log_length) / eps), 1, most).astype(jnp.int32)
+
+
+def _first_log_size(rate, log_size: Array, target: Array) -> tuple[Array, Array]:
+    """Doubled while the rate is above the target, or halved while below, to between the last two; and how
+    many rates that took."""
+    is_up = rate(log_size) > target
+    change = jnp.where(is_up, jnp.log(2.0), -jnp.log(2.0))
+
+    def is_on(carry):
+        _, current, num = carry
+        return ((current > target) == is_up) & (num < MOST_TRIES)
+
+    def again(carry):
+        log_size, _, num = carry
+        return log_size + change, rate(log_size + change), num + 1
+
+    found, _, num = jax.lax.while_loop(
+        is_on, again, (log_size + change, rate(log_size + change), jnp.int32(2))
+    )
+    return found - change / 2, num
+
+
+def _whiten(x: Array, root: Array) -> Array:
+    """S^-1 x of points ``[C, D]``."""
+    return x / root if root.ndim == 1 else jax.scipy.linalg.solve_triangular(root, x.T, lower=True).T

@@ -1,0 +1,173 @@
+"""Warm-up finds scales, step sizes and lengths that are known, and says so when it does not."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ebmjax as eb
+from ebmjax import targets, tuning, verify, warmup
+from ebmjax.adaptation import Length, Moments, StepSize, chees_gradient
+
+SCALES = np.geomspace(0.02, 20.0, 6)
+STRETCHED = targets.gaussian(np.zeros(6), np.diag(SCALES**2))
+CORRELATED = targets.correlated_gaussian(8, 0.9)
+
+
+def test_moments_are_those_of_all_points_and_forget_what_is_not_finite(key):
+    x = jax.random.normal(key, (40, 3)) @ jnp.array([[1.0, 0.5, 0.0], [0.0, 2.0, 0.3], [0.0, 0.0, 0.1]]) + 5.0
+    for is_dense in (False, True):
+        moments = Moments.none(3, is_dense=is_dense)
+        for part in (x[:7], x[7:20].at[3].set(jnp.nan), x[20:]):
+            moments = moments.update(part)
+        kept = np.delete(np.asarray(x), 10, axis=0)
+        covariance = np.cov(kept.T) * 38
+        assert int(moments.num) == 39
+        assert np.allclose(moments.mean, kept.mean(axis=0), atol=1e-4)
+        assert np.allclose(
+            moments.squares, covariance if is_dense else np.diag(covariance), rtol=1e-3, atol=1e-3
+        )
+
+
+def test_the_root_is_one_and_falls_back_where_nothing_moved():
+    x = jnp.asarray(
+        np.random.default_rng(0).multivariate_normal([0, 0], [[4.0, 1.0], [1.0, 1.0]], 4000), jnp.float32
+    )
+    root = Moments.none(2, is_dense=True).update(x).root(jnp.eye(2))
+    assert np.allclose(root @ root.T, [[4.0, 1.0], [1.0, 1.0]], atol=0.25)
+    before = jnp.array([0.3, 7.0])
+    assert np.array_equal(Moments.none(2, is_dense=False).root(before), before)
+    still = Moments.none(2, is_dense=False).update(x.at[:, 1].set(1.0)).root(before)
+    assert still[0] == pytest.approx(2.0, rel=0.05) and still[1] == 7.0
+
+
+def test_dual_averaging_finds_the_root_of_a_known_curve():
+    curve = lambda log_size: jax.nn.sigmoid(-2 * (log_size - 0.7))  # acceptance falls as the step grows
+    size = StepSize.begin(0.1)
+    for _ in range(150):
+        size = size.update(curve(size.log_size), 0.8)
+    assert float(curve(size.log_mean)) == pytest.approx(0.8, abs=0.03)
+
+
+def test_the_gradient_of_chees_is_that_of_the_criterion():
+    """On a round Gaussian, rotated by an angle: E[(|x'|^2 - |x|^2)^2] / 4 = D sin^2(t), its slope D sin(2t)."""
+    dim, num = 5, 200_000
+    x, n = jax.random.normal(jax.random.key(3), (2, num, dim))
+    for t in (0.4, 1.2, 2.0):
+        after, velocity = np.cos(t) * x + np.sin(t) * n, np.cos(t) * n - np.sin(t) * x
+        found = chees_gradient(x, after, velocity, jnp.full(num, t), jnp.ones(num))
+        spread = float(jnp.std(jnp.sum(after**2 - x**2, 1) * jnp.sum(after * velocity, 1))) / num**0.5
+        assert abs(float(found) - dim * np.sin(2 * t)) < 5 * spread
+
+
+def test_the_length_climbs_to_the_top():
+    length = Length.begin(0.2)
+    for _ in range(200):
+        length = length.update(jnp.sin(2 * jnp.exp(length.log_length)), 100.0)
+    assert float(jnp.exp(length.log_mean)) == pytest.approx(np.pi / 2, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("make", "num_chains", "rel"), [(eb.nuts, 4, 0.35), (eb.mala, 64, 0.3), (eb.hmc, 64, 0.25)]
+)
+def test_it_finds_the_scales_of_the_target(make, num_chains, rel, key):
+    start = 3.0 * jax.random.normal(key, (num_chains, 6))
+    tuned = eb.warm_up(key, make, STRETCHED.energy, start, num_steps=300)
+    scales = np.asarray(tuned.step_size) / np.exp(np.mean(np.log(tuned.step_size / SCALES)))
+    assert np.allclose(scales, SCALES, rtol=rel)
+    rate = tuned.acceptance_rate[-40:].mean()
+    assert abs(rate - tuning.TARGETS[make]) < 0.1
+
+
+def test_dense_mass_whitens(key):
+    start = jax.random.normal(key, (128, 8))
+    tuned = eb.warm_up(key, eb.mala, CORRELATED.energy, start, mass="dense", num_steps=200)
+    whitened = np.asarray(tuned.step_size @ tuned.step_size.T)
+    ratio = np.linalg.eigvals(np.linalg.solve(CORRELATED.covariance, whitened)).real
+    assert ratio.max() / ratio.min() < 2.0
+    plain = np.linalg.eigvalsh(CORRELATED.covariance)
+    assert plain.max() / plain.min() > 50  # what it would be without
+
+
+def test_the_length_of_trajectories_is_that_of_a_round_gaussian(key):
+    """After whitening the criterion is best at a quarter of a period."""
+    start = STRETCHED.sample(key, 256)
+    tuned = eb.warm_up(key, eb.hmc, STRETCHED.energy, start, num_steps=200)
+    eps = float(np.exp(np.mean(np.log(tuned.step_size / SCALES))))
+    assert eps * tuned.num_steps == pytest.approx(np.pi / 2, rel=0.35)
+    longer = eb.warm_up(key, eb.hmc, CORRELATED.energy, CORRELATED.sample(key, 256), num_steps=200)
+    assert longer.num_steps > 2 * tuned.num_steps  # where a direction is slow, trajectories are long
+
+
+@pytest.mark.parametrize("make", [eb.nuts, eb.hmc, partial(eb.hmc, num_steps=4), eb.mala, eb.random_walk])
+def test_the_tuned_kernel_is_invariant(make, key):
+    target = targets.rosenbrock()
+    tuned = eb.warm_up(key, make, target.energy, target.sample(key, 32), num_steps=150)
+    verify.invariance(key, tuned.kernel, target, num_chains=4000, num_steps=5).require()
+
+
+@pytest.mark.filterwarnings("ignore:.* proposals had an energy or a ratio of NaN")  # it is steep there
+def test_far_tails_are_survived(key):
+    """Rosenbrock from far outside: its energy there is of order 1e7, its curvature of order 1e4."""
+    start = 20.0 * jax.random.normal(key, (64, 2))
+    tuned = eb.warm_up(key, eb.hmc, targets.rosenbrock().energy, start, num_steps=200)
+    samples = eb.sample(key, tuned.kernel, tuned.position, 50)  # a chain that is stuck would warn, and fail
+    assert np.abs(np.asarray(samples.draws)).max() < 200
+
+
+def test_trees_keep_their_shape(key):
+    energy = lambda x: 0.5 * ((x["a"] / 3.0) ** 2 + jnp.sum((x["b"] / 0.1) ** 2))
+    start = {"a": jax.random.normal(key, (64,)), "b": jax.random.normal(key, (64, 2))}
+    tuned = eb.warm_up(key, eb.nuts, energy, start, num_steps=100)
+    assert tuned.step_size["a"].shape == () and tuned.step_size["b"].shape == (2,)
+    assert float(tuned.step_size["a"] / tuned.step_size["b"][0]) == pytest.approx(30.0, rel=0.4)
+    dense = eb.warm_up(key, eb.mala, energy, start, num_steps=100, mass="dense")
+    assert dense.step_size.shape == (3, 3)
+    eb.sample(key, dense.kernel, dense.position, 20)
+
+
+def test_it_works_inside_jit(key):
+    @jax.jit
+    def run(key, scale):
+        energy = lambda x: 0.5 * jnp.sum((x / scale) ** 2)
+        found = eb.adapt(key, eb.nuts, energy, jnp.ones((8, 3)), num_steps=60, target=0.8)
+        kernel = eb.parallel(eb.nuts(energy, found.step_size))
+        return eb.run(eb.chain_keys(key, 8), kernel, kernel.init(found.position), 200)[1]
+
+    for scale in (0.01, 50.0):
+        assert float(run(key, scale).std()) == pytest.approx(scale, rel=0.15)
+
+
+def test_gradients_are_counted(key):
+    start = STRETCHED.sample(key, 16)
+    tuned = eb.warm_up(key, partial(eb.hmc, num_steps=7), STRETCHED.energy, start, num_steps=100)
+    searches = tuned.num_grads - 16 * (100 * 7 + 1)
+    assert 0 < searches < 16 * 6 * warmup.MOST_TRIES and searches % 16 == 0
+    assert eb.warm_up(key, eb.random_walk, STRETCHED.energy, start, num_steps=300).num_grads == 0
+
+
+def test_what_failed_is_told(key):
+    start = STRETCHED.sample(key, 8)
+    stuck = lambda energy, step_size: eb.random_walk(energy, jax.tree.map(lambda s: 1e6 + 0 * s, step_size))
+    with pytest.warns(RuntimeWarning, match="acceptance ended at 0.00 where 0.23 was wanted"):
+        eb.warm_up(key, stuck, STRETCHED.energy, start, target=0.234)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": 1.5}, r"target must lie in \(0, 1\), got 1.5"),
+        ({"step_size": -1.0}, "step_size must be finite and above 0"),
+        ({"num_steps": 3}, "num_steps must be at least 20"),
+        ({"mass": "full"}, "mass must be 'diagonal', 'dense' or None, got 'full'"),
+        ({"positions": jnp.full((4, 6), jnp.nan)}, "positions must be finite"),
+        ({"positions": jnp.full((4, 6), 1e30)}, "the energy is not finite where the chains start"),
+        ({"make_kernel": lambda e, s: eb.mala(e, s)}, "target must be given for a kernel that is not of"),
+    ],
+)
+def test_bad_input(options, message, key):
+    arguments = {"make_kernel": eb.mala, "energy": STRETCHED.energy, "positions": jnp.ones((4, 6)), **options}
+    with pytest.raises(ValueError, match=message):
+        eb.warm_up(key, **arguments)
