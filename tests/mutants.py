@@ -50,6 +50,12 @@ EQ9 = "test_objectives:test_the_gradient_with_exact_samples_is_equation_9"
 SPLIT = "test_laws:test_sample_of_1000_is_600_and_then_400_bit_for_bit:random_walk"
 CHUNKS = "test_laws:test_chunks_and_thinning_change_no_number"
 
+NUTS_TREE = "test_nuts:test_the_tree_is_the_one_grown_by_recursion:0.25"
+NUTS_WEIGHT = "test_nuts:test_points_are_drawn_by_their_weight"
+MOMENTS = "test_warmup:test_moments_are_those_of_all_points_and_forget_what_is_not_finite"
+ROOT_OF = "test_warmup:test_the_root_is_one_and_falls_back_where_nothing_moved"
+CHEES = "test_warmup:test_the_gradient_of_chees_is_that_of_the_criterion"
+
 M, L, H, B = "metropolis.py", "langevin.py", "hamiltonian.py", "base.py"
 RATIO = "log_ratio = state.energy - proposed.energy + log_q_ratio"
 MUTANTS = [
@@ -189,7 +195,30 @@ MUTANTS = [
     Mutant("energy raised where the sampler wants it low", "objectives/adversarial.py", "of_points(params.energy, still[1])", "of_points(params.energy, x)", "test_adversarial:test_the_gradients_are_their_closed_forms_and_each_player_has_its_own"),
     Mutant("log determinant with the wrong sign", "objectives/adversarial.py", "return x, log_q - log_det", "return x, log_q + log_det", "test_adversarial:test_affine_draws_have_their_mean_covariance_and_density"),
     Mutant("affine density without its scale", "objectives/adversarial.py", "log_q - jnp.sum(params.log_diagonal)", "log_q", "test_adversarial:test_the_bound_is_log_z_without_noise_where_the_sampler_is_the_model_and_less_elsewhere"),
-    Mutant("step size moves the wrong way", "adaptation.py", "log_size = center - jnp.sqrt(count)", "log_size = center + jnp.sqrt(count)", "test_adaptation:test_it_finds_the_acceptance_that_was_asked_for:mala"),
+    # the no-U-turn sampler
+    Mutant("NUTS draws its points evenly", "nuts.py", "-exponentials[0] < -error - log_new", "-exponentials[0] < -jnp.log(i + 1.0)", invariant("nuts")),
+    Mutant("NUTS prefers high energies", "nuts.py", "-jnp.inf, tree.log_new), -error)", "-jnp.inf, tree.log_new), error)", NUTS_WEIGHT),
+    Mutant("NUTS always takes the new half", "nuts.py", "is_taken & (-exponentials[1] < log_new - tree.log_weight)", "is_taken", NUTS_WEIGHT),
+    Mutant("NUTS forgets the inner stretches", "nuts.py", "has_turned |= ~is_first & tree.has_turned", "has_turned = is_whole & False", NUTS_TREE),
+    Mutant("NUTS keeps a doubling that turned", "nuts.py", "is_taken = is_whole & is_good", "is_taken = is_whole & is_finite & ~tree.has_ended", NUTS_TREE),
+    Mutant("NUTS closes one stretch only", "nuts.py", "close, jnp.bool_(False))", "close, jnp.bool_(False)) & (num_closed == 1)", NUTS_TREE),
+    Mutant("NUTS leaves the momentum flipped", "nuts.py", "n_tip = sign * ravel_pytree(n_tip)[0]", "n_tip = ravel_pytree(n_tip)[0]", NUTS_TREE),
+    Mutant("NUTS goes on where it diverged", "nuts.py", "is_good = is_finite & (error < LARGEST_ERROR)", "is_good = is_finite | (error < LARGEST_ERROR)", "test_nuts:test_divergences_are_told_and_the_chain_stays"),
+    Mutant("NUTS sums momenta without the start", "nuts.py", "rho = tree.rho + rho_new", "rho = tree.rho - n_left + rho_new", NUTS_TREE),
+    Mutant("step jitter to one side only", H, "minval=-step_jitter, maxval=step_jitter", "minval=0.0, maxval=step_jitter", "test_samplers:test_step_jitter_is_even_and_keeps_the_length"),
+    # warm-up
+    Mutant("step size moves the wrong way", "adaptation.py", "log_size = self.center - jnp.sqrt(count)", "log_size = self.center + jnp.sqrt(count)", "test_adaptation:test_it_finds_the_acceptance_that_was_asked_for:mala"),
+    Mutant("step size remembers its first guess", "adaptation.py", "weight = count**-KAPPA", "weight = 0 * count", "test_warmup:test_dual_averaging_finds_the_root_of_a_known_curve"),
+    Mutant("variances for deviations", "adaptation.py", "weight * 0.5 * jnp.log(covariance)", "weight * jnp.log(covariance)", ROOT_OF),
+    Mutant("scales where nothing moved", "adaptation.py", "jnp.where(covariance > 0, jnp.exp(log_scale), before)", "jnp.exp(log_scale)", ROOT_OF),
+    Mutant("spread between parts forgotten", "adaptation.py", "centred**2, axis=0) + delta**2 * self.num * weight", "centred**2, axis=0)", MOMENTS),
+    Mutant("points that are NaN counted", "adaptation.py", "num = jnp.sum(is_finite)", "num = jnp.sum(is_finite | True)", MOMENTS),
+    Mutant("ChEES downhill", "adaptation.py", "_CLIMB.update(-slope, self.opt_state)", "_CLIMB.update(slope, self.opt_state)", "test_warmup:test_the_length_climbs_to_the_top"),
+    Mutant("ChEES without its square", "adaptation.py", "share * unit * change * along", "share * unit * along", CHEES),
+    Mutant("ChEES of the start", "adaptation.py", "along = jnp.sum(y * velocity, axis=1)", "along = jnp.sum(x * velocity, axis=1)", CHEES),
+    Mutant("scales never renewed", "warmup.py", "now.root if mass is None else now.moments.root(now.root)", "now.root", "test_warmup:test_dense_mass_whitens"),
+    Mutant("a stuck chain left behind", "warmup.py", "jnp.where(is_first, _harmonic_mean(info.acceptance_rate), waited)", "rate", "test_warmup:test_far_tails_are_survived"),
+    Mutant("gradients of trajectories counted once", "warmup.py", "info._replace(num_grads=jnp.int32(num_steps))", "info", "test_warmup:test_gradients_of_a_free_length_are_counted"),
     Mutant("chains not split", "diagnostics.py", "jnp.concatenate([draws[:half], draws[-half:]], axis=1)", "draws", "test_diagnostics:test_agrees_with_arviz:walk-rhat"),
     Mutant("ranks not normalised", "diagnostics.py", "return ndtri((r - 0.375) / (len(flat) + 0.25)).reshape(x.shape)", "return r.reshape(x.shape)", "test_diagnostics:test_agrees_with_arviz:walk-rhat"),
     Mutant("pairs not monotone", "diagnostics.py", "monotone = jax.lax.cummin(pairs, axis=0)", "monotone = pairs", "test_diagnostics:test_agrees_with_arviz:walk-ess_mean"),
@@ -303,6 +332,7 @@ def _parameters(module, test, text) -> dict:
         return {"projection": "rademacher", "is_variance_reduced": text == "signs"}
     names = {"test_denoising_is_explicit_on_smoothed_data_and_a_constant": "noise"}
     names["test_it_finds_the_newton_solution_of_the_logistic_regression"] = "ratio"
+    names["test_the_tree_is_the_one_grown_by_recursion"] = "step_size"
     names["test_batches_join_wherever_the_run_ends"] = "num_steps"
     names["test_the_best_critic_is_the_difference_of_the_scores"] = "penalty"
     if test == "test_between_shifted_gaussians_it_is_the_closed_form":

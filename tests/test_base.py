@@ -46,6 +46,7 @@ def test_merge_and_add_agree():
         jnp.array([0.1, -3.0, 2.0]),
         jnp.array([0, 1, 2]),
         jnp.array([5.0, 7.0, 6.0]),
+        jnp.array([3, 1, 4]),
     )
     merged = base.merge(infos)
     total = jax.tree.map(lambda x: x[0], infos)
@@ -54,7 +55,7 @@ def test_merge_and_add_agree():
     assert merged.acceptance_rate == pytest.approx(0.6) and total.acceptance_rate == pytest.approx(1.8)
     for info in (merged, total):
         assert info.is_accepted and info.energy_error == -3.0 and info.num_nonfinite == 3
-        assert info.hamiltonian == 6.0
+        assert info.hamiltonian == 6.0 and info.num_grads == 8
 
 
 def test_noise_of_leaves_is_independent(key):

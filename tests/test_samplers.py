@@ -95,6 +95,14 @@ def test_jitter_draws_every_length(key):
     assert np.abs(counts[1:] - 400).max() < 5 * np.sqrt(400)
 
 
+def test_step_jitter_is_even_and_keeps_the_length(key):
+    kernel = eb.hmc(TARGET.energy, 0.1, 5, step_jitter=0.3)
+    factors = np.asarray(jax.vmap(lambda k: kernel.draw(k, X)[0][2])(jax.random.split(key, 2000)))
+    assert 0.7 <= factors.min() < 0.72 and 1.28 < factors.max() <= 1.3
+    assert abs(factors.mean() - 1) < 5 * factors.std() / np.sqrt(2000)
+    assert int(kernel.step(key, kernel.init(X))[1].num_grads) == 5
+
+
 def test_acceptance_is_one_over_many_at_stationarity(key):
     """E[exp(-dH)] = 1 for any step, from exact draws; the ratio of another energy does not have it."""
     start = TARGET.sample(key, 200_000)

@@ -108,13 +108,17 @@ def test_the_tuned_kernel_is_invariant(make, key):
     verify.invariance(key, tuned.kernel, target, num_chains=4000, num_steps=5).require()
 
 
-@pytest.mark.filterwarnings("ignore:.* proposals had an energy or a ratio of NaN")  # it is steep there
+@pytest.mark.filterwarnings("ignore:.* proposals had")  # it is steep there
 def test_far_tails_are_survived(key):
     """Rosenbrock from far outside: its energy there is of order 1e7, its curvature of order 1e4."""
     start = 20.0 * jax.random.normal(key, (64, 2))
     tuned = eb.warm_up(key, eb.hmc, targets.rosenbrock().energy, start, num_steps=200)
-    samples = eb.sample(key, tuned.kernel, tuned.position, 50)  # a chain that is stuck would warn, and fail
-    assert np.abs(np.asarray(samples.draws)).max() < 200
+    samples = eb.sample(
+        key, tuned.kernel, tuned.position, 50, collect=lambda s, i: (s.position, i.is_accepted)
+    )
+    positions, is_accepted = samples.draws
+    assert np.asarray(is_accepted).any(axis=0).all()  # none is stuck
+    assert np.abs(np.asarray(positions)).max() < 200
 
 
 def test_trees_keep_their_shape(key):
@@ -146,6 +150,16 @@ def test_gradients_are_counted(key):
     searches = tuned.num_grads - 16 * (100 * 7 + 1)
     assert 0 < searches < 16 * 6 * warmup.MOST_TRIES and searches % 16 == 0
     assert eb.warm_up(key, eb.random_walk, STRETCHED.energy, start, num_steps=300).num_grads == 0
+
+
+def test_gradients_of_a_free_length_are_counted(key):
+    """They are the length of trajectories, where that has long come to rest."""
+    start = CORRELATED.sample(key, 64)
+    short, long = (
+        eb.warm_up(key, eb.hmc, CORRELATED.energy, start, num_steps=n).num_grads / 64 for n in (150, 300)
+    )
+    lengths = eb.warm_up(key, eb.hmc, CORRELATED.energy, start, num_steps=300).num_steps
+    assert long - short > 0.5 * 150 * lengths
 
 
 def test_what_failed_is_told(key):
