@@ -182,7 +182,11 @@ def _is_integer(leaf, dtype) -> bool:
 
 
 def _numbers(value, name):
+    if jnp.issubdtype(getattr(value, "dtype", np.float32), jax.dtypes.extended):
+        raise TypeError(f"{name} must be a number or an array of numbers, got {describe(value)}")
     array = np.asarray(value)
+    if array.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {array.shape}")
     if array.dtype == bool or not (
         np.issubdtype(array.dtype, np.number) or jnp.issubdtype(array.dtype, jnp.floating)
     ):

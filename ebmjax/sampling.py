@@ -141,7 +141,7 @@ def _run_plan(key, kernel, state, plan, call, collect, mesh, path, progress) -> 
             found = journal.load(int(ends[i]), functools.partial(shapes, i))
             if found is None:
                 if is_loaded:
-                    _check_energy(kernel, state, journal.path)
+                    _check_energy(kernel, state, f"{journal.path} is a run")
                 state, draws, info = compiled(i)(state, step, None if is_warmup else reduced)
                 info = dev.to_host(info)
                 totals, is_lost = count(totals, info, length, is_warmup)
@@ -164,7 +164,7 @@ def _run_plan(key, kernel, state, plan, call, collect, mesh, path, progress) -> 
                     "make the same call again to go on"
                 )
         if is_loaded:
-            _check_energy(kernel, state, journal.path)
+            _check_energy(kernel, state, f"{journal.path} is a run")
     draws = reduced if is_reducing else jax.tree.map(_join, *pieces)
     rate = totals.acceptance / call["num_steps"]
     warn(totals, rate, call["num_steps"], dev.to_host(state.energy))
@@ -204,6 +204,7 @@ def _start(kernel, positions, mesh) -> State:
             raise TypeError("positions is the state of another kernel; pass its position, state.position")
         dev.check_divides(len(state.energy), mesh, "the number of chains")
         state = dev.spread(state, mesh)
+        _check_energy(kernel, state, "positions is a state")
     else:
         positions = checks.position(positions)
         dev.check_divides(checks.num_chains(positions), mesh, "the number of chains")
@@ -218,14 +219,14 @@ def _start(kernel, positions, mesh) -> State:
     return state
 
 
-def _check_energy(kernel, state, path):
+def _check_energy(kernel, state, what):
     """What was loaded is a cache under some energy; it must be this one."""
     now = np.asarray(dev.to_host(_init(kernel, state.position).energy), np.float64)
     then = np.asarray(dev.to_host(state.energy), np.float64)
     worst = int(np.argmax(np.abs(now - then) / (1 + np.abs(then))))
     if not abs(now[worst] - then[worst]) <= 1e-2 * (1 + abs(then[worst])):
         raise ValueError(
-            f"{path} is a run of another energy: where chain {worst} stands it was "
+            f"{what} of another energy: where chain {worst} stands it was "
             f"{then[worst]:.6g}, and is {now[worst]:.6g}"
         )
 
