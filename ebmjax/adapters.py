@@ -75,4 +75,5 @@ def _info(theirs, state, new) -> Info:
         energy_error=jnp.where(is_divergent, jnp.inf, -jnp.log(rate)).astype(dtype),
         num_nonfinite=jnp.int32(~jnp.isfinite(new.energy)),
         hamiltonian=jnp.asarray(getattr(theirs, "energy", 0.0), dtype),
+        num_grads=jnp.int32(getattr(theirs, "num_integration_steps", 0)),
     )

@@ -120,7 +120,7 @@ def _stats(record) -> dict[str, np.ndarray]:
         "energy_error": info.energy_error,
         "is_accepted": info.is_accepted,
     }
-    for name, value in (("energy", info.hamiltonian), ("n_steps", getattr(info, "num_grads", 0))):
+    for name, value in (("energy", info.hamiltonian), ("n_steps", info.num_grads)):
         if np.any(value):
             stats[name] = value
     return {name: _by_chain(value) for name, value in stats.items()}

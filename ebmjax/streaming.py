@@ -145,7 +145,7 @@ def covariance(of: Collect = position_of) -> Reducer:
         origin = jnp.where(c.num_steps == 0, x[0], c.origin)
         distance = x - origin - c.shift
         shift = c.shift + distance.mean(axis=0) / count
-        squares = c.squares + distance.T @ (x - origin - shift)
+        squares = c.squares + jnp.matmul(distance.T, x - origin - shift, precision="highest")
         return Covariance(count, c.num_chains, origin, shift, squares)
 
     return Reducer(init, update)

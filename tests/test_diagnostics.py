@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from ebmjax import diagnostics, hmc, mala, random_walk, sample, targets
+from ebmjax import diagnostics, hmc, mala, nuts, random_walk, sample, targets
 
 RTOL = 1e-4
 PAIRS = {
@@ -31,6 +31,7 @@ def _runs():
         ("walk", random_walk(target.energy, 0.7), 1001, 4),
         ("mala", mala(target.energy, 0.5), 500, 16),
         ("hmc", hmc(target.energy, 0.4, 6), 700, 2),
+        ("nuts", nuts(target.energy, 0.6), 301, 4),
         ("short", mala(target.energy, 0.5), 9, 64),
     ):
         yield name, np.asarray(sample(key, kernel, target.sample(key, chains), steps).draws)

@@ -1,8 +1,6 @@
 """``selftest`` and ``verify``."""
 
 import functools
-import importlib
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +9,7 @@ import jax
 import typer
 
 from ebmjax import plotting, verify
-from ebmjax.cli.app import app, console, fail, one_line
+from ebmjax.cli.app import app, console, fail, load_attribute, one_line
 from ebmjax.targets import TARGETS
 
 
@@ -74,7 +72,7 @@ def verify_kernel(
         if target not in TARGETS:
             fail(f"target must be one of {', '.join(TARGETS)}; got {target!r}", 2)
         place = TARGETS[target]()
-        kernel = _load(factory)(place.energy)
+        kernel = load_attribute(factory)(place.energy)
         tests = [verify.invariance] + [verify.rank] * is_reversible
         reports = []
         for i, test in enumerate(tests):
@@ -89,14 +87,3 @@ def verify_kernel(
             console.print(f"wrote {picture}", highlight=False)
     if not all(r.is_passed for r in reports):
         raise typer.Exit(1)
-
-
-def _load(name: str):
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        fail(f"give the factory as module:function, got {name!r}", 2)
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        fail(f"{name} cannot be loaded: {error}", 2)

@@ -1,11 +1,10 @@
-"""``train`` and ``sample``."""
+"""``train``."""
 
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import jax
-import numpy as np
 import typer
 from rich.table import Table
 
@@ -138,57 +137,6 @@ def train(
             fail(f"stopped; go on with: python -m ebmjax train --resume {folder}", 130)
         if devices.is_main():
             _show(run, state, folder, seed=run.config.seed)
-
-
-@app.command()
-def sample(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")],
-    kernel: Annotated[KernelName | None, typer.Option(help="The one of training by default.")] = None,
-    num_chains: Annotated[int, typer.Option(min=1)] = 100,
-    num_steps: Annotated[int, typer.Option(help="Of each chain.", min=1)] = 1000,
-    step_size: Annotated[float | None, typer.Option(help="The last of training by default.")] = None,
-    from_noise: Annotated[
-        bool, typer.Option("--from-noise", help="Start fresh, not from the buffer.")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
-    out: Annotated[
-        Path | None, typer.Option(help="A new folder; RUN/samples-KERNEL-SEED by default.")
-    ] = None,
-) -> None:
-    """Run chains of a trained energy; draws in samples.npz (in units of the data), with pictures."""
-    with one_line():
-        run, state = runs.load(folder)
-        name = kernel.value if kernel else run.config.kernel
-        target = out or folder / f"samples-{name}-{seed}"
-        runs.check_new(target)
-        energy = run.trained(state)
-        key_tune, key_run = jax.random.split(jax.random.key(seed))
-        step = report.step_size_for(key_tune, run, state, name) if step_size is None else step_size
-        chains = report.run_chains(
-            key_run,
-            run,
-            state,
-            report.kernel_of(run, energy, step, name),
-            num_chains=num_chains,
-            num_steps=num_steps,
-            is_fresh=from_noise,
-            progress=True,
-        )
-        np.savez(
-            target / "samples.npz",
-            x=run.standard.backward(chains.positions),
-            energy=chains.energies,
-            denoised=report.clean(run, energy)(chains.positions[-1]),
-        )
-        (target / "metrics.csv").write_bytes((folder / "metrics.csv").read_bytes())
-        paths = report.pictures(run, state, chains, target)
-        (target / "metrics.csv").unlink()
-        rate = chains.samples.acceptance_rate
-        console.print(
-            f"{num_chains} chains, {num_steps} steps of {name}: acceptance {rate.mean():.2f}, "
-            f"energy {chains.energies[-1].mean():+.2f} nat"
-        )
-        console.print("wrote " + ", ".join(str(p) for p in [target / "samples.npz", *paths]), highlight=False)
 
 
 def _show(run: experiment.Run, state: Any, folder: Path, *, seed: int) -> None:

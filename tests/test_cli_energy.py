@@ -1,0 +1,129 @@
+"""``sample MODULE:ENERGY``: a user's energy is tuned, sampled, judged and written; mistakes are one line."""
+
+import numpy as np
+import pytest
+from test_cli import call
+
+from ebmjax import export
+from ebmjax.cli import energy as cli_energy
+
+MODEL = """
+import jax, jax.numpy as jnp
+def energy(x):
+    return 0.5 * jnp.sum(((x - 1) / jnp.array([1.0, 10.0])) ** 2)
+def tree(p):
+    return 0.5 * jnp.sum(p["a"] ** 2) + 0.5 * p["b"] ** 2
+def modes(x):
+    return jnp.sum(0.5 * (jnp.abs(x) - 20) ** 2)
+def log_density(x):
+    return -energy(x)
+not_a_function = 3
+def vector(x):
+    return x
+"""
+STARTS = {
+    "with_start": 'start = {"a": jnp.zeros(3), "b": jnp.float32(0.5)}\n',
+    "with_initial": "def initial(key, n):\n    return jax.random.normal(key, (n, 2))\n",
+    "with_few": "def initial(key, n):\n    return jax.random.normal(key, (1, 2))\n",
+    "plain": "",
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name, text in STARTS.items():
+        (tmp_path / f"{name}.py").write_text(MODEL + text)
+    np.save(tmp_path / "rows.npy", np.array([[20.0], [-20.0], [20.0], [-20.0]]))
+    np.save(tmp_path / "words.npy", np.array(["a", "b"]))
+    monkeypatch.chdir(tmp_path)
+    for name in STARTS:  # of another test's folder
+        monkeypatch.delitem(cli_energy.sys.modules, name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def without_arviz(monkeypatch):
+    monkeypatch.setattr(cli_energy.importlib.util, "find_spec", lambda name: None)
+
+
+def test_from_an_energy_to_a_verdict(folder):
+    result = call("sample", "plain:energy", "--dim", 2, "--num-steps", 500, "--out", "run")
+    assert result.exit_code == 0, result.output
+    names = {p.name for p in (folder / "run").iterdir()}
+    pictures = {"trace.png", "rank.png", "autocorr.png", "energy.png"}
+    assert names == {"draws.npz", "draws.nc", "summary.txt"} | pictures
+    with np.load(folder / "run" / "draws.npz") as file:
+        draws = file["posterior/x"]
+    assert draws.shape == (4, 500, 2)
+    np.testing.assert_array_equal(export.load(folder / "run" / "draws.nc")["posterior"]["x"], draws)
+    lines = (folder / "run" / "summary.txt").read_text().splitlines()
+    rows = np.array([line.split()[1:] for line in lines[1:3]], float)
+    assert lines[0].split()[:3] == ["mean", "sd", "mcse_mean"] and lines[1] in result.output
+    assert (np.abs(rows[:, 0] - 1) < 5 * rows[:, 2]).all()
+    assert (np.abs(rows[:, 1] - [1, 10]) < 5 * rows[:, 3]).all()
+    assert "steps of nuts after" in result.output
+    again = call("sample", "plain:energy", "--dim", 2, "--out", "run")
+    assert again.exit_code == 2 and "exists and is not empty" in again.stderr
+
+
+@pytest.mark.usefixtures("without_arviz")
+def test_a_module_says_where_to_start_and_a_step_size_can_be_given(folder):
+    options = ["--kernel", "hmc", "--step-size", 0.5, "--leapfrog-steps", 4, "--num-steps", 60]
+    result = call("sample", "with_start:tree", *options, "--num-chains", 3)
+    assert result.exit_code == 0, result.output
+    out = folder / "samples" / "with_start-tree-hmc-1"
+    assert {p.name for p in out.iterdir()} == {"draws.npz", "summary.txt"}
+    assert "pip install 'ebmjax[export]'" in result.output and "no warm-up" in result.output
+    with np.load(out / "draws.npz") as file:
+        assert file["posterior/a"].shape == (3, 60, 3) and file["posterior/b"].shape == (3, 60)
+        assert file["sample_stats/energy"].shape == (3, 60)
+    result = call("sample", "with_initial:energy", "--kernel", "random_walk", "--dense", "--num-steps", 60)
+    assert result.exit_code == 0 and "steps of random_walk after" in result.output, result.output
+
+
+@pytest.mark.usefixtures("without_arviz")
+def test_chains_that_do_not_agree_are_told(folder):
+    options = ["--kernel", "mala", "--step-size", 1.0, "--num-steps", 200]
+    result = call("sample", "plain:modes", *options, "--start", "rows.npy")
+    assert result.exit_code == 0 and "R-hat above 1.01 in x[0]" in result.output
+    assert "R-hat above" in (folder / "samples" / "plain-modes-mala-1" / "summary.txt").read_text()
+
+
+@pytest.mark.usefixtures("without_arviz")
+def test_a_log_density_is_told_from_an_energy(folder):
+    options = ["--kernel", "random_walk", "--step-size", 1.0, "--num-steps", 20]
+    result = call("sample", "plain:log_density", "--dim", 2, *options)
+    assert "the energy falls without end" in " ".join(result.output.split())
+
+
+BAD = {
+    "missing attribute": (["plain:nothing", "--dim", "2"], "plain:nothing cannot be loaded"),
+    "missing module": (["nowhere:energy", "--dim", "2"], "nowhere:energy cannot be loaded"),
+    "no function": (["plain:not_a_function", "--dim", "2"], "plain:not_a_function must be a function"),
+    "no start": (["plain:energy"], "where do chains start? --dim D, --start FILE.npy"),
+    "two starts": (["plain:energy", "--dim", "2", "--start", "rows.npy"], "give either --dim or --start"),
+    "missing rows": (["plain:energy", "--start", "none.npy"], "none.npy"),
+    "rows of words": (["plain:energy", "--start", "words.npy"], "words.npy must hold numbers"),
+    "other number of rows": (["plain:energy", "--start", "rows.npy", "--num-chains", "9"], "--num-chains is 9, and rows.npy has 4 rows"),
+    "too few from initial": (["with_few:energy"], "initial(key, n) must return n points, got 1 for 4"),
+    "vector": (["plain:vector", "--dim", "2"], "the energy returns shape (2,), not a scalar"),
+    "negative step": (["plain:energy", "--dim", "2", "--step-size", "-1"], "step_size must be finite and above 0"),
+    "two step sizes": (["plain:energy", "--dim", "2", "--step-size", "1", "--num-warmup", "50"], "--step-size is in place of the warm-up"),
+    "hmc half told": (["plain:energy", "--dim", "2", "--step-size", "1", "--kernel", "hmc"], "needs its --leapfrog-steps"),
+    "leapfrog of nuts": (["plain:energy", "--dim", "2", "--leapfrog-steps", "3"], "--leapfrog-steps is an option of --kernel hmc"),
+    "ula": (["plain:energy", "--dim", "2", "--kernel", "ula"], "--kernel of an energy must be one of nuts, hmc, mala, random_walk"),
+    "option of a run": (["plain:energy", "--dim", "2", "--from-noise"], "--from-noise is an option of a trained run"),
+    "option of an energy": (["somewhere", "--dim", "2"], "--dim is an option of an energy MODULE:NAME"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_mistake_is_one_clear_line_and_leaves_nothing(name, folder):
+    arguments, message = BAD[name]
+    before = sorted(folder.rglob("*"))
+    result = call("sample", *arguments)
+    assert result.exit_code == 2, result.output
+    assert message in " ".join((result.output + result.stderr).split())
+    assert "Traceback" not in result.output + result.stderr
+    left = [p for p in sorted(folder.rglob("*")) if p not in before and "__pycache__" not in str(p)]
+    assert not [p for p in left if p.is_file()]
