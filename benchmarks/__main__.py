@@ -1,5 +1,6 @@
 """``python -m benchmarks throughput | objectives``: a table, a file of all repetitions, and a picture."""
 
+import statistics
 from typing import Annotated, Any
 
 import typer
@@ -58,6 +59,32 @@ def objectives(
     columns = ["data", "library", "objective", "log-likelihood", "spread", "seconds", "gradients"]
     _show("objectives", [*columns, "share_diverged", "num_rollbacks"], found)
     console.print(f"kept in {measure.keep('objectives-quick' if is_quick else 'objectives', found)}")
+
+
+@app.command()
+def efficiency(is_quick: Quick = False, num_repeats: int = 3) -> None:
+    """Effective samples a second, warm-up included, against NUTS and ChEES of BlackJAX and NUTS of NumPyro."""
+    from benchmarks import efficiency as bench
+
+    found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))
+    columns = [
+        "posterior",
+        "sampler",
+        "ESS/s",
+        "ESS/s cold",
+        "ESS/gradient",
+        "ESS",
+        "R-hat",
+        "error",
+        "seconds",
+    ]
+    _show("efficiency", columns, found)
+    for ours, peers in bench.RIVALS.items():
+        ratios = bench.ratios(found, ours, peers)
+        shown = "  ".join(f"{name} {ratio:.2g}" for name, ratio in ratios.items())
+        console.print(f"{ours} over the best of {', '.join(peers)}: {shown}", highlight=False)
+        console.print(f"median {statistics.median(ratios.values()):.2f}")
+    console.print(f"kept in {measure.keep('efficiency-quick' if is_quick else 'efficiency', found)}")
 
 
 def _collect(rows) -> list[dict[str, Any]]:

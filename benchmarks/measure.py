@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("jax", "jaxlib", "ebmjax", "flax", "optax", "blackjax", "numpy")
+PACKAGES = ("jax", "jaxlib", "ebmjax", "flax", "optax", "blackjax", "numpyro", "numpy")
 
 
 class Timing(NamedTuple):
