@@ -173,7 +173,8 @@ def _of_draws(names, columns) -> list[str]:
     found = []
     bad = ~(columns["rhat"] <= LARGEST_RHAT)
     if bad.any():
-        found.append(f"R-hat above {LARGEST_RHAT} in {_few(np.array(names)[bad])}: the chains do not agree")
+        which = _few(np.array(names)[bad])
+        found.append(f"R-hat above {LARGEST_RHAT} in {which}: the chains do not agree, or are too short")
     for name in ("ess_bulk", "ess_tail"):
         small = ~(columns[name] >= LEAST_ESS)
         if small.any():

@@ -35,6 +35,7 @@ def test_the_schema(samples):
         "acceptance_rate": record.info.acceptance_rate,
         "energy": record.info.hamiltonian,
         "diverging": np.zeros((200, 4), bool),
+        "n_steps": np.full((200, 4), 4),
         "step_size": np.full((200, 4), 0.4),
     }
     for name, value in wants.items():
