@@ -77,7 +77,8 @@ def eight_schools() -> Posterior:
 
 
 def volatility(num_days: int = 300) -> Posterior:
-    """x = (mu, atanh phi, log sigma, innovations): h_t = mu + phi (h_{t-1} - mu) + sigma e_t, y_t = e^{h/2} n_t."""
+    """x = (mu, atanh phi, log sigma, innovations e), h_t = mu + phi (h_{t-1} - mu) + sigma e_t, returns
+    y_t = e^{h_t/2} n_t; n_t and e_t standard normal."""
     rng = np.random.default_rng(0)
     h, returns = -1.0, []
     for _ in range(num_days):
