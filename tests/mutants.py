@@ -243,6 +243,14 @@ MUTANTS = [
     Mutant("their step with the energy of before", "adapters.py", "new = moved(energy, state, theirs.position)", "new = state._replace(position=theirs.position)", "test_adapters:test_theirs_runs_in_ours_with_an_info"),
     Mutant("their divergences dropped", "adapters.py", "jnp.where(is_divergent, jnp.inf, -jnp.log(rate))", "-jnp.log(rate)", "test_adapters:test_a_divergence_with_a_rate_is_one_all_the_same"),
     Mutant("a constant has the size of its length", "diagnostics.py", "size / jnp.maximum(tau, 1 / np.log10(size)), 0.0)", "size / jnp.maximum(tau, 1 / np.log10(size)), size)", "test_diagnostics:test_constant_chains_are_worth_nothing"),
+    # what is kept, and what breaks
+    Mutant("seal not looked at", "checkpoint.py", "if file.read() != seal:", "if False:", "test_checkpoint:test_every_corruption_is_noticed"),
+    Mutant("digests of leaves not looked at", "checkpoint.py", 'if _digest(arrays[name]) != entry["sha256"]:', "if False:", "test_checkpoint:test_exchanged_members_under_a_new_seal_are_noticed_by_their_own_digests"),
+    Mutant("a loaded chunk forgets its totals", "sampling.py", "state, draws, totals = found\n", "state, draws, _ = found\n", "test_journal:test_a_checkpoint_changes_no_number"),
+    Mutant("another call not noticed", "journal.py", "        if differences:", "        if False:", "test_journal:test_another_call_is_refused_and_nothing_lost:key"),
+    Mutant("another energy not noticed", "sampling.py", "    if not abs(now[worst] - then[worst]) <= 1e-2 * (1 + abs(then[worst])):", "    if False:", "test_journal:test_another_call_is_refused_and_nothing_lost:energy"),
+    Mutant("a broken step kept", "combinators.py", "return select(is_finite, new, state), info\n\n    return Kernel(kernel.init, kernel.draw, move)", "return new, info\n\n    return Kernel(kernel.init, kernel.draw, move)", "test_faults:test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain"),
+    Mutant("lost chains left where they are", "faults.py", "jnp.where(jnp.asarray(is_lost), donors,", "jnp.where(jnp.asarray(~is_lost), donors,", "test_faults:test_a_chain_that_never_moves_is_put_where_another_one_is_and_counted"),
     # targets and their laws
     Mutant("Rosenbrock drawn too narrow", "targets.py", "x1**2 + math.sqrt(w) * x2", "x1**2 + 0.95 * math.sqrt(w) * x2", "test_targets:test_rosenbrock_is_a_normal_and_a_conditional_normal"),
     Mutant("funnel without its normaliser", "targets.py", " + (dim - 1) * x[0] / 2", "", "test_targets:test_draws_belong_to_the_energy:funnel"),
@@ -347,12 +355,14 @@ def _parameters(module, test, text) -> dict:
 
 def is_killed(mutant: Mutant) -> bool:
     """Whether the killer fails on the mutant, for any reason but that the mutant could not be made."""
+    from _pytest.outcomes import Failed  # of pytest.raises, no Exception
+
     with mutated(mutant):
         try:
             call(mutant.killer)
         except TextIsGone:
             raise
-        except Exception:
+        except (Exception, Failed):
             return True
     return False
 

@@ -1,0 +1,118 @@
+"""Chains that break in mid-run: undone, restarted or told, and counted one by one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ebmjax as eb
+from ebmjax import streaming
+from ebmjax.base import Info, Kernel, State
+from ebmjax.faults import ChainFault
+
+KEY = jax.random.key(2)
+ENERGY = lambda x: 0.5 * jnp.sum(x**2)
+START = jnp.ones((4, 2))
+
+
+def careless(energy):
+    """A user's kernel that walks into NaN and does not look."""
+
+    def move(noise, state):
+        position = state.position + noise
+        new = State(position, energy(position))
+        return new, Info(jnp.float32(1), jnp.bool_(True), jnp.float32(0), jnp.int32(0))
+
+    return Kernel(
+        init=lambda x: State(x, energy(x)),
+        draw=lambda key, x: 0.5 * jax.random.normal(key, x.shape),
+        move=move,
+    )
+
+
+HOLE = lambda x: jnp.where(x[0] > 1.5, jnp.nan, ENERGY(x))
+TRAP = lambda x: jnp.where(x[1] > 50, 1e6 * jnp.sum((x - 100.0) ** 2), ENERGY(x))  # nobody leaves it
+TRAPPED = START.at[2].set(100.0)
+
+
+def test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain():
+    with pytest.warns(RuntimeWarning, match="proposals had an energy or a ratio of NaN"):
+        samples = eb.sample(KEY, careless(HOLE), START, 200)
+    assert np.isfinite(samples.draws).all() and np.isfinite(samples.state.energy).all()
+    stayed = (np.diff(np.asarray(samples.draws), axis=0) == 0).all(axis=2).sum(axis=0)
+    assert samples.num_nonfinite.shape == (4,) and (abs(samples.num_nonfinite - stayed) <= 1).all()
+    assert samples.num_nonfinite.sum() > 0
+    raw = eb.run(
+        eb.chain_keys(KEY, 4), eb.parallel(careless(HOLE)), eb.parallel(careless(HOLE)).init(START), 200
+    )
+    assert np.isnan(raw[0].energy).any()  # without it
+
+
+def test_the_guard_changes_no_number_of_our_kernels():
+    for kernel in (eb.random_walk(HOLE, 1.0), eb.hmc(ENERGY, 0.3, 3), eb.ula(ENERGY, 0.3)):
+        both = [eb.parallel(k) for k in (kernel, eb.combinators.guarded(kernel))]
+        ends = [eb.run(eb.chain_keys(KEY, 4), k, k.init(START), 50) for k in both]
+        for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_a_chain_that_never_moves_is_put_where_another_one_is_and_counted():
+    kernel = eb.random_walk(TRAP, 0.5)
+    with pytest.warns(RuntimeWarning, match="1 chains never moved in a chunk and were put where others are"):
+        samples = eb.sample(KEY, kernel, TRAPPED, 200, num_chunks=4, on_fault="reinit")
+    assert samples.num_restarted.tolist() == [0, 0, 1, 0]
+    assert (samples.draws[:50, 2] == 100).all() and (abs(samples.draws[50:, 2]) < 10).all()
+    with pytest.warns(RuntimeWarning, match=r"1 of 4 chains never moved in 200 steps \(chain 2\)"):
+        left = eb.sample(KEY, kernel, TRAPPED, 200, num_chunks=4)
+    assert left.num_restarted.sum() == 0
+    others = np.array([0, 1, 3])
+    assert np.array_equal(left.draws[:, others], samples.draws[:, others])
+
+
+def test_reinit_is_the_same_after_a_stop(tmp_path):
+    kernel = eb.random_walk(TRAP, 0.5)
+    options = {"num_chunks": 4, "on_fault": "reinit"}
+    with pytest.warns(RuntimeWarning):
+        whole = eb.sample(KEY, kernel, TRAPPED, 200, **options)
+    with pytest.warns(RuntimeWarning):
+        eb.sample(KEY, kernel, TRAPPED, 200, checkpoint=tmp_path, **options)
+    for step in (100, 150, 200):
+        (tmp_path / f"{step:09d}.npz").unlink()
+    with pytest.warns(RuntimeWarning):
+        again = eb.sample(KEY, kernel, TRAPPED, 200, checkpoint=tmp_path, **options)
+    assert np.array_equal(whole.draws, again.draws) and np.array_equal(
+        whole.num_restarted, again.num_restarted
+    )
+
+
+def test_raise_names_chain_and_chunk():
+    with pytest.raises(ChainFault, match="chain 2 never moved in the chunk that began at step 0"):
+        eb.sample(KEY, eb.random_walk(TRAP, 0.5), TRAPPED, 200, num_chunks=4, on_fault="raise")
+    with pytest.raises(ChainFault, match=r"proposed \d+ points of energy NaN or -inf in the chunk"):
+        eb.sample(KEY, eb.random_walk(HOLE, 1.0), START, 200, num_chunks=4, on_fault="raise")
+    eb.sample(KEY, eb.random_walk(ENERGY, 1.0), START, 200, num_chunks=4, on_fault="raise")
+    with pytest.raises(ValueError, match="on_fault must be one of revert, reinit, raise, got 'ignore'"):
+        eb.sample(KEY, eb.random_walk(ENERGY, 1.0), START, 200, on_fault="ignore")
+
+
+def test_an_offset_that_eats_float32_is_told():
+    with pytest.warns(
+        RuntimeWarning, match=r"energies are about 1e\+07, where float32 rounds .* subtract a constant"
+    ):
+        eb.sample(KEY, eb.random_walk(lambda x: 1e7 + ENERGY(x), 1.0), START, 50)
+    eb.sample(KEY, eb.random_walk(lambda x: 1e3 + ENERGY(x), 1.0), START, 50)
+
+
+def test_nothing_is_compiled_after_the_first_chunk_and_nothing_piles_up(tmp_path):
+    traces, seen = [], []
+
+    def energy(x):
+        traces.append(1)
+        return ENERGY(x)
+
+    eb.sample(
+        KEY, eb.random_walk(energy, 1.0), START, 3000, num_chunks=100, collect=streaming.moments(), checkpoint=tmp_path,
+        progress=lambda done, total, text: seen.append((len(traces), len(jax.live_arrays()), len(list(tmp_path.iterdir())))),
+    )  # fmt: skip
+    assert len(seen) == 100 and seen[-1][0] == seen[0][0]
+    assert seen[-1][1] <= seen[9][1] and seen[-1][2] == 3
