@@ -33,20 +33,20 @@ def work(what: str, folder: Path) -> None:
     """A run, begun or gone on with."""
     if what == "sample":
         kernel, start = eb.hmc(ENERGY, 0.3, 5), jnp.ones((8, 2))
-        eb.sample(KEY, kernel, start, 30_000, num_warmup=3_000, thin=10, num_chunks=300, checkpoint=folder)
+        eb.sample(KEY, kernel, start, 3_000, num_warmup=300, thin=10, num_chunks=60, checkpoint=folder)
     elif (folder / "config.json").exists():
         runs.train(runs.load(folder)[0], folder, is_resumed=True, progress=False, save_every=25)
     else:
         moons = data.load("two_moons")
-        config = experiment.preset(moons, num_updates=2000, **CHOICES)
+        config = experiment.preset(moons, num_updates=500, **CHOICES)
         runs.train(experiment.build(config, moons), folder, progress=False, save_every=25)
 
 
-def kill(number: int) -> int:
-    """SIGKILL, at random moments from a process's first second on, until so many have hit; then the last bytes."""
+def kill(number: int, *whats: str) -> int:
+    """SIGKILL at random moments, from a process's first second on, until so many have hit; then the bytes."""
     failures = 0
     with tempfile.TemporaryDirectory() as scratch:
-        for what in ("sample", "train"):
+        for what in whats or ("sample", "train"):
             rng, kills, finished, same, begin = random.Random(what), 0, 0, 0, time.perf_counter()
             whole = Path(scratch) / f"{what}-whole"
             seconds = time.perf_counter()
@@ -58,7 +58,7 @@ def kill(number: int) -> int:
                 while True:
                     process = _spawn(what, part)
                     try:
-                        process.wait(rng.uniform(1.0, seconds) if kills < number else None)
+                        process.wait(rng.uniform(1.0, max(seconds, 2.0)) if kills < number else None)
                     except subprocess.TimeoutExpired:
                         process.send_signal(signal.SIGKILL)
                         process.wait()
@@ -69,12 +69,12 @@ def kill(number: int) -> int:
                     break
                 finished += 1
                 same += content(part) == content(whole)
+                print(
+                    f"{what}: {kills} kills in {finished} runs, of which {same} ended in the bytes of the run "
+                    f"that was not killed ({time.perf_counter() - begin:.0f} s)",
+                    flush=True,
+                )
             failures += finished - same
-            print(
-                f"{what}: {kills} kills, {finished} runs, {same} of them ended in the bytes of the run that was "
-                f"not killed ({time.perf_counter() - begin:.0f} s)",
-                flush=True,
-            )
     return failures
 
 
@@ -109,8 +109,8 @@ def soak(num_steps: int) -> None:
     tenth, last = memory[len(memory) // 10], memory[-1]
     print(
         f"soak: {num_steps:,} steps of 64 chains, {len(memory)} checkpoints ({left} left), "
-        f"{time.perf_counter() - begin:.0f} s; resident memory {tenth[0]:.1f} MB after a tenth, {last[0]:.1f} MB at "
-        f"the end; energy traced {memory[0][1]} times in the first chunk, {last[1] - memory[0][1]} after it; "
+        f"{time.perf_counter() - begin:.0f} s; resident memory {tenth[0]:.1f} MB after a tenth, {last[0]:.1f} "
+        f"MB at the end; energy traced {memory[0][1]} times in the first chunk, {last[1] - memory[0][1]} after it; "
         f"live arrays {tenth[2]} and {last[2]}"
     )
 
@@ -163,9 +163,14 @@ if __name__ == "__main__":
         work(rest[0], Path(rest[1]))
     elif job in ("kill", "soak", "guard"):
         print(
-            f"jax {jax.__version__}, Python {platform.python_version()}, {jax.devices()[0].device_kind}, {date.today()}"
+            f"jax {jax.__version__}, Python {platform.python_version()}, {jax.devices()[0].device_kind}",
+            date.today(),
         )
-        jobs = {"kill": lambda n=25: kill(int(n)), "soak": lambda n=10**6: soak(int(n)), "guard": guard}
+        jobs = {
+            "kill": lambda n=25, *_: kill(int(n), *rest[1:]),
+            "soak": lambda n=10**6: soak(int(n)),
+            "guard": guard,
+        }
         sys.exit(jobs[job](*rest))
     else:
         sys.exit(__doc__)
