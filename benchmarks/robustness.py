@@ -1,6 +1,6 @@
 """What a run survives, measured.
 
-python -m benchmarks.robustness kill [NUM]     SIGKILL at random moments, sampling and training, NUM kills each
+python -m benchmarks.robustness kill [NUM]     SIGKILL at random moments, NUM in sampling, NUM in training
 python -m benchmarks.robustness soak [STEPS]   memory and compilations over a long run with checkpoints
 python -m benchmarks.robustness guard          what the undoing of broken steps costs, in alternation
 """
@@ -49,8 +49,9 @@ def kill(number: int, *whats: str) -> int:
         for what in whats or ("sample", "train"):
             rng, kills, finished, same, begin = random.Random(what), 0, 0, 0, time.perf_counter()
             whole = Path(scratch) / f"{what}-whole"
+            _spawn(what, whole).wait()  # and compiled
             seconds = time.perf_counter()
-            _spawn(what, whole).wait()
+            _spawn(what, Path(scratch) / f"{what}-warm").wait()
             seconds = time.perf_counter() - seconds
             while kills < number:
                 part = Path(scratch) / f"{what}-part"
@@ -58,7 +59,7 @@ def kill(number: int, *whats: str) -> int:
                 while True:
                     process = _spawn(what, part)
                     try:
-                        process.wait(rng.uniform(1.0, max(seconds, 2.0)) if kills < number else None)
+                        process.wait(rng.uniform(1.0, max(0.9 * seconds, 2.0)) if kills < number else None)
                     except subprocess.TimeoutExpired:
                         process.send_signal(signal.SIGKILL)
                         process.wait()
@@ -70,7 +71,7 @@ def kill(number: int, *whats: str) -> int:
                 finished += 1
                 same += content(part) == content(whole)
                 print(
-                    f"{what}: {kills} kills in {finished} runs, of which {same} ended in the bytes of the run "
+                    f"{what}: {kills} kills in {finished} runs, of which {same} ended in the bytes of a run "
                     f"that was not killed ({time.perf_counter() - begin:.0f} s)",
                     flush=True,
                 )
@@ -109,8 +110,9 @@ def soak(num_steps: int) -> None:
     tenth, last = memory[len(memory) // 10], memory[-1]
     print(
         f"soak: {num_steps:,} steps of 64 chains, {len(memory)} checkpoints ({left} left), "
-        f"{time.perf_counter() - begin:.0f} s; resident memory {tenth[0]:.1f} MB after a tenth, {last[0]:.1f} "
-        f"MB at the end; energy traced {memory[0][1]} times in the first chunk, {last[1] - memory[0][1]} after it; "
+        f"{time.perf_counter() - begin:.0f} s; resident memory {tenth[0]:.1f} MB after a tenth, "
+        f"{last[0]:.1f} MB at the end; energy traced {memory[0][1]} times in the first chunk, "
+        f"{last[1] - memory[0][1]} after it; "
         f"live arrays {tenth[2]} and {last[2]}"
     )
 
