@@ -1,4 +1,4 @@
-"""``python -m benchmarks throughput | objectives``: a table, a file of all repetitions, and a picture."""
+"""``python -m benchmarks throughput | floor | objectives``: a table and a file of all repetitions."""
 
 import statistics
 from typing import Annotated, Any
@@ -30,6 +30,17 @@ def throughput(is_quick: Quick = False, num_repeats: int = 5) -> None:
             f"least {min(ratios):.2f}"
         )
     console.print(f"kept in {measure.keep('throughput-quick' if is_quick else 'throughput', found)}")
+
+
+@app.command()
+def floor(is_quick: Quick = False, num_repeats: int = 5) -> None:
+    """Neural energies against the bare cost of their gradients and of the random numbers."""
+    from benchmarks import floor as bench
+
+    found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))
+    columns = ["energy", "kernel", "num_chains", "x gradients", "ebmjax us/step", "gradients us/step"]
+    _show("floor", [*columns, "numbers us/step"], found)
+    console.print(f"kept in {measure.keep('floor-quick' if is_quick else 'floor', found)}")
 
 
 @app.command()

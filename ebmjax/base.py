@@ -24,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from ebmjax.noise import normal
+
 Array = jax.Array
 Key = jax.Array
 Position = Any  # a pytree of floating arrays
@@ -145,7 +147,7 @@ def normal_like(key: Key, tree: Any) -> Any:
     """Standard normal noise in the shape of a tree."""
     leaves, treedef = jax.tree.flatten(tree)
     keys = jax.random.split(key, len(leaves)) if len(leaves) > 1 else [key]
-    noise = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+    noise = [normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
     return jax.tree.unflatten(treedef, noise)
 
 

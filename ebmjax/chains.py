@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax.base import Array, Info, Kernel, Key, Position, State, add, merge
+from ebmjax.noise import fold_in as fold
 
 Collect = Callable[[State, Info], Any]
 
@@ -94,7 +95,7 @@ def run(
     """
     num_kept = num_steps // thin
     block = block or block_length(kernel, key, state, thin, num_kept)
-    fold_in = jax.random.fold_in if key.ndim == 0 else jax.vmap(jax.random.fold_in, (0, None))
+    fold_in = fold if key.ndim == 0 else jax.vmap(fold, (0, None))
 
     def draw(step, position):
         return kernel.draw(fold_in(key, step), position)

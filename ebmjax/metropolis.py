@@ -33,6 +33,7 @@ from ebmjax.base import (
     moved,
     select,
 )
+from ebmjax.noise import accept_noise
 
 
 class Proposal(NamedTuple):
@@ -70,8 +71,7 @@ def metropolis(energy: Energy, proposal, *, log_q=None, symmetric: bool = False)
         return evaluate(energy, position, with_grad=proposal.uses_grad)
 
     def draw(key, position):
-        key_propose, key_accept = jax.random.split(key)
-        return proposal.draw(key_propose, position), jax.random.exponential(key_accept)
+        return proposal.draw(key, position), accept_noise(key)
 
     def move(noise, state):
         noise, exponential = noise

@@ -160,7 +160,7 @@ def test_cost_of_a_step_counted_in_its_program(key, make, num_energies, num_grad
 
 
 FLOORS = [
-    {"base", "checks"},
+    {"base", "noise", "checks"},
     {
         "energy",
         "metropolis",

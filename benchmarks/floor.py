@@ -1,0 +1,109 @@
+"""Sampling neural energies against its floor: the gradients it needs, and the random numbers, alone.
+
+floor of the gradients: a scan of ``value_and_grad`` over the chains, each from where the last gradient
+    points, so that none can be left out; as many as the kernel takes.
+floor of the numbers: a scan of ``jax.random.normal`` in the shape of the positions, of each step's own key.
+"""
+
+import functools
+import statistics
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import ebmjax as eb
+from benchmarks.measure import alternate
+
+L = 10
+
+
+def energies() -> dict[str, tuple[Any, tuple[int, ...], int]]:
+    """Name to energy, shape of a point, number of chains: an MLP 16-128-128-1, two convolutions on 28x28."""
+    keys = jax.random.split(jax.random.key(7), 6)
+    dense = [
+        jax.random.normal(k, s) / s[0] ** 0.5
+        for k, s in zip(keys[:3], ((16, 128), (128, 128), (128, 1)), strict=True)
+    ]
+    kernels = [
+        0.2 * jax.random.normal(keys[3], (3, 3, 1, 16)),
+        0.1 * jax.random.normal(keys[4], (3, 3, 16, 32)),
+    ]
+    head = 0.05 * jax.random.normal(keys[5], (7 * 7 * 32,))
+
+    def mlp(x):
+        hidden = jax.nn.silu(jax.nn.silu(x @ dense[0]) @ dense[1])
+        return (hidden @ dense[2])[0] + 0.5 * jnp.sum(x**2)
+
+    def convolutional(x):
+        hidden = x[None, :, :, None]
+        for kernel in kernels:
+            hidden = jax.nn.silu(
+                jax.lax.conv_general_dilated(
+                    hidden, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+                )
+            )
+        return hidden.ravel() @ head + 0.5 * jnp.sum(x**2)
+
+    return {"mlp": (mlp, (16,), 1024), "convolutional": (convolutional, (28, 28), 64)}
+
+
+def kernels(energy) -> dict[str, tuple[Any, int]]:
+    """Name to kernel and gradients a step."""
+    return {
+        "ula": (eb.ula(energy, 0.05), 1),
+        "mala": (eb.mala(energy, 0.05), 1),
+        "hmc": (eb.hmc(energy, 0.02, L), L),
+    }
+
+
+def ours(kernel, num_steps, key, positions):
+    def run(key, positions):
+        chains = eb.parallel(kernel)
+        keys = eb.chain_keys(key, len(positions))
+        return eb.run(keys, chains, chains.init(positions), num_steps, collect=eb.nothing)[0]
+
+    return functools.partial(jax.jit(run), key, positions)
+
+
+def gradients(energy, num_grads, positions):
+    def one(x, _):
+        value, grad = jax.vmap(jax.value_and_grad(energy))(x)
+        return x - 1e-3 * grad, jnp.sum(value)
+
+    return functools.partial(jax.jit(lambda x: jax.lax.scan(one, x, None, length=num_grads)), positions)
+
+
+def numbers(num_steps, key, positions):
+    def one(total, key):
+        return total + jax.random.normal(key, positions.shape), None
+
+    run = lambda key, x: jax.lax.scan(one, x, jax.random.split(key, num_steps))[0]
+    return functools.partial(jax.jit(run), key, positions)
+
+
+def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """``(number, total, row)``, a row an energy and kernel."""
+    cells = [(e, k) for e in energies() for k in ("ula", "mala", "hmc")]
+    for number, (name, kernel_name) in enumerate(cells, 1):
+        energy, shape, num_chains = energies()[name]
+        kernel, num_grads = kernels(energy)[kernel_name]
+        num_steps = max(5, (60 if is_quick else 200) // num_grads)
+        key = jax.random.key(0)
+        positions = jax.random.normal(key, (num_chains, *shape))
+        timings = alternate(
+            {
+                "ebmjax": ours(kernel, num_steps, key, positions),
+                "gradients": gradients(energy, num_steps * num_grads, positions),
+                "numbers": numbers(num_steps, key, positions),
+            },
+            num_repeats=num_repeats,
+        )
+        ratios = [a / b for a, b in zip(timings["ebmjax"].runs, timings["gradients"].runs, strict=True)]
+        row: dict[str, Any] = {"energy": name, "kernel": kernel_name, "num_chains": num_chains}
+        row |= {"num_steps": num_steps, "x gradients": statistics.median(ratios)}
+        for candidate, timing in timings.items():
+            row[f"{candidate} us/step"] = 1e6 * timing.median / num_steps
+            row[f"{candidate} runs"] = timing.runs
+        yield number, len(cells), row
