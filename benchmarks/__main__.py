@@ -74,7 +74,7 @@ def objectives(
 
 @app.command()
 def efficiency(is_quick: Quick = False, num_repeats: int = 3) -> None:
-    """Effective samples a second, warm-up included against NUTS, ChEES of BlackJAX and NUTS of NumPyro."""
+    """Effective samples a second, warm-up included, against BlackJAX (NUTS, ChEES) and NumPyro (NUTS)."""
     from benchmarks import efficiency as bench
 
     found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))

@@ -1,18 +1,21 @@
 """Warm-up: step size, scales and length learned while the chains run, in one compiled loop.
 
-    1. a first step size: halved or doubled until one step of all chains together is neither refused nor free
-    2. steps of the kernel; after each, dual averaging of the step size over all chains
+    1. the approach: cheap steps (MALA, where there is a gradient), each chain with a step size of its own, which
+       grows when it moves and shrinks when it does not, out of the far tails
+    2. steps of the kernel; after each, dual averaging of one step size over all chains
     3. at the end of each of a few growing windows, the scales of the target from the window's points, all
-       chains pooled, become the mass:  S = eps C^(1/2),  C diagonal or dense
+       chains pooled, become the mass:  S = eps C^(1/2),  C diagonal or dense; and the step size is halved or
+       doubled until one cheap step is neither refused nor free
     4. where the kernel asks for a number of steps and none is given, the length of the trajectory by ChEES
     5. a last stretch with scales and length at rest, for the step size alone
 
 It is the scheme of Stan's windows (Carpenter et al. 2017), with many chains in the place of many steps.  The
 kernel that comes out has fixed parameters and leaves its target invariant; the steps until then are no
-samples.  A chain that is stuck makes the step smaller for all, until it moves.
+samples.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -44,7 +47,7 @@ WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.85)  # shares of the warm-up at which the sc
 STEP_JITTER = 0.3  # of trajectories whose length is tuned
 MOST_STEPS, FIRST_STEPS = 1024, 16  # of a trajectory; before the first scales are known
 MOST_TRIES = 60
-STUCK = 0.02  # acceptance of a chain, over about ten steps
+APPROACH = 100  # steps of it
 
 
 class Adapted(NamedTuple):
@@ -63,7 +66,6 @@ class Learned(NamedTuple):
     state: State  # [C, ...]
     size: StepSize
     root: Array  # C^(1/2), [D] or [D, D]
-    pace: Array  # [C] acceptance rates, averaged over about ten steps
     moments: Moments  # of the window
     length: Length
     num_grads: Array
@@ -101,11 +103,10 @@ def adapt(
     def begin_window(now: Learned, t) -> Learned:
         """The scales of the window that has ended, and a step size for them."""
         root = now.root if mass is None else now.moments.root(now.root)
-        probe = mala if now.state.grad is not None else make_kernel
 
         def rate(log_size):
             kernel = probe(energy, scaled(jnp.exp(log_size), root))
-            return _harmonic_mean(advance(kernel, now.state, num_steps + t)[2].acceptance_rate)
+            return jnp.mean(advance(kernel, now.state, num_steps + t)[2].acceptance_rate)
 
         log_size, num_tries = _first_log_size(rate, now.size.log_mean, target)
         return now._replace(
@@ -121,8 +122,7 @@ def adapt(
         eps = jnp.exp(now.size.log_size)
         num = _whole(now.length.log_length, eps, jnp.where(is_first, FIRST_STEPS, MOST_STEPS))
         noise, state, info = advance(make(scaled(eps, now.root), num), now.state, t)
-        rate, pace = jnp.mean(info.acceptance_rate), 0.9 * now.pace + 0.1 * info.acceptance_rate
-        waited = jnp.where(jnp.any(pace < STUCK), 0.0, rate)  # for a chain that has not moved for long
+        rate = jnp.mean(info.acceptance_rate)
         length = now.length
         if is_free:
             before, after = (_whiten(flat(s.position), now.root) for s in (now.state, state))
@@ -132,9 +132,8 @@ def adapt(
             length = select(is_first, length, length.update(gradient, eps * MOST_STEPS))
         now = Learned(
             state,
-            now.size.update(jnp.where(is_first, _harmonic_mean(info.acceptance_rate), waited), target),
+            now.size.update(rate, target),
             now.root,
-            pace,
             now.moments.update(flat(state.position)),
             length,
             now.num_grads + jnp.sum(info.num_grads),
@@ -144,14 +143,16 @@ def adapt(
     dim = flat(positions).shape[1]
     root = jnp.eye(dim) if is_dense else jnp.ones(dim)
     state = parallel(make(scaled(step_size, root), 1)).init(positions)
+    probe = mala if state.grad is not None else make_kernel
+    first = jnp.full(num_chains, jnp.log(step_size), jnp.float32)
+    state, sizes = _approach(keys, partial(probe, energy), state, first, target)
     now = Learned(
         state,
-        StepSize.begin(step_size),
+        StepSize.begin(jnp.exp(jnp.median(sizes))),
         root,
-        jnp.full(num_chains, target, jnp.float32),
         Moments.none(dim, is_dense=is_dense),
         Length.begin(1.0),
-        jnp.int32(num_chains * (state.grad is not None)),
+        jnp.int32(num_chains * (1 + APPROACH) * (state.grad is not None)),
     )
     begins = np.zeros(num_steps, bool)
     begins[[0, *(max(2, round(share * num_steps)) for share in WINDOWS)]] = True
@@ -165,6 +166,20 @@ def adapt(
 def wants_length(make_kernel) -> bool:
     """Whether the length of trajectories is left to the warm-up: for ``hmc`` itself."""
     return make_kernel is hmc
+
+
+def _approach(keys, make_kernel, state: State, log_sizes: Array, target) -> tuple[State, Array]:
+    """Out of the tails: every chain for itself, with a step size of its own."""
+
+    def one(key, state, log_size):
+        kernel = make_kernel(jnp.exp(log_size))
+        state, info = kernel.move(kernel.draw(key, state.position), state)
+        return state, log_size + info.acceptance_rate - target
+
+    def step(carry, t):
+        return jax.vmap(one)(jax.vmap(jax.random.fold_in, (0, None))(keys, t), *carry), None
+
+    return jax.lax.scan(step, (state, log_sizes), 2**30 + jnp.arange(APPROACH))[0]
 
 
 def _with_end(energy, step_size, num_steps) -> Kernel:
@@ -192,11 +207,6 @@ def _with_end(energy, step_size, num_steps) -> Kernel:
         return state, info._replace(num_grads=jnp.int32(num_steps))
 
     return Kernel(init, kernel.draw, move)
-
-
-def _harmonic_mean(rate: Array) -> Array:
-    """Small where any chain is stuck: in the first window, the slowest sets the pace of all."""
-    return 1 / jnp.mean(1 / jnp.maximum(rate, 1e-3))
 
 
 def _whole(log_length: Array, eps: Array, most: Any) -> Array:
