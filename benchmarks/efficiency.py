@@ -45,7 +45,7 @@ class Run(NamedTuple):
 
 
 def ours_few(posterior: Posterior) -> Callable[[Any], Run]:
-    return _ours(posterior, eb.nuts, FEW, 300, STEPS)
+    return _ours(posterior, eb.nuts, FEW, STEPS, STEPS)
 
 
 def ours_many(posterior: Posterior) -> Callable[[Any], Run]:

@@ -18,7 +18,8 @@ import optax
 
 from ebmjax.base import Array
 
-GAMMA, T0, KAPPA = 0.25, 10.0, 0.75  # gamma 0.05 is for one chain, whose acceptance is nearly all noise
+GAMMA, T0, KAPPA = 0.05, 10.0, 0.75  # gamma of one chain
+LARGEST_GAMMA = 0.25  # the acceptance of many chains together is hardly noise; steps that leap would be
 PRIOR = 5.0  # draws that the scales of before are worth, beside those of a window
 
 
@@ -33,20 +34,22 @@ class StepSize(NamedTuple):
     center: Array
     total: Array  # of target - acceptance
     num: Array  # of updates
+    gamma: Array
 
     @staticmethod
-    def begin(size: Any) -> "StepSize":
+    def begin(size: Any, num_chains: int) -> "StepSize":
         """From a first guess."""
         log_size, zero = jnp.log(jnp.float32(size)), jnp.float32(0.0)
-        return StepSize(log_size, log_size, log_size, zero, zero)
+        gamma = jnp.float32(min(GAMMA * num_chains**0.5, LARGEST_GAMMA))
+        return StepSize(log_size, log_size, log_size, zero, zero, gamma)
 
     def update(self, acceptance: Array, target: float | Array) -> "StepSize":
         count = self.num + 1
         total = self.total + target - jnp.nan_to_num(acceptance)
-        log_size = self.center - jnp.sqrt(count) / GAMMA * total / (count + T0)
+        log_size = self.center - jnp.sqrt(count) / self.gamma * total / (count + T0)
         weight = count**-KAPPA
         log_mean = weight * log_size + (1 - weight) * self.log_mean
-        return StepSize(log_size, log_mean, self.center, total, count)
+        return StepSize(log_size, log_mean, self.center, total, count, self.gamma)
 
 
 # --- scales -----------------------------------------------------------------------------------------------

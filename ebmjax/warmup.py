@@ -1,8 +1,9 @@
 """Warm-up: step size, scales and length learned while the chains run, in one compiled loop.
 
-    1. the approach: cheap steps (MALA, where there is a gradient), each chain with a step size of its own, which
+    1. the approach: cheap steps (MALA where there is a gradient), each chain with a step size of its own that
        grows when it moves and shrinks when it does not, out of the far tails
-    2. steps of the kernel; after each, dual averaging of one step size over all chains
+    2. steps of the kernel; after each, dual averaging of one step size over all chains; where some of them
+       lag, because the target is narrower there, they set the pace
     3. at the end of each of a few growing windows, the scales of the target from the window's points, all
        chains pooled, become the mass:  S = eps C^(1/2),  C diagonal or dense; and the step size is halved or
        doubled until one cheap step is neither refused nor free
@@ -43,11 +44,12 @@ from ebmjax.hamiltonian import hmc, trajectory
 from ebmjax.langevin import mala
 from ebmjax.metropolis import Proposal, metropolis
 
-WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.85)  # shares of the warm-up at which the scales are renewed
+WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which the scales are renewed
 STEP_JITTER = 0.3  # of trajectories whose length is tuned
 MOST_STEPS, FIRST_STEPS = 1024, 16  # of a trajectory; before the first scales are known
 MOST_TRIES = 60
 APPROACH = 100  # steps of it
+SLOWEST = 0.05  # acceptance of a chain that is waited for
 
 
 class Adapted(NamedTuple):
@@ -66,6 +68,7 @@ class Learned(NamedTuple):
     state: State  # [C, ...]
     size: StepSize
     root: Array  # C^(1/2), [D] or [D, D]
+    pace: Array  # [C] acceptance rates, averaged over about ten steps
     moments: Moments  # of the window
     length: Length
     num_grads: Array
@@ -110,7 +113,7 @@ def adapt(
 
         log_size, num_tries = _first_log_size(rate, now.size.log_mean, target)
         return now._replace(
-            size=StepSize.begin(jnp.exp(log_size)),
+            size=StepSize.begin(jnp.exp(log_size), num_chains),
             root=root,
             moments=jax.tree.map(jnp.zeros_like, now.moments),
             num_grads=now.num_grads + num_tries * num_chains * (now.state.grad is not None),
@@ -122,7 +125,7 @@ def adapt(
         eps = jnp.exp(now.size.log_size)
         num = _whole(now.length.log_length, eps, jnp.where(is_first, FIRST_STEPS, MOST_STEPS))
         noise, state, info = advance(make(scaled(eps, now.root), num), now.state, t)
-        rate = jnp.mean(info.acceptance_rate)
+        rate, pace = jnp.mean(info.acceptance_rate), 0.9 * now.pace + 0.1 * info.acceptance_rate
         length = now.length
         if is_free:
             before, after = (_whiten(flat(s.position), now.root) for s in (now.state, state))
@@ -132,8 +135,9 @@ def adapt(
             length = select(is_first, length, length.update(gradient, eps * MOST_STEPS))
         now = Learned(
             state,
-            now.size.update(rate, target),
+            now.size.update(rate * _harmonic_mean(pace) / jnp.mean(pace), target),
             now.root,
+            pace,
             now.moments.update(flat(state.position)),
             length,
             now.num_grads + jnp.sum(info.num_grads),
@@ -148,8 +152,9 @@ def adapt(
     state, sizes = _approach(keys, partial(probe, energy), state, first, target)
     now = Learned(
         state,
-        StepSize.begin(jnp.exp(jnp.median(sizes))),
+        StepSize.begin(jnp.exp(jnp.median(sizes)), num_chains),
         root,
+        jnp.full(num_chains, target, jnp.float32),
         Moments.none(dim, is_dense=is_dense),
         Length.begin(1.0),
         jnp.int32(num_chains * (1 + APPROACH) * (state.grad is not None)),
@@ -207,6 +212,11 @@ def _with_end(energy, step_size, num_steps) -> Kernel:
         return state, info._replace(num_grads=jnp.int32(num_steps))
 
     return Kernel(init, kernel.draw, move)
+
+
+def _harmonic_mean(pace: Array) -> Array:
+    """Small where any chain lags."""
+    return 1 / jnp.mean(1 / jnp.maximum(pace, SLOWEST))
 
 
 def _whole(log_length: Array, eps: Array, most: Any) -> Array:

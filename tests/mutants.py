@@ -212,7 +212,7 @@ MUTANTS = [
     Mutant("step jitter to one side only", H, "minval=-step_jitter, maxval=step_jitter", "minval=0.0, maxval=step_jitter", "test_samplers:test_step_jitter_is_even_and_keeps_the_length"),
     # warm-up
     Mutant("step size moves the wrong way", "adaptation.py", "log_size = self.center - jnp.sqrt(count)", "log_size = self.center + jnp.sqrt(count)", "test_adaptation:test_it_finds_the_acceptance_that_was_asked_for:mala"),
-    Mutant("step size remembers its first guess", "adaptation.py", "weight = count**-KAPPA", "weight = 0 * count", "test_warmup:test_dual_averaging_finds_the_root_of_a_known_curve"),
+    Mutant("step size remembers its first guess", "adaptation.py", "weight = count**-KAPPA", "weight = 0 * count", "test_warmup:test_dual_averaging_finds_the_root_of_a_known_curve:100"),
     Mutant("variances for deviations", "adaptation.py", "weight * 0.5 * jnp.log(covariance)", "weight * jnp.log(covariance)", ROOT_OF),
     Mutant("scales where nothing moved", "adaptation.py", "jnp.where(covariance > 0, jnp.exp(log_scale), before)", "jnp.exp(log_scale)", ROOT_OF),
     Mutant("spread between parts forgotten", "adaptation.py", "centred**2, axis=0) + delta**2 * self.num * weight", "centred**2, axis=0)", MOMENTS),
@@ -221,7 +221,8 @@ MUTANTS = [
     Mutant("ChEES without its square", "adaptation.py", "share * unit * change * along", "share * unit * along", CHEES),
     Mutant("ChEES of the start", "adaptation.py", "along = jnp.sum(y * velocity, axis=1)", "along = jnp.sum(x * velocity, axis=1)", CHEES),
     Mutant("scales never renewed", "warmup.py", "now.root if mass is None else now.moments.root(now.root)", "now.root", "test_warmup:test_dense_mass_whitens"),
-    Mutant("a stuck chain left behind", "warmup.py", "jnp.where(is_first, _harmonic_mean(info.acceptance_rate), waited)", "rate", "test_warmup:test_far_tails_are_survived"),
+    Mutant("no step size of one's own in the tails", "warmup.py", "log_size + info.acceptance_rate - target", "log_size", "test_warmup:test_far_tails_are_survived"),
+    Mutant("chains that lag are left behind", "warmup.py", "rate * _harmonic_mean(pace) / jnp.mean(pace)", "rate", "test_warmup:test_chains_that_lag_set_the_pace"),
     Mutant("gradients of trajectories counted once", "warmup.py", "info._replace(num_grads=jnp.int32(num_steps))", "info", "test_warmup:test_gradients_of_a_free_length_are_counted"),
     Mutant("chains not split", "diagnostics.py", "jnp.concatenate([draws[:half], draws[-half:]], axis=1)", "draws", "test_diagnostics:test_agrees_with_arviz:walk-rhat"),
     Mutant("ranks not normalised", "diagnostics.py", "return ndtri((rank - 0.375) / (x.size + 0.25)).reshape(x.shape)", "return rank.reshape(x.shape)", "test_diagnostics:test_agrees_with_arviz:walk-rhat"),
@@ -344,6 +345,7 @@ def _parameters(module, test, text) -> dict:
         return {"projection": "rademacher", "is_variance_reduced": text == "signs"}
     names = {"test_denoising_is_explicit_on_smoothed_data_and_a_constant": "noise"}
     names["test_it_finds_the_newton_solution_of_the_logistic_regression"] = "ratio"
+    names["test_dual_averaging_finds_the_root_of_a_known_curve"] = "num_chains"
     names["test_the_tree_is_the_one_grown_by_recursion"] = "step_size"
     names["test_batches_join_wherever_the_run_ends"] = "num_steps"
     names["test_the_best_critic_is_the_difference_of_the_scores"] = "penalty"
