@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text()
 def test_the_python_examples_run_in_order(capsys):
     scope: dict = {}
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert len(blocks) == 2 and len([line for line in blocks[0].splitlines() if line.strip()]) <= 12
+    assert len(blocks) == 3 and len([line for line in blocks[0].splitlines() if line.strip()]) <= 12
     for block in blocks:
         exec(compile(block, "README.md", "exec"), scope)
     assert scope["samples"].draws.shape == (1000, 64, 2)
