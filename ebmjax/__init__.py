@@ -33,6 +33,7 @@ _LATER = {
     "objectives.stein": (),
     "objectives.learned_stein": ("Players",),
     "objectives.adversarial": (),
+    "annealed_langevin": (),
     "binary": (),
     "enumeration": (),
     "starts": ("from_data", "from_noise", "replay_buffer"),

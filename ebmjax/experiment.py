@@ -157,6 +157,7 @@ def build(config: Config, dataset: Dataset) -> Run:
         standard = Standard.of(dataset)
     z = jnp.asarray(standard.forward(dataset.x), jnp.float32)
     network = _network(config, z)
+    at = (config.noise,) if METHODS[config.objective].is_noise_conditional else ()
     key_params, key_store, key_run = jax.random.split(jax.random.key(config.seed), 3)
 
     mean = jnp.mean(z, axis=0)
@@ -182,7 +183,7 @@ def build(config: Config, dataset: Dataset) -> Run:
     loss = method.make(config, network.apply, z)
 
     def init() -> TrainState:
-        params = method.lift(network.init(key_params, z[0]))
+        params = method.lift(network.init(key_params, z[0], *at))
         if method.opponent is not None:
             params = Players(params, method.opponent(config, jax.random.fold_in(key_params, 1), z))
         return init_state(key_store, params, optimizer, starts, config.step_size)
@@ -203,10 +204,18 @@ def build(config: Config, dataset: Dataset) -> Run:
             **{"remedy": Remedy(config.max_rollbacks), **options},
         )
 
-    return Run(config, dataset, standard, z, network.apply, train, init, draw)
+    energy = (lambda params, x: network.apply(params, x, *at)) if at else network.apply
+    return Run(config, dataset, standard, z, energy, train, init, draw)
 
 
 def _network(config, z):
+    if METHODS[config.objective].is_noise_conditional:
+        if config.network != "mlp":
+            raise RunError(f"{config.objective} wants the network mlp, got {config.network}")
+        center, spread = float(jnp.mean(z)), float(jnp.std(z))
+        return networks.NoiseConditional(
+            config.features, is_spectral=config.is_spectral, center=center, spread=spread
+        )
     if config.noise > 0 and is_image(z):
         shape = {"confinement": config.noise, "gain": 1 / config.noise**2}
     else:

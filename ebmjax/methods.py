@@ -1,7 +1,7 @@
 """The ways to train by name, with what each needs of a configuration.
 
 maximum_likelihood   chains                         :mod:`ebmjax.objectives.likelihood`
-explicit, sliced, denoising                         :mod:`ebmjax.objectives.score_matching`
+explicit, sliced, denoising, multi_scale            :mod:`ebmjax.objectives.score_matching`
 nce, ranking, conditional                           :mod:`ebmjax.objectives.noise_contrastive`
 kernel_stein, learned_stein                         :mod:`ebmjax.objectives.stein`, ``learned_stein``
 pseudo_likelihood, ratio_matching                   :mod:`ebmjax.objectives.binary_data`, of bits
@@ -10,6 +10,7 @@ pseudo_likelihood, ratio_matching                   :mod:`ebmjax.objectives.bina
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ebmjax.annealed_langevin import noise_levels
 from ebmjax.base import Array, Key
 from ebmjax.binary import gibbs
 from ebmjax.hamiltonian import hmc
@@ -41,6 +42,7 @@ class Method(NamedTuple):
     has_temperature: bool = False  # whether it honours ``config.temperature``
     adds_noise: bool = True  # the loop adds ``config.noise`` to each batch; else the objective sees to it
     is_binary: bool = False  # wants points of bits, 0 or 1
+    is_noise_conditional: bool = False  # energy(params, x, noise); what is kept is that of ``config.noise``
     defaults: dict[str, Any] = {}  # choices of a configuration, for points
     lift: Callable[[Any], Any] = lambda params: params  # from parameters of the network to those trained
     lower: Callable[[Any], Any] = lambda params: params  # and back
@@ -68,6 +70,12 @@ METHODS: dict[str, Method] = {
     "denoising": Method(
         lambda config, energy, z: score_matching.denoising(energy, config.noise),
         adds_noise=False,
+        defaults={"noise": 0.1},
+    ),
+    "multi_scale": Method(
+        lambda config, energy, z: score_matching.multi_scale(energy, noise_levels(z, config.noise)),
+        adds_noise=False,
+        is_noise_conditional=True,
         defaults={"noise": 0.1},
     ),
     "nce": Method(

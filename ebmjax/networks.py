@@ -15,6 +15,14 @@ network a function whose gradient is a clean point, whatever the noise.
 Spectral normalisation (Miyato et al. 2018) divides each weight by its largest singular value, here from a
 fixed start with power iterations at each call, so that it is a function of the weights alone.
 
+Two variants.  With ``num_outputs=K`` a network returns K energies, one a class.  A noise-conditional one is
+``apply(params, x, noise)``, with s the spread of the data and r^2 = s^2 + noise^2,
+
+    E(x, noise) = |u|^2 / 2 + (r / noise) net(u, log noise),      u = (x - center) / r :
+
+the energy of a Gaussian of the right size, and a network whose gradient is of order one at every level (what
+Song & Ermon 2020, Technique 3, and the scalings of Karras et al. 2022 do for scores).
+
 Any other network will do.  Linen's ``module.apply`` is a trainable energy already; an NNX module becomes
 one by
 
@@ -42,11 +50,13 @@ class EnergyNetwork(nn.Module):
     center: float = 0.0
     spread: float = 1.0
     is_spectral: bool = False
+    num_outputs: int | None = None  # K energies, one a class
 
     @nn.compact
     def __call__(self, x):
         h = self.hidden((x - self.center) / self.spread)
-        value = self.gain * self.layer(nn.Dense)(1)(jnp.ravel(h))[0]
+        value = self.gain * self.layer(nn.Dense)(self.num_outputs or 1)(jnp.ravel(h))
+        value = value if self.num_outputs else value[0]
         return value if self.confinement is None else value + half_square(x) / self.confinement**2
 
     def layer(self, module: type[nn.Module]) -> Callable[..., nn.Module]:
@@ -88,6 +98,35 @@ class Conv(EnergyNetwork):
             h = self.layer(nn.Conv)(width, (self.kernel_size,) * 2, strides=2)(h)
             h = self.activation(h)
         return self.activation(self.layer(nn.Dense)(self.features[-1])(jnp.ravel(h)))
+
+
+class NoiseConditional(nn.Module):
+    """A perceptron that knows the noise of its point: ``apply(params, x, noise)``.
+
+    >>> network = NoiseConditional((128, 128))
+    >>> params = network.init(jax.random.key(0), jnp.zeros(2), 1.0)
+    >>> network.apply(params, jnp.ones(2), 0.1).shape
+    ()
+    """
+
+    features: Sequence[int] = (128, 128)
+    activation: Activation = nn.swish
+    center: float = 0.0
+    spread: float = 1.0  # of the data, without noise
+    is_spectral: bool = False
+
+    @nn.compact
+    def __call__(self, x, noise):
+        layer = spectral(nn.Dense) if self.is_spectral else nn.Dense
+        radius = jnp.sqrt(self.spread**2 + noise**2)
+        u = (x - self.center) / radius
+        h = jnp.ravel(u)
+        level = jnp.log(noise / self.spread)
+        waves = jnp.stack([level / 4, *(f(k * level) for k in (0.5, 1.0, 2.0) for f in (jnp.sin, jnp.cos))])
+        for i, width in enumerate(self.features):
+            h = layer(width)(h) + (nn.Dense(width)(waves.astype(h.dtype)) if i == 0 else 0.0)
+            h = self.activation(h)
+        return half_square(u) + radius / noise * layer(1)(h)[0]
 
 
 class Classifier(nn.Module):

@@ -75,7 +75,9 @@ def test_a_users_array_trains_without_code(tmp_path):
         assert (tmp_path / f"run{len(shape)}" / "energies.png").exists()
 
 
-@pytest.mark.parametrize("objective", ["explicit", "sliced", "denoising", "nce", "ranking", "conditional"])
+@pytest.mark.parametrize(
+    "objective", ["explicit", "sliced", "denoising", "multi_scale", "nce", "ranking", "conditional"]
+)
 def test_every_objective_trains_and_samples(objective, tmp_path):
     result = call("train", "--data", "two_moons", "--objective", objective, "--out", tmp_path / "run", *SMALL)
     assert result.exit_code == 0, result.output

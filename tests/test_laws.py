@@ -184,6 +184,7 @@ FLOORS = [
         "networks",
         "binary",
         "adapters",
+        "annealed_langevin",
     },
     {
         "objectives",

@@ -1,0 +1,159 @@
+"""Annealed Langevin sampling: from noise to data, down a ladder of noise (Song & Ermon 2019).
+
+At each level sigma_1 > ... > sigma_L, ``num_steps`` steps of Langevin on the energy of the data with that
+noise; the step shrinks with the noise,
+
+    x <- x - h_i^2 / 2 grad E(x, sigma_i) + h_i xi,      h_i = step_size sigma_i.
+
+On data N(m, s^2), whose energy with noise is known, a level is a linear recursion: with
+A = 1 - h^2 / (2 (s^2 + sigma^2)), a step takes a mean to m + A (mean - m) and a variance v to A^2 v + h^2.
+
+The levels and the step by the rules of Song & Ermon 2020, "Improved techniques for training score-based
+generative models":
+
+* the largest is the largest distance between two points of the data, so that one can reach the other;
+* the others fall by one ratio gamma, which makes neighbours overlap.  The norm of noise in D dimensions is
+  about N(sqrt(D) sigma, sigma^2 / 2); that of a level lies within three deviations of that of the level above
+  with probability one half,
+
+      Phi(sqrt(2 D) (gamma - 1) + 3 gamma) - Phi(sqrt(2 D) (gamma - 1) - 3 gamma) = 1/2.
+
+  By that measure any ratio overlaps in few dimensions, so that it is ``MAX_RATIO`` at most;
+* ``num_steps`` is what the budget allows, and the step is the one that leaves the variance which the next
+  level expects.  Around a single point, noise of gamma sigma becomes in T steps at sigma a variance of
+  sigma^2 times  w + (1 - u)^2T (gamma^2 - w),  u = step_size^2 / 2,  w = 2 / (2 - u):  nearest to 1.
+
+What is left in the end is noise of sigma_L; :func:`ebmjax.denoise` takes it away.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ebmjax import checks
+from ebmjax.base import Array, Key, Position
+from ebmjax.chains import chain_keys, nothing, run
+from ebmjax.combinators import parallel
+from ebmjax.langevin import ula
+
+MAX_RATIO = 2.0
+NUM_COMPARED = 1000  # points among which the largest distance is sought
+
+
+def annealed_langevin(
+    key: Key,
+    energy: Callable[[Position, Array], Array],
+    positions: Position,
+    levels: Any,
+    step_size: float,
+    num_steps: int,
+) -> Position:
+    """Chains ``[C, ...]`` carried down all levels; pure.
+
+    Args:
+      key: one key.
+      energy: ``energy(x, noise)`` of one point.
+      positions: where they start, as wide as noise of the first level.
+      levels: of noise ``[L]``, falling.
+      step_size: relative to the noise of a level; :func:`step_for`.
+      num_steps: at each level.
+
+    Raises:
+      ValueError: levels that are not positive and falling, a step or a number that is not positive.
+
+    >>> levels = noise_levels(x, 0.05)  # doctest: +SKIP
+    >>> start = levels[0] * jax.random.normal(key_start, (256, 2))  # doctest: +SKIP
+    >>> draws = annealed_langevin(key, energy, start, levels, step_for(levels, 20), 20)  # doctest: +SKIP
+    """
+    key = checks.key(key)
+    checks.function(energy, "energy")
+    checks.positive(step_size, "step_size")
+    checks.count(num_steps, "num_steps")
+    check_falls(levels)
+    levels = jnp.asarray(levels, jnp.float32)
+    keys = chain_keys(key, checks.num_chains(positions))
+
+    def level(positions, rung):
+        noise, i = rung
+        kernel = parallel(ula(lambda x: energy(x, noise), step_size * noise))
+        first = i * num_steps
+        state, _, _ = run(keys, kernel, kernel.init(positions), num_steps, start=first, collect=nothing)
+        return state.position, None
+
+    start = jax.tree.map(jnp.asarray, positions)
+    return jax.lax.scan(level, start, (levels, jnp.arange(len(levels))))[0]
+
+
+def check_falls(levels: Any) -> None:
+    """Raise unless levels ``[L]`` are positive and each is below the one before."""
+    checks.positive(levels, "levels")
+    if np.ndim(levels) != 1 or (not checks.is_traced(levels) and (np.diff(levels) >= 0).any()):
+        raise ValueError(f"levels must be positive numbers [L] that fall, got {levels}")
+
+
+def noise_levels(data: Any, smallest: float, *, largest: float | None = None) -> np.ndarray:
+    """The ladder for data ``[N, ...]``, largest first, ending at ``smallest``.
+
+    Raises:
+      ValueError: a smallest level that is not positive or not below the largest, data that are not finite.
+
+    >>> noise_levels(np.array([[0.0, 0.0], [3.0, 4.0]]), 0.1, largest=0.4)
+    array([0.4, 0.2, 0.1])
+    """
+    flat = np.asarray(data, np.float64).reshape(len(data), -1)
+    checks.finite_rows(flat, "data")
+    checks.positive(smallest, "smallest")
+    if largest is None:
+        largest = largest_distance(flat)
+    if not largest > smallest:
+        raise ValueError(f"smallest must be below the largest noise, {largest:.3g}, got {smallest}")
+    num_ratios = math.ceil(math.log(largest / smallest) / math.log(ratio_of_levels(flat.shape[1])) - 1e-9)
+    return np.geomspace(largest, smallest, 1 + num_ratios)
+
+
+def largest_distance(data: Any) -> float:
+    """Between two of the first ``NUM_COMPARED`` points ``[N, D]``."""
+    x = np.asarray(data, np.float64)[:NUM_COMPARED]
+    x = x - x.mean(axis=0)
+    squares = (x**2).sum(axis=1)
+    return float(np.sqrt(max((squares[:, None] + squares - 2 * x @ x.T).max(), 0.0)))
+
+
+def ratio_of_levels(dim: int) -> float:
+    """gamma, from one level to the next, in D dimensions; at most ``MAX_RATIO``."""
+    checks.count(dim, "dim")
+
+    def overlap(ratio):
+        normal = lambda t: 0.5 * math.erfc(-t / math.sqrt(2))
+        shift = math.sqrt(2 * dim) * (ratio - 1)
+        return normal(shift + 3 * ratio) - normal(shift - 3 * ratio)
+
+    low, high = 1.0, MAX_RATIO
+    if overlap(high) > 0.5:
+        return high
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if overlap(middle) > 0.5 else (low, middle)
+    return low
+
+
+def step_for(levels: Any, num_steps: int) -> float:
+    """The step, relative to the noise, for a ladder of at least two levels.
+
+    Raises:
+      ValueError: levels that are not positive and falling, or fewer than two.
+    """
+    check_falls(levels)
+    checks.count(num_steps, "num_steps")
+    levels = np.asarray(levels, np.float64)
+    if len(levels) < 2:
+        raise ValueError(f"levels must be at least two, got {len(levels)}")
+    ratio = float(np.max(levels[:-1] / levels[1:]))
+    u = np.geomspace(1e-6, 1.0, 20_000)
+    rest = 2 / (2 - u)
+    variance = rest + (1 - u) ** (2 * num_steps) * (ratio**2 - rest)
+    return float(np.sqrt(2 * u[np.argmin(np.abs(variance - 1))]))
