@@ -29,6 +29,7 @@ _LATER = {
     "warmup": ("adapt",),
     "objectives.score_matching": (),
     "objectives.noise_contrastive": (),
+    "objectives.energy_discrepancy": (),
     "objectives.binary_data": (),
     "objectives.stein": (),
     "objectives.learned_stein": ("Players",),

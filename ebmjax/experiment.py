@@ -47,7 +47,7 @@ class Config:
     is_spectral: bool = False
     noise: float = 0.0  # sigma, of the Gaussian noise added to the data
     noise_ratio: int = 4  # noise points a data point (nce, ranking)
-    contrast: float = 0.3  # of a point with itself (conditional)
+    contrast: float = 0.3  # noise of a point against itself (conditional, energy_discrepancy)
     kernel: str = "mala"
     starts: str = "buffer"
     chain_steps: int = 10

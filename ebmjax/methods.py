@@ -3,6 +3,7 @@
 maximum_likelihood   chains                         :mod:`ebmjax.objectives.likelihood`
 explicit, sliced, denoising, multi_scale            :mod:`ebmjax.objectives.score_matching`
 nce, ranking, conditional                           :mod:`ebmjax.objectives.noise_contrastive`
+energy_discrepancy                              :mod:`ebmjax.objectives.energy_discrepancy`
 kernel_stein, learned_stein                         :mod:`ebmjax.objectives.stein`, ``learned_stein``
 pseudo_likelihood, ratio_matching                   :mod:`ebmjax.objectives.binary_data`, of bits
 """
@@ -18,6 +19,7 @@ from ebmjax.langevin import mala, ula
 from ebmjax.networks import Field
 from ebmjax.objectives import Loss, binary_data, contrastive, learned_stein, score_matching, stein
 from ebmjax.objectives import noise_contrastive as nce
+from ebmjax.objectives.energy_discrepancy import energy_discrepancy
 from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
 
 KERNELS: dict[str, Callable] = {
@@ -99,6 +101,9 @@ METHODS: dict[str, Method] = {
     ),
     "ratio_matching": Method(lambda config, energy, z: binary_data.ratio_matching(energy), is_binary=True),
     "conditional": Method(lambda config, energy, z: nce.conditional(energy, config.contrast)),
+    "energy_discrepancy": Method(
+        lambda config, energy, z: energy_discrepancy(energy, config.contrast), defaults={"contrast": 0.5}
+    ),
 }
 
 

@@ -50,6 +50,7 @@ EQ9 = "test_objectives:test_the_gradient_with_exact_samples_is_equation_9"
 SPLIT = "test_laws:test_sample_of_1000_is_600_and_then_400_bit_for_bit:random_walk"
 CHUNKS = "test_laws:test_chunks_and_thinning_change_no_number"
 
+ED = "test_energy_discrepancy:test_it_is_the_gap_to_the_contrastive_potential"
 NUTS_TREE = "test_nuts:test_the_tree_is_the_one_grown_by_recursion:0.25"
 NUTS_WEIGHT = "test_nuts:test_points_are_drawn_by_their_weight"
 MOMENTS = "test_warmup:test_moments_are_those_of_all_points_and_forget_what_is_not_finite"
@@ -181,6 +182,10 @@ MUTANTS = [
     Mutant("noise normalised wrongly", "objectives/noise_contrastive.py", "np.log(np.diag(root)).sum() + 0.5", "-np.log(np.diag(root)).sum() + 0.5", "test_noise_contrastive:test_fitted_normal_is_normalised_and_draws_what_it_says"),
     Mutant("ranking without the data point", "objectives/noise_contrastive.py", "jax.nn.logsumexp(rivals, axis=1) - of_data", "jax.nn.logsumexp(rivals[:, 1:], axis=1) - of_data", "test_noise_contrastive:test_at_the_truth_with_the_noise_of_the_data_the_loss_is_2_log_2"),
     Mutant("conditional upside down", "objectives/noise_contrastive.py", "jnp.mean(jax.nn.softplus(gap))", "jnp.mean(jax.nn.softplus(-gap))", "test_noise_contrastive:test_conditional_with_small_noise_is_score_matching"),
+    Mutant("rivals about the data point", "objectives/energy_discrepancy.py", "normal_like(k, x), noisy)", "normal_like(k, x), x)", ED),
+    Mutant("energy discrepancy turned around", "objectives/energy_discrepancy.py", "gaps = energy(params, x) - jax.vmap(partial(energy, params))(rivals)", "gaps = jax.vmap(partial(energy, params))(rivals) - energy(params, x)", ED),
+    Mutant("a sum over rivals for their mean", "objectives/energy_discrepancy.py", " - jnp.log(num_draws)", "", ED),
+    Mutant("stabiliser of every rival", "objectives/energy_discrepancy.py", "floor = jnp.log(jnp.asarray(stabiliser", "floor = jnp.log(num_draws * jnp.asarray(stabiliser", "test_energy_discrepancy:test_of_a_flat_energy_it_is_the_logarithm_of_1_and_w_over_m"),
     Mutant("the last chunk of states forgotten", "enumeration.py", "for first in range(0, 2**num_bits, size)", "for first in range(0, 2**num_bits - size + (num_bits < 15), size)", "test_binary:test_two_to_the_twenty_states"),
     Mutant("gradient of log Z not weighed", "enumeration.py", "jnp.sum(w * jax.vmap", "jnp.mean(jax.vmap", "test_binary:test_the_gradient_of_log_z_is_that_of_its_finite_differences"),
     Mutant("exact draws one state late", "enumeration.py", 'side="right")', 'side="right") + 1', "test_binary:test_exact_draws_have_the_probabilities"),

@@ -76,7 +76,17 @@ def test_a_users_array_trains_without_code(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "objective", ["explicit", "sliced", "denoising", "multi_scale", "nce", "ranking", "conditional"]
+    "objective",
+    [
+        "explicit",
+        "sliced",
+        "denoising",
+        "multi_scale",
+        "nce",
+        "ranking",
+        "conditional",
+        "energy_discrepancy",
+    ],
 )
 def test_every_objective_trains_and_samples(objective, tmp_path):
     result = call("train", "--data", "two_moons", "--objective", objective, "--out", tmp_path / "run", *SMALL)

@@ -5,6 +5,7 @@
     likelihood          maximum likelihood with Markov chains            notes, section 2
     score_matching      explicit, sliced, denoising, many scales         [SK21] section 3
     noise_contrastive   binary with log Z, ranking, conditional          [SK21] section 4
+    energy_discrepancy  a point against its noisy neighbours             Schroeder et al. 2023
     stein               kernel Stein discrepancy                         Liu, Lee & Jordan 2016
     learned_stein       the same with a critic that learns               Grathwohl et al. 2020
     adversarial         a sampler that learns, and its entropy           [SK21] section 5.3
