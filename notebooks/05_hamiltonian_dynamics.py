@@ -140,7 +140,7 @@ kernels = {
 found, paths = {}, {}
 for name, (kernel, cost) in kernels.items():
     collect = lambda state, info: (state.position, state.energy)
-    samples = eb.sample(key, kernel, start, 2500 if cost == 1 else 250, collect=collect)
+    samples = eb.sample(key, kernel, start, 10_000 if cost == 1 else 250, collect=collect)
     x, energy = (np.asarray(v) for v in samples.draws)
     paths[name] = x
     for what, arrived in (("valley", energy < typical), ("other end", x[..., 0] > 2)):
