@@ -198,7 +198,7 @@ FLOORS = [
         "health",
         "streaming",
     },
-    {"training", "evaluation"},
+    {"training", "evaluation", "classification"},
     {"data", "plotting", "export", "methods", "units", "experiment", "runs", "report"},
     {"cli", "__init__", "__main__"},
 ]
