@@ -3,23 +3,27 @@
 maximum_likelihood   chains                         :mod:`ebmjax.objectives.likelihood`
 explicit, sliced, denoising, multi_scale            :mod:`ebmjax.objectives.score_matching`
 nce, ranking, conditional                           :mod:`ebmjax.objectives.noise_contrastive`
-energy_discrepancy                              :mod:`ebmjax.objectives.energy_discrepancy`
+energy_discrepancy, flow_contrastive, improved  :mod:`ebmjax.objectives.energy_discrepancy`, ...
 kernel_stein, learned_stein                         :mod:`ebmjax.objectives.stein`, ``learned_stein``
 pseudo_likelihood, ratio_matching                   :mod:`ebmjax.objectives.binary_data`, of bits
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from ebmjax.annealed_langevin import noise_levels
 from ebmjax.base import Array, Key
 from ebmjax.binary import gibbs
+from ebmjax.flows import Flow, sample
 from ebmjax.hamiltonian import hmc
 from ebmjax.langevin import mala, ula
 from ebmjax.networks import Field
 from ebmjax.objectives import Loss, binary_data, contrastive, learned_stein, score_matching, stein
 from ebmjax.objectives import noise_contrastive as nce
 from ebmjax.objectives.energy_discrepancy import energy_discrepancy
+from ebmjax.objectives.flow_contrastive import flow_contrastive
+from ebmjax.objectives.improved import improved_contrastive
 from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
 
 KERNELS: dict[str, Callable] = {
@@ -67,6 +71,11 @@ METHODS: dict[str, Method] = {
         has_temperature=True,
         defaults={"learning_rate": 1e-3, "num_updates": 3000},
     ),
+    "improved": Method(
+        lambda config, energy, z: _improved(config, energy),
+        uses_chains=True,
+        defaults={"kernel": "ula", "step_size": 0.1, "learning_rate": 1e-3, "num_updates": 3000},
+    ),
     "explicit": Method(lambda config, energy, z: score_matching.explicit(energy)),
     "sliced": Method(lambda config, energy, z: score_matching.sliced(energy)),
     "denoising": Method(
@@ -101,6 +110,13 @@ METHODS: dict[str, Method] = {
     ),
     "ratio_matching": Method(lambda config, energy, z: binary_data.ratio_matching(energy), is_binary=True),
     "conditional": Method(lambda config, energy, z: nce.conditional(energy, config.contrast)),
+    "flow_contrastive": Method(
+        lambda config, energy, z: _flow_contrastive(config, energy, z),
+        lift=with_log_z,
+        lower=lambda params: params.energy.energy,
+        opponent=lambda config, key, z: _flow(config, z).init(key, z[0]),
+        defaults={"learning_rate": 5e-4, "num_updates": 3000},
+    ),
     "energy_discrepancy": Method(
         lambda config, energy, z: energy_discrepancy(energy, config.contrast), defaults={"contrast": 0.5}
     ),
@@ -111,3 +127,21 @@ def _noise(config, z):
     """A normal fitted to the data as the network sees them."""
     variance = float(z.var())
     return fitted_normal(z, widen=((variance + config.noise**2) / variance) ** 0.5)
+
+
+def _improved(config, energy):
+    if config.kernel != "ula":
+        raise ValueError(
+            f"kernel must be ula, which a gradient can pass, for improved; got {config.kernel!r}"
+        )
+    return improved_contrastive(energy, ula, config.chain_steps, regularisation=config.regularisation)
+
+
+def _flow(config, z):
+    return Flow(z[0].shape, config.features)
+
+
+def _flow_contrastive(config, energy, z):
+    """The flow is held to the data by its likelihood as well: alone, the game can wander."""
+    flow = _flow(config, z)
+    return flow_contrastive(energy, partial(sample, flow), flow.apply, likelihood_weight=1.0)

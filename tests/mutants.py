@@ -51,6 +51,8 @@ SPLIT = "test_laws:test_sample_of_1000_is_600_and_then_400_bit_for_bit:random_wa
 CHUNKS = "test_laws:test_chunks_and_thinning_change_no_number"
 
 ED = "test_energy_discrepancy:test_it_is_the_gap_to_the_contrastive_potential"
+THROUGH = "test_improved:test_the_gradient_through_one_of_three_steps_is_its_closed_form"
+GAME = "test_flows:test_energy_and_flow_each_have_their_own_finite_differences"
 NUTS_TREE = "test_nuts:test_the_tree_is_the_one_grown_by_recursion:0.25"
 NUTS_WEIGHT = "test_nuts:test_points_are_drawn_by_their_weight"
 MOMENTS = "test_warmup:test_moments_are_those_of_all_points_and_forget_what_is_not_finite"
@@ -140,10 +142,10 @@ MUTANTS = [
     Mutant("the end of the run begins again", "chains.py", "carry, last = steps(carry, first, rest)", "carry, last = steps(carry, start, rest)", "test_chains:test_every_step_has_its_own_noise"),
     # training
     Mutant("loss upside down", "objectives/likelihood.py", "value = jnp.mean(data) - mean_model", "value = mean_model - jnp.mean(data)", EQ9),
-    Mutant("samples of the start, not of the end", "objectives/likelihood.py", "of_params(_without_broken(state.position, is_finite))", "of_params(_without_broken(chains.position, is_finite))", CD),
+    Mutant("samples of the start, not of the end", "objectives/likelihood.py", "of_params(without_broken(state.position, is_finite))", "of_params(without_broken(chains.position, is_finite))", CD),
     Mutant("a step too many", "objectives/likelihood.py", "kernel.init(chains.position), num_steps, collect", "kernel.init(chains.position), num_steps + 1, collect", CD),
     Mutant("gradient through the samples", "objectives/likelihood.py", "jax.lax.stop_gradient(params)", "params", "test_objectives:test_no_gradient_flows_through_the_samples"),
-    Mutant("NaN times zero", "objectives/likelihood.py", "of_params(_without_broken(state.position, is_finite))", "of_params(state.position)", "test_training:test_chains_that_are_not_finite_are_restarted_and_counted"),
+    Mutant("NaN times zero", "objectives/likelihood.py", "of_params(without_broken(state.position, is_finite))", "of_params(state.position)", "test_training:test_chains_that_are_not_finite_are_restarted_and_counted"),
     Mutant("step shrinks when all is accepted", "objectives/likelihood.py", "(acceptance - acceptance_target)", "(acceptance_target - acceptance)", "test_objectives:test_the_step_size_follows_the_acceptance"),
     Mutant("only the data regularised", "objectives/likelihood.py", "(jnp.mean(data**2) + jnp.mean(model**2))", "jnp.mean(data**2)", "test_objectives:test_regularisation_is_of_the_squared_energies"),
     Mutant("a slot of the buffer twice", "starts.py", "jax.random.permutation(key_slots, size)[:num_chains]", "jax.random.randint(key_slots, (num_chains,), 0, size)", "test_starts:test_a_buffer_returns_what_was_put_no_slot_twice"),
@@ -195,6 +197,19 @@ MUTANTS = [
     Mutant("energy discrepancy turned around", "objectives/energy_discrepancy.py", "gaps = energy(params, x) - jax.vmap(partial(energy, params))(rivals)", "gaps = jax.vmap(partial(energy, params))(rivals) - energy(params, x)", ED),
     Mutant("a sum over rivals for their mean", "objectives/energy_discrepancy.py", " - jnp.log(num_draws)", "", ED),
     Mutant("stabiliser of every rival", "objectives/energy_discrepancy.py", "floor = jnp.log(jnp.asarray(stabiliser", "floor = jnp.log(num_draws * jnp.asarray(stabiliser", "test_energy_discrepancy:test_of_a_flat_energy_it_is_the_logarithm_of_1_and_w_over_m"),
+    Mutant("entropy of the chains pressed down", "objectives/improved.py", "(pull - entropy_weight * spread)", "(pull + entropy_weight * spread)", THROUGH),
+    Mutant("energy not stopped where the sampler moves", "objectives/improved.py", "jax.vmap(stopped)(moving)", "of_params(moving)", THROUGH),
+    Mutant("gradient through every step", "objectives/improved.py", "advance(stopped, position, first)", "advance(functools.partial(energy, params), position, first)", THROUGH),
+    Mutant("noise of the first steps again", "objectives/improved.py", "num, start=start, collect", "num, start=0, collect", "test_improved:test_without_its_sampler_terms_it_is_contrastive_divergence"),
+    Mutant("entropy without its dimension", "objectives/improved.py", "log_ball + dim * mean", "log_ball + mean", "test_improved:test_the_entropy_of_a_normal_is_half_log_det_2_pi_e_sigma"),
+    Mutant("determinant of the couplings forgotten", "flows.py", "z, added = coupling(z)\n            log_det += added", "z, added = coupling(z)", "test_flows:test_the_maps_are_inverse_and_their_determinants_those_of_the_jacobian"),
+    Mutant("scale of the flow undone with its sign", "flows.py", "log_det = -jnp.sum(self.log_scale)", "log_det = jnp.sum(self.log_scale)", "test_flows:test_the_maps_are_inverse_and_their_determinants_those_of_the_jacobian"),
+    Mutant("the same half moves in every coupling", "flows.py", "parity=i % 2", "parity=0", "test_flows:test_every_coordinate_moves_with_every_other"),
+    Mutant("energy of a flow with minus its log Z", "flows.py", "jnp.asarray(log_z - flow", "jnp.asarray(-log_z - flow", "test_flows:test_the_density_is_normalised_and_that_of_the_draws"),
+    Mutant("flow that helps the energy", "objectives/flow_contrastive.py", "value += stop(of_flow) - of_flow", "value += of_flow - stop(of_flow)", GAME),
+    Mutant("energy moves by the flow's game", "objectives/flow_contrastive.py", "confusion(stop(player), flow", "confusion(player, flow", GAME),
+    Mutant("no gradient through the draws", "objectives/flow_contrastive.py", "flow, batch, draws)\n        value += stop", "flow, batch, stop(draws))\n        value += stop", GAME),
+    Mutant("likelihood of the flow turned around", "objectives/flow_contrastive.py", "(stop(log_q) - log_q)", "(log_q - stop(log_q))", GAME),
     Mutant("the last chunk of states forgotten", "enumeration.py", "for first in range(0, 2**num_bits, size)", "for first in range(0, 2**num_bits - size + (num_bits < 15), size)", "test_binary:test_two_to_the_twenty_states"),
     Mutant("gradient of log Z not weighed", "enumeration.py", "jnp.sum(w * jax.vmap", "jnp.mean(jax.vmap", "test_binary:test_the_gradient_of_log_z_is_that_of_its_finite_differences"),
     Mutant("exact draws one state late", "enumeration.py", 'side="right")', 'side="right") + 1', "test_binary:test_exact_draws_have_the_probabilities"),

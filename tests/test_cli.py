@@ -86,6 +86,8 @@ def test_a_users_array_trains_without_code(tmp_path):
         "ranking",
         "conditional",
         "energy_discrepancy",
+        "improved",
+        "flow_contrastive",
     ],
 )
 def test_every_objective_trains_and_samples(objective, tmp_path):

@@ -182,6 +182,7 @@ FLOORS = [
         "chains",
         "sampling",
         "networks",
+        "flows",
         "binary",
         "adapters",
         "annealed_langevin",
@@ -216,9 +217,9 @@ def test_each_file_imports_only_its_own_floor_and_lower_ones():
                 assert floor[other] <= floor[here], f"{path.name} imports {other} from a higher floor"
 
 
-def test_only_networks_imports_flax():
+def test_only_networks_and_flows_import_flax():
     files = [p for p in ROOT.glob("ebmjax/**/*.py") if "import flax" in p.read_text()]
-    assert [p.name for p in files] == ["networks.py"]
+    assert sorted(p.name for p in files) == ["flows.py", "networks.py"]
 
 
 @pytest.mark.parametrize("module", ["ebmjax", "ebmjax.targets", "ebmjax.verify", "ebmjax.objectives"])

@@ -3,8 +3,10 @@
     loss(params, key, batch, chains) -> (loss, (chains, metrics))
 
     likelihood          maximum likelihood with Markov chains            notes, section 2
+    improved            the same with a gradient through the chains      Du et al. 2021
     score_matching      explicit, sliced, denoising, many scales         [SK21] section 3
     noise_contrastive   binary with log Z, ranking, conditional          [SK21] section 4
+    flow_contrastive    noise that learns, a normalising flow            Gao et al. 2020
     energy_discrepancy  a point against its noisy neighbours             Schroeder et al. 2023
     stein               kernel Stein discrepancy                         Liu, Lee & Jordan 2016
     learned_stein       the same with a critic that learns               Grathwohl et al. 2020

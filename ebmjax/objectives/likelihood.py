@@ -84,7 +84,7 @@ def contrastive(
 
         of_params = jax.vmap(functools.partial(energy, params))
         data = of_params(batch)
-        model = jnp.where(is_finite, of_params(_without_broken(state.position, is_finite)), 0.0)
+        model = jnp.where(is_finite, of_params(without_broken(state.position, is_finite)), 0.0)
         mean_model = jnp.sum(model) / jnp.maximum(jnp.sum(is_finite), 1)
         value = jnp.mean(data) - mean_model
         if not isinstance(regularisation, float) or regularisation > 0:
@@ -121,7 +121,7 @@ def mark_broken(position: Position, energy: Array) -> tuple[Position, Array]:
     return jax.tree.map(mark, position), is_finite
 
 
-def _without_broken(position: Position, is_finite: Array) -> Position:
+def without_broken(position: Position, is_finite: Array) -> Position:
     """Broken chains in the place of a whole one: 0 x NaN is NaN, so a weight of zero is not enough."""
     whole = jnp.argmax(is_finite)
     return jax.tree.map(
