@@ -2,15 +2,15 @@
 
     x = f(z),  z ~ N(0, I),      log q(x) = log N(f^-1(x)) + log |det grad f^-1(x)|
 
-f is a chain of affine couplings (Dinh, Sohl-Dickstein & Bengio 2017, "Density estimation using Real NVP"): half
-of the coordinates, every second one and in turn, are scaled and shifted by networks of the other half,
+f is a chain of affine couplings (Dinh, Sohl-Dickstein & Bengio 2017, "Density estimation using Real NVP"):
+half of the coordinates, every second one and in turn, are scaled and shifted by networks of the other half,
 
     y_kept = x_kept,      y_moved = x_moved exp(s(x_kept)) + t(x_kept),      log |det| = sum s,
 
 and an affine map of every coordinate at the end.  |s| stays below ``REACH`` by a hyperbolic tangent.  A fresh
 flow is the identity: its networks end in zeros.
 
-``-log q(x) + c`` is an energy with log Z = c, exactly: a neural target of which everything is known
+``-log q(x) - c`` is an energy with log Z = c, exactly: a neural target of which everything is known
 (:func:`energy_of`).  ``log q`` and draws are the noise that learns in
 :mod:`ebmjax.objectives.flow_contrastive`.
 """
@@ -105,9 +105,9 @@ def sample(flow: Flow, params: Any, key: Key, num: int) -> Array:
 
 
 def energy_of(flow: Flow, params: Any, log_z: float = 0.0) -> Energy:
-    """``-log q + log_z``: an energy whose log partition function is ``log_z``."""
+    """``-log q - log_z``: an energy whose log partition function is ``log_z``."""
     _is_flow(flow)
-    return lambda x: jnp.asarray(log_z - flow.apply(params, x))
+    return lambda x: jnp.asarray(-log_z - flow.apply(params, x))
 
 
 def _is_flow(flow):

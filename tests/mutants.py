@@ -205,7 +205,7 @@ MUTANTS = [
     Mutant("determinant of the couplings forgotten", "flows.py", "z, added = coupling(z)\n            log_det += added", "z, added = coupling(z)", "test_flows:test_the_maps_are_inverse_and_their_determinants_those_of_the_jacobian"),
     Mutant("scale of the flow undone with its sign", "flows.py", "log_det = -jnp.sum(self.log_scale)", "log_det = jnp.sum(self.log_scale)", "test_flows:test_the_maps_are_inverse_and_their_determinants_those_of_the_jacobian"),
     Mutant("the same half moves in every coupling", "flows.py", "parity=i % 2", "parity=0", "test_flows:test_every_coordinate_moves_with_every_other"),
-    Mutant("energy of a flow with minus its log Z", "flows.py", "jnp.asarray(log_z - flow", "jnp.asarray(-log_z - flow", "test_flows:test_the_density_is_normalised_and_that_of_the_draws"),
+    Mutant("energy of a flow with minus its log Z", "flows.py", "jnp.asarray(-log_z - flow", "jnp.asarray(log_z - flow", "test_flows:test_the_density_is_normalised_and_that_of_the_draws"),
     Mutant("flow that helps the energy", "objectives/flow_contrastive.py", "value += stop(of_flow) - of_flow", "value += of_flow - stop(of_flow)", GAME),
     Mutant("energy moves by the flow's game", "objectives/flow_contrastive.py", "confusion(stop(player), flow", "confusion(player, flow", GAME),
     Mutant("no gradient through the draws", "objectives/flow_contrastive.py", "flow, batch, draws)\n        value += stop", "flow, batch, stop(draws))\n        value += stop", GAME),

@@ -8,8 +8,8 @@ data:
     the energy and c maximise V, the flow minimises it.
 
 Where p = q = the data's density, V is -2 log 2 and no gradient is left.  One loss does both: its value is -V,
-its gradient is that of -V for the energy, and of V for the flow, through the draws and through log q.  The flow
-may be held to the data by its own likelihood as well, ``likelihood_weight`` times -E_data[log q], which has
+its gradient is that of -V for the energy, and of V for the flow, through the draws and through log q.  The
+flow may be held to the data by its own likelihood as well, ``likelihood_weight`` times -E_data[log q], which has
 the same optimum where the flow can reach the data, and keeps the game from wandering.
 """
 
