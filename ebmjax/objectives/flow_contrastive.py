@@ -9,8 +9,8 @@ data:
 
 Where p = q = the data's density, V is -2 log 2 and no gradient is left.  One loss does both: its value is -V,
 its gradient is that of -V for the energy, and of V for the flow, through the draws and through log q.  The
-flow may be held to the data by its own likelihood as well, ``likelihood_weight`` times -E_data[log q], which has
-the same optimum where the flow can reach the data, and keeps the game from wandering.
+flow may be held to the data by its own likelihood as well, ``likelihood_weight`` times -E_data[log q], which
+has the same optimum where the flow can reach the data, and keeps the game from wandering.
 """
 
 from collections.abc import Callable
