@@ -37,6 +37,7 @@ _LATER = {
     "objectives.learned_stein": ("Players",),
     "objectives.adversarial": (),
     "annealed_langevin": (),
+    "objectives.recovery": (),
     "objectives.joint": ("Labelled", "labelled"),
     "binary": (),
     "enumeration": (),

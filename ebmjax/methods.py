@@ -2,6 +2,7 @@
 
 maximum_likelihood   chains                         :mod:`ebmjax.objectives.likelihood`
 explicit, sliced, denoising, multi_scale            :mod:`ebmjax.objectives.score_matching`
+recovery                                            :mod:`ebmjax.objectives.recovery`
 nce, ranking, conditional                           :mod:`ebmjax.objectives.noise_contrastive`
 energy_discrepancy, flow_contrastive, improved  :mod:`ebmjax.objectives.energy_discrepancy`, ...
 kernel_stein, learned_stein                         :mod:`ebmjax.objectives.stein`, ``learned_stein``
@@ -25,6 +26,7 @@ from ebmjax.objectives.energy_discrepancy import energy_discrepancy
 from ebmjax.objectives.flow_contrastive import flow_contrastive
 from ebmjax.objectives.improved import improved_contrastive
 from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
+from ebmjax.objectives.recovery import recovery
 
 KERNELS: dict[str, Callable] = {
     "mala": mala,
@@ -88,6 +90,18 @@ METHODS: dict[str, Method] = {
         adds_noise=False,
         is_noise_conditional=True,
         defaults={"noise": 0.1},
+    ),
+    "recovery": Method(
+        lambda config, energy, z: recovery(
+            energy,
+            KERNELS[config.kernel],
+            noise_levels(z, config.noise),
+            config.chain_steps,
+            acceptance_target=ACCEPTANCE[config.kernel],
+        ),
+        adds_noise=False,
+        is_noise_conditional=True,
+        defaults={"noise": 0.1, "step_size": 1.0, "learning_rate": 1e-3},
     ),
     "nce": Method(
         lambda config, energy, z: nce.binary(energy, _noise(config, z), config.noise_ratio),

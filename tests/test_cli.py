@@ -82,6 +82,7 @@ def test_a_users_array_trains_without_code(tmp_path):
         "sliced",
         "denoising",
         "multi_scale",
+        "recovery",
         "nce",
         "ranking",
         "conditional",
