@@ -51,12 +51,15 @@ def test_it_finds_the_newton_solution_of_the_logistic_regression(ratio):
     loss = nce.binary(energy, NOISE, ratio)
     value = jax.jit(lambda w: loss(nce.Normalised(w[:2], w[2]), key, batch, None)[0])
     slope = jax.jit(jax.grad(value))
-    found = optimize.minimize(
-        lambda w: float(value(jnp.asarray(w, jnp.float32))),
-        np.array([1.0, 0.0, 0.0]),
-        jac=lambda w: np.asarray(slope(jnp.asarray(w, jnp.float32)), np.float64),
-        method="BFGS",
-    ).x
+    found = [
+        optimize.minimize(
+            lambda w: float(value(jnp.asarray(w, jnp.float32))),
+            np.array(start),
+            jac=lambda w: np.asarray(slope(jnp.asarray(w, jnp.float32)), np.float64),
+            method="BFGS",
+        ).x
+        for start in ([1.0, 0.0, 0.0], [3.0, -1.0, 1.0], [0.3, 1.0, -1.0])
+    ]
     y = np.asarray(NOISE.sample(key, ratio * len(batch)), np.float64)[:, 0]
     x = np.concatenate([np.asarray(batch, np.float64)[:, 0], y])
     label = np.concatenate([np.ones(len(batch)), np.zeros(len(y))])
@@ -67,7 +70,7 @@ def test_it_finds_the_newton_solution_of_the_logistic_regression(ratio):
         p = 1 / (1 + np.exp(-(features @ w - log_q - np.log(ratio))))
         hessian = (features * (p * (1 - p))[:, None]).T @ features
         w = w + np.linalg.solve(hessian, features.T @ (label - p))
-    assert np.abs(found - w).max() < 5e-3
+    assert np.abs(np.array(found) - w).max() < 5e-3
     assert abs(w[2] - log_z_of(1 / 0.7, 0.5 / 0.7)) < 0.1
 
 

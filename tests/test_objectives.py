@@ -50,22 +50,31 @@ def test_the_gradient_with_exact_samples_is_equation_9(key):
 def test_the_gradient_of_cd_k_by_ula_is_its_closed_form(key):
     """From the data, after k steps of x - eps Lambda (x - mu) + sqrt(2 eps) xi: A = I - eps Lambda, mean
     mu + A^k (m - mu), covariance A^k S A^k + 2 eps sum A^2j."""
-    num, k, step_size = 400_000, 3, 0.5
+    num, step_size = 200_000, 0.5
     eps = step_size**2 / 2
     batch = DATA.sample(key, num)
-    (grads, (chains, _)) = gradient(key, batch, batch, eb.ula, k, step_size)
     a = np.eye(2) - eps * PRECISION
     power = np.linalg.matrix_power
-    mean = MEAN + power(a, k) @ (DATA.mean - MEAN)
-    noise = 2 * eps * sum(power(a, 2 * j) for j in range(k))
-    cov = power(a, k) @ DATA.covariance @ power(a, k) + noise
-    samples = np.asarray(chains.position, np.float64)
-    assert np.abs(samples.mean(axis=0) - mean).max() < 5 * np.sqrt(cov.max() / num)
-    assert np.abs(np.cov(samples.T) - cov).max() < 5 * np.sqrt(2 * cov.max() ** 2 / num)
     second = lambda m, c: c + np.outer(m - MEAN, m - MEAN)
-    wants = 0.5 * (second(DATA.mean, DATA.covariance) - second(mean, cov))
-    assert np.abs(grads["precision"] - wants).max() < 5 * 0.5 * np.sqrt(4 * 2 / num)
-    assert np.abs(wants - 0.5 * (second(DATA.mean, DATA.covariance) - np.linalg.inv(PRECISION))).max() > 0.02
+
+    def after(k):
+        mean = MEAN + power(a, k) @ (DATA.mean - MEAN)
+        noise = 2 * eps * sum(power(a, 2 * j) for j in range(k))
+        return mean, power(a, k) @ DATA.covariance @ power(a, k) + noise
+
+    of_k = lambda k: 0.5 * (second(DATA.mean, DATA.covariance) - second(*after(k)))
+    exact = 0.5 * (second(DATA.mean, DATA.covariance) - np.linalg.inv(PRECISION))
+    for k in (1, 2, 5, 20):
+        grads, (chains, _) = gradient(key, batch, batch, eb.ula, k, step_size)
+        mean, cov = after(k)
+        samples = np.asarray(chains.position, np.float64)
+        assert np.abs(samples.mean(axis=0) - mean).max() < 5 * np.sqrt(cov.max() / num)
+        assert np.abs(np.cov(samples.T) - cov).max() < 5 * np.sqrt(2 * cov.max() ** 2 / num)
+        error = 5 * 0.5 * np.sqrt(4 * 2 / num)
+        assert np.abs(grads["precision"] - of_k(k)).max() < error
+        assert np.abs(grads["mean"] - PRECISION @ (mean - DATA.mean)).max() < error
+        assert np.abs(grads["precision"] - exact).max() > error  # short, and then biased as ULA is
+        assert k == 20 or np.abs(grads["precision"] - of_k(k + 1)).max() > error
 
 
 def test_no_gradient_flows_through_the_samples(key):
