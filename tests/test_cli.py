@@ -123,6 +123,8 @@ BAD = {
     "negative rate": (["train", "--data", "two_moons", "--out", "OUT", "--learning-rate", "-1"], "learning_rate must be finite and above 0"),
     "zero updates": (["train", "--data", "two_moons", "--out", "OUT", "--num-updates", "0"], "--num-updates"),
     "more chains than buffer": (["train", "--data", "two_moons", "--out", "OUT", "--num-chains", "99", "--buffer-size", "9"], "num_chains must be at most the buffer's size"),
+    "convolution of noise levels": (["train", "--data", "two_moons", "--out", "OUT", "--objective", "multi_scale", "--network", "conv"], "multi_scale wants the network mlp"),
+    "no smallest noise": (["train", "--data", "two_moons", "--out", "OUT", "--objective", "recovery", "--noise", "0"], "smallest must be finite and above 0"),
     "existing": (["train", "--data", "two_moons", "--out", "TMP"], "exists and is not empty"),
     "unwritable": (["train", "--data", "two_moons", "--out", "/proc/none"], "cannot be written"),
     "no run": (["sample", "TMP"], "is not a run"),
