@@ -11,8 +11,8 @@
     stein               kernel Stein discrepancy                         Liu, Lee & Jordan 2016
     learned_stein       the same with a critic that learns               Grathwohl et al. 2020
     adversarial         a sampler that learns, and its entropy           [SK21] section 5.3
-    recovery            of points given noisier copies               Gao et al. 2021
-    joint               points and labels: a classifier's energy     Grathwohl et al. 2020
+    recovery            of points given noisier copies                   Gao et al. 2021
+    joint               points and labels: a classifier's energy         Grathwohl et al. 2020
     binary_data         pseudo-likelihood, ratio matching                Besag 1975, Hyvarinen 2007
 
 [SK21] Song & Kingma 2021, "How to train your energy-based models", arXiv:2101.03288.  What needs no chains
