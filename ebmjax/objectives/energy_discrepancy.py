@@ -34,7 +34,8 @@ def energy_discrepancy(
       energy: ``energy(params, x)`` of one point.
       noise: sqrt(t), in units of the data.
       num_draws: M, for each data point.
-      stabiliser: w; its bias, and that of M, falls as 1/M.
+      stabiliser: w.  The logarithm of a mean of M is low, by O(1/M), and w / M makes up for it: with w = 1
+        and 16 draws the precision of a normal in two dimensions is right, with w = 0 and 32 draws 5 % high.
 
     Raises:
       ValueError: a noise that is not positive, a negative stabiliser, a number that is not a positive count.
