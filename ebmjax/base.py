@@ -67,6 +67,12 @@ class Kernel(NamedTuple):
         return self.move(self.draw(key, state.position), state)
 
 
+def careful(move):
+    """Mark a move that itself undoes a step to where the energy is not finite: nobody need look again."""
+    move.is_careful = True
+    return move
+
+
 # --- energies ---------------------------------------------------------------------------------------------
 
 

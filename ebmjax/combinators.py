@@ -32,8 +32,10 @@ def parallel(kernel: Kernel) -> Kernel:
 def guarded(kernel: Kernel) -> Kernel:
     """The kernel, but a step to where the energy is NaN or infinite is undone, and counted.
 
-    Kernels of this library see to that themselves; for them it changes nothing.
+    A kernel whose move is marked :func:`~ebmjax.base.careful` sees to that itself and is returned as it is.
     """
+    if getattr(kernel.move, "is_careful", False):
+        return kernel
 
     def move(noise, state):
         new, info = kernel.move(noise, state)

@@ -25,6 +25,7 @@ from ebmjax.base import (
     Position,
     State,
     axpy,
+    careful,
     half_square,
     moved,
     normal_like,
@@ -139,7 +140,7 @@ def hmc(
         start = state.energy + half_square(momentum)
         return new, info._replace(hamiltonian=start, num_grads=jnp.int32(num_grads))
 
-    return kernel._replace(move=move)
+    return kernel._replace(move=careful(move))
 
 
 def with_mass(step_size, mass):

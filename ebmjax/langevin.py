@@ -28,6 +28,7 @@ from ebmjax.base import (
     Energy,
     Kernel,
     axpy,
+    careful,
     evaluate,
     half_square,
     is_matrix,
@@ -126,4 +127,4 @@ def underdamped_langevin(energy: Energy, step_size: Any, friction: float = 1.0) 
         work = new.energy - state.energy + half_square(p) - half_square(state.momentum) + heat
         return unless_broken(state, new._replace(momentum=p), work)
 
-    return Kernel(init, normal_like, move)
+    return Kernel(init, normal_like, careful(move))

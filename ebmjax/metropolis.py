@@ -29,6 +29,7 @@ from ebmjax.base import (
     Noise,
     Position,
     State,
+    careful,
     evaluate,
     moved,
     select,
@@ -89,7 +90,7 @@ def metropolis(energy: Energy, proposal, *, log_q=None, symmetric: bool = False)
         )
         return select(is_accepted, proposed, state), info
 
-    return Kernel(init, draw, move)
+    return Kernel(init, draw, careful(move))
 
 
 def unadjusted(energy: Energy, proposal: Proposal) -> Kernel:
@@ -106,7 +107,7 @@ def unadjusted(energy: Energy, proposal: Proposal) -> Kernel:
         proposed, log_q_ratio = _propose(proposal, noise, state)
         return unless_broken(state, proposed, proposed.energy - state.energy - log_q_ratio)
 
-    return Kernel(init, proposal.draw, move)
+    return Kernel(init, proposal.draw, careful(move))
 
 
 def unless_broken(state: State, proposed: State, energy_error: Array) -> tuple[State, Info]:

@@ -48,12 +48,36 @@ def test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain():
     assert np.isnan(raw[0].energy).any()  # without it
 
 
-def test_the_guard_changes_no_number_of_our_kernels():
-    for kernel in (eb.random_walk(HOLE, 1.0), eb.hmc(ENERGY, 0.3, 3), eb.ula(ENERGY, 0.3)):
-        both = [eb.parallel(k) for k in (kernel, eb.combinators.guarded(kernel))]
-        ends = [eb.run(eb.chain_keys(KEY, 4), k, k.init(START), 50) for k in both]
-        for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
-            assert np.array_equal(a, b)
+def test_our_kernels_are_guarded_for_nothing_and_others_are_guarded():
+    def program(kernel):
+        state = kernel.init(START[0])
+        return str(jax.make_jaxpr(kernel.step)(KEY, state))
+
+    ours = (eb.random_walk(HOLE, 1.0), eb.mala(ENERGY, 0.3), eb.hmc(ENERGY, 0.3, 3), eb.ula(ENERGY, 0.3))
+    for kernel in (*ours, eb.underdamped_langevin(ENERGY, 0.3, 1.0)):
+        assert program(eb.combinators.guarded(kernel)) == program(kernel)
+    theirs = careless(HOLE)
+    for kernel in (theirs, eb.repeat(theirs, 2), eb.cycle(ours[0], theirs), eb.nuts(ENERGY, 0.3)):
+        assert program(eb.combinators.guarded(kernel)) != program(kernel)
+
+
+def test_the_guard_would_change_no_number_of_our_kernels():
+    huge = lambda x: jnp.where(x[0] > 1.5, jnp.inf, ENERGY(x))
+    for make in (
+        lambda e: eb.random_walk(e, 1.0),
+        lambda e: eb.mala(e, 0.5),
+        lambda e: eb.hmc(e, 0.3, 3),
+        lambda e: eb.ula(e, 0.3),
+        lambda e: eb.underdamped_langevin(e, 0.3, 1.0),
+    ):
+        for energy in (HOLE, huge):
+            kernel = make(energy)
+            unmarked = kernel._replace(move=lambda noise, state, k=kernel: k.move(noise, state))
+            both = [eb.parallel(k) for k in (kernel, eb.combinators.guarded(unmarked))]
+            ends = [eb.run(eb.chain_keys(KEY, 4), k, k.init(START), 50) for k in both]
+            for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
+                assert np.array_equal(a, b, equal_nan=True)
+            assert np.isfinite(ends[0][0].energy).all()
 
 
 def test_a_chain_that_never_moves_is_put_where_another_one_is_and_counted():
