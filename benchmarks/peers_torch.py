@@ -98,7 +98,7 @@ def schedule(step, num_updates):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("problem", "answer", "library", "method"):
+    for name in ("problem", "answer", "peer", "method"):
         parser.add_argument(name)
     for name, kind, value in (
         ("seed", int, 0),
@@ -114,9 +114,9 @@ def main():
     torch.manual_seed(options.seed)
     problem = np.load(options.problem)
     x = torch.from_numpy(problem["x"])
-    importlib.import_module({"ebmkit": "ebm"}.get(options.library, options.library))  # not timed
+    importlib.import_module({"ebmkit": "ebm"}.get(options.peer, options.peer))  # not timed
     begin = time.perf_counter()
-    build = {"torchebm": of_torchebm, "ebmkit": of_ebmkit}[options.library]
+    build = {"torchebm": of_torchebm, "ebmkit": of_ebmkit}[options.peer]
     model, loss, others = build(options.method, options)
     momentum = 0.0 if options.method == "pcd" else 0.9
     optimizer = torch.optim.Adam(

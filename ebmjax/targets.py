@@ -223,9 +223,7 @@ def double_well(dim: int = 2, height: float = 3.0) -> Target:
     covariance[0, 0] = float((x**2 * weights).sum() / weights.sum())
     return Target(
         "double_well",
-        lambda x: (
-            height * (x[0] ** 2 - 1) ** 2 + half_square(x[1:]) if dim > 1 else height * (x[0] ** 2 - 1) ** 2
-        ),
+        lambda x: height * (x[0] ** 2 - 1) ** 2 + half_square(x[1:]),
         sample,
         np.zeros(dim),
         covariance,
