@@ -22,8 +22,8 @@ import numpy as np
 
 from benchmarks import measure
 from ebmjax import data, experiment, plotting, report
-from ebmjax.experiment import Run
-from ebmjax.methods import METHODS
+from ebmjax.experiments.experiment import Run
+from ebmjax.experiments.methods import METHODS
 from ebmjax.training import TrainingDiverged
 
 SETS = ("eight_gaussians", "two_moons", "checkerboard", "spirals")

@@ -13,13 +13,13 @@ import importlib
 
 from ebmjax.base import Energy, Info, Kernel, State
 from ebmjax.chains import Record, Reducer, chain_keys, nothing, position_of, run, with_stats
-from ebmjax.combinators import cycle, mixture, parallel, repeat, within
 from ebmjax.energy import confine, denoise, from_log_density, product, temper
-from ebmjax.hamiltonian import hmc, leapfrog, mclachlan, trajectory, yoshida
-from ebmjax.langevin import langevin, mala, separate_noise, ula, underdamped_langevin
-from ebmjax.metropolis import Proposal, independence, metropolis, unadjusted
-from ebmjax.nuts import nuts
-from ebmjax.random_walk import random_walk
+from ebmjax.kernels.combinators import cycle, mixture, parallel, repeat, within
+from ebmjax.kernels.hamiltonian import hmc, leapfrog, mclachlan, trajectory, yoshida
+from ebmjax.kernels.langevin import langevin, mala, separate_noise, ula, underdamped_langevin
+from ebmjax.kernels.metropolis import Proposal, independence, metropolis, unadjusted
+from ebmjax.kernels.nuts import nuts
+from ebmjax.kernels.random_walk import random_walk
 from ebmjax.sampling import Samples, sample
 
 _LATER = {
@@ -36,20 +36,25 @@ _LATER = {
     "objectives.stein": (),
     "objectives.learned_stein": ("Players",),
     "objectives.adversarial": (),
-    "annealed_langevin": (),
+    "kernels.annealed_langevin": (),
     "objectives.recovery": (),
     "objectives.joint": ("Labelled", "labelled"),
-    "binary": (),
+    "kernels.binary": (),
+    "kernels.combinators": (),
     "enumeration": (),
     "starts": ("from_data", "from_noise", "replay_buffer"),
     "training": ("TrainState", "fit", "init_state", "train_step"),
     "watch": ("NO_REMEDY", "Remedy", "TrainingDiverged"),
     "networks": ("MLP", "Conv"),
     "flows": ("Flow",),
-    "checkpoint": (),
+    "storage.checkpoint": (),
+    "storage.folder": (),
     "data": (),
     "diagnostics": ("expectation",),
     "evaluation": (),
+    "experiments.experiment": (),
+    "experiments.report": (),
+    "experiments.runs": (),
     "classification": (),
     "health": ("assert_healthy", "summary"),
     "adapters": ("from_blackjax", "to_blackjax"),

@@ -13,14 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks, folder
+from ebmjax import checks
 from ebmjax import devices as dev
 from ebmjax.base import Kernel, Key, Position, State
 from ebmjax.chains import Collect, Reducer, chain_keys, no_info, nothing, position_of, run
-from ebmjax.combinators import guarded, parallel
 from ebmjax.faults import POLICIES, Totals, count, restart_lost, warn
-from ebmjax.journal import Journal, Stopped, fingerprint
+from ebmjax.kernels.combinators import guarded, parallel
 from ebmjax.progress import Progress, reporter
+from ebmjax.storage import folder
+from ebmjax.storage.journal import Journal, Stopped, fingerprint
 
 
 class Samples(NamedTuple):

@@ -14,10 +14,10 @@ import numpy as np
 
 from ebmjax import checks
 from ebmjax.base import Energy, Kernel, Key, Position
-from ebmjax.hamiltonian import hmc
-from ebmjax.langevin import mala
-from ebmjax.nuts import nuts
-from ebmjax.random_walk import random_walk
+from ebmjax.kernels.hamiltonian import hmc
+from ebmjax.kernels.langevin import mala
+from ebmjax.kernels.nuts import nuts
+from ebmjax.kernels.random_walk import random_walk
 from ebmjax.warmup import STEP_JITTER, WINDOWS, Adapted, adapt
 
 TARGETS = {  # acceptance at which the sampler is at its best

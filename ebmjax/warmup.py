@@ -39,10 +39,10 @@ from ebmjax.base import (
     select,
 )
 from ebmjax.chains import chain_keys
-from ebmjax.combinators import parallel
-from ebmjax.hamiltonian import hmc, trajectory
-from ebmjax.langevin import mala
-from ebmjax.metropolis import Proposal, metropolis
+from ebmjax.kernels.combinators import parallel
+from ebmjax.kernels.hamiltonian import hmc, trajectory
+from ebmjax.kernels.langevin import mala
+from ebmjax.kernels.metropolis import Proposal, metropolis
 
 WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which the scales are renewed
 STEP_JITTER = 0.3  # of trajectories whose length is tuned

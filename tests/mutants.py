@@ -59,7 +59,7 @@ MOMENTS = "test_warmup:test_moments_are_those_of_all_points_and_forget_what_is_n
 ROOT_OF = "test_warmup:test_the_root_is_one_and_falls_back_where_nothing_moved"
 CHEES = "test_warmup:test_the_gradient_of_chees_is_that_of_the_criterion"
 
-M, L, H, B = "metropolis.py", "langevin.py", "hamiltonian.py", "base.py"
+M, L, H, B = "kernels/metropolis.py", "kernels/langevin.py", "kernels/hamiltonian.py", "base.py"
 RATIO = "log_ratio = state.energy - proposed.energy + log_q_ratio"
 MUTANTS = [
     # the one accept
@@ -87,10 +87,10 @@ MUTANTS = [
     Mutant("last bit not the sign", "noise.py", "(bits & np.uint32(1)) == 0", "(bits & np.uint32(2)) == 0", "test_noise:test_numbers_are_the_inverse_of_the_normal_distribution"),
     Mutant("both words the same", "noise.py", "jnp.concatenate(threefry(words, (jnp.uint32(0), low)))", "jnp.concatenate(threefry(words, (jnp.uint32(0), low))[:1] * 2)", "test_noise:test_normal_numbers_over_chains_are_normal_and_independent:2"),
     # random walk
-    Mutant("drifted walk without its ratio", "random_walk.py", "axpy(1.0, scale(step, xi), state.position)", "axpy(1.0, scale(step, xi), 0.97 * state.position)", invariant("random_walk", "banana")),
-    Mutant("walk that never moves", "random_walk.py", "axpy(1.0, scale(step, xi), state.position)", "axpy(0.0, scale(step, xi), state.position)", invariant("random_walk")),
-    Mutant("covariance in place of its root", "random_walk.py", "jnp.linalg.cholesky(covariance)", "covariance", "test_samplers:test_the_walk_has_its_covariance"),
-    Mutant("step size ignored beside a covariance", "random_walk.py", "return step_size * root", "return root", "test_samplers:test_the_walk_has_its_covariance"),
+    Mutant("drifted walk without its ratio", "kernels/random_walk.py", "axpy(1.0, scale(step, xi), state.position)", "axpy(1.0, scale(step, xi), 0.97 * state.position)", invariant("random_walk", "banana")),
+    Mutant("walk that never moves", "kernels/random_walk.py", "axpy(1.0, scale(step, xi), state.position)", "axpy(0.0, scale(step, xi), state.position)", invariant("random_walk")),
+    Mutant("covariance in place of its root", "kernels/random_walk.py", "jnp.linalg.cholesky(covariance)", "covariance", "test_samplers:test_the_walk_has_its_covariance"),
+    Mutant("step size ignored beside a covariance", "kernels/random_walk.py", "return step_size * root", "return root", "test_samplers:test_the_walk_has_its_covariance"),
     # Langevin
     Mutant("drift of half size", L, "        half = axpy(-0.5,", "        half = axpy(-0.25,", ULA),
     Mutant("drift of half size, adjusted", L, "        half = axpy(-0.5,", "        half = axpy(-0.25,", invariant("mala", "rosenbrock")),
@@ -128,11 +128,11 @@ MUTANTS = [
     # functions of energies and kernels
     Mutant("temperature upside down", "energy.py", "return lambda x: energy(x) / temperature", "return lambda x: energy(x) * temperature", "test_laws:test_temper_multiplies_the_variance"),
     Mutant("denoised uphill", "energy.py", "v - noise**2 * g", "v + noise**2 * g", "test_energy:test_denoise_is_the_posterior_mean"),
-    Mutant("energy carried over a change of the rest", "combinators.py", "return state._replace(position=position, energy=inner.energy), info", "return state._replace(position=position), info", "test_invariance:test_proof:within, a sweep over a tree"),
-    Mutant("weights of a mixture ignored", "combinators.py", "jax.random.categorical(key_choice, log_weights)", "jax.random.categorical(key_choice, 0 * log_weights)", "test_combinators:test_mixture_takes_each_as_often_as_its_weight"),
-    Mutant("mixture chooses by the place, not by chance", "combinators.py", "return jax.lax.switch(choice, branches, (noise, state))", "return jax.lax.switch((state.energy > 1).astype(int), branches, (noise, state))", invariant("mixture")),
-    Mutant("repeat with one noise", "combinators.py", "keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_steps))", "keys = jax.vmap(lambda i: jax.random.fold_in(key, 0 * i))(jnp.arange(num_steps))", invariant("repeat")),
-    Mutant("cycle with one key", "combinators.py", "keys = jax.random.split(key, len(kernels))", "keys = [key] * len(kernels)", invariant("cycle", "two_modes")),
+    Mutant("energy carried over a change of the rest", "kernels/combinators.py", "return state._replace(position=position, energy=inner.energy), info", "return state._replace(position=position), info", "test_invariance:test_proof:within, a sweep over a tree"),
+    Mutant("weights of a mixture ignored", "kernels/combinators.py", "jax.random.categorical(key_choice, log_weights)", "jax.random.categorical(key_choice, 0 * log_weights)", "test_combinators:test_mixture_takes_each_as_often_as_its_weight"),
+    Mutant("mixture chooses by the place, not by chance", "kernels/combinators.py", "return jax.lax.switch(choice, branches, (noise, state))", "return jax.lax.switch((state.energy > 1).astype(int), branches, (noise, state))", invariant("mixture")),
+    Mutant("repeat with one noise", "kernels/combinators.py", "keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_steps))", "keys = jax.vmap(lambda i: jax.random.fold_in(key, 0 * i))(jnp.arange(num_steps))", invariant("repeat")),
+    Mutant("cycle with one key", "kernels/combinators.py", "keys = jax.random.split(key, len(kernels))", "keys = [key] * len(kernels)", invariant("cycle", "two_modes")),
     # chains
     Mutant("one key for all chains", "chains.py", "jax.vmap(lambda c: jax.random.fold_in(key, c))", "jax.vmap(lambda c: jax.random.fold_in(key, 0 * c))", "test_chains:test_chains_are_different"),
     Mutant("a later run begins at step 0", "chains.py", "begin = (jnp.asarray(start), carry)", "begin = (jnp.asarray(0 * start), carry)", SPLIT),
@@ -159,8 +159,8 @@ MUTANTS = [
     Mutant("back to a state that was ill already", "training.py", "state = roll_back(remedy, state,", "state = roll_back(remedy, (pending[-1][0] if pending else state),", "test_watch:test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit"),
     Mutant("learning rate that stays", "training.py", "(state.learning_scale * u).astype(u.dtype)", "u", "test_watch:test_another_learning_rate_or_step_size_compiles_nothing"),
     Mutant("chains of training at temperature 1", "objectives/likelihood.py", "make_kernel(temper(fixed, temperature), chains.step_size)", "make_kernel(fixed, chains.step_size)", "test_watch:test_the_density_that_is_learned_at_a_temperature_is_that_of_the_tempered_energy"),
-    Mutant("temperature of separate noise upside down", "langevin.py", "sigma**2 / (2 * alpha)\n", "2 * alpha / sigma**2\n", "test_watch:test_separate_noise_is_a_step_size_and_a_temperature"),
-    Mutant("temperature of a run forgotten", "experiment.py", "temper(energy, self.config.temperature)", "energy", "test_watch:test_a_run_knows_its_temperature"),
+    Mutant("temperature of separate noise upside down", "kernels/langevin.py", "sigma**2 / (2 * alpha)\n", "2 * alpha / sigma**2\n", "test_watch:test_separate_noise_is_a_step_size_and_a_temperature"),
+    Mutant("temperature of a run forgotten", "experiments/experiment.py", "temper(energy, self.config.temperature)", "energy", "test_watch:test_a_run_knows_its_temperature"),
     # other objectives
     Mutant("sign of the trace", "objectives/score_matching.py", "return half_square(grad(x)) - jnp.sum(", "return half_square(grad(x)) + jnp.sum(", "test_score_matching:test_explicit_is_its_closed_form"),
     Mutant("sign of the sliced trace", "objectives/score_matching.py", "return speed - curvature(grad, x, v)", "return speed + curvature(grad, x, v)", "test_score_matching:test_sliced_equals_explicit_in_expectation:signs"),
@@ -171,11 +171,11 @@ MUTANTS = [
     Mutant("score uphill in denoising", "objectives/score_matching.py", "n / noise - g", "n / noise + g", "test_score_matching:test_denoising_is_explicit_on_smoothed_data_and_a_constant:0.3"),
     Mutant("clean point for the noisy one", "objectives/score_matching.py", "grad = jax.grad(energy)(axpy(noise, xi, x))", "grad = jax.grad(energy)(x)", "test_score_matching:test_denoising_is_explicit_on_smoothed_data_and_a_constant:0.3"),
     Mutant("levels not weighed", "objectives/score_matching.py", "return noise**2 * denoising_error(", "return denoising_error(", "test_score_matching:test_each_level_counts_alike"),
-    Mutant("step not scaled by the noise", "annealed_langevin.py", "step_size * noise))", "step_size))", "test_annealed_langevin:test_each_level_is_its_linear_recursion"),
-    Mutant("the last level's energy at all levels", "annealed_langevin.py", "energy(x, noise), step_size", "energy(x, levels[-1]), step_size", "test_annealed_langevin:test_each_level_is_its_linear_recursion"),
-    Mutant("the same noise at each level", "annealed_langevin.py", "first = i * num_steps", "first = 0 * i", "test_annealed_langevin:test_levels_draw_noise_of_their_own"),
-    Mutant("overlap counted from one side", "annealed_langevin.py", "normal(shift - 3 * ratio)", "normal(shift - 3)", "test_annealed_langevin:test_neighbours_overlap_by_one_half"),
-    Mutant("step of a ladder of variances", "annealed_langevin.py", "(ratio**2 - rest)", "(ratio - rest)", "test_annealed_langevin:test_the_step_leaves_the_variance_that_the_next_level_expects"),
+    Mutant("step not scaled by the noise", "kernels/annealed_langevin.py", "step_size * noise))", "step_size))", "test_annealed_langevin:test_each_level_is_its_linear_recursion"),
+    Mutant("the last level's energy at all levels", "kernels/annealed_langevin.py", "energy(x, noise), step_size", "energy(x, levels[-1]), step_size", "test_annealed_langevin:test_each_level_is_its_linear_recursion"),
+    Mutant("the same noise at each level", "kernels/annealed_langevin.py", "first = i * num_steps", "first = 0 * i", "test_annealed_langevin:test_levels_draw_noise_of_their_own"),
+    Mutant("overlap counted from one side", "kernels/annealed_langevin.py", "normal(shift - 3 * ratio)", "normal(shift - 3)", "test_annealed_langevin:test_neighbours_overlap_by_one_half"),
+    Mutant("step of a ladder of variances", "kernels/annealed_langevin.py", "(ratio**2 - rest)", "(ratio - rest)", "test_annealed_langevin:test_the_step_leaves_the_variance_that_the_next_level_expects"),
     Mutant("noise-conditional, its Gaussian without the noise", "networks.py", "radius = jnp.sqrt(self.spread**2 + noise**2)", "radius = jnp.float32(self.spread)", "test_annealed_langevin:test_a_noise_conditional_network_of_zero_weights_is_a_gaussian_of_the_right_size"),
     Mutant("marginal of the wrong sign", "objectives/joint.py", "-jax.nn.logsumexp(-class_energies(params, x))", "jax.nn.logsumexp(class_energies(params, x))", "test_joint:test_at_the_truth_the_losses_of_the_classifier_are_those_of_bayes_and_log_z_is_0"),
     Mutant("energies for logits", "objectives/joint.py", "logits = -jax.vmap(", "logits = jax.vmap(", "test_joint:test_at_the_truth_the_losses_of_the_classifier_are_those_of_bayes_and_log_z_is_0"),
@@ -219,12 +219,12 @@ MUTANTS = [
     Mutant("the last chunk of states forgotten", "enumeration.py", "for first in range(0, 2**num_bits, size)", "for first in range(0, 2**num_bits - size + (num_bits < 15), size)", "test_binary:test_two_to_the_twenty_states"),
     Mutant("gradient of log Z not weighed", "enumeration.py", "jnp.sum(w * jax.vmap", "jnp.mean(jax.vmap", "test_binary:test_the_gradient_of_log_z_is_that_of_its_finite_differences"),
     Mutant("exact draws one state late", "enumeration.py", 'side="right")', 'side="right") + 1', "test_binary:test_exact_draws_have_the_probabilities"),
-    Mutant("spins counted twice", "binary.py", "-0.5 * s @ (pairs @ s)", "-1.0 * s @ (pairs @ s)", "test_binary:test_the_ring_has_the_z_of_its_transfer_matrix"),
-    Mutant("hidden units without their bias", "binary.py", "jax.nn.softplus(params.hidden + v @ params.weights)", "jax.nn.softplus(v @ params.weights)", "test_binary:test_z_of_an_rbm_from_either_layer_and_from_both"),
-    Mutant("layers swapped, biases not", "binary.py", "RBM(params.weights.T, params.hidden, params.visible)", "RBM(params.weights.T, params.hidden, params.visible[::-1])", "test_binary:test_z_of_an_rbm_from_either_layer_and_from_both"),
-    Mutant("visible units without their bias in block Gibbs", "binary.py", "of_visible < params.visible + params.weights @ h", "of_visible < params.weights @ h", "test_binary:test_block_gibbs_and_sweeps_leave_the_model_alone"),
-    Mutant("heat bath upside down", "binary.py", "< state.energy - other.energy", "< other.energy - state.energy", "test_binary:test_block_gibbs_and_sweeps_leave_the_model_alone"),
-    Mutant("flip that claims a lopsided move", "binary.py", "with_grad=False), jnp.zeros_like(state.energy)", "with_grad=False), 0.1 * (2 * x[0] - 1)", "test_binary:test_flip_has_detailed_balance"),
+    Mutant("spins counted twice", "kernels/binary.py", "-0.5 * s @ (pairs @ s)", "-1.0 * s @ (pairs @ s)", "test_binary:test_the_ring_has_the_z_of_its_transfer_matrix"),
+    Mutant("hidden units without their bias", "kernels/binary.py", "jax.nn.softplus(params.hidden + v @ params.weights)", "jax.nn.softplus(v @ params.weights)", "test_binary:test_z_of_an_rbm_from_either_layer_and_from_both"),
+    Mutant("layers swapped, biases not", "kernels/binary.py", "RBM(params.weights.T, params.hidden, params.visible)", "RBM(params.weights.T, params.hidden, params.visible[::-1])", "test_binary:test_z_of_an_rbm_from_either_layer_and_from_both"),
+    Mutant("visible units without their bias in block Gibbs", "kernels/binary.py", "of_visible < params.visible + params.weights @ h", "of_visible < params.weights @ h", "test_binary:test_block_gibbs_and_sweeps_leave_the_model_alone"),
+    Mutant("heat bath upside down", "kernels/binary.py", "< state.energy - other.energy", "< other.energy - state.energy", "test_binary:test_block_gibbs_and_sweeps_leave_the_model_alone"),
+    Mutant("flip that claims a lopsided move", "kernels/binary.py", "with_grad=False), jnp.zeros_like(state.energy)", "with_grad=False), 0.1 * (2 * x[0] - 1)", "test_binary:test_flip_has_detailed_balance"),
     Mutant("pseudo-likelihood of the flipped bit", "objectives/binary_data.py", "return energy(params, x) - jax.vmap(flipped)(sites)", "return jax.vmap(flipped)(sites) - energy(params, x)", "test_binary_data:test_independent_bits_have_a_closed_form:pseudo_likelihood"),
     Mutant("ratios not squared", "objectives/binary_data.py", "jax.nn.sigmoid(gap) ** 2", "jax.nn.sigmoid(gap)", "test_binary_data:test_the_truth_is_a_stationary_point_and_a_minimum:ratio_matching"),
     Mutant("a few sites not scaled up", "objectives/binary_data.py", "size / len(sites) * jnp.sum", "jnp.sum", "test_binary_data:test_a_few_sites_are_right_in_the_mean:pseudo_likelihood"),
@@ -241,15 +241,15 @@ MUTANTS = [
     Mutant("log determinant with the wrong sign", "objectives/adversarial.py", "return x, log_q - log_det", "return x, log_q + log_det", "test_adversarial:test_affine_draws_have_their_mean_covariance_and_density"),
     Mutant("affine density without its scale", "objectives/adversarial.py", "log_q - jnp.sum(params.log_diagonal)", "log_q", "test_adversarial:test_the_bound_is_log_z_without_noise_where_the_sampler_is_the_model_and_less_elsewhere"),
     # the no-U-turn sampler
-    Mutant("NUTS draws its points evenly", "nuts.py", "-exponentials[0] < -error - log_new", "-exponentials[0] < -jnp.log(i + 1.0)", invariant("nuts")),
-    Mutant("NUTS prefers high energies", "nuts.py", "-jnp.inf, tree.log_new), -error)", "-jnp.inf, tree.log_new), error)", NUTS_WEIGHT),
-    Mutant("NUTS always takes the new half", "nuts.py", "is_taken & (-exponentials[1] < log_new - tree.log_weight)", "is_taken", NUTS_WEIGHT),
-    Mutant("NUTS forgets the inner stretches", "nuts.py", "has_turned |= ~is_first & tree.has_turned", "has_turned = is_whole & False", NUTS_TREE),
-    Mutant("NUTS keeps a doubling that turned", "nuts.py", "is_taken = is_whole & is_good", "is_taken = is_whole & is_finite & ~tree.has_ended", NUTS_TREE),
-    Mutant("NUTS closes one stretch only", "nuts.py", "close, jnp.bool_(False))", "close, jnp.bool_(False)) & (num_closed == 1)", NUTS_TREE),
-    Mutant("NUTS leaves the momentum flipped", "nuts.py", "n_tip = sign * ravel_pytree(n_tip)[0]", "n_tip = ravel_pytree(n_tip)[0]", NUTS_TREE),
-    Mutant("NUTS goes on where it diverged", "nuts.py", "is_good = is_finite & (error < LARGEST_ERROR)", "is_good = is_finite | (error < LARGEST_ERROR)", "test_nuts:test_divergences_are_told_and_the_chain_stays"),
-    Mutant("NUTS sums momenta without the start", "nuts.py", "rho = tree.rho + rho_new", "rho = tree.rho - n_left + rho_new", NUTS_TREE),
+    Mutant("NUTS draws its points evenly", "kernels/nuts.py", "-exponentials[0] < -error - log_new", "-exponentials[0] < -jnp.log(i + 1.0)", invariant("nuts")),
+    Mutant("NUTS prefers high energies", "kernels/nuts.py", "-jnp.inf, tree.log_new), -error)", "-jnp.inf, tree.log_new), error)", NUTS_WEIGHT),
+    Mutant("NUTS always takes the new half", "kernels/nuts.py", "is_taken & (-exponentials[1] < log_new - tree.log_weight)", "is_taken", NUTS_WEIGHT),
+    Mutant("NUTS forgets the inner stretches", "kernels/nuts.py", "has_turned |= ~is_first & tree.has_turned", "has_turned = is_whole & False", NUTS_TREE),
+    Mutant("NUTS keeps a doubling that turned", "kernels/nuts.py", "is_taken = is_whole & is_good", "is_taken = is_whole & is_finite & ~tree.has_ended", NUTS_TREE),
+    Mutant("NUTS closes one stretch only", "kernels/nuts.py", "close, jnp.bool_(False))", "close, jnp.bool_(False)) & (num_closed == 1)", NUTS_TREE),
+    Mutant("NUTS leaves the momentum flipped", "kernels/nuts.py", "n_tip = sign * ravel_pytree(n_tip)[0]", "n_tip = ravel_pytree(n_tip)[0]", NUTS_TREE),
+    Mutant("NUTS goes on where it diverged", "kernels/nuts.py", "is_good = is_finite & (error < LARGEST_ERROR)", "is_good = is_finite | (error < LARGEST_ERROR)", "test_nuts:test_divergences_are_told_and_the_chain_stays"),
+    Mutant("NUTS sums momenta without the start", "kernels/nuts.py", "rho = tree.rho + rho_new", "rho = tree.rho - n_left + rho_new", NUTS_TREE),
     Mutant("step jitter to one side only", H, "minval=-step_jitter, maxval=step_jitter", "minval=0.0, maxval=step_jitter", "test_samplers:test_step_jitter_is_even_and_keeps_the_length"),
     # warm-up
     Mutant("step size moves the wrong way", "adaptation.py", "log_size = self.center - jnp.sqrt(count)", "log_size = self.center + jnp.sqrt(count)", "test_adaptation:test_it_finds_the_acceptance_that_was_asked_for:mala"),
@@ -274,7 +274,7 @@ MUTANTS = [
     Mutant("weights not centred", "diagnostics.py", "mcse_mean(w * (values - value))", "mcse_mean(w * values)", "test_diagnostics:test_standard_error_with_importance_weights_covers"),
     Mutant("weights forgotten in the error", "diagnostics.py", "mcse_mean(w * (values - value))", "mcse_mean(values)", "test_diagnostics:test_standard_error_with_importance_weights_covers"),
     Mutant("E-BFMI against zero", "health.py", "/ jnp.sum(centred**2, axis=0)", "/ jnp.sum(hamiltonian**2, axis=0)", "test_health:test_bfmi_is_that_of_arviz"),
-    Mutant("hamiltonian of the end", "hamiltonian.py", "start = state.energy + half_square(momentum)", "start = new.energy + half_square(momentum)", "test_health:test_the_hamiltonian_is_that_of_each_start"),
+    Mutant("hamiltonian of the end", "kernels/hamiltonian.py", "start = state.energy + half_square(momentum)", "start = new.energy + half_square(momentum)", "test_health:test_the_hamiltonian_is_that_of_each_start"),
     Mutant("hamiltonian of the first of many steps", "base.py", "infos.energy_error.shape)[-1]", "infos.energy_error.shape)[0]", "test_base:test_merge_and_add_agree"),
     Mutant("infinite errors no divergence", "health.py", "~(info.energy_error <= DIVERGENT)", "(info.energy_error > DIVERGENT) & jnp.isfinite(info.energy_error)", "test_health:test_an_error_that_is_no_number_is_a_divergence"),
     Mutant("a copy by one print of bits alone", "health.py", "is_same = (a[1:] == a[:-1]) & (b[1:] == b[:-1])", "is_same = (a[1:] & 0xFF) == (a[:-1] & 0xFF)", "test_health:test_thousands_of_chains_are_compared_in_no_time"),
@@ -290,14 +290,14 @@ MUTANTS = [
     Mutant("their divergences dropped", "adapters.py", "jnp.where(is_divergent, jnp.inf, -jnp.log(rate))", "-jnp.log(rate)", "test_adapters:test_a_divergence_with_a_rate_is_one_all_the_same"),
     Mutant("a constant has the size of its length", "diagnostics.py", "size / jnp.maximum(tau, 1 / np.log10(size)), 0.0)", "size / jnp.maximum(tau, 1 / np.log10(size)), size)", "test_diagnostics:test_constant_chains_are_worth_nothing"),
     # what is kept, and what breaks
-    Mutant("seal not looked at", "checkpoint.py", "if file.read() != seal:", "if False:", "test_checkpoint:test_every_corruption_is_noticed"),
-    Mutant("digests of leaves not looked at", "checkpoint.py", 'if _digest(arrays[name]) != entry["sha256"]:', "if False:", "test_checkpoint:test_exchanged_members_under_a_new_seal_are_noticed_by_their_own_digests"),
+    Mutant("seal not looked at", "storage/checkpoint.py", "if file.read() != seal:", "if False:", "test_checkpoint:test_every_corruption_is_noticed"),
+    Mutant("digests of leaves not looked at", "storage/checkpoint.py", 'if _digest(arrays[name]) != entry["sha256"]:', "if False:", "test_checkpoint:test_exchanged_members_under_a_new_seal_are_noticed_by_their_own_digests"),
     Mutant("a loaded chunk forgets its totals", "sampling.py", "state, draws, totals = found\n", "state, draws, _ = found\n", "test_journal:test_a_checkpoint_changes_no_number"),
-    Mutant("another call not noticed", "journal.py", "        if differences:", "        if False:", "test_journal:test_another_call_is_refused_and_nothing_lost:key"),
+    Mutant("another call not noticed", "storage/journal.py", "        if differences:", "        if False:", "test_journal:test_another_call_is_refused_and_nothing_lost:key"),
     Mutant("another energy not noticed", "sampling.py", "    if not abs(now[worst] - then[worst]) <= 1e-2 * (1 + abs(then[worst])):", "    if False:", "test_journal:test_another_call_is_refused_and_nothing_lost:energy"),
-    Mutant("a broken step kept", "combinators.py", "return select(is_finite, new, state), info\n\n    return Kernel(kernel.init, kernel.draw, move)", "return new, info\n\n    return Kernel(kernel.init, kernel.draw, move)", "test_faults:test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain"),
-    Mutant("every kernel held to be careful", "combinators.py", 'getattr(kernel.move, "is_careful", False)', "True", "test_faults:test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain"),
-    Mutant("careful kernels looked after twice", "combinators.py", 'getattr(kernel.move, "is_careful", False)', "False", "test_faults:test_our_kernels_are_guarded_for_nothing_and_others_are_guarded"),
+    Mutant("a broken step kept", "kernels/combinators.py", "return select(is_finite, new, state), info\n\n    return Kernel(kernel.init, kernel.draw, move)", "return new, info\n\n    return Kernel(kernel.init, kernel.draw, move)", "test_faults:test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain"),
+    Mutant("every kernel held to be careful", "kernels/combinators.py", 'getattr(kernel.move, "is_careful", False)', "True", "test_faults:test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain"),
+    Mutant("careful kernels looked after twice", "kernels/combinators.py", 'getattr(kernel.move, "is_careful", False)', "False", "test_faults:test_our_kernels_are_guarded_for_nothing_and_others_are_guarded"),
     Mutant("lost chains left where they are", "faults.py", "jnp.where(jnp.asarray(is_lost), donors,", "jnp.where(jnp.asarray(~is_lost), donors,", "test_faults:test_a_chain_that_never_moves_is_put_where_another_one_is_and_counted"),
     # targets and their laws
     Mutant("Rosenbrock drawn too narrow", "targets.py", "x1**2 + math.sqrt(w) * x2", "x1**2 + 0.95 * math.sqrt(w) * x2", "test_targets:test_rosenbrock_is_a_normal_and_a_conditional_normal"),
@@ -435,7 +435,7 @@ def usual_test() -> None:
         assert np.allclose(draws.std(axis=0), np.sqrt(np.diag(target.covariance)), rtol=0.1)
 
 
-SAMPLERS = (M, "random_walk.py", L, H, B, "combinators.py", "chains.py")
+SAMPLERS = (M, "kernels/random_walk.py", L, H, B, "kernels/combinators.py", "chains.py")
 
 
 def is_seen_by_the_usual_test(mutant: Mutant) -> bool:

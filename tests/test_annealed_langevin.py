@@ -9,7 +9,7 @@ from scipy import stats
 
 import ebmjax as eb
 from ebmjax import networks
-from ebmjax.annealed_langevin import (
+from ebmjax.kernels.annealed_langevin import (
     annealed_langevin,
     largest_distance,
     noise_levels,

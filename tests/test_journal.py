@@ -11,8 +11,8 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import folder
-from ebmjax.checkpoint import CheckpointError
-from ebmjax.journal import Stopped
+from ebmjax.storage.checkpoint import CheckpointError
+from ebmjax.storage.journal import Stopped
 
 KEY = jax.random.key(4)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)

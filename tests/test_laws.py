@@ -161,32 +161,8 @@ def test_cost_of_a_step_counted_in_its_program(key, make, num_energies, num_grad
 
 FLOORS = [
     {"base", "noise", "checks"},
-    {
-        "energy",
-        "metropolis",
-        "targets",
-        "progress",
-        "enumeration",
-        "checkpoint",
-        "folder",
-        "devices",
-        "journal",
-        "faults",
-    },
-    {
-        "random_walk",
-        "langevin",
-        "hamiltonian",
-        "nuts",
-        "combinators",
-        "chains",
-        "sampling",
-        "networks",
-        "flows",
-        "binary",
-        "adapters",
-        "annealed_langevin",
-    },
+    {"energy", "targets", "progress", "enumeration", "storage", "devices", "faults"},
+    {"kernels", "chains", "sampling", "adapters", "networks", "flows"},
     {
         "objectives",
         "starts",
@@ -200,7 +176,7 @@ FLOORS = [
         "streaming",
     },
     {"training", "evaluation", "classification"},
-    {"data", "plotting", "export", "methods", "units", "experiment", "runs", "report"},
+    {"data", "plotting", "export", "experiments"},
     {"cli", "__init__", "__main__"},
 ]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ebmjax import data, evaluation, plotting, targets, verify
-from ebmjax.hamiltonian import hmc
+from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.verify.specimens import ring
 
 

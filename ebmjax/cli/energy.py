@@ -11,14 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks, export, health, runs
+from ebmjax import checks, export, health
 from ebmjax.base import Energy, Kernel, Key, Position
 from ebmjax.chains import with_stats
 from ebmjax.cli.app import console, fail, load_attribute
-from ebmjax.hamiltonian import hmc
-from ebmjax.langevin import mala
-from ebmjax.nuts import nuts
-from ebmjax.random_walk import random_walk
+from ebmjax.experiments import runs
+from ebmjax.kernels.hamiltonian import hmc
+from ebmjax.kernels.langevin import mala
+from ebmjax.kernels.nuts import nuts
+from ebmjax.kernels.random_walk import random_walk
 from ebmjax.sampling import sample
 from ebmjax.tuning import warm_up
 from ebmjax.verify.doctor import check

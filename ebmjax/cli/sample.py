@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import typer
 
-from ebmjax import methods, report, runs
 from ebmjax.cli import energy
 from ebmjax.cli.app import app, console, one_line
+from ebmjax.experiments import methods, report, runs
 
 KernelName = StrEnum("KernelName", list({**energy.KERNELS, **methods.KERNELS}))
 OF_A_RUN = "of a trained run"

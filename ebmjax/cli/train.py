@@ -8,10 +8,11 @@ import jax
 import typer
 from rich.table import Table
 
-from ebmjax import data, devices, experiment, report, runs
+from ebmjax import data, devices
 from ebmjax.base import Kernel
 from ebmjax.cli.app import app, console, fail, one_line
-from ebmjax.methods import KERNELS, METHODS
+from ebmjax.experiments import experiment, report, runs
+from ebmjax.experiments.methods import KERNELS, METHODS
 
 Objective = StrEnum("Objective", list(METHODS))
 Network = StrEnum("Network", list(experiment.NETWORKS))

@@ -32,7 +32,7 @@ from jax.scipy.special import digamma
 from ebmjax import checks
 from ebmjax.base import Array, Energy, Kernel, Position
 from ebmjax.chains import chain_keys, nothing, run
-from ebmjax.combinators import parallel
+from ebmjax.kernels.combinators import parallel
 from ebmjax.objectives.likelihood import Chains, Loss, Params, mark_broken, without_broken
 
 TINY = 1e-20  # a squared distance: two chains at one point have no nearest neighbour to flee

@@ -28,7 +28,7 @@ import numpy as np
 
 from ebmjax import checks
 from ebmjax.base import Array, Energy, Kernel, Position, axpy, normal_like
-from ebmjax.combinators import within
+from ebmjax.kernels.combinators import within
 from ebmjax.objectives.likelihood import Loss, Params, contrastive
 from ebmjax.starts import Draw, Starts
 

@@ -25,8 +25,8 @@ import optax
 from ebmjax import checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position
 from ebmjax.chains import chain_keys, nothing, run
-from ebmjax.combinators import parallel
 from ebmjax.energy import temper
+from ebmjax.kernels.combinators import parallel
 
 Params = Any
 Metrics = dict[str, Array]

@@ -28,9 +28,9 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import checks
-from ebmjax.annealed_langevin import check_falls
 from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, half_square, normal_like
 from ebmjax.chains import chain_keys, nothing, run
+from ebmjax.kernels.annealed_langevin import check_falls
 from ebmjax.objectives.likelihood import Chains, Loss, Params, mark_broken, without_broken
 
 MakeKernel = Callable[[Energy, Array], Kernel]
@@ -50,7 +50,7 @@ def recovery(
     Args:
       energy: ``energy(params, x, noise)`` of one point.
       make_kernel: from an energy and a step size to a kernel, ``mala``.
-      levels: of noise ``[L]``, falling, at least two; :func:`ebmjax.annealed_langevin.noise_levels`.
+      levels: of noise ``[L]``, falling, at least two; :func:`ebmjax.kernels.annealed_langevin.noise_levels`.
       num_steps: of each chain.
       acceptance_target, adaptation_rate: as of :func:`ebmjax.contrastive`.
 

@@ -19,7 +19,7 @@ from scipy import stats
 
 from ebmjax import checks
 from ebmjax.base import Energy, Kernel, Key, evaluate
-from ebmjax.hamiltonian import Integrator, leapfrog, trajectory
+from ebmjax.kernels.hamiltonian import Integrator, leapfrog, trajectory
 from ebmjax.verify.report import Finding, Report, exact
 
 REFERENCES = (0.3, 0.5, 0.7)  # quantiles of the proposal at which a reference density sits

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax.base import Energy, Kernel, moved
-from ebmjax.combinators import cycle, within
-from ebmjax.langevin import mala
-from ebmjax.metropolis import Proposal, independence, metropolis
-from ebmjax.random_walk import random_walk
+from ebmjax.kernels.combinators import cycle, within
+from ebmjax.kernels.langevin import mala
+from ebmjax.kernels.metropolis import Proposal, independence, metropolis
+from ebmjax.kernels.random_walk import random_walk
 from ebmjax.targets import Target
 from ebmjax.verify.exact import detailed_balance
 from ebmjax.verify.report import Report

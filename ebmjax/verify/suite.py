@@ -16,12 +16,12 @@ import numpy as np
 
 from ebmjax import targets
 from ebmjax.base import Energy, Kernel, Key
-from ebmjax.combinators import cycle, mixture, repeat
 from ebmjax.energy import temper
-from ebmjax.hamiltonian import hmc, leapfrog, mclachlan, yoshida
-from ebmjax.langevin import mala, ula, underdamped_langevin
-from ebmjax.nuts import nuts
-from ebmjax.random_walk import random_walk
+from ebmjax.kernels.combinators import cycle, mixture, repeat
+from ebmjax.kernels.hamiltonian import hmc, leapfrog, mclachlan, yoshida
+from ebmjax.kernels.langevin import mala, ula, underdamped_langevin
+from ebmjax.kernels.nuts import nuts
+from ebmjax.kernels.random_walk import random_walk
 from ebmjax.targets import Target
 from ebmjax.verify.exact import integrator
 from ebmjax.verify.invariance import invariance, rank

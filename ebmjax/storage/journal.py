@@ -16,8 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from ebmjax import checkpoint, devices, folder
-from ebmjax.checkpoint import CheckpointError, Damaged
+from ebmjax import devices
+from ebmjax.storage import checkpoint, folder
+from ebmjax.storage.checkpoint import CheckpointError, Damaged
 
 
 class Stopped(KeyboardInterrupt):

@@ -16,7 +16,7 @@ trajectory could tell where it began.  They are found without recursion (Phan, P
 arXiv:1912.11554, appendix A): leaf i of a doubling closes as many stretches as i has trailing ones in binary,
 and the first leaf of each waits in a table with a row a level.
 
-Momenta are standard normal in units of M^(-1/2), as in :mod:`ebmjax.hamiltonian`, so that the mass is in the
+Momenta are standard normal in units of M^(-1/2), as in :mod:`ebmjax.kernels.hamiltonian`, so that the mass is in the
 step size and the criterion is that of the whitened space.
 """
 
@@ -40,7 +40,7 @@ from ebmjax.base import (
     normal_like,
     select,
 )
-from ebmjax.hamiltonian import trajectory, with_mass
+from ebmjax.kernels.hamiltonian import trajectory, with_mass
 
 LARGEST_ERROR = 1000.0  # nat; a trajectory that is off by more has diverged, and ends
 

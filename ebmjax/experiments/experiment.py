@@ -21,11 +21,11 @@ from ebmjax import checks, networks
 from ebmjax.base import Array, Energy
 from ebmjax.data import Dataset
 from ebmjax.energy import temper
-from ebmjax.methods import KERNELS, METHODS
+from ebmjax.experiments.methods import KERNELS, METHODS
+from ebmjax.experiments.units import Standard, digest, is_image
 from ebmjax.objectives.learned_stein import Players
 from ebmjax.starts import Starts, from_data, from_noise, replay_buffer
 from ebmjax.training import TrainState, fit, init_state
-from ebmjax.units import Standard, digest, is_image
 from ebmjax.watch import Remedy
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}

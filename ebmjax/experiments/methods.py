@@ -13,12 +13,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from ebmjax.annealed_langevin import noise_levels
 from ebmjax.base import Array, Key
-from ebmjax.binary import gibbs
 from ebmjax.flows import Flow, sample
-from ebmjax.hamiltonian import hmc
-from ebmjax.langevin import mala, ula
+from ebmjax.kernels.annealed_langevin import noise_levels
+from ebmjax.kernels.binary import gibbs
+from ebmjax.kernels.hamiltonian import hmc
+from ebmjax.kernels.langevin import mala, ula
 from ebmjax.networks import Field
 from ebmjax.objectives import Loss, binary_data, contrastive, learned_stein, score_matching, stein
 from ebmjax.objectives import noise_contrastive as nce

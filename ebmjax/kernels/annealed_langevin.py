@@ -37,8 +37,8 @@ import numpy as np
 from ebmjax import checks
 from ebmjax.base import Array, Key, Position
 from ebmjax.chains import chain_keys, nothing, run
-from ebmjax.combinators import parallel
-from ebmjax.langevin import ula
+from ebmjax.kernels.combinators import parallel
+from ebmjax.kernels.langevin import ula
 
 MAX_RATIO = 2.0
 NUM_COMPARED = 1000  # points among which the largest distance is sought

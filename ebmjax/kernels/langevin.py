@@ -36,8 +36,8 @@ from ebmjax.base import (
     normal_like,
     scale,
 )
-from ebmjax.metropolis import Proposal, metropolis, unadjusted, unless_broken
-from ebmjax.random_walk import factor
+from ebmjax.kernels.metropolis import Proposal, metropolis, unadjusted, unless_broken
+from ebmjax.kernels.random_walk import factor
 
 
 def langevin(energy: Energy, step_size: Any) -> Proposal:

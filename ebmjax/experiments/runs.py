@@ -2,7 +2,7 @@
 
     RUN/config.json       every choice, and a digest of the data
     RUN/metrics.csv       a row an update
-    RUN/checkpoints/      the whole training state, the last three times (:mod:`ebmjax.folder`)
+    RUN/checkpoints/      the whole training state, the last three times (:mod:`ebmjax.storage.folder`)
     RUN/*.png             pictures (:mod:`ebmjax.plotting`)
 
 A run that was killed goes on from its newest good checkpoint and ends in the same bytes as one that was not.
@@ -18,8 +18,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from ebmjax import data, devices, folder
-from ebmjax.experiment import Config, Run, RunError, build
+from ebmjax import data, devices
+from ebmjax.experiments.experiment import Config, Run, RunError, build
+from ebmjax.storage import folder
 from ebmjax.training import TrainingDiverged, TrainState
 
 CHECKPOINTS = "checkpoints"

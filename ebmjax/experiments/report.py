@@ -16,9 +16,9 @@ from ebmjax import checks, data, enumeration, plotting
 from ebmjax.base import Energy, Kernel, Key
 from ebmjax.energy import denoise
 from ebmjax.evaluation import Verdict, judge, log_z, train_classifier
-from ebmjax.experiment import Run, is_image
-from ebmjax.methods import ACCEPTANCE, KERNELS, METHODS
-from ebmjax.runs import metrics
+from ebmjax.experiments.experiment import Run, is_image
+from ebmjax.experiments.methods import ACCEPTANCE, KERNELS, METHODS
+from ebmjax.experiments.runs import metrics
 from ebmjax.sampling import Samples, sample
 from ebmjax.training import TrainState
 from ebmjax.tuning import tune_step_size

@@ -24,7 +24,7 @@ import numpy as np
 
 from ebmjax import checks, enumeration
 from ebmjax.base import Array, Energy, Info, Kernel, State, evaluate
-from ebmjax.metropolis import Proposal, metropolis
+from ebmjax.kernels.metropolis import Proposal, metropolis
 
 
 class Boltzmann(NamedTuple):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from ebmjax import checks
 from ebmjax.base import Energy, Kernel, axpy, moved, normal_like, scale
-from ebmjax.metropolis import Proposal, metropolis
+from ebmjax.kernels.metropolis import Proposal, metropolis
 
 
 def random_walk(energy: Energy, step_size: Any, *, covariance: Any = None) -> Kernel:

@@ -31,7 +31,7 @@ from ebmjax.base import (
     normal_like,
     scale,
 )
-from ebmjax.metropolis import Proposal, metropolis
+from ebmjax.kernels.metropolis import Proposal, metropolis
 
 Integrator = tuple[float, ...]  # kick, drift, kick, ..., drift, kick; kicks and drifts each sum to one
 

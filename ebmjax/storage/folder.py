@@ -1,6 +1,6 @@
 """A folder that one process writes: locked, its last good checkpoints kept, left in order when told to stop.
 
-    FOLDER/000001500.npz     what stood after 1500 steps (:mod:`ebmjax.checkpoint`)
+    FOLDER/000001500.npz     what stood after 1500 steps (:mod:`ebmjax.storage.checkpoint`)
 
 The lock is on the folder itself and belongs to the process: the system lets go of it however that one ends.
 """
@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ebmjax import checkpoint
-from ebmjax.checkpoint import CheckpointError, Damaged
+from ebmjax.storage import checkpoint
+from ebmjax.storage.checkpoint import CheckpointError, Damaged
 
 KEEP = 3
 
