@@ -1,8 +1,10 @@
-"""``python -m benchmarks throughput | floor | objectives``: a table and a file of all repetitions."""
+"""``python -m benchmarks COMMAND``: a table, a file of all repetitions, pictures."""
 
 import statistics
+import sys
 from typing import Annotated, Any
 
+import jax
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -10,26 +12,27 @@ from rich.table import Table
 from benchmarks import measure
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 220)
+jax.config.update("jax_enable_compilation_cache", False)  # compilation is measured, too
 Quick = Annotated[bool, typer.Option("--quick", help="About two minutes.")]
 
 
 @app.command()
 def throughput(is_quick: Quick = False, num_repeats: int = 5) -> None:
-    """Chain-steps a second against BlackJAX, as documented and at its best."""
+    """Chain-steps a second against BlackJAX, NumPyro and TFP, as documented and at their best."""
+    from benchmarks import pictures
     from benchmarks import throughput as bench
 
     found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))
-    columns = ["kernel", "dim", "num_chains", "ebmjax chain-steps/s", "x documented", "x best"]
-    columns += ["ebmjax compilation", "best compilation"]
-    _show("throughput", columns, found)
-    for form in ("documented", "best"):
-        ratios = [row[f"x {form}"] for row in found]
-        console.print(
-            f"geometric mean over the grid {bench.geometric_mean(ratios):.2f} x BlackJAX {form}, "
-            f"least {min(ratios):.2f}"
-        )
-    console.print(f"kept in {measure.keep('throughput-quick' if is_quick else 'throughput', found)}")
+    cell, names = ["kernel", "dim", "num_chains"], ["ebmjax", *bench.peers("hmc")]
+    ratios = [f"x {name}" for name in names[1:]]
+    _show("throughput", [*cell, "ebmjax chain-steps/s", *ratios], found, lost={r: (0, 1) for r in ratios})
+    for what in ("compilation", "first sample", "peak MB"):
+        _show(what, [*cell, *(f"{name} {what}" for name in names)], found)
+    for line in bench.summary(found):
+        console.print(line, highlight=False)
+    name = "throughput-quick" if is_quick else "throughput"
+    _kept(name, found, pictures.throughput(found))
 
 
 @app.command()
@@ -109,15 +112,30 @@ def _collect(rows) -> list[dict[str, Any]]:
     return found
 
 
-def _show(title, columns, rows) -> None:
+def _show(title, columns, rows, *, lost=None) -> None:
+    """A table; ``lost`` names the interval of each column in which a cell is lost, and shown so."""
     about = measure.machine()
     table = Table(title=f"{title}: {about['device']}, {about['date']}", title_justify="left")
     for column in columns:
         table.add_column(column, no_wrap=True)
     for row in rows:
-        table.add_row(*(_text(row[c]) for c in columns))
+        table.add_row(*(_cell(c, row.get(c), lost or {}) for c in columns))
     console.print(table)
     console.print(str(about["versions"]), highlight=False)
+
+
+def _cell(column, value, lost) -> str:
+    low, high = lost.get(column, (0, 0))
+    is_lost = isinstance(value, float) and low < value < high
+    return f"[bold red]{_text(value)} lost[/]" if is_lost else _text(value)
+
+
+def _kept(name, found, figure=None) -> None:
+    console.print(f"kept in {measure.keep(name, found)}", highlight=False)
+    if figure is not None:
+        from benchmarks import pictures
+
+        console.print(f"drawn in {pictures.keep(name, figure)}", highlight=False)
 
 
 def _text(value) -> str:

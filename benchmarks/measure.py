@@ -1,5 +1,6 @@
 """Timing side by side: candidates in alternation, medians, compilation apart from running."""
 
+import functools
 import json
 import platform
 import statistics
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("jax", "jaxlib", "ebmjax", "flax", "optax", "blackjax", "numpyro", "numpy")
+PACKAGES = ("jax", "jaxlib", "ebmjax", "flax", "optax", "blackjax", "numpyro", "tfp-nightly", "numpy")
 
 
 class Timing(NamedTuple):
@@ -30,15 +31,51 @@ class Timing(NamedTuple):
         return max(self.first - self.median, 0.0)
 
 
-def alternate(candidates: dict[str, Callable[[], Any]], *, num_repeats: int = 5) -> dict[str, Timing]:
-    """Time candidates in turn, so that what slows the machine slows all of them."""
-    first, runs = {}, {name: [] for name in candidates}
+def alternate(
+    candidates: dict[str, Callable[[], Any]], *, num_repeats: int = 5, limit: float = float("inf")
+) -> dict[str, Timing]:
+    """Time candidates in turn, so that what slows the machine slows all of them.
+
+    One that has run for ``limit`` seconds runs no more; every one runs once.
+    """
+    first: dict[str, float] = {}
+    runs: dict[str, list[float]] = {name: [] for name in candidates}
     for name, candidate in candidates.items():
         first[name] = _time(candidate)
     for _ in range(num_repeats):
         for name, candidate in candidates.items():
-            runs[name].append(_time(candidate))
+            if sum(runs[name]) < limit:
+                runs[name].append(_time(candidate))
     return {name: Timing(first[name], runs[name]) for name in candidates}
+
+
+def ratio(above: list[float], below: list[float]) -> float:
+    """The median of the ratios of neighbouring runs."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=False))
+
+
+class Compiled(NamedTuple):
+    """A program ahead of its first run."""
+
+    call: Callable[[], Any]
+    seconds: float | None  # of tracing and compiling; None where it is not one program
+    megabytes: float | None  # that a run allocates at most: arguments, results and scratch
+
+
+def compiled(candidate: Callable[[], Any]) -> Compiled:
+    """A ``partial`` of a jitted function, compiled; any other call as it is."""
+    if not hasattr(getattr(candidate, "func", None), "lower"):
+        return Compiled(candidate, None, None)
+    assert isinstance(candidate, functools.partial)
+    begin = time.perf_counter()
+    program = candidate.func.lower(*candidate.args).compile()
+    seconds = time.perf_counter() - begin
+    call = functools.partial(program, *candidate.args)
+    found = program.memory_analysis()
+    if found is None:
+        return Compiled(call, seconds, None)
+    size = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
+    return Compiled(call, seconds, (size - found.alias_size_in_bytes) / 1e6)
 
 
 def machine() -> dict[str, Any]:

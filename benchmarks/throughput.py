@@ -1,53 +1,37 @@
-"""Chain-steps a second on a Gaussian, positions stored, against BlackJAX as documented and at its best.
+"""Chain-steps a second on a Gaussian, positions stored, against the peers as documented and at their best.
 
-documented: the loop of BlackJAX's guide to several chains: scan over steps, in each a split of the step's key
-    over the chains and a vmapped step, states returned.
-best: the same within one ``jit``, positions returned and nothing else.
+Beside it what a run costs before and besides its steps: compilation; the time to the first step from cold,
+that is of a program of one step, traced, compiled and run; and what the compiled program allocates at most.
+Ours is compiled first, and so pays for what all of them share.  A peer that fails on this version of JAX is
+left out of the cell, and its error kept.
 """
 
 import functools
 import itertools
 import statistics
+import time
 from collections.abc import Iterator
 from typing import Any
 
-import blackjax
 import jax
-import jax.numpy as jnp
 
 import ebmjax as eb
-from benchmarks.measure import alternate
+from benchmarks import measure
+from benchmarks.peers_jax import ENERGY, L, Make, peers, step_sizes
 
-L = 10
+KERNELS = ("random_walk", "mala", "hmc")
 DIMS, CHAINS = (2, 10, 100, 1000), (1, 8, 64, 1024, 16384)
 QUICK_DIMS, QUICK_CHAINS = (2, 100), (1, 64, 1024)
-WORK = 2e6  # numbers stored in a run, so that each takes a fraction of a second
-
-ENERGY = lambda x: 0.5 * jnp.sum(x**2)
-LOG_DENSITY = lambda x: -ENERGY(x)
-
-
-def kernels(dim: int) -> dict[str, tuple[Any, Any]]:
-    """Ours and BlackJAX's, with the same step sizes."""
-    walk, step, unit = 2.38 / dim**0.5, 1.2 / dim**0.25, jnp.ones(dim)
-    return {
-        "random_walk": (
-            eb.random_walk(ENERGY, walk),
-            blackjax.additive_step_random_walk(
-                LOG_DENSITY, blackjax.mcmc.random_walk.normal(walk * jnp.ones(dim))
-            ),
-        ),
-        "mala": (eb.mala(ENERGY, step), blackjax.mala(LOG_DENSITY, step_size=step**2 / 2)),
-        "hmc": (
-            eb.hmc(ENERGY, 0.3 * step, L),
-            blackjax.hmc(
-                LOG_DENSITY, step_size=0.3 * step, inverse_mass_matrix=unit, num_integration_steps=L
-            ),
-        ),
-    }
+QUICK_PEERS = ((2, 64), (100, 1024))  # where the quick grid has NumPyro and TFP, too
+WORK = 4e6  # numbers stored in a run, so that each takes a fraction of a second
+LIMIT = 4.0  # seconds of running a candidate, before it stops taking part in a cell
 
 
-def ours(kernel, num_steps, key, positions):
+def ours(name, dim, num_steps, key, positions):
+    step = step_sizes(dim)[name]
+    make = {"random_walk": eb.random_walk, "mala": eb.mala, "hmc": functools.partial(eb.hmc, num_steps=L)}
+    kernel = make[name](ENERGY, step_size=step)
+
     def run(key, positions):
         chains = eb.parallel(kernel)
         keys = eb.chain_keys(key, len(positions))
@@ -56,59 +40,68 @@ def ours(kernel, num_steps, key, positions):
     return functools.partial(jax.jit(run), key, positions)
 
 
-def documented(kernel, num_steps, key, positions):
-    @jax.jit
-    def one_step(states, key):
-        keys = jax.random.split(key, len(positions))
-        states, _ = jax.vmap(kernel.step)(keys, states)
-        return states, states
-
-    def run():
-        states = jax.vmap(kernel.init)(positions)
-        return jax.lax.scan(one_step, states, jax.random.split(key, num_steps))[1]
-
-    return run
-
-
-def best(kernel, num_steps, key, positions):
-    def run(key, positions):
-        def one_step(states, key):
-            keys = jax.random.split(key, len(positions))
-            states, _ = jax.vmap(kernel.step)(keys, states)
-            return states, states.position
-
-        return jax.lax.scan(one_step, jax.vmap(kernel.init)(positions), jax.random.split(key, num_steps))[1]
-
-    return functools.partial(jax.jit(run), key, positions)
-
-
 def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """``(number, total, row)`` of each cell of the grid."""
     dims, chains = (QUICK_DIMS, QUICK_CHAINS) if is_quick else (DIMS, CHAINS)
-    grid = list(itertools.product(("random_walk", "mala", "hmc"), dims, chains))
+    grid = list(itertools.product(KERNELS, dims, chains))
     for number, (name, dim, num_chains) in enumerate(grid, 1):
-        num_steps = max(20, min(20_000, int(WORK / (dim * num_chains))))
-        mine, peer = kernels(dim)[name]
-        key = jax.random.key(0)
-        positions = jax.random.normal(key, (num_chains, dim))
-        timings = alternate(
-            {
-                "ebmjax": ours(mine, num_steps, key, positions),
-                "documented": documented(peer, num_steps, key, positions),
-                "best": best(peer, num_steps, key, positions),
-            },
-            num_repeats=num_repeats,
+        makers = peers(name, is_all=not is_quick or (dim, num_chains) in QUICK_PEERS)
+        num_steps = max(10, min(20_000, int(WORK / (dim * num_chains))))
+        yield number, len(grid), cell(name, dim, num_chains, num_steps, makers, num_repeats)
+
+
+def cell(
+    name: str, dim: int, num_chains: int, num_steps: int, makers: dict[str, Make], num_repeats: int
+) -> dict[str, Any]:
+    """One kernel, dimension and number of chains."""
+    makers = {"ebmjax": ours, **makers}
+    key = jax.random.key(0)
+    positions = jax.random.normal(key, (num_chains, dim))
+    jax.clear_caches()
+    row: dict[str, Any] = {"kernel": name, "dim": dim, "num_chains": num_chains, "num_steps": num_steps}
+    for candidate, make in list(makers.items()):
+        begin = time.perf_counter()
+        try:
+            jax.block_until_ready(make(name, dim, 1, key, positions)())
+        except Exception as error:  # whatever a peer raises
+            if candidate == "ebmjax":
+                raise
+            row[f"{candidate} failed"] = f"{type(error).__name__}: {error}"[:300]
+            del makers[candidate]
+            continue
+        row[f"{candidate} first sample"] = time.perf_counter() - begin
+    programs = {c: measure.compiled(make(name, dim, num_steps, key, positions)) for c, make in makers.items()}
+    calls = {candidate: program.call for candidate, program in programs.items()}
+    timings = measure.alternate(calls, num_repeats=num_repeats, limit=LIMIT)
+    for candidate, timing in timings.items():
+        seconds = programs[candidate].seconds
+        row[f"{candidate} chain-steps/s"] = num_chains * num_steps / timing.median
+        row[f"{candidate} compilation"] = timing.compilation if seconds is None else seconds
+        row[f"{candidate} peak MB"] = programs[candidate].megabytes
+        row[f"{candidate} runs"] = timing.runs
+        if candidate != "ebmjax":
+            row[f"x {candidate}"] = measure.ratio(timing.runs, timings["ebmjax"].runs)
+    return row
+
+
+def summary(found: list[dict[str, Any]]) -> list[str]:
+    """A line a peer: geometric mean of the ratios over the grid, and the cells that are lost."""
+    lines = []
+    for peer in peers("hmc"):
+        cells = {(r["kernel"], r["dim"], r["num_chains"]): r[f"x {peer}"] for r in found if f"x {peer}" in r}
+        if not cells:
+            lines.append(f"{peer} did not run")
+            continue
+        lost = {cell: round(ratio, 2) for cell, ratio in cells.items() if ratio < 1}
+        mean = statistics.geometric_mean(cells.values())
+        lines.append(
+            f"{mean:.2f} x {peer}, geometric mean of {len(cells)} cells; least {min(cells.values()):.2f}; "
+            f"lost {len(lost)}: {lost or 'none'}"
         )
-        row: dict[str, Any] = {"kernel": name, "dim": dim, "num_chains": num_chains, "num_steps": num_steps}
-        for candidate, timing in timings.items():
-            row[f"{candidate} chain-steps/s"] = num_chains * num_steps / timing.median
-            row[f"{candidate} compilation"] = timing.compilation
-            row[f"{candidate} runs"] = timing.runs
-        for peer_form in ("documented", "best"):
-            ratios = [b / a for a, b in zip(timings["ebmjax"].runs, timings[peer_form].runs, strict=True)]
-            row[f"x {peer_form}"] = statistics.median(ratios)
-        yield number, len(grid), row
-
-
-def geometric_mean(values) -> float:
-    return statistics.geometric_mean(values)
+    for what in ("compilation", "first sample"):
+        ratios = [row[f"ebmjax {what}"] / row[f"blackjax best {what}"] for row in found]
+        lines.append(
+            f"{what}: {statistics.geometric_mean(ratios):.2f} of that of BlackJAX's best form, "
+            f"{min(ratios):.2f} to {max(ratios):.2f}"
+        )
+    return lines
