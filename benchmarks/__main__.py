@@ -49,7 +49,7 @@ def floor(is_quick: Quick = False, num_repeats: int = 5) -> None:
 @app.command()
 def objectives(
     is_quick: Quick = False,
-    num_seeds: int = 5,
+    num_seeds: Annotated[int | None, typer.Option(help="5 by default; 1 with --quick.")] = None,
     sets: Annotated[str, typer.Option(help="By commas; all four by default.")] = "",
     names: Annotated[str, typer.Option("--objectives", help="By commas; all by default.")] = "",
     torch_python: Annotated[
@@ -57,22 +57,30 @@ def objectives(
     ] = None,
     num_updates: Annotated[int | None, typer.Option(help="Of every run; each one's own by default.")] = None,
 ) -> None:
-    """Every objective on toy data: exact log-likelihood, time, share of runs that diverged."""
+    """Every objective on toy data: exact log-likelihood, time, share of runs that diverged.
+
+    Each run is kept as it ends; a call goes on with what is not there yet.  With --quick all are run anew.
+    """
     from benchmarks import objectives as bench
 
-    found = _collect(
-        bench.rows(
-            is_quick=is_quick,
-            num_seeds=num_seeds,
-            sets=tuple(sets.split(",")) if sets else bench.SETS,
+    path = measure.path_of("objectives-quick" if is_quick else "objectives")
+    if is_quick:
+        path.unlink(missing_ok=True)
+    _collect(
+        bench.runs(
+            num_seeds=num_seeds or (1 if is_quick else 5),
+            sets=tuple(sets.split(",")) if sets else ("two_moons",) if is_quick else bench.SETS,
             objectives=tuple(names.split(",")) if names else bench.CONTINUOUS,
             torch_python=torch_python,
             num_updates=num_updates,
+            path=path,
         )
     )
-    columns = ["data", "library", "objective", "log-likelihood", "spread", "seconds", "gradients"]
-    _show("objectives", [*columns, "share_diverged", "num_rollbacks"], found)
-    console.print(f"kept in {measure.keep('objectives-quick' if is_quick else 'objectives', found)}")
+    columns = ["data", "library", "objective", "log-likelihood", "spread", "seconds", "load", "gradients"]
+    _show(
+        "objectives", [*columns, "num_seeds", "share_diverged", "num_rollbacks"], bench.rows(bench.load(path))
+    )
+    console.print(f"kept in {path}")
 
 
 @app.command()

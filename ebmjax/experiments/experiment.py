@@ -21,11 +21,13 @@ from ebmjax import checks, networks
 from ebmjax.base import Array, Energy
 from ebmjax.data import Dataset
 from ebmjax.energy import temper
+from ebmjax.experiments.classes import class_constants, parts
 from ebmjax.experiments.methods import KERNELS, METHODS
 from ebmjax.experiments.units import Standard, digest, is_image
+from ebmjax.objectives.joint import labelled, marginal, of_points, with_labels
 from ebmjax.objectives.learned_stein import Players
 from ebmjax.starts import Starts, from_data, from_noise, replay_buffer
-from ebmjax.training import TrainState, fit, init_state
+from ebmjax.training import TrainState, fit, init_state, train_step
 from ebmjax.watch import Remedy
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
@@ -61,7 +63,7 @@ class Config:
     temperature: float = 1.0  # of the training chains; the density learned is exp(-E / temperature)
     max_rollbacks: int = 4  # to the last state that was well, with smaller steps, before a run stops
     ema_decay: float = 0.995
-    num_updates: int = 1500
+    num_updates: int = 3000
     seed: int = 0
     data_digest: str = ""
 
@@ -114,15 +116,32 @@ class Run(NamedTuple):
     dataset: Dataset
     standard: Standard
     z: Array  # [N, ...] the data, standardised
-    energy: Callable[[Any, Array], Array]  # of the parameters and one standardised point
+    network: Callable[..., Array]  # of the parameters and one standardised point
+    energy: Callable[[Any, Array], Array]  # of the same, a number: with K classes, that of their sum
     fit: Callable[..., tuple[TrainState, dict[str, np.ndarray]]]
     init: Callable[[], TrainState]
     draw: Callable[[Array, int], Array]  # fresh chains
+    batches: Any  # what training takes its batches from: z, or points and labels
+    step: Callable[..., tuple[TrainState, dict]]  # one update, (key, state, batch)
+
+    def lower(self, params: Any) -> Any:
+        """From what is trained to the parameters of the energy."""
+        return METHODS[self.config.objective].lower(params)
 
     def trained(self, state: TrainState) -> Energy:
         """The energy of the averaged parameters, over the temperature of training: minus a log density."""
-        energy = functools.partial(self.energy, METHODS[self.config.objective].lower(state.ema))
+        if METHODS[self.config.objective].is_labelled:
+            return functools.partial(marginal(lambda of_classes, x: of_classes(x)), self.of_classes(state))
+        energy = functools.partial(self.energy, self.lower(state.ema))
         return energy if self.config.temperature == 1.0 else temper(energy, self.config.temperature)
+
+    def of_classes(self, state: TrainState) -> Callable[[Array], Array]:
+        """Minus log p(x, y) of all classes y, up to one constant; of labelled runs."""
+        energies = functools.partial(self.network, state.ema)
+        if METHODS[self.config.objective].learns_shares:
+            return energies
+        constants = class_constants(jax.jit(jax.vmap(energies))(self.batches.point), self.batches.label)
+        return lambda x: energies(x) - constants
 
 
 def build(config: Config, dataset: Dataset) -> Run:
@@ -155,8 +174,11 @@ def build(config: Config, dataset: Dataset) -> Run:
         standard = Standard(np.float32(0), np.float32(1))
     else:
         standard = Standard.of(dataset)
-    z = jnp.asarray(standard.forward(dataset.x), jnp.float32)
-    network = _network(config, z)
+    method = METHODS[config.objective]
+    kept, _ = parts(dataset, config.seed) if method.is_labelled else (dataset, None)
+    z = jnp.asarray(standard.forward(kept.x), jnp.float32)
+    batches: Any = labelled(z, kept.labels) if method.is_labelled else z
+    network = _network(config, z, batches.label.shape[1] if method.is_labelled else None)
     at = (config.noise,) if METHODS[config.objective].is_noise_conditional else ()
     key_params, key_store, key_run = jax.random.split(jax.random.key(config.seed), 3)
 
@@ -165,7 +187,11 @@ def build(config: Config, dataset: Dataset) -> Run:
     draw = lambda key, n: mean + width * jax.random.normal(key, (n, *mean.shape))
     if METHODS[config.objective].is_binary:
         draw = lambda key, n: jax.random.bernoulli(key, mean, (n, *mean.shape)).astype(z.dtype)
-    starts = _starts(config, draw) if METHODS[config.objective].uses_chains else from_data()
+    starts = from_data()
+    if method.uses_chains:
+        starts = _starts(config, draw if method.learns_shares else with_labels(draw, _shares(batches)))
+    if method.is_labelled and method.learns_shares:
+        starts = of_points(starts)
     schedule = optax.join_schedules(
         [
             optax.linear_schedule(0.0, config.learning_rate, min(50, config.num_updates // 10 + 1)),
@@ -174,7 +200,6 @@ def build(config: Config, dataset: Dataset) -> Run:
         ],
         [min(50, config.num_updates // 10 + 1), config.num_updates // 2],
     )
-    method = METHODS[config.objective]
     momentum = 0.0 if method.uses_chains else 0.9  # chains lag behind the parameters; momentum overshoots
     adam = optax.scale_by_adam(b1=momentum, b2=0.999)
     optimizer = optax.chain(adam, optax.scale_by_learning_rate(schedule))
@@ -194,7 +219,7 @@ def build(config: Config, dataset: Dataset) -> Run:
             loss,
             optimizer,
             state,
-            z,
+            batches,
             starts,
             num_updates=config.num_updates,
             batch_size=config.batch_size,
@@ -205,14 +230,16 @@ def build(config: Config, dataset: Dataset) -> Run:
         )
 
     energy = (lambda params, x: network.apply(params, x, *at)) if at else network.apply
-    return Run(config, dataset, standard, z, energy, train, init, draw)
+    energy = marginal(network.apply) if method.is_labelled else energy
+    step = train_step(loss, optimizer, starts, num_chains=config.num_chains, ema_decay=config.ema_decay)
+    return Run(config, dataset, standard, z, network.apply, energy, train, init, draw, batches, step)
 
 
-def _network(config, z):
+def _network(config, z, num_classes):
     if METHODS[config.objective].is_noise_conditional:
         if config.network != "mlp":
             raise RunError(f"{config.objective} wants the network mlp, got {config.network}")
-        center, spread = float(jnp.mean(z)), float(jnp.std(z))
+        center, spread = _rounded(jnp.mean(z)), _rounded(jnp.std(z))
         return networks.NoiseConditional(
             config.features, is_spectral=config.is_spectral, center=center, spread=spread
         )
@@ -220,9 +247,14 @@ def _network(config, z):
         shape = {"confinement": config.noise, "gain": 1 / config.noise**2}
     else:
         shape = {"confinement": 4.0}
-    center, spread = float(jnp.mean(z)), float(jnp.sqrt(jnp.var(z) + config.noise**2))
+    center, spread = _rounded(jnp.mean(z)), _rounded(jnp.sqrt(jnp.var(z) + config.noise**2))
     return NETWORKS[config.network](
-        features=config.features, is_spectral=config.is_spectral, center=center, spread=spread, **shape
+        features=config.features,
+        is_spectral=config.is_spectral,
+        center=center,
+        spread=spread,
+        num_outputs=num_classes,
+        **shape,
     )
 
 
@@ -232,3 +264,12 @@ def _starts(config, draw) -> Starts:
     if config.starts == "noise":
         return from_noise(draw)
     return replay_buffer(draw, config.buffer_size, config.restart_probability)
+
+
+def _shares(batches):
+    return np.asarray(batches.label).mean(axis=0)
+
+
+def _rounded(value) -> float:
+    """So that standardised data of every seed share their compiled programs."""
+    return round(float(value), 5) + 0.0

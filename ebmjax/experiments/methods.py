@@ -15,18 +15,20 @@ from typing import Any, NamedTuple
 
 from ebmjax.base import Array, Key
 from ebmjax.flows import Flow, sample
-from ebmjax.kernels.annealed_langevin import noise_levels
+from ebmjax.kernels.annealed_langevin import annealed_langevin, noise_levels, step_for
 from ebmjax.kernels.binary import gibbs
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala, ula
 from ebmjax.networks import Field
 from ebmjax.objectives import Loss, binary_data, contrastive, learned_stein, score_matching, stein
 from ebmjax.objectives import noise_contrastive as nce
+from ebmjax.objectives.adversarial import adversarial, mixture, mixture_params, through_map
 from ebmjax.objectives.energy_discrepancy import energy_discrepancy
 from ebmjax.objectives.flow_contrastive import flow_contrastive
 from ebmjax.objectives.improved import improved_contrastive
+from ebmjax.objectives.joint import class_conditional, joint
 from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
-from ebmjax.objectives.recovery import recovery
+from ebmjax.objectives.recovery import recovery, sample_recovery
 
 KERNELS: dict[str, Callable] = {
     "mala": mala,
@@ -41,6 +43,8 @@ ACCEPTANCE = {
     "gibbs": None,
 }  # Roberts & Rosenthal 1998; Beskos et al. 2013
 
+STEPS_A_LEVEL = 30  # of the chains that a report sends down a ladder
+
 
 class Method(NamedTuple):
     """A way to train."""
@@ -50,7 +54,10 @@ class Method(NamedTuple):
     has_temperature: bool = False  # whether it honours ``config.temperature``
     adds_noise: bool = True  # the loop adds ``config.noise`` to each batch; else the objective sees to it
     is_binary: bool = False  # wants points of bits, 0 or 1
+    is_labelled: bool = False  # wants points with labels, and a network of one energy a class
+    learns_shares: bool = True  # of the classes; else only points given their label
     is_noise_conditional: bool = False  # energy(params, x, noise); what is kept is that of ``config.noise``
+    descend: Callable | None = None  # (key, config, energy(x, noise), z, start) -> chains down the ladder
     defaults: dict[str, Any] = {}  # choices of a configuration, for points
     lift: Callable[[Any], Any] = lambda params: params  # from parameters of the network to those trained
     lower: Callable[[Any], Any] = lambda params: params  # and back
@@ -59,80 +66,120 @@ class Method(NamedTuple):
     )
 
 
+def _chains(config) -> dict[str, Any]:
+    """What the objectives with chains have in common."""
+    return {
+        "make_kernel": KERNELS[config.kernel],
+        "num_steps": config.chain_steps,
+        "acceptance_target": ACCEPTANCE[config.kernel],
+    }
+
+
 METHODS: dict[str, Method] = {
     "maximum_likelihood": Method(
         lambda config, energy, z: contrastive(
             energy,
-            KERNELS[config.kernel],
-            config.chain_steps,
+            **_chains(config),
             regularisation=config.regularisation,
             temperature=config.temperature,
-            acceptance_target=ACCEPTANCE[config.kernel],
         ),
         uses_chains=True,
         has_temperature=True,
-        defaults={"learning_rate": 1e-3, "num_updates": 3000},
+        defaults={"learning_rate": 2e-3},
     ),
     "improved": Method(
         lambda config, energy, z: _improved(config, energy),
         uses_chains=True,
-        defaults={"kernel": "ula", "step_size": 0.1, "learning_rate": 1e-3, "num_updates": 3000},
+        defaults={"kernel": "ula", "step_size": 0.1, "learning_rate": 1e-3},
+    ),
+    "joint": Method(
+        lambda config, energies, z: joint(
+            energies, noise=config.noise, regularisation=config.regularisation, **_chains(config)
+        ),
+        uses_chains=True,
+        adds_noise=False,
+        is_labelled=True,
+        defaults={"learning_rate": 1e-3},
+    ),
+    "class_conditional": Method(
+        lambda config, energies, z: class_conditional(
+            energies, noise=config.noise, regularisation=config.regularisation, **_chains(config)
+        ),
+        uses_chains=True,
+        adds_noise=False,
+        is_labelled=True,
+        learns_shares=False,
+        defaults={"learning_rate": 1e-3},
     ),
     "explicit": Method(lambda config, energy, z: score_matching.explicit(energy)),
-    "sliced": Method(lambda config, energy, z: score_matching.sliced(energy)),
+    "sliced": Method(
+        lambda config, energy, z: score_matching.sliced(energy), defaults={"learning_rate": 5e-3}
+    ),
     "denoising": Method(
         lambda config, energy, z: score_matching.denoising(energy, config.noise),
         adds_noise=False,
-        defaults={"noise": 0.1},
+        defaults={"noise": 0.05, "learning_rate": 5e-3},
     ),
     "multi_scale": Method(
         lambda config, energy, z: score_matching.multi_scale(energy, noise_levels(z, config.noise)),
         adds_noise=False,
         is_noise_conditional=True,
-        defaults={"noise": 0.1},
+        descend=lambda *given: _descend_langevin(*given),
+        defaults={"noise": 0.05, "learning_rate": 5e-3},
     ),
     "recovery": Method(
-        lambda config, energy, z: recovery(
-            energy,
-            KERNELS[config.kernel],
-            noise_levels(z, config.noise),
-            config.chain_steps,
-            acceptance_target=ACCEPTANCE[config.kernel],
-        ),
+        lambda config, energy, z: recovery(energy, levels=noise_levels(z, config.noise), **_chains(config)),
         adds_noise=False,
         is_noise_conditional=True,
+        descend=lambda *given: _descend_recovery(*given),
         defaults={"noise": 0.1, "step_size": 1.0, "learning_rate": 1e-3},
     ),
     "nce": Method(
         lambda config, energy, z: nce.binary(energy, _noise(config, z), config.noise_ratio),
         lift=with_log_z,
         lower=lambda params: params.energy,
+        defaults={"learning_rate": 5e-3},
     ),
-    "ranking": Method(lambda config, energy, z: nce.ranking(energy, _noise(config, z), config.noise_ratio)),
+    "ranking": Method(
+        lambda config, energy, z: nce.ranking(energy, _noise(config, z), config.noise_ratio),
+        defaults={"learning_rate": 5e-3},
+    ),
     "kernel_stein": Method(
         lambda config, energy, z: stein.kernel_stein(energy, config.contrast, kernel="imq"),
-        defaults={"learning_rate": 1e-3, "num_updates": 3000},
+        defaults={"learning_rate": 3e-3, "contrast": 0.1},
     ),
     "learned_stein": Method(
         lambda config, energy, z: learned_stein.learned_stein(energy, Field(config.features).apply),
         lower=lambda params: params.energy,
         opponent=lambda config, key, z: Field(config.features).init(key, z[0]),
-        defaults={"learning_rate": 5e-4, "num_updates": 3000},
+        defaults={"learning_rate": 5e-4},
     ),
     "pseudo_likelihood": Method(
         lambda config, energy, z: binary_data.pseudo_likelihood(energy), is_binary=True
     ),
     "ratio_matching": Method(lambda config, energy, z: binary_data.ratio_matching(energy), is_binary=True),
-    "conditional": Method(lambda config, energy, z: nce.conditional(energy, config.contrast)),
+    "conditional": Method(
+        lambda config, energy, z: nce.conditional(energy, config.contrast),
+        defaults={"learning_rate": 5e-3},
+    ),
     "flow_contrastive": Method(
         lambda config, energy, z: _flow_contrastive(config, energy, z),
         lift=with_log_z,
         lower=lambda params: params.energy.energy,
         opponent=lambda config, key, z: _flow(config, z).init(key, z[0]),
-        defaults={"learning_rate": 5e-4, "num_updates": 3000},
+        defaults={"learning_rate": 2e-3, "num_updates": 1500},
+    ),
+    "adversarial": Method(
+        lambda config, energy, z: adversarial(
+            energy, _generate(config, z), gradient_penalty=config.regularisation
+        ),
+        lower=lambda params: params.energy,
+        opponent=lambda config, key, z: _sampler(config, key, z),
+        defaults={"learning_rate": 1e-3, "regularisation": 0.02},
     ),
     "energy_discrepancy": Method(
-        lambda config, energy, z: energy_discrepancy(energy, config.contrast), defaults={"contrast": 0.5}
+        lambda config, energy, z: energy_discrepancy(energy, config.contrast),
+        defaults={"contrast": 0.5, "learning_rate": 5e-3, "num_updates": 1500},
     ),
 }
 
@@ -153,6 +200,35 @@ def _improved(config, energy):
 
 def _flow(config, z):
     return Flow(z[0].shape, config.features)
+
+
+def _descend_langevin(key, config, energy, z, start):
+    levels = noise_levels(z, config.noise)
+    start = z.mean(axis=0) + levels[0] * start
+    return annealed_langevin(key, energy, start, levels, step_for(levels, STEPS_A_LEVEL), STEPS_A_LEVEL)
+
+
+def _descend_recovery(key, config, energy, z, start):
+    levels = noise_levels(z, config.noise)
+    start = z.mean(axis=0) + (levels[0] ** 2 + z.var()) ** 0.5 * start
+    return sample_recovery(key, energy, start, levels, mala, config.step_size, STEPS_A_LEVEL)
+
+
+def _sampler(config, key, z):
+    """64 normals where there are few coordinates, else a flow."""
+    return mixture_params(key, z[0].size) if _is_flat(z) else _flow(config, z).init(key, z[0])
+
+
+def _is_flat(z):
+    return z.ndim == 2 and z.shape[1] <= 8
+
+
+def _generate(config, z):
+    """Draws of the sampler with their log density."""
+    if _is_flat(z):
+        return mixture
+    flow = _flow(config, z)
+    return through_map(lambda params, noise: flow.apply(params, noise, method="forward"), z[0].size)
 
 
 def _flow_contrastive(config, energy, z):

@@ -17,8 +17,10 @@ from ebmjax.base import Energy, Kernel, Key
 from ebmjax.energy import denoise
 from ebmjax.evaluation import Verdict, judge, log_z, train_classifier
 from ebmjax.experiments.experiment import Run, is_image
+from ebmjax.experiments.judged import judged
 from ebmjax.experiments.methods import ACCEPTANCE, KERNELS, METHODS
 from ebmjax.experiments.runs import metrics
+from ebmjax.objectives.joint import Labelled
 from ebmjax.sampling import Samples, sample
 from ebmjax.training import TrainState
 from ebmjax.tuning import tune_step_size
@@ -49,12 +51,18 @@ def run_chains(
     """Chains of a run's energy, from its store (with replacement where it is small) or from fresh noise."""
     checks.count(num_chains, "num_chains")
     key_start, key_run = jax.random.split(key)
-    if is_fresh or state.store is None:
+    method = METHODS[run.config.objective]
+    if method.descend is not None:  # energies that are known only near the data of their level
+        key_start, key_descend = jax.random.split(key_start)
+        noise = jax.random.normal(key_start, (num_chains, *run.z.shape[1:]))
+        of_noise = lambda x, noise: run.network(run.lower(state.ema), x, noise)
+        start = jax.jit(lambda k, s: method.descend(k, run.config, of_noise, run.z, s))(key_descend, noise)
+    elif is_fresh or state.store is None:
         start = run.draw(key_start, num_chains)
     else:
-        size = len(state.store)
-        rows = jax.random.choice(key_start, size, (num_chains,), replace=num_chains > size)
-        start = state.store[rows]
+        kept = points_of(state.store)
+        rows = jax.random.choice(key_start, len(kept), (num_chains,), replace=num_chains > len(kept))
+        start = kept[rows]
     thin = max(1, num_steps // num_kept)
     samples = sample(
         key_run,
@@ -67,6 +75,11 @@ def run_chains(
     )
     positions, energies = (np.asarray(x) for x in samples.draws)
     return Chains(positions, energies, samples)
+
+
+def points_of(store: Any) -> Any:
+    """The chains of a store, without their labels where they have some."""
+    return store.point if isinstance(store, Labelled) else store
 
 
 def kernel_of(run: Run, energy: Energy, step_size: float, name: str | None = None) -> Kernel:
@@ -139,6 +152,8 @@ def pictures(run: Run, state: TrainState, chains: Chains, folder: Path) -> list[
         in_data_units = lambda x: energy((x - run.standard.center) / run.standard.spread)
         pooled = run.standard.backward(chains.positions[-10:].reshape(-1, 2))
         figures["density.png"] = plotting.density(in_data_units, run.dataset.x, pooled)
+    if METHODS[run.config.objective].is_labelled:
+        figures |= judged(run, state).pictures()
     for name, figure in figures.items():
         plotting.save(figure, folder / name)
     return [folder / name for name in figures]
@@ -169,6 +184,8 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
     if (likelihood := log_likelihood(run, state)) is not None:
         how = "a sum" if METHODS[run.config.objective].is_binary else "quadrature"
         rows.append((f"log-likelihood, Z by {how}", f"{likelihood:.4f} nat"))
+    if METHODS[run.config.objective].is_labelled:
+        rows += judged(run, state).rows()
     rolled = []
     if int(state.num_rollbacks):
         scale = f"{int(state.num_rollbacks)}, {float(state.learning_scale):.2g}"
@@ -192,7 +209,7 @@ def verdicts(key: Key, run: Run, state: TrainState, chains: Chains) -> dict[str,
     predict = train_classifier(key, x[:num_train], labels[:num_train])
     groups = {"real, held out": x[num_train:]}
     if state.store is not None:
-        groups["chains of training"] = shown(state.store)
+        groups["chains of training"] = shown(points_of(state.store))
     groups["final chains"] = shown(chains.positions[-1])
     return {name: judge(predict, images, x[:num_train], limits) for name, images in groups.items()}
 

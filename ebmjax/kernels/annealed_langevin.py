@@ -35,9 +35,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import checks
-from ebmjax.base import Array, Key, Position
+from ebmjax.base import Array, Kernel, Key, Position
 from ebmjax.chains import chain_keys, nothing, run
-from ebmjax.kernels.combinators import parallel
 from ebmjax.kernels.langevin import ula
 
 MAX_RATIO = 2.0
@@ -75,24 +74,43 @@ def annealed_langevin(
     checks.count(num_steps, "num_steps")
     check_falls(levels)
     levels = jnp.asarray(levels, jnp.float32)
+
+    def kernel_of(i, start):
+        return ula(lambda x: energy(x, levels[i]), step_size * levels[i])
+
+    return descend(key, positions, kernel_of, len(levels), num_steps)
+
+
+def descend(
+    key: Key,
+    positions: Position,
+    kernel_of: Callable[[Array, Position], Kernel],
+    num_levels: int,
+    num_steps: int,
+) -> Position:
+    """Chains ``[C, ...]`` down all levels, ``num_steps`` at each; pure.
+
+    ``kernel_of(i, start)`` is the kernel of level i for a chain that starts the level at ``start``.
+    """
     keys = chain_keys(key, checks.num_chains(positions))
 
-    def level(positions, rung):
-        noise, i = rung
-        kernel = parallel(ula(lambda x: energy(x, noise), step_size * noise))
-        first = i * num_steps
-        state, _, _ = run(keys, kernel, kernel.init(positions), num_steps, start=first, collect=nothing)
-        return state.position, None
+    def of_chain(key, start, i):
+        kernel, first = kernel_of(i, start), i * num_steps
+        return run(key, kernel, kernel.init(start), num_steps, start=first, collect=nothing)[0].position
 
-    start = jax.tree.map(jnp.asarray, positions)
-    return jax.lax.scan(level, start, (levels, jnp.arange(len(levels))))[0]
+    def level(positions, i):
+        return jax.vmap(of_chain, (0, 0, None))(keys, positions, i), None
+
+    return jax.lax.scan(level, jax.tree.map(jnp.asarray, positions), jnp.arange(num_levels))[0]
 
 
-def check_falls(levels: Any) -> None:
-    """Raise unless levels ``[L]`` are positive and each is below the one before."""
+def check_falls(levels: Any, least: int = 1) -> None:
+    """Raise unless levels ``[L]`` are positive, each below the one before, and ``least`` or more."""
     checks.positive(levels, "levels")
     if np.ndim(levels) != 1 or (not checks.is_traced(levels) and (np.diff(levels) >= 0).any()):
         raise ValueError(f"levels must be positive numbers [L] that fall, got {levels}")
+    if len(levels) < least:
+        raise ValueError(f"levels must be at least two, got {len(levels)}")
 
 
 def noise_levels(data: Any, smallest: float, *, largest: float | None = None) -> np.ndarray:
@@ -147,11 +165,9 @@ def step_for(levels: Any, num_steps: int) -> float:
     Raises:
       ValueError: levels that are not positive and falling, or fewer than two.
     """
-    check_falls(levels)
+    check_falls(levels, least=2)
     checks.count(num_steps, "num_steps")
     levels = np.asarray(levels, np.float64)
-    if len(levels) < 2:
-        raise ValueError(f"levels must be at least two, got {len(levels)}")
     ratio = float(np.max(levels[:-1] / levels[1:]))
     u = np.geomspace(1e-6, 1.0, 20_000)
     rest = 2 / (2 - u)

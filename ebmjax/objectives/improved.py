@@ -33,7 +33,7 @@ from ebmjax import checks
 from ebmjax.base import Array, Energy, Kernel, Position
 from ebmjax.chains import chain_keys, nothing, run
 from ebmjax.kernels.combinators import parallel
-from ebmjax.objectives.likelihood import Chains, Loss, Params, mark_broken, without_broken
+from ebmjax.objectives.likelihood import Chains, Loss, Params, mark_broken, metrics_of, without_broken
 
 TINY = 1e-20  # a squared distance: two chains at one point have no nearest neighbour to flee
 
@@ -94,14 +94,9 @@ def improved_contrastive(
         value = jnp.mean(data) - jnp.sum(weight * model)
         value += sampler_weight * (pull - entropy_weight * spread)
         value += regularisation * (jnp.mean(data**2) + jnp.sum(weight * model**2))
-        metrics = {
-            "energy_data": jnp.mean(data),
-            "energy_model": jnp.sum(weight * model),
-            "energy_spread": jnp.std(data),
-            "entropy": spread,
-            "acceptance_rate": jnp.mean(info.acceptance_rate),
-            "step_size": chains.step_size,
-        }
+        acceptance = jnp.mean(info.acceptance_rate)
+        metrics = metrics_of(data, jnp.sum(weight * model), acceptance, chains.step_size)
+        metrics["entropy"] = spread
         return value, (jax.lax.stop_gradient(Chains(samples, chains.step_size)), metrics)
 
     return loss

@@ -94,10 +94,10 @@ def joint(
     def loss(params, key, batch, chains):
         _check_batch(batch)
         key_noise, key_chains = jax.random.split(key)
-        points = axpy(noise, normal_like(key_noise, batch.point), batch.point)
-        logits = -jax.vmap(partial(class_energies, params))(points)
+        batch = _noisy(key_noise, batch, noise)
+        logits = -jax.vmap(partial(class_energies, params))(batch.point)
         _check_classes(logits, batch.label)
-        value, (chains, metrics) = generative(params, key_chains, points, chains)
+        value, (chains, metrics) = generative(params, key_chains, batch.point, chains)
         cross_entropy = -jnp.mean(jnp.sum(batch.label * jax.nn.log_softmax(logits), axis=1))
         is_right = jnp.argmax(logits, axis=1) == jnp.argmax(batch.label, axis=1)
         metrics = {**metrics, "cross_entropy": cross_entropy, "accuracy": jnp.mean(is_right)}
@@ -107,11 +107,20 @@ def joint(
 
 
 def class_conditional(
-    class_energies: ClassEnergies, make_kernel: MakeKernel, num_steps: int, **options: Any
+    class_energies: ClassEnergies,
+    make_kernel: MakeKernel,
+    num_steps: int,
+    *,
+    noise: float = 0.0,
+    **options: Any,
 ) -> Loss:
-    """Maximum likelihood of points given their labels; chains are :class:`Labelled` and keep their label."""
+    """Maximum likelihood of points given their labels; chains are :class:`Labelled` and keep their label.
+
+    Arguments as of :func:`joint`.
+    """
     checks.function(class_energies, "class_energies")
     checks.function(make_kernel, "make_kernel")
+    checks.positive(noise, "noise", zero=True)
 
     def energy(params, x):
         energies = class_energies(params, x.point)
@@ -125,7 +134,8 @@ def class_conditional(
 
     def of_labelled(params, key, batch, chains):
         _check_batch(batch)
-        return loss(params, key, batch, chains)
+        key_noise, key_chains = jax.random.split(key)
+        return loss(params, key_chains, _noisy(key_noise, batch, noise), chains)
 
     return of_labelled
 
@@ -160,6 +170,10 @@ def with_labels(draw: Draw, shares: Any) -> Draw:
         return Labelled(draw(key_point, num), jax.nn.one_hot(labels, len(logits)))
 
     return both
+
+
+def _noisy(key, batch, noise):
+    return batch._replace(point=axpy(noise, normal_like(key, batch.point), batch.point)) if noise else batch
 
 
 def _check_batch(batch):

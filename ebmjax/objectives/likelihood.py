@@ -91,24 +91,31 @@ def contrastive(
             value += regularisation * (jnp.mean(data**2) + jnp.mean(model**2))
 
         acceptance = jnp.mean(info.acceptance_rate)
-        log_step = jnp.log(chains.step_size)
-        if acceptance_target is not None:
-            log_step += adaptation_rate * (acceptance - acceptance_target)
-        metrics = {
-            "energy_data": jnp.mean(data),
-            "energy_model": mean_model,
-            "energy_spread": jnp.std(data),
-            "acceptance_rate": acceptance,
-            "step_size": chains.step_size,
-            "temperature": jnp.float32(temperature),
-        }
+        metrics = metrics_of(data, mean_model, acceptance, chains.step_size)
+        metrics["temperature"] = jnp.float32(temperature)
         if state.grad is not None:  # eps^2/2 |grad E|, what a Langevin step drifts by
             speed = jax.vmap(optax.tree.norm)(state.grad)
             metrics["drift"] = 0.5 * chains.step_size**2 * jnp.nanmean(speed)
-        chains = Chains(samples, jnp.exp(log_step))
-        return value, (jax.lax.stop_gradient(chains), metrics)
+        step_size = adapted(chains.step_size, acceptance, acceptance_target, adaptation_rate)
+        return value, (jax.lax.stop_gradient(Chains(samples, step_size)), metrics)
 
     return loss
+
+
+def metrics_of(data: Array, mean_model: Array, acceptance: Array, step_size: Array) -> Metrics:
+    """What the objectives with chains tell of themselves; ``data`` are the energies of a batch, ``[B]``."""
+    return {
+        "energy_data": jnp.mean(data),
+        "energy_model": mean_model,
+        "energy_spread": jnp.std(data),
+        "acceptance_rate": acceptance,
+        "step_size": step_size,
+    }
+
+
+def adapted(step_size: Array, acceptance: Array, target: float | None, rate: float) -> Array:
+    """The step after an update: its logarithm moves by ``rate (acceptance - target)``."""
+    return step_size if target is None else jnp.exp(jnp.log(step_size) + rate * (acceptance - target))
 
 
 def mark_broken(position: Position, energy: Array) -> tuple[Position, Array]:

@@ -30,8 +30,16 @@ import jax.numpy as jnp
 from ebmjax import checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, half_square, normal_like
 from ebmjax.chains import chain_keys, nothing, run
-from ebmjax.kernels.annealed_langevin import check_falls
-from ebmjax.objectives.likelihood import Chains, Loss, Params, mark_broken, without_broken
+from ebmjax.kernels.annealed_langevin import check_falls, descend
+from ebmjax.objectives.likelihood import (
+    Chains,
+    Loss,
+    Params,
+    adapted,
+    mark_broken,
+    metrics_of,
+    without_broken,
+)
 
 MakeKernel = Callable[[Energy, Array], Kernel]
 
@@ -83,18 +91,9 @@ def recovery(
         data = of_params(y, noise)
         gap = jnp.where(is_finite, data - of_params(without_broken(state.position, is_finite), noise), 0.0)
         acceptance = jnp.mean(info.acceptance_rate)
-        log_step = jnp.log(chains.step_size)
-        if acceptance_target is not None:
-            log_step += adaptation_rate * (acceptance - acceptance_target)
-        metrics = {
-            "energy_data": jnp.mean(data),
-            "energy_model": jnp.mean(data) - jnp.mean(gap),
-            "energy_spread": jnp.std(data),
-            "acceptance_rate": acceptance,
-            "step_size": chains.step_size,
-        }
-        chains = Chains(chains.position, jnp.exp(log_step))
-        return jnp.mean(gap), (jax.lax.stop_gradient(chains), metrics)
+        metrics = metrics_of(data, jnp.mean(data) - jnp.mean(gap), acceptance, chains.step_size)
+        step_size = adapted(chains.step_size, acceptance, acceptance_target, adaptation_rate)
+        return jnp.mean(gap), (jax.lax.stop_gradient(Chains(chains.position, step_size)), metrics)
 
     return loss
 
@@ -122,17 +121,12 @@ def sample_recovery(
     checks.positive(step_size, "step_size")
     checks.count(num_steps, "num_steps")
     lower, upper = rungs(levels)
-    keys = chain_keys(key, checks.num_chains(positions))
 
-    def of_chain(key, z, i):
+    def kernel_of(i, z):
         tau = jnp.sqrt(upper[i] ** 2 - lower[i] ** 2)
-        kernel = make_kernel(posterior(lambda y: energy(y, lower[i]), z, tau), step_size * tau)
-        return run(key, kernel, kernel.init(z), num_steps, start=i * num_steps, collect=nothing)[0].position
+        return make_kernel(posterior(lambda y: energy(y, lower[i]), z, tau), step_size * tau)
 
-    def level(positions, i):
-        return jax.vmap(of_chain, (0, 0, None))(keys, positions, i), None
-
-    return jax.lax.scan(level, jax.tree.map(jnp.asarray, positions), jnp.arange(len(lower)))[0]
+    return descend(key, positions, kernel_of, len(lower), num_steps)
 
 
 def posterior(energy: Energy, z: Position, tau: Any) -> Energy:
@@ -142,8 +136,6 @@ def posterior(energy: Energy, z: Position, tau: Any) -> Energy:
 
 def rungs(levels: Any) -> tuple[Array, Array]:
     """The lower and the upper noise of each rung of a ladder, ``[L - 1]``."""
-    check_falls(levels)
-    if len(levels) < 2:
-        raise ValueError(f"levels must be at least two, got {len(levels)}")
+    check_falls(levels, least=2)
     levels = jnp.asarray(levels, jnp.float32)
     return levels[1:], levels[:-1]

@@ -1,0 +1,93 @@
+"""What a run on labelled points is worth: as a classifier, and as a judge of strangers, on points held out.
+
+Strangers, made of the held-out points themselves, whatever their shape:
+
+    shuffled     each coordinate of another point: the margins are right, and nothing else
+    midpoints    of two points of different classes
+    uniform      in the box of the data
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from ebmjax import classification, plotting
+from ebmjax.experiments.classes import parts
+from ebmjax.experiments.experiment import Run
+from ebmjax.training import TrainState
+
+
+class Judged(NamedTuple):
+    """Of points held out: class probabilities ``[N, K]``, labels, and scores -E of them and of strangers."""
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    scores: dict[str, np.ndarray]
+    confidence: dict[str, np.ndarray]  # the largest probability
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Accuracy, calibration, and how well strangers are told."""
+        right = classification.accuracy(self.probabilities, self.labels)
+        error = classification.calibration_error(self.probabilities, self.labels)
+        sides = [
+            (
+                f"told from {name}: by density, by confidence (AUROC)",
+                f"{classification.auroc(self.scores['held out'], self.scores[name]):.3f}, "
+                f"{classification.auroc(self.confidence['held out'], self.confidence[name]):.3f}",
+            )
+            for name in list(self.scores)[1:]
+        ]
+        return [
+            (f"accuracy on {len(self.labels)} held out", f"{right:.2%}"),
+            ("calibration error", f"{error:.4f}"),
+            *sides,
+        ]
+
+    def pictures(self) -> dict[str, Figure]:
+        """The reliability of the classes, and the energies of strangers beside those of the held out."""
+        return {
+            "reliability.png": plotting.reliability(
+                *classification.reliability(self.probabilities, self.labels),
+                classification.calibration_error(self.probabilities, self.labels),
+            ),
+            "strangers.png": plotting.energy_histogram({k: -v for k, v in self.scores.items()}),
+        }
+
+
+def judged(run: Run, state: TrainState) -> Judged:
+    """The classes of a labelled run against points that it has not seen, with the noise of its training."""
+    held = parts(run.dataset, run.config.seed)[1]
+    labels = np.asarray(held.labels)
+    x = jnp.asarray(run.standard.forward(held.x), jnp.float32)
+    key_noise, *keys = jax.random.split(jax.random.key(run.config.seed), 4)
+    groups = {"held out": x, **strangers(keys, x, labels)}
+    of_classes = jax.jit(jax.vmap(run.of_classes(state)))
+    noise = run.config.noise * jax.random.normal(key_noise, x.shape)
+    energies = {name: -np.asarray(of_classes(points + noise), np.float64) for name, points in groups.items()}
+    of = {name: np.asarray(jax.nn.softmax(jnp.asarray(e), axis=1)) for name, e in energies.items()}
+    return Judged(
+        of["held out"],
+        labels,
+        {name: np.logaddexp.reduce(e, axis=1) for name, e in energies.items()},
+        {name: p.max(axis=1) for name, p in of.items()},
+    )
+
+
+def strangers(keys, x: jax.Array, labels: np.ndarray) -> dict[str, jax.Array]:
+    """Three kinds, each as many as there are points ``[N, ...]``."""
+    key_shuffle, key_pair, key_uniform = keys
+    num = len(x)
+    flat = x.reshape(num, -1)
+    order = jnp.argsort(jax.random.uniform(key_shuffle, flat.shape), axis=0)
+    pairs = np.asarray(jax.random.randint(key_pair, (2, 20 * num), 0, num))
+    pairs = pairs[:, labels[pairs[0]] != labels[pairs[1]]][:, :num]
+    pairs = np.resize(pairs, (2, num)) if pairs.size else np.zeros((2, num), int)
+    low, high = flat.min(axis=0), flat.max(axis=0)
+    return {
+        "shuffled": jnp.take_along_axis(flat, order, axis=0).reshape(x.shape),
+        "midpoints": (x[pairs[0]] + x[pairs[1]]) / 2,
+        "uniform": jax.random.uniform(key_uniform, flat.shape, minval=low, maxval=high).reshape(x.shape),
+    }
