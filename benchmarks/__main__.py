@@ -74,6 +74,7 @@ def objectives(
             torch_python=torch_python,
             num_updates=num_updates,
             path=path,
+            is_drawn=not is_quick,
         )
     )
     columns = ["data", "library", "objective", "log-likelihood", "spread", "seconds", "load", "gradients"]

@@ -50,8 +50,9 @@ def runs(
     objectives: tuple[str, ...] = CONTINUOUS,
     torch_python: str | None = None,
     num_updates: int | None = None,
-    limit_s: float = 600,
+    limit_s: float = 3600,
     path: Path,
+    is_drawn: bool = True,
 ) -> Iterator[tuple[int, int, Row]]:
     """``(number, total, run)``, a run of training each, kept in ``path`` as it ends.
 
@@ -74,12 +75,13 @@ def runs(
                     found, density = _ours(run)
                 else:
                     found, density = _peer(torch_python, library, objective, run, limit_s)
-                if seed == 0 and density is not None:
+                if is_drawn and seed == 0 and density is not None:
                     DENSITIES.mkdir(parents=True, exist_ok=True)
                     np.save(DENSITIES / f"{name}-{library}-{objective}.npy", density.astype(np.float32))
                 save(path, about | found)
                 yield number, total, about | found
-        _picture(name)
+        if is_drawn:
+            _picture(name)
 
 
 def load(path: Path) -> list[Row]:
