@@ -1,9 +1,12 @@
 """The examples of the README run, as they stand; its commands and files exist."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
+
+from typer.testing import CliRunner
+
+from ebmjax.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -37,9 +40,7 @@ def test_the_map_names_every_module():
 
 def test_options_named_in_the_readme_exist():
     for command in ("train", "sample", "selftest", "verify"):
-        text = subprocess.run(
-            [sys.executable, "-m", "ebmjax", command, "--help"], capture_output=True, text=True
-        ).stdout
+        text = CliRunner().invoke(app, [command, "--help"], terminal_width=200).output
         lines = [line for line in README.splitlines() if f"python -m ebmjax {command} " in line]
         for option in re.findall(r" (--[\w-]+)", " ".join(lines)):
             assert option in text

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from ebmjax import checks
 from ebmjax.base import Energy, Key
@@ -143,7 +143,7 @@ def rank(
         counts = np.bincount(ranks, minlength=num_steps + 1)
         mean = num_chains / (num_steps + 1)
         distance = float(((counts - mean) ** 2 / mean).sum())
-        p_value = float(chi2.sf(distance, num_steps))
+        p_value = float(chdtrc(num_steps, distance))
         findings.append(Finding(f"rank of {label}", distance, num_steps, p_value))
         histograms[label] = counts
     findings.append(_stats.moved(origin, chains[0][-1]))

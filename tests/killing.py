@@ -1,0 +1,170 @@
+"""Kills mutants: imports the library anew with one piece of text replaced, and calls the test that should fail.
+
+Only what a test says counts as a kill: an AssertionError, pytest's Failed, or the error that the row names.  Any
+other error is an accident, of the mutant or of the call, and no proof that a test looks there.
+"""
+
+import contextlib
+import functools
+import importlib
+import importlib.machinery
+import importlib.util
+import inspect
+import itertools
+import re
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+
+class TextIsGone(Exception):
+    """A mutant whose text does not stand in its file once."""
+
+
+class NoSuchTest(Exception):
+    """A killer that pytest would not run: no such parameter, or a fixture that is not known here."""
+
+
+class Mutant(NamedTuple):
+    name: str
+    file: str
+    old: str
+    new: str
+    killer: str  # module:test or module:test:id, as pytest writes it in brackets
+    error: str = ""  # a pattern of "Type: message" where the mutant dies of the library's own error
+
+
+# --- the library with a bug -------------------------------------------------------------------------------
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Compiles one file with its text replaced, past the cache of byte code."""
+
+    def __init__(self, name, path, mutant):
+        super().__init__(name, path)
+        self.mutant = mutant
+
+    def get_code(self, fullname):
+        source = Path(self.path).read_text()
+        if source.count(self.mutant.old) != 1:
+            raise TextIsGone(
+                f"{self.mutant.name}: its text stands {source.count(self.mutant.old)} times in {self.path}"
+            )
+        return compile(source.replace(self.mutant.old, self.mutant.new), self.path, "exec")
+
+
+class _Finder:
+    def __init__(self, mutant):
+        self.mutant = mutant
+        self.module = "ebmjax." + mutant.file.removesuffix(".py").replace("/", ".")
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.module:
+            return None
+        file = str(ROOT / "ebmjax" / self.mutant.file)
+        return importlib.util.spec_from_file_location(name, file, loader=_Loader(name, file, self.mutant))
+
+
+def _is_ours(name):
+    return name.split(".")[0] == "ebmjax" or name.startswith("test_")
+
+
+@contextlib.contextmanager
+def mutated(mutant: Mutant):
+    """The library and its tests, imported anew with the mutant in place."""
+    kept = {n: m for n, m in sys.modules.items() if _is_ours(n)}
+    for name in kept:
+        del sys.modules[name]
+    finder = _Finder(mutant)
+    sys.meta_path.insert(0, finder)
+    sys.path.insert(0, str(ROOT / "tests"))
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        sys.path.remove(str(ROOT / "tests"))
+        for name in [n for n in sys.modules if _is_ours(n)]:
+            del sys.modules[name]
+        sys.modules.update(kept)
+
+
+# --- the test that should fail ----------------------------------------------------------------------------
+
+
+def find(killer: str) -> tuple[Any, dict[str, Any]]:
+    """A test of ``tests/`` and its arguments but fixtures, by the id that pytest gives them."""
+    module, name, *wanted = killer.split(":", 2)
+    test = getattr(importlib.import_module(module), name, None)
+    if test is None:
+        raise NoSuchTest(killer)
+    cases = _cases(test)
+    if (wanted or [""])[0] not in cases:
+        raise NoSuchTest(f"{killer}: its ids are {', '.join(cases)}")
+    arguments = cases[(wanted or [""])[0]]
+    needs = set(inspect.signature(test).parameters) - set(arguments) - {"key", "tmp_path"}
+    if needs:
+        raise NoSuchTest(f"{killer} needs the fixtures {', '.join(sorted(needs))}")
+    return test, arguments
+
+
+def _cases(test) -> dict[str, dict[str, Any]]:
+    """Arguments by id, of all marks of ``parametrize``."""
+    marks = [m for m in getattr(test, "pytestmark", []) if m.name == "parametrize"]
+    cases = {}
+    for row in itertools.product(*map(_rows, marks)):
+        arguments = functools.reduce(lambda a, b: a | b, [r[1] for r in row], {})
+        cases["-".join(r[0] for r in row)] = arguments
+    return cases
+
+
+def _rows(mark) -> list[tuple[str, dict[str, Any]]]:
+    names, values = mark.args
+    names = [n.strip() for n in names.split(",")] if isinstance(names, str) else list(names)
+    ids, rows = mark.kwargs.get("ids"), []
+    for i, value in enumerate(values):
+        value = tuple(value) if len(names) > 1 else (value,)
+        parts = [_id(v, f"{n}{i}", ids) for n, v in zip(names, value, strict=True)]
+        text = "-".join(parts) if ids is None or callable(ids) else str(list(ids)[i])
+        rows.append((text, dict(zip(names, value, strict=True))))
+    return rows
+
+
+def _id(value, otherwise, ids) -> str:
+    if callable(ids):
+        return str(ids(value))
+    if isinstance(value, str | int | float | bool | None):
+        return str(value)
+    return getattr(value, "__name__", otherwise)
+
+
+def call(killer: str) -> None:
+    """Run one test as pytest would, with the fixtures that these tests use."""
+    import jax
+
+    test, arguments = find(killer)
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        fixtures = {"key": jax.random.key(20261123), "tmp_path": Path(folder)}
+        used = {n: fixtures[n] for n in inspect.signature(test).parameters if n not in arguments}
+        test(**arguments, **used)
+
+
+def verdict(mutant: Mutant) -> str:
+    """``killed``, ``survives``, or the error that it died of by accident."""
+    from _pytest.outcomes import Failed  # of pytest.raises, no Exception
+
+    with mutated(mutant):
+        try:
+            call(mutant.killer)
+        except (TextIsGone, NoSuchTest):
+            raise
+        except (AssertionError, Failed):
+            return "killed"
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            return "killed" if mutant.error and re.match(mutant.error, what) else f"died of {what}"
+    return "survives"
