@@ -94,6 +94,7 @@ def test_a_users_array_trains_without_code(tmp_path):
         "ranking",
         "conditional",
         "energy_discrepancy",
+        "adversarial",
         "improved",
         "flow_contrastive",
     ],

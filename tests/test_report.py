@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ebmjax import data, evaluation, plotting, targets, verify
+from ebmjax import data, evaluation, experiment, plotting, report, targets, verify
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.verify.specimens import ring
 
@@ -104,3 +104,18 @@ def test_log_z_refuses_many_dimensions():
         evaluation.log_z(lambda x: jnp.sum(x**2), np.zeros(3), np.ones(3))
     with pytest.raises(ValueError, match="high - low must be finite and above 0"):
         evaluation.log_z(lambda x: jnp.sum(x**2), [0.0], [0.0])
+
+
+@pytest.mark.parametrize("objective", ["multi_scale", "recovery"])
+def test_chains_of_a_noise_conditional_run_come_down_its_ladder(objective, key):
+    """With weights of zero the network is the Gaussian of the data with noise: chains end as wide as the data,
+    from noise several times as wide, in one step of their own."""
+    moons = data.load("two_moons", num_points=500)
+    run = experiment.build(experiment.preset(moons, objective=objective, features=(8,)), moons)
+    state = run.init()
+    state = state._replace(ema=jax.tree.map(jnp.zeros_like, state.ema))
+    kernel = report.kernel_of(run, run.trained(state), 0.1)
+    found = report.run_chains(key, run, state, kernel, num_chains=400, num_steps=1).positions[-1]
+    assert abs(found.std() - 1) < 5 / np.sqrt(2 * 800) + 0.1  # 0.1: the bias of steps of finite length
+    assert np.abs(found.mean(axis=0)).max() < 5 / np.sqrt(400)
+    assert np.asarray(run.draw(key, 400)).std() > 1.3  # where other runs start: the control
