@@ -325,9 +325,9 @@ for name, expected in (("binary", 1 + 4), ("ranking", 1 + 4), ("conditional", 2)
 assert cost["chains from data"] > 8 and cost["explicit"] > cost["sliced"] > cost["denoising"]
 assert all(CEILING - 0.3 < likelihood[name] < CEILING + 0.02 for name in runs)
 assert min(likelihood["explicit"], likelihood["sliced"], likelihood["conditional"]) > CEILING - 0.06
-for name in ("sliced", "conditional"):
+for name, share in (("binary", 0.6), ("ranking", 0.6), ("sliced", 0.65), ("conditional", 0.25)):
     assert likelihood[name] > likelihood["chains from data"] - 0.02
-    assert cost[name] * runs[name].config.num_updates < 0.35 * cost["chains from data"] * 3000
+    assert cost[name] < share * cost["chains from data"]  # at as many updates
 assert likelihood["chains from noise"] == min(
     likelihood.values()
 )  # ten steps do not arrive, and are believed
@@ -362,7 +362,7 @@ ax.set(xlabel="work [gradients of a batch]", ylabel="nat below the ceiling", yli
 _ = ax.legend(fontsize=7.5, ncols=3, loc="upper right")
 
 # %% [markdown]
-# In the plane, where a second derivative is cheap and a little noise is near, `sliced` and `conditional` come as close as the
-# best chains for a third and a ninth of the work; so here they are the first choice. That does not carry over to data where
-# the modes part and whose weights the score does not see (notebook 8), nor to images, where noise is far and chains are
-# worth their price: next notebook.
+# In the plane, where noise is near, contrast with it comes as close as the best chains or closer, `conditional` for less than
+# a quarter of their work; so here it is the first choice. A score comes close too, where a second derivative is cheap. That
+# does not carry over to data where the modes part and whose weights the score does not see (notebook 8), nor to images, where
+# noise is far and chains are worth their price: next notebook.
