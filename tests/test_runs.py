@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from ebmjax import checkpoint, data, experiment, folder, runs
+from ebmjax.experiments.methods import KERNELS
+from ebmjax.experiments.pieces import STARTS
 
 SMALL = {"features": (16, 16), "num_chains": 64, "buffer_size": 128, "batch_size": 64, "chain_steps": 4}
 
@@ -201,8 +203,8 @@ def test_the_configuration_is_json_of_every_choice(tmp_path):
     assert experiment.Config.load(tmp_path / "config.json") == config
 
 
-@pytest.mark.parametrize("starts", experiment.STARTS)
-@pytest.mark.parametrize("kernel", experiment.KERNELS)
+@pytest.mark.parametrize("starts", STARTS)
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_every_kernel_and_start_trains(starts, kernel, tmp_path):
     state = train(make(30, starts=starts, kernel=kernel), tmp_path / "run")
     assert int(state.num_skipped) == 0

@@ -11,13 +11,13 @@ from rich.table import Table
 from ebmjax import data, devices
 from ebmjax.base import Kernel
 from ebmjax.cli.app import app, console, fail, one_line
-from ebmjax.experiments import experiment, report, runs
+from ebmjax.experiments import experiment, pieces, report, runs
 from ebmjax.experiments.methods import KERNELS, METHODS
 
 Objective = StrEnum("Objective", list(METHODS))
-Network = StrEnum("Network", list(experiment.NETWORKS))
+Network = StrEnum("Network", list(pieces.NETWORKS))
 KernelName = StrEnum("KernelName", list(KERNELS))
-Starts = StrEnum("Starts", list(experiment.STARTS))
+Starts = StrEnum("Starts", list(pieces.STARTS))
 
 
 @app.command()

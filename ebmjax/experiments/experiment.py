@@ -15,27 +15,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from ebmjax import checks, networks
 from ebmjax.base import Array, Energy
 from ebmjax.data import Dataset
 from ebmjax.energy import temper
 from ebmjax.experiments.classes import class_constants, parts
-from ebmjax.experiments.methods import KERNELS, METHODS
+from ebmjax.experiments.methods import METHODS
+from ebmjax.experiments.pieces import RunError, check, network_of, optimizer_of, starts_of
 from ebmjax.experiments.units import Standard, digest, is_image
-from ebmjax.objectives.joint import labelled, marginal, of_points, with_labels
+from ebmjax.objectives.joint import labelled, marginal
 from ebmjax.objectives.learned_stein import Players
-from ebmjax.starts import Starts, from_data, from_noise, replay_buffer
 from ebmjax.training import TrainState, fit, init_state, train_step
 from ebmjax.watch import Remedy
-
-NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
-STARTS = ("buffer", "data", "noise")
-
-
-class RunError(ValueError):
-    """A run folder that cannot be used, in one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,61 +141,29 @@ def build(config: Config, dataset: Dataset) -> Run:
     Raises:
       RunError: an unknown name, or data that are not those of the configuration.
     """
-    for name, known in (
-        ("objective", METHODS),
-        ("network", NETWORKS),
-        ("kernel", KERNELS),
-        ("starts", STARTS),
-    ):
-        if getattr(config, name) not in known:
-            raise RunError(f"{name} must be one of {', '.join(known)}, got {getattr(config, name)!r}")
-    for name in ("learning_rate", "step_size", "noise", "regularisation", "temperature"):
-        checks.positive(getattr(config, name), name, zero=name in ("noise", "regularisation"))
-    if config.temperature != 1.0 and not METHODS[config.objective].has_temperature:
-        raise RunError(f"{config.objective} learns at temperature 1, got {config.temperature}")
-    if config.starts == "buffer" and config.num_chains > config.buffer_size:
-        raise RunError(
-            f"num_chains must be at most the buffer's size, {config.buffer_size}, got {config.num_chains}"
-        )
+    check(config)
+    method = METHODS[config.objective]
     if config.data_digest != digest(dataset.x):
         raise RunError(f"the data of {config.data!r} have changed since this run began")
-    if METHODS[config.objective].is_binary:
+    if method.is_binary:
         if config.noise or not np.isin(dataset.x, (0, 1)).all():
             raise RunError(f"{config.objective} wants data of 0 and 1 and no noise; try --data binary_digits")
         standard = Standard(np.float32(0), np.float32(1))
     else:
         standard = Standard.of(dataset)
-    method = METHODS[config.objective]
     kept, _ = parts(dataset, config.seed) if method.is_labelled else (dataset, None)
     z = jnp.asarray(standard.forward(kept.x), jnp.float32)
     batches: Any = labelled(z, kept.labels) if method.is_labelled else z
-    network = _network(config, z, batches.label.shape[1] if method.is_labelled else None)
-    at = (config.noise,) if METHODS[config.objective].is_noise_conditional else ()
+    network = network_of(config, z, batches.label.shape[1] if method.is_labelled else None)
+    at = (config.noise,) if method.is_noise_conditional else ()
     key_params, key_store, key_run = jax.random.split(jax.random.key(config.seed), 3)
 
     mean = jnp.mean(z, axis=0)
     width = max(0.3, config.noise) if is_image(dataset.x) else 1.5
     draw = lambda key, n: mean + width * jax.random.normal(key, (n, *mean.shape))
-    if METHODS[config.objective].is_binary:
+    if method.is_binary:
         draw = lambda key, n: jax.random.bernoulli(key, mean, (n, *mean.shape)).astype(z.dtype)
-    starts = from_data()
-    if method.uses_chains:
-        starts = _starts(config, draw if method.learns_shares else with_labels(draw, _shares(batches)))
-    if method.is_labelled and method.learns_shares:
-        starts = of_points(starts)
-    schedule = optax.join_schedules(
-        [
-            optax.linear_schedule(0.0, config.learning_rate, min(50, config.num_updates // 10 + 1)),
-            optax.constant_schedule(config.learning_rate),
-            optax.linear_schedule(config.learning_rate, 0.02 * config.learning_rate, config.num_updates // 2),
-        ],
-        [min(50, config.num_updates // 10 + 1), config.num_updates // 2],
-    )
-    momentum = 0.0 if method.uses_chains else 0.9  # chains lag behind the parameters; momentum overshoots
-    adam = optax.scale_by_adam(b1=momentum, b2=0.999)
-    optimizer = optax.chain(adam, optax.scale_by_learning_rate(schedule))
-    if method.opponent is not None:  # which must stay at its best against an energy that moves
-        optimizer = optax.chain(optimizer, optax.masked(optax.scale(5.0), Players(False, True)))
+    starts, optimizer = starts_of(config, draw, batches), optimizer_of(config)
     loss = method.make(config, network.apply, z)
 
     def init() -> TrainState:
@@ -233,43 +192,3 @@ def build(config: Config, dataset: Dataset) -> Run:
     energy = marginal(network.apply) if method.is_labelled else energy
     step = train_step(loss, optimizer, starts, num_chains=config.num_chains, ema_decay=config.ema_decay)
     return Run(config, dataset, standard, z, network.apply, energy, train, init, draw, batches, step)
-
-
-def _network(config, z, num_classes):
-    if METHODS[config.objective].is_noise_conditional:
-        if config.network != "mlp":
-            raise RunError(f"{config.objective} wants the network mlp, got {config.network}")
-        center, spread = _rounded(jnp.mean(z)), _rounded(jnp.std(z))
-        return networks.NoiseConditional(
-            config.features, is_spectral=config.is_spectral, center=center, spread=spread
-        )
-    if config.noise > 0 and is_image(z):
-        shape = {"confinement": config.noise, "gain": 1 / config.noise**2}
-    else:
-        shape = {"confinement": 4.0}
-    center, spread = _rounded(jnp.mean(z)), _rounded(jnp.sqrt(jnp.var(z) + config.noise**2))
-    return NETWORKS[config.network](
-        features=config.features,
-        is_spectral=config.is_spectral,
-        center=center,
-        spread=spread,
-        num_outputs=num_classes,
-        **shape,
-    )
-
-
-def _starts(config, draw) -> Starts:
-    if config.starts == "data":
-        return from_data()
-    if config.starts == "noise":
-        return from_noise(draw)
-    return replay_buffer(draw, config.buffer_size, config.restart_probability)
-
-
-def _shares(batches):
-    return np.asarray(batches.label).mean(axis=0)
-
-
-def _rounded(value) -> float:
-    """So that standardised data of every seed share their compiled programs."""
-    return round(float(value), 5) + 0.0
