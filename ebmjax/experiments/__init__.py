@@ -1,1 +1,1 @@
-"""What a run of the command line is made of: objectives with their defaults, a run, its folder, its report."""
+"""What a run of the command line is made of: methods with their defaults, its folder, its report."""

@@ -16,8 +16,8 @@ trajectory could tell where it began.  They are found without recursion (Phan, P
 arXiv:1912.11554, appendix A): leaf i of a doubling closes as many stretches as i has trailing ones in binary,
 and the first leaf of each waits in a table with a row a level.
 
-Momenta are standard normal in units of M^(-1/2), as in :mod:`ebmjax.kernels.hamiltonian`, so that the mass is in the
-step size and the criterion is that of the whitened space.
+Momenta are standard normal in units of M^(-1/2), as in :mod:`ebmjax.kernels.hamiltonian`, so that the mass
+is in the step size and the criterion is that of the whitened space.
 """
 
 from typing import Any, NamedTuple

@@ -1,1 +1,1 @@
-"""What is kept on disk, and stays readable after a crash: arrays in a file, files in a folder, a run as it goes."""
+"""What is kept on disk and stays readable after a crash: arrays in a file, files in a folder, a journal."""
