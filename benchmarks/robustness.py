@@ -128,8 +128,8 @@ def resident() -> float:
     return pages * 4096 / 2**20
 
 
-def guard(num_rounds: int = 21) -> None:
-    """Seconds with over without, the median of pairs in alternation."""
+def guard(num_rounds: int = 201) -> None:
+    """CPU seconds with over without, for kernels that lack the mark: quartiles of pairs in alternation."""
     cases = {
         "random walk": eb.random_walk(ENERGY, 0.7),
         "MALA": eb.mala(ENERGY, 0.5),
@@ -139,7 +139,7 @@ def guard(num_rounds: int = 21) -> None:
         kernel = marked._replace(move=functools.partial(marked.move))  # as a user's own, without the mark
         for num_chains, dim in ((64, 2), (1024, 2), (64, 100)):
             start, keys = jnp.ones((num_chains, dim)), eb.chain_keys(KEY, num_chains)
-            num_steps = max(200, 4_000_000 // (num_chains * dim * (10 if name == "HMC" else 1)))
+            num_steps = max(50, 400_000 // (num_chains * dim * (10 if name == "HMC" else 1)))
             timed = []
             for wrap in (combinators.guarded, lambda k: k):
                 both = eb.parallel(wrap(kernel))
@@ -147,8 +147,13 @@ def guard(num_rounds: int = 21) -> None:
                 state = both.init(start)
                 jax.block_until_ready(call(keys, state))
                 timed.append(functools.partial(_seconds, call, keys, state))
-            ratios = [timed[0]() / timed[1]() for _ in range(num_rounds)]
-            print(f"guard: {name}, {num_chains} chains, {dim}-d: {statistics.median(ratios):.3f}", flush=True)
+            pairs = (_both(*timed, is_second_first=i % 2 == 1) for i in range(num_rounds))
+            low, middle, high = statistics.quantiles((a / b for a, b in pairs), n=4)
+            print(
+                f"guard: {name}, {num_chains} chains, {dim}-d: {middle:.3f} ({low:.3f} to {high:.3f}), "
+                f"load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
 
 
 def scaling() -> int:
@@ -194,10 +199,17 @@ def _steps(kernel, num_steps, keys, state):
     return eb.run(keys, kernel, state, num_steps, collect=eb.nothing)
 
 
+def _both(first, second, *, is_second_first):
+    if is_second_first:
+        after = second()
+        return first(), after
+    return first(), second()
+
+
 def _seconds(call, *arguments):
-    begin = time.perf_counter()
+    begin = time.process_time()
     jax.block_until_ready(call(*arguments))
-    return time.perf_counter() - begin
+    return time.process_time() - begin
 
 
 def _spawn(what, folder):

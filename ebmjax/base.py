@@ -73,6 +73,10 @@ def careful(move):
     return move
 
 
+def is_careful(kernel: Kernel) -> bool:
+    return getattr(kernel.move, "is_careful", False)
+
+
 # --- energies ---------------------------------------------------------------------------------------------
 
 

@@ -64,17 +64,51 @@ def rows(mesh: Mesh | None) -> NamedSharding | None:
 
 def spread(tree: Any, mesh: Mesh | None) -> Any:
     """Put a tree of arrays ``[C, ...]`` on the mesh, each device its rows."""
-    return _put(tree, rows(mesh))
+    return put(tree, rows(mesh))
 
 
 def replicate(tree: Any, mesh: Mesh | None) -> Any:
     """Put a tree of arrays on the mesh, the same on every device."""
-    return _put(tree, None if mesh is None else NamedSharding(mesh, PartitionSpec()))
+    return put(tree, None if mesh is None else NamedSharding(mesh, PartitionSpec()))
+
+
+def put_as(tree: Any, like: Any) -> Any:
+    """Put a tree where :func:`divided` says."""
+    return jax.tree.map(lambda leaf, place: put(leaf, place.sharding), tree, like)
+
+
+def constrain_as(tree: Any, like: Any) -> Any:
+    """The same within ``jit``."""
+
+    def one(leaf, place):
+        if place.sharding is None:
+            return leaf
+        return jax.lax.with_sharding_constraint(leaf, place.sharding)
+
+    return jax.tree.map(one, tree, like)
 
 
 def constrain(tree: Any, mesh: Mesh | None) -> Any:
     """Within ``jit``: divide the first axis of every leaf over the mesh."""
     return tree if mesh is None else jax.lax.with_sharding_constraint(tree, rows(mesh))
+
+
+def divided(tree: Any, mesh: Mesh | None, *, axis: int = 0, length: int | None = None) -> Any:
+    """The shapes of a tree, each with its place on the mesh: an axis divided over it, the first by default.
+
+    Where that axis does not divide, or has not the ``length``, the leaf is the same on every device.
+    """
+
+    def one(leaf):
+        leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+        if mesh is None:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        size = leaf.shape[axis] if leaf.ndim > axis else 1
+        is_divided = size % mesh.shape[AXIS] == 0 and length in (None, size)
+        spec = PartitionSpec(*[None] * axis, AXIS) if is_divided else PartitionSpec()
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
+
+    return jax.tree.map(one, tree)
 
 
 def to_host(tree: Any) -> Any:
@@ -142,7 +176,8 @@ def wait(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def _put(tree, sharding):
+def put(tree: Any, sharding: NamedSharding | None) -> Any:
+    """Put a tree of arrays on devices, of this process and of others; where it is, without a sharding."""
     if sharding is None:
         return tree
 

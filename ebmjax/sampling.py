@@ -48,6 +48,7 @@ def sample(
     num_chunks: int | None = None,
     devices: dev.Devices = None,
     checkpoint: str | Path | None = None,
+    backend: str = "npz",
     on_fault: str = "revert",
     progress: bool | Progress = False,
 ) -> Samples:
@@ -69,6 +70,8 @@ def sample(
       devices: to divide the chains over: a number, a list, or a mesh with an axis ``"chains"``.
       checkpoint: a folder.  Each chunk is saved there, its draws with it; the same call, made again after a
         crash, computes what is missing and returns the same bytes.
+      backend: what writes it: ``"npz"``, one file that process 0 gathers; ``"orbax"``, each process its own
+        chains, for several hosts (needs ``ebmjax[orbax]``).
       on_fault: what becomes of a chain that meets NaN: ``"revert"`` undoes the step; ``"reinit"`` also puts
         a chain that never moved in a chunk where another one is, which biases, and is counted; ``"raise"``
         stops.
@@ -108,14 +111,16 @@ def sample(
     call: dict[str, Any] = {"num_steps": num_steps, "num_warmup": num_warmup, "thin": thin, "start": start}
     call |= {"num_chunks": num_chunks, "on_fault": on_fault}
     if checkpoint is not None:
+        folder.check_backend(backend)
         folder.check_writable(Path(checkpoint))
         call |= {"key": fingerprint(key), "positions": fingerprint(positions)}
     state = _start(kernel, positions, mesh)
-    return _run_plan(key, kernel, state, plan, call, collect, mesh, checkpoint, progress)
+    return _run_plan(key, kernel, state, plan, call, collect, mesh, (checkpoint, backend), progress)
 
 
-def _run_plan(key, kernel, state, plan, call, collect, mesh, path, progress) -> Samples:
+def _run_plan(key, kernel, state, plan, call, collect, mesh, checkpoint, progress) -> Samples:
     """The chunks in turn, from the journal where it has them."""
+    path, backend = checkpoint
     num_chains = len(state.energy)
     keys = dev.spread(chain_keys(key, num_chains), mesh)
     totals = Totals.zeros(num_chains)
@@ -131,10 +136,12 @@ def _run_plan(key, kernel, state, plan, call, collect, mesh, path, progress) -> 
         return functools.partial(_chunk, kernel, nothing if is_warmup else collect, length, thin, keys)
 
     def shapes(i):
-        return (*jax.eval_shape(compiled(i), state, 0, None if plan[i][0] else reduced)[:2], totals)
+        after, draws, _ = jax.eval_shape(compiled(i), state, 0, None if plan[i][0] else reduced)
+        axis = 0 if is_reducing else 1
+        return dev.divided(after, mesh), dev.divided(draws, mesh, axis=axis, length=num_chains), totals
 
     is_collecting = not is_reducing and bool(path and jax.tree.leaves(shapes(len(plan) - 1)[1]))
-    with Journal.at(path, call, is_collecting=is_collecting) as journal:
+    with Journal.at(path, call, is_collecting=is_collecting, backend=backend) as journal:
         pieces, is_loaded = [], False
         for i in range(journal.first(ends, shapes), len(plan)):
             is_warmup, length = plan[i]
@@ -150,10 +157,10 @@ def _run_plan(key, kernel, state, plan, call, collect, mesh, path, progress) -> 
                 journal.save(int(ends[i]), (state, draws, totals))
             else:
                 state, draws, totals = found
-                state, totals = dev.spread(state, mesh), jax.tree.map(np.asarray, totals)
+                totals = jax.tree.map(np.asarray, totals)
             is_loaded = found is not None
             if is_reducing and not is_warmup:
-                reduced = draws if found is None else jax.tree.map(np.asarray, draws)
+                reduced = draws
             elif not is_warmup:
                 pieces.append(draws)
             if progress:

@@ -96,11 +96,12 @@ def train_step(
             (params, ema, opt_state, chains.step_size),
             (state.params, state.ema, state.opt_state, state.step_size),
         )
+        store = starts.put(state.store, slots, position)
         state = TrainState(
             params,
             ema,
             opt_state,
-            starts.put(state.store, slots, position),
+            dev.constrain_as(store, dev.divided(store, mesh)),
             step_size,
             state.step + 1,
             state.num_skipped + ~is_finite,
@@ -181,7 +182,8 @@ def fit(
     step = train_step(loss, optimizer, starts, num_chains=num_chains, ema_decay=ema_decay, mesh=mesh)
     options = {"chunk": chunk, "batch_size": batch_size, "data_noise": data_noise, "mesh": mesh}
     run_chunk = jax.jit(functools.partial(_updates, step, **options))
-    key, data, state = dev.replicate((key, data, state), mesh)
+    key, data = dev.replicate((key, data), mesh)
+    state = dev.put_as(state, placed(state, mesh))
 
     remedy.check()
     report = reporter(progress, "training")
@@ -210,6 +212,15 @@ def fit(
     for new, metrics in pending:
         keep(new, metrics)
     return state, {k: np.concatenate([h[k] for h in history]) for k in history[0]} if history else {}
+
+
+def placed(state: Any, mesh: jax.sharding.Mesh | None) -> Any:
+    """The shapes of a training state with their places: the same everywhere, but chains that are kept, divided.
+
+    A store whose number of chains is no multiple of the devices is the same everywhere, too.
+    """
+    everywhere = dev.divided(state._replace(store=None), mesh, length=-1)
+    return everywhere._replace(store=dev.divided(state.store, mesh))
 
 
 def _updates(step, key, state, data, num, *, chunk, batch_size, data_noise, mesh):

@@ -6,6 +6,7 @@ With JAX_NUM_PROCESSES set, one of several processes.
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,7 +20,8 @@ import numpy as np
 import optax
 
 import ebmjax as eb
-from ebmjax import devices, sampling, targets
+from ebmjax import devices, folder, sampling, targets
+from ebmjax.training import placed
 
 MESH = devices.connect() if "JAX_NUM_PROCESSES" in os.environ else None  # before anything else of JAX
 SCALES = jnp.array([0.5, 1.0, 2.0])
@@ -32,28 +34,76 @@ KERNELS = {
 }
 
 
-def sample(mesh, folder):
+BACKENDS = {"hmc": "npz", "langevin": "orbax"}
+
+
+def sample(mesh, path):
     found = {}
     for name, kernel in KERNELS.items():
-        path = folder / name if name == "hmc" else None
-        samples = eb.sample(KEY, kernel, jnp.ones((16, 3)), 64, num_chunks=4, devices=mesh, checkpoint=path)
+        options = {"num_chunks": 4, "devices": mesh}
+        if name in BACKENDS:
+            options |= {"checkpoint": path / name, "backend": BACKENDS[name]}
+        samples = eb.sample(KEY, kernel, jnp.ones((16, 3)), 64, **options)
+        if name in BACKENDS:  # what was lost is computed again, beside what is read
+            lose_newest(path / name)
+            samples = eb.sample(KEY, kernel, jnp.ones((16, 3)), 64, **options)
         found[name] = devices.to_host(samples.draws)
         found[name + " rate"] = samples.acceptance_rate
     return found
 
 
-def train(mesh, folder, num_updates=60):
+def lose_newest(path):
+    devices.wait("read")
+    if devices.is_main():
+        for file in folder.files(path, folder.steps(path)[0]):
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+    devices.wait("lost")
+
+
+def train(mesh, path, num_updates=60):
     energy = lambda params, x: 0.5 * jnp.sum((params["root"] @ (x - params["mean"])) ** 2)
     data = targets.correlated_gaussian(3, 0.6).sample(KEY, 500)
     starts = eb.replay_buffer(lambda key, n: 2 * jax.random.normal(key, (n, 3)), 64, 0.01)
     loss = eb.contrastive(energy, eb.mala, 5, acceptance_target=0.574)
     params, adam = {"root": jnp.eye(3), "mean": jnp.ones(3)}, optax.adam(0.02)
     state = eb.init_state(KEY, params, adam, starts, 0.5)
-    options = {"num_updates": num_updates, "batch_size": 64, "num_chains": 32, "devices": mesh}
-    state, _ = eb.fit(KEY, loss, adam, state, data, starts, **options)
-    return {k: np.asarray(v) for k, v in devices.to_host(state.params).items()} | {
-        "store": np.asarray(devices.to_host(state.store))
-    }
+    path.mkdir(parents=True, exist_ok=True)
+
+    def keep(state, metrics):
+        if int(state.step) == 50:
+            folder.save(path, 50, state, backend="orbax")
+
+    def fit(state, **more):
+        options = {"num_updates": num_updates, "batch_size": 64, "num_chains": 32, "devices": mesh}
+        state, _ = eb.fit(KEY, loss, adam, state, data, starts, **options, **more)
+        found = {k: np.asarray(v) for k, v in devices.to_host(state.params).items()}
+        return found | {"store": np.asarray(devices.to_host(state.store))}, state
+
+    found, last = fit(state, on_chunk=keep)
+    _, back = folder.newest(path, placed(jax.eval_shape(lambda: state), mesh))
+    if mesh is not None:
+        shards = [s.data.shape[0] for s in last.store.addressable_shards + back.store.addressable_shards]
+        assert set(shards) == {64 // mesh.size}, shards
+    again, _ = fit(back)
+    assert all(np.array_equal(found[name], again[name]) for name in found)
+    return found
+
+
+def buffer(mesh):
+    """What is taken from a divided buffer and put back has the bits of one that is whole."""
+    starts = eb.replay_buffer(lambda key, n: jax.random.normal(key, (n, 3)), 64, 0.1)
+    store = starts.init(KEY).at[:, 0].set(-0.0)
+
+    def exchange(key, store):
+        chains, slots = starts.take(key, devices.constrain_as(store, devices.divided(store, mesh)), None, 16)
+        return chains, devices.constrain(starts.put(store, slots, chains + 1), mesh)
+
+    whole = jax.jit(
+        lambda key, store: starts.put(store, (t := starts.take(key, store, None, 16))[1], t[0] + 1)
+    )
+    divided = jax.jit(exchange)(KEY, devices.spread(store, mesh))
+    assert np.array_equal(divided[1], whole(KEY, store))
+    assert np.array_equal(divided[0], starts.take(KEY, store, None, 16)[0])
 
 
 def text(mesh, collect):
@@ -69,10 +119,17 @@ if __name__ == "__main__":
     mesh = MESH or devices.mesh_of(int(number[0]))
     out = Path(out)
     jobs = {"sample": [sample], "train": [train], "all": [sample, train]}[what]
-    found = {name: x for job in jobs for name, x in job(mesh, out.with_suffix("")).items()}
+    found = {
+        name: x
+        for job in jobs
+        for name, x in job(
+            mesh, out.with_suffix("") / "train" if job is train else out.with_suffix("")
+        ).items()
+    }
     if devices.is_main():
         np.savez(out, **found)
     if what == "all" and jax.process_count() == 1:
+        buffer(mesh)
         out.with_suffix(".txt").write_text(text(mesh, eb.position_of))
         mean = lambda state, info: jnp.mean(state.position)
         out.with_suffix(".control.txt").write_text(text(mesh, mean))

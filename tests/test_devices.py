@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax import devices
+from ebmjax import devices, folder, runs
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 
@@ -45,7 +45,7 @@ def free_port():
 def alone(tmp_path_factory):
     """On one device, here."""
     folder = tmp_path_factory.mktemp("alone")
-    return multi.sample(None, folder), multi.train(None, folder)
+    return multi.sample(None, folder / "sample"), multi.train(None, folder / "train")
 
 
 def agree(alone, out):
@@ -76,6 +76,45 @@ def test_two_processes_give_the_bits_of_one(alone, tmp_path):
     finish(*(start("all", tmp_path / "out.npz", JAX_PROCESS_ID=str(i), **port) for i in range(2)))
     agree(alone, tmp_path / "out.npz")
     assert len(list((tmp_path / "out" / "hmc").glob("*.npz"))) == 4
+    written = sorted((tmp_path / "out" / "langevin").glob("*.orbax"))
+    assert len(written) == 4  # each process its own chains, and one process reads them all
+    assert all(len(list(p.glob("state/ocdbt.process_[01]"))) == 2 for p in written)
+    kernel, folder = multi.KERNELS["langevin"], tmp_path / "out" / "langevin"
+    read = eb.sample(multi.KEY, kernel, jnp.ones((16, 3)), 64, num_chunks=4, checkpoint=folder)
+    assert np.array_equal(read.draws, alone[0]["langevin"])
+
+
+TINY = {"features": "8", "num-chains": "16", "buffer-size": "32", "batch-size": "16", "chain-steps": "2", "num-updates": "50"}  # fmt: skip
+
+
+def test_train_by_two_processes_at_the_command_line_is_the_training_of_one(tmp_path):
+    """And what they leave, by Orbax, is a run that one process reads."""
+    options = [f"--{name}={value}" for name, value in TINY.items()]
+    command = [sys.executable, "-m", "ebmjax", "train", "--data", "two_moons", "--out", str(tmp_path / "two")]
+    environment = {
+        **os.environ,
+        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
+        "JAX_NUM_PROCESSES": "2",
+    }
+    processes = [
+        subprocess.Popen(
+            [*command, *options, "--distributed", "--checkpoints", "orbax"],
+            env={**environment, "JAX_PROCESS_ID": str(i)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    finish(*processes)
+    run, two = runs.load(tmp_path / "two")
+    one = runs.train(run, tmp_path / "one", progress=False)
+    assert int(two.step) == int(one.step) == 50 and folder.backend_of(tmp_path / "two/checkpoints") == "orbax"
+    for a, b in zip(jax.tree.leaves(two), jax.tree.leaves(one), strict=True):
+        assert np.allclose(a, b, atol=2e-5)  # sums over devices round in another order
+    assert not np.allclose(jax.tree.leaves(two.params)[0], jax.tree.leaves(run.init().params)[0], atol=1e-3)
+    names = {p.name for p in (tmp_path / "two").iterdir()}
+    assert {"config.json", "metrics.csv", "checkpoints"} <= names and any(n.endswith(".png") for n in names)
 
 
 BAD = {

@@ -48,36 +48,62 @@ def test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain():
     assert np.isnan(raw[0].energy).any()  # without it
 
 
+CAREFUL = {
+    "random_walk": lambda e: eb.random_walk(e, 1.0),
+    "mala": lambda e: eb.mala(e, 0.5),
+    "hmc": lambda e: eb.hmc(e, 0.3, 3),
+    "ula": lambda e: eb.ula(e, 0.3),
+    "underdamped_langevin": lambda e: eb.underdamped_langevin(e, 0.3, 1.0),
+    "repeat": lambda e: eb.repeat(eb.mala(e, 0.5), 3),
+    "cycle": lambda e: eb.cycle(eb.random_walk(e, 1.0), eb.hmc(e, 0.3, 3)),
+    "mixture": lambda e: eb.mixture([eb.random_walk(e, 1.0), eb.ula(e, 0.3)]),
+}
+
+
 def test_our_kernels_are_guarded_for_nothing_and_others_are_guarded():
     def program(kernel):
         state = kernel.init(START[0])
         return str(jax.make_jaxpr(kernel.step)(KEY, state))
 
-    ours = (eb.random_walk(HOLE, 1.0), eb.mala(ENERGY, 0.3), eb.hmc(ENERGY, 0.3, 3), eb.ula(ENERGY, 0.3))
-    for kernel in (*ours, eb.underdamped_langevin(ENERGY, 0.3, 1.0)):
+    for kernel in (make(HOLE) for make in CAREFUL.values()):
         assert program(eb.combinators.guarded(kernel)) == program(kernel)
-    theirs = careless(HOLE)
-    for kernel in (theirs, eb.repeat(theirs, 2), eb.cycle(ours[0], theirs), eb.nuts(ENERGY, 0.3)):
+    ours, theirs = eb.random_walk(HOLE, 1.0), careless(HOLE)
+    for kernel in (theirs, eb.repeat(theirs, 2), eb.cycle(ours, theirs), eb.mixture([theirs, ours])):
         assert program(eb.combinators.guarded(kernel)) != program(kernel)
 
 
-def test_the_guard_would_change_no_number_of_our_kernels():
-    huge = lambda x: jnp.where(x[0] > 1.5, jnp.inf, ENERGY(x))
-    for make in (
-        lambda e: eb.random_walk(e, 1.0),
-        lambda e: eb.mala(e, 0.5),
-        lambda e: eb.hmc(e, 0.3, 3),
-        lambda e: eb.ula(e, 0.3),
-        lambda e: eb.underdamped_langevin(e, 0.3, 1.0),
-    ):
-        for energy in (HOLE, huge):
-            kernel = make(energy)
-            unmarked = kernel._replace(move=lambda noise, state, k=kernel: k.move(noise, state))
-            both = [eb.parallel(k) for k in (kernel, eb.combinators.guarded(unmarked))]
-            ends = [eb.run(eb.chain_keys(KEY, 4), k, k.init(START), 50) for k in both]
-            for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
-                assert np.array_equal(a, b, equal_nan=True)
-            assert np.isfinite(ends[0][0].energy).all()
+def holes(x):
+    """NaN to the right, minus infinity above, plus infinity to the left."""
+    energy = jnp.where(x[1] > 1.5, -jnp.inf, HOLE(x))
+    return jnp.where(x[0] < -1.5, jnp.inf, energy)
+
+
+@pytest.mark.parametrize("name", CAREFUL)
+def test_our_kernels_never_give_the_guard_anything_to_undo(name):
+    kernel = eb.parallel(CAREFUL[name](holes))
+    energies = lambda state, info: state.energy
+    end = eb.run(eb.chain_keys(KEY, 50), kernel, kernel.init(jnp.ones((50, 2))), 40, collect=energies)
+    assert np.isfinite(end[1]).all() and (np.diff(end[1], axis=0) != 0).any() and end[2].num_nonfinite.any()
+
+
+@pytest.mark.parametrize("hole", [jnp.nan, jnp.inf, -jnp.inf])
+def test_a_sweep_of_gibbs_stays_out_of_the_hole(hole):
+    """On three bits without the states (1, 1, .), where six are left."""
+    kernel = eb.parallel(eb.binary.gibbs(lambda x: jnp.where(x[0] * x[1] > 0.5, hole, 0.0)))
+    end = eb.run(eb.chain_keys(KEY, 200), kernel, kernel.init(jnp.zeros((200, 3))), 10)
+    assert np.isfinite(end[0].energy).all() and not (end[1][..., 0] * end[1][..., 1]).any()
+    assert len(np.unique(np.asarray(end[1][-1]) @ [4, 2, 1])) == 6
+    assert end[2].num_nonfinite.any() == (hole != jnp.inf)
+
+
+def test_within_looks_after_the_kernel_of_a_part():
+    energy = lambda x: HOLE(jnp.stack([x["a"], x["b"]]))
+    kernel = eb.within(energy, "a", careless)
+    start = {"a": jnp.ones(4), "b": jnp.ones(4)}
+    several = eb.parallel(kernel)
+    state, draws, info = eb.run(eb.chain_keys(KEY, 4), several, several.init(start), 200)
+    assert np.isfinite(state.energy).all() and (np.asarray(draws["a"]) <= 1.5).all()
+    assert info.num_nonfinite.any() and np.ptp(np.asarray(draws["a"])) > 0.5
 
 
 def test_a_chain_that_never_moves_is_put_where_another_one_is_and_counted():

@@ -13,11 +13,13 @@ from ebmjax.base import Kernel
 from ebmjax.cli.app import app, console, fail, one_line
 from ebmjax.experiments import experiment, pieces, report, runs
 from ebmjax.experiments.methods import KERNELS, METHODS
+from ebmjax.storage.folder import BACKENDS
 
 Objective = StrEnum("Objective", list(METHODS))
 Network = StrEnum("Network", list(pieces.NETWORKS))
 KernelName = StrEnum("KernelName", list(KERNELS))
 Starts = StrEnum("Starts", list(pieces.STARTS))
+Backend = StrEnum("Backend", list(BACKENDS))
 
 
 @app.command()
@@ -76,6 +78,10 @@ def train(
             "JAX_NUM_PROCESSES, JAX_PROCESS_ID, or what the cluster says.",
         ),
     ] = False,
+    backend: Annotated[
+        Backend | None,
+        typer.Option("--checkpoints", help="By process 0 (npz), or each process its part (orbax)."),
+    ] = None,
 ) -> None:
     """Train an energy network: by maximum likelihood on MCMC chains, or by another objective.
 
@@ -90,7 +96,7 @@ def train(
         mesh = devices.connect() if is_distributed else devices.mesh_of(num_devices)
         console.quiet = not devices.is_main()
         if resume is not None:
-            run, _ = runs.load(resume)
+            run = runs.reopen(resume)
             folder = resume
         else:
             if not data_name:
@@ -131,7 +137,12 @@ def train(
         try:
             state = devices.to_host(
                 runs.train(
-                    run, folder, is_resumed=resume is not None, devices=mesh, progress=devices.is_main()
+                    run,
+                    folder,
+                    is_resumed=resume is not None,
+                    backend=backend and backend.value,
+                    devices=mesh,
+                    progress=devices.is_main(),
                 )
             )
         except KeyboardInterrupt:

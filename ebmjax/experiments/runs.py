@@ -21,7 +21,7 @@ import numpy as np
 from ebmjax import data, devices
 from ebmjax.experiments.experiment import Config, Run, RunError, build
 from ebmjax.storage import folder
-from ebmjax.training import TrainingDiverged, TrainState
+from ebmjax.training import TrainingDiverged, TrainState, placed
 
 CHECKPOINTS = "checkpoints"
 BEGINNINGS = {CHECKPOINTS, "config.json.tmp"}  # all that a run killed in its first second has left
@@ -34,9 +34,13 @@ def train(
     is_resumed: bool = False,
     progress: Any = True,
     save_every: int = 100,
+    backend: str | None = None,
     **options: Any,
 ) -> TrainState:
     """Train in a folder, saving as it goes; returns the last state.  ``options`` are those of ``fit``.
+
+    ``backend`` writes the checkpoints, ``"npz"`` or ``"orbax"`` (:mod:`ebmjax.storage.folder`); where none is
+    named, that of the newest there.
 
     Raises:
       RunError: the folder is not empty (and not resumed), or cannot be written.
@@ -45,13 +49,15 @@ def train(
       TrainingDiverged: with the checkpoint of the last good state in the folder.
       KeyboardInterrupt: told to stop, after a chunk was finished and saved.
     """
+    backend = folder.check_backend(backend or folder.backend_of(path / CHECKPOINTS))
     with contextlib.ExitStack() as stack:
         if devices.is_main():
             if not is_resumed:
                 check_new(path)
             stack.enter_context(folder.lock(path))
         is_told = stack.enter_context(folder.postponed_stop())
-        state = resume(run, path) if is_resumed else _begin(run, path)
+        mesh = devices.mesh_of(options.get("devices"))
+        state = resume(run, path, mesh) if is_resumed else _begin(run, path, backend, mesh)
         writer = stack.enter_context(_Rows(path / "metrics.csv", keep=int(state.step)))
         current, saved = state, int(state.step)
 
@@ -59,7 +65,7 @@ def train(
             nonlocal saved
             if int(current.step) > saved:
                 writer.sync()
-                _save(path, current)
+                folder.save(path / CHECKPOINTS, int(current.step), current, backend=backend)
                 saved = int(current.step)
 
         def on_chunk(state, metrics):
@@ -81,9 +87,9 @@ def train(
     return current
 
 
-def resume(run: Run, path: Path) -> TrainState:
+def resume(run: Run, path: Path, mesh: jax.sharding.Mesh | None = None) -> TrainState:
     """The training state of a folder, from its newest good checkpoint; warns of damaged ones."""
-    return folder.newest(path / CHECKPOINTS, jax.eval_shape(run.init))[1]
+    return folder.newest(path / CHECKPOINTS, placed(jax.eval_shape(run.init), mesh))[1]
 
 
 def metrics(path: Path) -> dict[str, np.ndarray]:
@@ -99,9 +105,14 @@ def load(path: Path) -> tuple[Run, TrainState]:
     Raises:
       RunError: no run there, or its data have changed; CheckpointError, DataError.
     """
-    config = Config.load(path / "config.json")
-    run = build(config, data.load(config.data, seed=config.seed))
+    run = reopen(path)
     return run, resume(run, path)
+
+
+def reopen(path: Path) -> Run:
+    """The run in a folder, as :func:`load`, without its state."""
+    config = Config.load(path / "config.json")
+    return build(config, data.load(config.data, seed=config.seed))
 
 
 def check_new(path: Path) -> None:
@@ -114,21 +125,16 @@ def check_new(path: Path) -> None:
     folder.check_writable(path)
 
 
-def _begin(run, path):
+def _begin(run, path, backend, mesh):
     """The first checkpoint, then the configuration: a folder that has one has the other."""
     state = run.init()
+    state = devices.put_as(state, placed(state, mesh))
     if devices.is_main():
         (path / CHECKPOINTS).mkdir(exist_ok=True)
-    _save(path, state)
+    folder.save(path / CHECKPOINTS, 0, state, backend=backend)
     if devices.is_main():
         run.config.save(path / "config.json")
     return state
-
-
-def _save(path, state):
-    state = devices.to_host(state)
-    if devices.is_main():
-        folder.save(path / CHECKPOINTS, int(state.step), state)
 
 
 class _Rows:

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import checks, enumeration
-from ebmjax.base import Array, Energy, Info, Kernel, State, evaluate
+from ebmjax.base import Array, Energy, Info, Kernel, State, careful, evaluate, select
 from ebmjax.kernels.metropolis import Proposal, metropolis
 
 
@@ -90,24 +90,31 @@ def flip(energy: Energy) -> Kernel:
 
 
 def gibbs(energy: Energy) -> Kernel:
-    """A sweep of heat baths over all sites in turn; N energies a step."""
+    """A sweep of heat baths over all sites in turn; N energies a step.
+
+    A site is not moved to where the energy is NaN or minus infinity; counted.
+    """
     checks.function(energy, "energy")
 
     def move(noise, state):
-        def update(site, state):
+        def update(site, carry):
+            state, num_nonfinite = carry
             x = state.position
             is_site = jnp.arange(x.size).reshape(x.shape) == site
             other = evaluate(energy, jnp.where(is_site, 1 - x, x), with_grad=False)
-            is_moved = noise.ravel()[site] < state.energy - other.energy  # P = sigmoid(E(x) - E(other))
-            return jax.tree.map(lambda a, b: jnp.where(is_moved, a, b), other, state)
+            is_valid = other.energy > -jnp.inf
+            is_moved = is_valid & (
+                noise.ravel()[site] < state.energy - other.energy
+            )  # sigmoid(E(x) - E(other))
+            return select(is_moved, other, state), num_nonfinite + ~is_valid
 
-        new = jax.lax.fori_loop(0, state.position.size, update, state)
-        return new, _moved(state, new)
+        new, num_nonfinite = jax.lax.fori_loop(0, state.position.size, update, (state, jnp.int32(0)))
+        return new, _moved(state, new)._replace(num_nonfinite=num_nonfinite)
 
     return Kernel(
         lambda x: evaluate(energy, x, with_grad=False),
         lambda key, x: jax.random.logistic(key, x.shape, x.dtype),
-        move,
+        careful(move),
     )
 
 

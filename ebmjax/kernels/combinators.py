@@ -4,7 +4,8 @@
     cycle(K1, K2, ...)   = ... K2 K1
     mixture(Ks, w)       = w1 K1 + w2 K2 + ...
     within(E, part, ...) : a kernel of one part of the position, given the rest (Metropolis within Gibbs)
-    guarded(K)           : K, but a step to where the energy is not finite is undone
+    guarded(K)           : K, but a step to where the energy is not finite is undone; what is made of kernels
+                           that undo it themselves needs no guard either
     parallel(K)          : C independent chains, K on each; the key, too, has one entry a chain
 
 They mix freely because there is one state and one info.  Where any part of a cycle needs the gradient, the
@@ -20,7 +21,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import checks
-from ebmjax.base import CHAINS, Energy, Info, Kernel, State, evaluate, merge, select
+from ebmjax.base import (
+    CHAINS,
+    Energy,
+    Info,
+    Kernel,
+    State,
+    careful,
+    evaluate,
+    is_careful,
+    merge,
+    select,
+)
 
 
 def parallel(kernel: Kernel) -> Kernel:
@@ -34,7 +46,7 @@ def guarded(kernel: Kernel) -> Kernel:
 
     A kernel whose move is marked :func:`~ebmjax.base.careful` sees to that itself and is returned as it is.
     """
-    if getattr(kernel.move, "is_careful", False):
+    if is_careful(kernel):
         return kernel
 
     def move(noise, state):
@@ -46,7 +58,7 @@ def guarded(kernel: Kernel) -> Kernel:
         )
         return select(is_finite, new, state), info
 
-    return Kernel(kernel.init, kernel.draw, move)
+    return Kernel(kernel.init, kernel.draw, careful(move))
 
 
 def repeat(kernel: Kernel, num_steps: int) -> Kernel:
@@ -61,7 +73,7 @@ def repeat(kernel: Kernel, num_steps: int) -> Kernel:
         state, infos = jax.lax.scan(lambda s, n: kernel.move(n, s), state, noise)
         return state, merge(infos)
 
-    return Kernel(kernel.init, draw, move)
+    return Kernel(kernel.init, draw, _as_careful_as([kernel], move))
 
 
 def cycle(*kernels: Kernel) -> Kernel:
@@ -79,7 +91,7 @@ def cycle(*kernels: Kernel) -> Kernel:
             infos.append(info)
         return state, merge(_stack(infos))
 
-    return Kernel(_richest(kernels), draw, move)
+    return Kernel(_richest(kernels), draw, _as_careful_as(kernels, move))
 
 
 def mixture(kernels: Sequence[Kernel], weights: Sequence[float] | None = None) -> Kernel:
@@ -106,11 +118,13 @@ def mixture(kernels: Sequence[Kernel], weights: Sequence[float] | None = None) -
         ]
         return jax.lax.switch(choice, branches, (noise, state))
 
-    return Kernel(_richest(kernels), draw, move)
+    return Kernel(_richest(kernels), draw, _as_careful_as(kernels, move))
 
 
 def within(energy: Energy, part: Any, make_kernel: Callable[[Energy], Kernel]) -> Kernel:
     """A kernel that moves ``position[part]`` and leaves the rest: Metropolis within Gibbs.
+
+    The kernel of the part is :func:`guarded`.
 
     Args:
       energy: of the whole position, a dict, tuple or list.
@@ -128,7 +142,7 @@ def within(energy: Energy, part: Any, make_kernel: Callable[[Energy], Kernel]) -
 
     def conditional(position):
         _check_part(position, part)
-        return make_kernel(lambda value: energy(_replace(position, part, value)))
+        return guarded(make_kernel(lambda value: energy(_replace(position, part, value))))
 
     def init(position):
         _check_part(position, part)
@@ -149,7 +163,7 @@ def within(energy: Energy, part: Any, make_kernel: Callable[[Energy], Kernel]) -
         new = evaluate(energy, position, with_grad=True)
         return new._replace(momentum=state.momentum), info
 
-    return Kernel(init, draw, move)
+    return Kernel(init, draw, careful(move))
 
 
 def _replace(position, part, value):
@@ -177,6 +191,10 @@ def _check_kernels(kernels):
     for kernel in kernels:
         if not isinstance(kernel, Kernel):
             raise TypeError(f"kernels must be Kernels, got {checks.describe(kernel)}")
+
+
+def _as_careful_as(kernels, move):
+    return careful(move) if all(is_careful(kernel) for kernel in kernels) else move
 
 
 def _richest(kernels):

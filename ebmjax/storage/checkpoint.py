@@ -17,20 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+
+from ebmjax.storage import leaves
+from ebmjax.storage.leaves import CheckpointError, Damaged
+
+__all__ = ["CheckpointError", "Damaged", "load", "notes", "save"]
 
 MANIFEST = "manifest"
 FORMAT = 2
 SEAL = 64  # hexadecimal digits of SHA-256
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or written, or belongs to something else."""
-
-
-class Damaged(CheckpointError):
-    """A checkpoint whose bytes are not those that were written."""
 
 
 def save(path: str | Path, tree: Any, **notes: Any) -> None:
@@ -40,13 +36,13 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
       CheckpointError: the disk is full, the folder read-only; what was at ``path`` before is still there.
     """
     path = Path(path)
-    arrays, leaves = {}, {}
-    for name, leaf in _flatten(tree).items():
-        data, dtype = _encode(leaf)
+    arrays, entries = {}, {}
+    for name, leaf in leaves.flatten(tree).items():
+        data, dtype = _plain(leaf)
         arrays[name] = data
-        leaves[name] = {"shape": list(data.shape), "dtype": dtype, "sha256": _digest(data)}
+        entries[name] = {"shape": list(data.shape), "dtype": dtype, "sha256": _digest(data)}
     versions = {"jax": jax.__version__, "numpy": np.__version__}
-    manifest = json.dumps({"format": FORMAT, "versions": versions, "notes": notes, "leaves": leaves})
+    manifest = json.dumps({"format": FORMAT, "versions": versions, "notes": notes, "leaves": entries})
     arrays[MANIFEST] = np.frombuffer(manifest.encode(), np.uint8)
     aside = path.with_name(path.name + ".tmp")
     try:
@@ -55,7 +51,7 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
@@ -66,7 +62,7 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
 
 
 def load(path: str | Path, like: Any, *, check: Callable[[dict[str, Any]], None] | None = None) -> Any:
-    """Read a tree in the structure of ``like`` (arrays or ``ShapeDtypeStruct``).
+    """Read a tree in the structure of ``like`` (arrays or ``ShapeDtypeStruct``), on its mesh if it has one.
 
     Args:
       path: of the file.
@@ -81,14 +77,10 @@ def load(path: str | Path, like: Any, *, check: Callable[[dict[str, Any]], None]
     manifest, arrays = _read(Path(path))
     if check is not None:
         check(manifest["notes"])
-    wanted = _flatten(like)
-    differences = _differences(manifest["leaves"], wanted)
-    if differences:
-        listed = "; ".join(differences[:5])
-        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
-        raise CheckpointError(f"{path} is a checkpoint of something else: {listed}{more}")
-    leaves = [_decode(arrays[name], manifest["leaves"][name]["dtype"]) for name in wanted]
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+    wanted, stored = leaves.flatten(like), manifest["leaves"]
+    leaves.check_same(path, stored, wanted)
+    found = [leaves.decode(arrays[name], stored[name]["dtype"], leaf) for name, leaf in wanted.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), found)
 
 
 def notes(path: str | Path) -> dict[str, Any]:
@@ -144,59 +136,21 @@ def _read(path):
     return manifest, arrays
 
 
-def _flatten(tree):
-    return {jax.tree_util.keystr(p) or ".": x for p, x in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _is_key(dtype) -> bool:
-    return jnp.issubdtype(dtype, jax.dtypes.prng_key)
-
-
-def _encode(leaf):
+def _plain(leaf):
     """Bytes that NumPy can store, and the dtype that they mean."""
-    dtype = getattr(leaf, "dtype", None)
-    if dtype is not None and _is_key(dtype):
-        return np.asarray(jax.random.key_data(leaf)), f"key<{jax.random.key_impl(leaf)}>"
-    array = np.asarray(leaf)
+    data, dtype = leaves.encode(leaf)
+    array = np.asarray(data)
     if array.dtype.kind == "V":  # bfloat16, float8, int4: NumPy alone does not know them
-        return array.view(f"uint{8 * array.dtype.itemsize}"), array.dtype.name
-    return array, array.dtype.name
-
-
-def _decode(array, dtype):
-    if dtype.startswith("key<"):
-        return jax.random.wrap_key_data(jnp.asarray(array), impl=dtype[4:-1])
-    array = array if dtype == array.dtype.name else array.view(jnp.dtype(dtype))
-    on_device = jnp.asarray(array)
-    return on_device if on_device.dtype == array.dtype else array  # without x64, float64 stays NumPy's
-
-
-def _differences(stored, wanted):
-    lines = [f"{name} is missing" for name in wanted if name not in stored]
-    lines += [f"{name} is not wanted" for name in stored if name not in wanted]
-    for name in wanted.keys() & stored.keys():
-        entry, leaf = stored[name], wanted[name]
-        shape, dtype = _wants(leaf)
-        if (entry["shape"], entry["dtype"]) != (shape, dtype):
-            lines.append(f"{name} is {entry['dtype']}{entry['shape']}, wanted {dtype}{shape}")
-    return lines
-
-
-def _wants(leaf):
-    if isinstance(leaf, jax.ShapeDtypeStruct):
-        if _is_key(leaf.dtype):
-            leaf = jax.eval_shape(jax.random.key_data, leaf)
-            return list(leaf.shape), f"key<{jax.config.jax_default_prng_impl}>"
-        return list(leaf.shape), np.dtype(leaf.dtype).name
-    data, dtype = _encode(leaf)
-    return list(data.shape), dtype
+        array = array.view(f"uint{8 * array.dtype.itemsize}")
+    return array, dtype
 
 
 def _digest(array) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def _sync_folder(folder):
+def sync_folder(folder: Path) -> None:
+    """What was renamed there, on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,23 +1,57 @@
-"""A folder that one process writes: locked, its last good checkpoints kept, left in order when told to stop.
+"""A folder that one run writes: locked, its last good checkpoints kept, left in order when told to stop.
 
-    FOLDER/000001500.npz     what stood after 1500 steps (:mod:`ebmjax.storage.checkpoint`)
+    FOLDER/000001500.npz     what stood after 1500 steps, gathered and written by process 0
+                             (:mod:`ebmjax.storage.checkpoint`)
+    FOLDER/000001500.orbax   or written by all processes, each its own part (:mod:`ebmjax.storage.sharded`)
+
+What is read is told by its name, so that a folder may hold both.  Every process calls :func:`save`.
 
 The lock is on the folder itself and belongs to the process: the system lets go of it however that one ends.
 """
 
 import contextlib
 import os
+import shutil
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ebmjax.storage import checkpoint
+from ebmjax import checks, devices
+from ebmjax.storage import checkpoint, sharded
 from ebmjax.storage.checkpoint import CheckpointError, Damaged
 
 KEEP = 3
+
+
+class Backend(NamedTuple):
+    """One way to write a checkpoint; called by every process."""
+
+    suffix: str
+    save: Callable[..., None]  # (path, tree, **notes)
+    load: Callable[..., Any]  # (path, like, check=)
+    require: Callable[[], Any]  # raises where something is not installed
+
+
+def _gathered(path, tree, **notes):
+    tree = devices.to_host(tree)
+    if devices.is_main():
+        checkpoint.save(path, tree, **notes)
+
+
+BACKENDS = {
+    "npz": Backend(".npz", _gathered, checkpoint.load, lambda: None),
+    "orbax": Backend(".orbax", sharded.save, sharded.load, sharded.orbax),
+}
+_BY_SUFFIX = {backend.suffix: name for name, backend in BACKENDS.items()}
+
+
+def check_backend(name: str) -> str:
+    """Raise, before the hours, unless there is such a backend and it is installed."""
+    BACKENDS[checks.one_of(name, "backend", BACKENDS)].require()
+    return name
 
 
 class FolderError(ValueError):
@@ -70,22 +104,40 @@ def postponed_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def file_of(folder: Path, step: int) -> Path:
-    return folder / f"{step:09d}.npz"
+def file_of(folder: Path, step: int, backend: str = "npz") -> Path:
+    return folder / f"{step:09d}{BACKENDS[backend].suffix}"
+
+
+def files(folder: Path, step: int) -> list[Path]:
+    """The checkpoints of a step: one, or one of each backend."""
+    paths = (file_of(folder, step, backend) for backend in BACKENDS)
+    return [path for path in paths if path.exists()]
 
 
 def steps(folder: Path) -> list[int]:
     """Of the checkpoints in a folder, the newest first; their files may be damaged."""
-    names = (p.stem for p in folder.glob("*.npz"))
+    names = {p.stem for p in folder.glob("*") if p.suffix in _BY_SUFFIX}
     return sorted((int(n) for n in names if n.isdecimal()), reverse=True)
 
 
-def save(folder: Path, step: int, tree: Any, *, keep: int | None = KEEP, **notes: Any) -> None:
+def backend_of(folder: Path) -> str:
+    """The backend of the newest checkpoint."""
+    return _BY_SUFFIX[files(folder, steps(folder)[0])[-1].suffix] if steps(folder) else "npz"
+
+
+def load(path: Path, like: Any, **options: Any) -> Any:
+    """By the backend that wrote it."""
+    return BACKENDS[_BY_SUFFIX[path.suffix]].load(path, like, **options)
+
+
+def save(
+    folder: Path, step: int, tree: Any, *, keep: int | None = KEEP, backend: str = "npz", **notes: Any
+) -> None:
     """Write the checkpoint of a step, and remove all but the last ``keep`` (``None``: none is removed)."""
-    checkpoint.save(file_of(folder, step), tree, step=step, **notes)
-    if keep is not None:
-        for old in steps(folder)[keep:]:
-            file_of(folder, old).unlink(missing_ok=True)
+    BACKENDS[backend].save(file_of(folder, step, backend), tree, step=step, **notes)
+    if keep is not None and devices.is_main():
+        for path in (path for old in steps(folder)[keep:] for path in files(folder, old)):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def newest(folder: Path, like: Any) -> tuple[int, Any]:
@@ -98,9 +150,9 @@ def newest(folder: Path, like: Any) -> tuple[int, Any]:
       naming each damaged file that was passed over.
     """
     damages = []
-    for step in steps(folder):
+    for step, path in ((step, path) for step in steps(folder) for path in files(folder, step)):
         try:
-            tree = checkpoint.load(file_of(folder, step), like)
+            tree = load(path, like)
         except Damaged as error:
             damages.append(str(error))
             continue

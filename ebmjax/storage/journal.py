@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from ebmjax import devices
-from ebmjax.storage import checkpoint, folder
+from ebmjax.storage import folder
 from ebmjax.storage.checkpoint import CheckpointError, Damaged
 
 
@@ -28,18 +28,22 @@ class Stopped(KeyboardInterrupt):
 class Journal:
     """The files of one call, made by :meth:`at`; without a folder it has and keeps nothing."""
 
-    def __init__(self, path: Path | None, call: dict[str, Any], is_collecting: bool, is_told):
+    def __init__(self, path: Path | None, call: dict[str, Any], is_collecting: bool, is_told, backend="npz"):
         self.path, self.call, self.is_collecting, self.is_told = path, call, is_collecting, is_told
+        self.backend = backend
 
     @staticmethod
     @contextlib.contextmanager
-    def at(path: str | Path | None, call: dict[str, Any], *, is_collecting: bool) -> Iterator["Journal"]:
+    def at(
+        path: str | Path | None, call: dict[str, Any], *, is_collecting: bool, backend: str = "npz"
+    ) -> Iterator["Journal"]:
         """The journal in a folder, locked, with SIGTERM and Ctrl-C waiting for the end of a chunk.
 
         Args:
           path: the folder; made if missing.
           call: what the result depends on, JSON values; a file of another call is refused.
           is_collecting: chunks collect something, so that all files are kept, and not only the last few.
+          backend: of :data:`ebmjax.storage.folder.BACKENDS`, that writes.
         """
         if path is None:
             yield Journal(None, call, is_collecting, lambda: False)
@@ -49,7 +53,7 @@ class Journal:
             if devices.is_main():
                 stack.enter_context(folder.lock(path))
             is_told = stack.enter_context(folder.postponed_stop())
-            yield Journal(path, call, is_collecting, is_told)
+            yield Journal(path, call, is_collecting, is_told, backend)
 
     def first(self, steps: Sequence[int], like: Callable[[int], Any]) -> int:
         """The chunk to begin with, by number: where nothing is collected, the newest that is there."""
@@ -61,25 +65,21 @@ class Journal:
 
     def load(self, step: int, like: Callable[[], Any]) -> Any | None:
         """What stood after a step, in the structure of ``like()``; ``None`` where there is no good file."""
-        if self.path is None or not (path := folder.file_of(self.path, step)).exists():
-            return None
-        try:
-            return checkpoint.load(path, like(), check=functools.partial(self._compare, path))
-        except Damaged as error:
-            warnings.warn(f"{error}; its chunk is computed again", RuntimeWarning, stacklevel=5)
-            return None
+        for path in folder.files(self.path, step) if self.path is not None else ():
+            try:
+                return folder.load(path, like(), check=functools.partial(self._compare, path))
+            except Damaged as error:
+                warnings.warn(f"{error}; its chunk is computed again", RuntimeWarning, stacklevel=5)
+        return None
 
     def is_stopped(self) -> bool:
         """Whether any process was told to stop."""
         return self.path is not None and devices.any_of(self.is_told())
 
     def save(self, step: int, chunk: Any) -> None:
-        if self.path is None:
-            return
-        chunk = devices.to_host(chunk)
-        if devices.is_main():
+        if self.path is not None:
             keep = None if self.is_collecting else folder.KEEP
-            folder.save(self.path, step, chunk, keep=keep, call=self.call)
+            folder.save(self.path, step, chunk, keep=keep, backend=self.backend, call=self.call)
 
     def _compare(self, path, notes):
         found = notes.get("call", {})

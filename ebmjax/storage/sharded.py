@@ -1,0 +1,165 @@
+"""Checkpoints of several hosts: a folder that Orbax writes, each process its own shards, under our seal.
+
+    STEP.orbax/state/      of Orbax; nothing is gathered
+    STEP.orbax/manifest    shapes, dtypes, notes, the SHA-256 of every file of Orbax; then its own
+
+Orbax does not notice a flipped bit.  So nothing is handed to it before every file has been found as it was
+written; the processes share that work, and all come to the same verdict.  The folder is written aside, synced
+and renamed: one that was cut short has no such name.
+
+Every process makes these calls.  Orbax is imported when they are made; it comes with ``ebmjax[orbax]``.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+from ebmjax import devices
+from ebmjax.storage import leaves
+from ebmjax.storage.checkpoint import sync_folder
+from ebmjax.storage.leaves import CheckpointError, Damaged
+
+FORMAT = 1
+STATE, MANIFEST = "state", "manifest"
+
+
+def orbax() -> Any:
+    """The package; raises :class:`CheckpointError` where it is missing."""
+    try:
+        import orbax.checkpoint
+    except ImportError:
+        raise CheckpointError(
+            "checkpoints by orbax need orbax-checkpoint: pip install 'ebmjax[orbax]'"
+        ) from None
+    return orbax.checkpoint
+
+
+def save(path: str | Path, tree: Any, **notes: Any) -> None:
+    """Write a tree of arrays, divided over devices and processes as they are.
+
+    Raises:
+      CheckpointError: no Orbax, a full disk, a read-only folder; other checkpoints are intact.
+    """
+    ocp, path = orbax(), Path(path).absolute()
+    entries, arrays = {}, {}
+    for i, (name, leaf) in enumerate(leaves.flatten(tree).items()):
+        data, dtype = leaves.encode(leaf)
+        entries[name] = {"shape": list(data.shape), "dtype": dtype, "stored": str(i)}
+        if data.size:  # Orbax stores no empty ones
+            is_local = jax.process_count() > 1 and getattr(data, "is_fully_addressable", False)
+            arrays[str(i)] = np.asarray(data) if is_local else data
+    aside = path.with_name(path.name + ".tmp")
+    old = path.with_name(path.name + ".old")
+    try:
+        if devices.is_main():
+            for left in (aside, old):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            aside.mkdir()
+        devices.wait("folder made")
+        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).save(aside / STATE, args=ocp.args.PyTreeSave(arrays))
+        devices.wait("state written")
+        files = sorted(str(f.relative_to(aside)) for f in aside.rglob("*") if f.is_file())
+        digests = dict(zip(files, _digests(aside, files, is_synced=True), strict=True))
+        if devices.is_main():
+            manifest = {"format": FORMAT, "jax": jax.__version__, "orbax": ocp.__version__, "notes": notes}
+            text = json.dumps({**manifest, "leaves": entries, "files": digests}) + "\n"
+            with open(aside / MANIFEST, "w") as file:
+                file.write(text + _sha256(text.encode()))
+                file.flush()
+                os.fsync(file.fileno())
+            for folder in (aside, *(f for f in aside.rglob("*") if f.is_dir())):
+                sync_folder(folder)
+            if path.exists():
+                os.replace(path, old)
+            os.replace(aside, path)
+            sync_folder(path.parent)
+            shutil.rmtree(old, ignore_errors=True)
+        devices.wait("folder named")
+    except Exception as error:
+        if devices.is_main():
+            with contextlib.suppress(OSError):
+                shutil.rmtree(aside, ignore_errors=True)
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise CheckpointError(f"{path} cannot be written: {why}; what was saved before is intact") from error
+
+
+def load(path: str | Path, like: Any, *, check: Callable[[dict[str, Any]], None] | None = None) -> Any:
+    """Read a tree in the structure of ``like``, each process what it needs for the sharding that is there.
+
+    Args and errors are those of :func:`ebmjax.storage.checkpoint.load`.  The mesh may be another than that of
+    saving.
+    """
+    ocp, path = orbax(), Path(path).absolute()
+    manifest = _verified(path)
+    if check is not None:
+        check(manifest["notes"])
+    wanted, stored = leaves.flatten(like), manifest["leaves"]
+    leaves.check_same(path, stored, wanted)
+    items, args = {}, {}
+    for name, leaf in wanted.items():
+        entry, sharding = stored[name], leaves.sharding_of(leaf)
+        if 0 in entry["shape"]:
+            continue
+        items[entry["stored"]] = 0
+        args[entry["stored"]] = (
+            ocp.RestoreArgs(restore_type=np.ndarray)
+            if sharding is None
+            else ocp.ArrayRestoreArgs(sharding=sharding)
+        )
+    restore = ocp.args.PyTreeRestore(item=items, restore_args=args)
+    arrays = (
+        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(path / STATE, args=restore) if items else {}
+    )
+    found = []
+    for name, leaf in wanted.items():
+        dtype = stored[name]["dtype"]
+        empty = np.zeros(stored[name]["shape"], np.uint32 if dtype.startswith("key<") else jnp.dtype(dtype))
+        found.append(leaves.decode(arrays.get(stored[name]["stored"], empty), dtype, leaf))
+    return jax.tree.unflatten(jax.tree.structure(like), found)
+
+
+def _verified(path) -> dict[str, Any]:
+    """The manifest, all files found as they were written."""
+    if not path.exists():
+        raise FileNotFoundError(f"there is no checkpoint at {path}")
+    try:
+        text, _, seal = (path / MANIFEST).read_text().rpartition("\n")
+        if _sha256(f"{text}\n".encode()) != seal:
+            raise ValueError("its manifest is not as it was written")
+        manifest = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{path} is damaged: {error}") from error
+    if manifest["format"] != FORMAT:
+        raise CheckpointError(f"{path} has format {manifest['format']}; this version reads format {FORMAT}")
+    files = manifest["files"]
+    wrong = [f for f, now in zip(files, _digests(path, list(files)), strict=True) if now != files[f]]
+    if wrong:
+        raise Damaged(f"{path} is damaged: {wrong[0]} is not as it was written")
+    return manifest
+
+
+def _digests(folder, files, *, is_synced=False) -> list[str]:
+    """Of files, each read by one of the processes; of zeros for one that cannot be read."""
+    table = np.zeros((len(files), 32), np.uint8)
+    for i in range(jax.process_index(), len(files), jax.process_count()):
+        with contextlib.suppress(OSError), open(folder / files[i], "rb") as file:
+            if is_synced:
+                os.fsync(file.fileno())
+            table[i] = np.frombuffer(hashlib.file_digest(file, "sha256").digest(), np.uint8)
+    if jax.process_count() > 1:
+        table = multihost_utils.process_allgather(table).max(axis=0)
+    return [row.tobytes().hex() for row in table]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
