@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ebmjax import checks
 from ebmjax.base import Array, Info, Kernel, Key, Position, State, add, merge
 from ebmjax.noise import fold_in as fold
 
@@ -28,7 +29,8 @@ BLOCK_STEPS = 64
 
 def chain_keys(key: Key, num_chains: int) -> Key:
     """One key a chain, ``[C]``: ``fold_in(key, c)``."""
-    return jax.vmap(lambda c: jax.random.fold_in(key, c))(jnp.arange(num_chains))
+    key = checks.key(key)
+    return jax.vmap(lambda c: jax.random.fold_in(key, c))(jnp.arange(checks.count(num_chains, "num_chains")))
 
 
 def position_of(state: State, info: Info) -> Position:
@@ -92,7 +94,16 @@ def run(
 
     Returns:
       The last state, what was collected ``[T // thin, ...]`` or reduced, and the infos of all steps, merged.
+
+    Raises:
+      TypeError, ValueError: naming the argument; when traced, too.
     """
+    key = checks.keys(key)
+    checks.instance(state, State, "state", "kernel.init(position)")
+    num_steps, thin = checks.count(num_steps, "num_steps"), checks.count(thin, "thin")
+    if num_steps % thin:
+        raise ValueError(f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}")
+    block = None if block is None else checks.count(block, "block")
     num_kept = num_steps // thin
     block = block or block_length(kernel, key, state, thin, num_kept)
     fold_in = fold if key.ndim == 0 else jax.vmap(fold, (0, None))

@@ -5,8 +5,10 @@ counted in :class:`~ebmjax.base.Info`.
 """
 
 import operator
+import os
 import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -32,6 +34,33 @@ def key(value: Any, name: str = "key") -> jax.Array:
             "the runner derives one for each chain and step"
         )
     return wrapped
+
+
+def keys(value: Any, name: str = "key") -> jax.Array:
+    """PRNG keys, of one chain or of many; raw ones are wrapped, traced ones pass."""
+    if jnp.issubdtype(getattr(value, "dtype", np.float32), jax.dtypes.prng_key):
+        return value
+    return jax.vmap(key)(value) if np.ndim(value) == 2 else key(value, name)
+
+
+def path(value: Any, name: str) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, got {describe(value)}")
+    return Path(value)
+
+
+def instance(value: Any, kind: type, name: str, source: str) -> Any:
+    """Of a type, which comes from a named place."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, of {source}; got {describe(value)}")
+    return value
+
+
+def between(value: Any, name: str) -> None:
+    """A number inside (0, 1)."""
+    positive(value, name)
+    if not is_traced(value) and not np.all(np.asarray(value) < 1):
+        raise ValueError(f"{name} must lie in (0, 1), got {value}")
 
 
 def seed(value: Any, name: str = "seed") -> int:

@@ -35,21 +35,29 @@ AT_ONCE = 2**22  # numbers of the coordinates that are worked on together
 
 
 def _by_coordinate(estimator: Callable[..., Array]) -> Callable[..., Array]:
-    """An estimator of ``[T, C]``, lifted to draws ``[T, C, ...]``, a few coordinates at a time."""
+    """An estimator of ``[T, C]``, lifted to draws ``[T, C, ...]``, a few coordinates at a time.
+
+    NaN for a coordinate of which a draw is not finite.
+    """
 
     @functools.wraps(estimator)
     def lifted(draws, *arguments):
+        for probability in arguments:
+            checks.between(probability, "probability")
         return mapped(checked(draws), *arguments)
 
     @jax.jit
     def mapped(draws, *arguments):
         x = draws.reshape(*draws.shape[:2], -1)
         number, at_once = x.shape[2], max(1, AT_ONCE // (x.shape[0] * x.shape[1]))
+
+        def of(one):  # the ranks of draws that are not finite would tell nothing of it
+            return jnp.where(jnp.isfinite(one).all(), estimator(one, *arguments), jnp.nan)
+
         if at_once >= number:
-            found = jax.vmap(lambda one: estimator(one, *arguments), 2)(x)
+            found = jax.vmap(of, 2)(x)
         else:
-            one = lambda i: estimator(x[:, :, i], *arguments)
-            found = jax.lax.map(one, jnp.arange(number), batch_size=at_once)
+            found = jax.lax.map(lambda i: of(x[:, :, i]), jnp.arange(number), batch_size=at_once)
         return found.reshape(draws.shape[2:])
 
     return lifted

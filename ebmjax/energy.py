@@ -33,6 +33,8 @@ def temper(energy: Energy, temperature: float | jax.Array) -> Energy:
 
 def product(*energies: Energy) -> Energy:
     """The sum of energies, a product of densities."""
+    if not energies:
+        raise ValueError("at least one energy is needed, got none")
     for energy in energies:
         checks.function(energy, "energies")
     return lambda x: sum(energy(x) for energy in energies[1:]) + energies[0](x)

@@ -109,6 +109,7 @@ def log_z(energy: Energy, low: Any, high: Any, *, resolution: int = 400) -> floa
     if low.shape != high.shape or low.ndim != 1 or len(low) > 2:
         raise ValueError(f"low and high must be corners [1] or [2], got shapes {low.shape} and {high.shape}")
     checks.positive(high - low, "high - low")
+    checks.count(resolution, "resolution", least=2)
     axes = [a + (b - a) * (np.arange(resolution) + 0.5) / resolution for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, len(low)).astype(np.float32)
     values = -np.asarray(jax.jit(jax.vmap(energy))(jnp.asarray(points)), np.float64)

@@ -12,6 +12,8 @@ def reporter(progress: bool | Progress, title: str) -> Progress:
     """The function to call: the caller's own, a bar on a terminal that has rich, or plain lines."""
     if callable(progress):
         return progress
+    if not isinstance(progress, bool | None):
+        raise TypeError(f"progress must be True, False or a function (done, total, text), got {progress!r}")
     if not progress:
         return lambda done, total, text: None
     if sys.stderr.isatty() and importlib.util.find_spec("rich"):

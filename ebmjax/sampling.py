@@ -23,6 +23,8 @@ from ebmjax.progress import Progress, reporter
 from ebmjax.storage import folder
 from ebmjax.storage.journal import Journal, Stopped, fingerprint
 
+LAST_STEP = 2**31 - 1
+
 
 class Samples(NamedTuple):
     """What :func:`sample` returns."""
@@ -100,9 +102,19 @@ def sample(
     num_steps, thin = checks.count(num_steps, "num_steps"), checks.count(thin, "thin")
     num_warmup = checks.count(num_warmup, "num_warmup", least=0)
     start = checks.count(start, "start", least=0)
+    if getattr(kernel.move, "is_parallel", False):
+        raise TypeError(
+            "kernel must be a kernel of one chain, which sample runs on all; got one of parallel()"
+        )
+    if (last := start + num_warmup + num_steps) > LAST_STEP:
+        raise ValueError(
+            f"start and the steps must end at {LAST_STEP} or before, the last a key knows, got {last}"
+        )
     if num_steps % thin:
         raise ValueError(f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}")
-    num_chunks = checks.count(num_chunks or (20 if progress or checkpoint else 1), "num_chunks")
+    if num_chunks is None:
+        num_chunks = 20 if progress or checkpoint else 1
+    num_chunks = checks.count(num_chunks, "num_chunks")
     checks.one_of(on_fault, "on_fault", POLICIES)
     if not isinstance(collect, Reducer):
         checks.function(collect, "collect")
@@ -112,7 +124,7 @@ def sample(
     call |= {"num_chunks": num_chunks, "on_fault": on_fault}
     if checkpoint is not None:
         folder.check_backend(backend)
-        folder.check_writable(Path(checkpoint))
+        folder.check_writable(checks.path(checkpoint, "checkpoint"))
         call |= {"key": fingerprint(key), "positions": fingerprint(positions)}
     state = _start(kernel, positions, mesh)
     return _run_plan(key, kernel, state, plan, call, collect, mesh, (checkpoint, backend), progress)
@@ -210,7 +222,7 @@ def _start(kernel, positions, mesh) -> State:
         wants = jax.eval_shape(functools.partial(_init, kernel), state.position)
         if jax.tree.structure(wants) != jax.tree.structure(state):
             raise TypeError("positions is the state of another kernel; pass its position, state.position")
-        dev.check_divides(len(state.energy), mesh, "the number of chains")
+        dev.check_divides(checks.num_chains(state), mesh, "the number of chains")
         state = dev.spread(state, mesh)
         _check_energy(kernel, state, "positions is a state")
     else:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ebmjax import checks
 from ebmjax.base import Array, Key, Position
@@ -66,7 +67,8 @@ def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> St
       restart_probability: of a chain, before it runs.
 
     Raises:
-      ValueError: a probability outside [0, 1]; when traced, more chains than the buffer holds.
+      ValueError: a probability outside [0, 1]; when traced, more chains than the buffer holds, or a store of
+        another size.
     """
     checks.function(draw, "draw")
     size = checks.count(size, "size")
@@ -76,6 +78,10 @@ def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> St
     def take(key, store, batch, num_chains):
         if num_chains > size:
             raise ValueError(f"num_chains must be at most the buffer's size, {size}, got {num_chains}")
+        lengths = {np.shape(x)[0] for x in jax.tree.leaves(store)}
+        if lengths != {size}:  # else an index beyond it would be moved to the last chain, silently
+            held = ", ".join(map(str, sorted(lengths))) or "none"
+            raise ValueError(f"state.store must hold the {size} chains of these starts, got {held}")
         key_slots, key_restart, key_fresh = jax.random.split(key, 3)
         slots = jax.random.permutation(key_slots, size)[:num_chains]
         is_restarted = jax.random.bernoulli(key_restart, restart_probability, (num_chains,))

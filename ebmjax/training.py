@@ -50,6 +50,10 @@ def init_state(
     key: Key, params: Params, optimizer: optax.GradientTransformation, starts: Starts, step_size: float
 ) -> TrainState:
     """The state before the first update."""
+    key = checks.key(key)
+    _check_optimizer(optimizer)
+    checks.instance(starts, Starts, "starts", "ebmjax.starts")
+    params = checks.position(params, "params")
     checks.positive(step_size, "step_size")
     zero, one = jnp.int32(0), jnp.float32(1)
     opt_state, store = optimizer.init(params), starts.init(key)
@@ -70,6 +74,8 @@ def train_step(
     Step size and learning rate (``learning_scale``) are numbers in the state: another value compiles nothing.
     """
     checks.function(loss, "loss")
+    _check_optimizer(optimizer)
+    checks.instance(starts, Starts, "starts", "ebmjax.starts")
     checks.count(num_chains, "num_chains")
     if not 0 <= ema_decay < 1:
         raise ValueError(f"ema_decay must lie in [0, 1), got {ema_decay}")
@@ -77,6 +83,9 @@ def train_step(
     def step(key, state, batch):
         key_take, key_loss, key_fresh = jax.random.split(key, 3)
         position, slots = starts.take(key_take, state.store, batch, num_chains)
+        position = checks.position(position, "chains of starts")
+        if checks.num_chains(position, "chains of starts") != num_chains:
+            raise ValueError(f"starts must give {num_chains} chains, got {checks.num_chains(position)}")
         chains = Chains(dev.constrain(position, mesh), state.step_size)
         (value, (chains, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
             state.params, key_loss, batch, chains
@@ -88,6 +97,7 @@ def train_step(
 
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         updates = jax.tree.map(lambda u: (state.learning_scale * u).astype(u.dtype), updates)
+        is_finite &= jnp.isfinite(optax.tree.norm(updates))
         params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))  # short memory at the start
         ema = jax.tree.map(lambda e, p: (decay * e + (1 - decay) * p).astype(e.dtype), state.ema, params)
@@ -174,7 +184,11 @@ def fit(
         raise ValueError(f"batch_size must be at most the number of points, {num_points}, got {batch_size}")
     checks.count(num_updates, "num_updates")
     checks.positive(data_noise, "data_noise", zero=True)
-    num_chains = checks.count(num_chains or batch_size, "num_chains")
+    num_chains = checks.count(batch_size if num_chains is None else num_chains, "num_chains")
+    checks.count(chunk, "chunk")
+    checks.positive(max_gap, "max_gap")
+    checks.instance(state, TrainState, "state", "init_state")
+    checks.instance(remedy, Remedy, "remedy", "ebmjax.watch").check()
     data_extent = max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(data))
     mesh = dev.mesh_of(devices)
     dev.check_divides(batch_size, mesh, "batch_size")
@@ -185,7 +199,6 @@ def fit(
     key, data = dev.replicate((key, data), mesh)
     state = dev.put_as(state, placed(state, mesh))
 
-    remedy.check()
     report = reporter(progress, "training")
     history: list[dict[str, np.ndarray]] = []
     pending: list[tuple[TrainState, dict[str, np.ndarray]]] = []  # well so far, but the next is to come
@@ -215,10 +228,7 @@ def fit(
 
 
 def placed(state: Any, mesh: jax.sharding.Mesh | None) -> Any:
-    """The shapes of a training state with their places: the same everywhere, but chains that are kept, divided.
-
-    A store whose number of chains is no multiple of the devices is the same everywhere, too.
-    """
+    """The shapes of a training state with their places: the chains that are kept divided, if they divide."""
     everywhere = dev.divided(state._replace(store=None), mesh, length=-1)
     return everywhere._replace(store=dev.divided(state.store, mesh))
 
@@ -243,6 +253,11 @@ def _updates(step, key, state, data, num, *, chunk, batch_size, data_noise, mesh
     _, shapes = jax.eval_shape(update, state)
     empty = jax.tree.map(lambda x: jnp.zeros((chunk, *x.shape), x.dtype), shapes)
     return jax.lax.fori_loop(0, num, body, (state, empty))
+
+
+def _check_optimizer(optimizer):
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise TypeError(f"optimizer must be of Optax, got {checks.describe(optimizer)}")
 
 
 def _any_nan(position):

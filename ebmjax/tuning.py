@@ -87,9 +87,11 @@ def warm_up(
     positions = checks.position(positions)
     num_chains = checks.num_chains(positions)
     checks.positive(step_size, "step_size")
-    num_steps = checks.count(num_steps or max(100, int(1000 / num_chains**0.5)), "num_steps", least=20)
+    if num_steps is None:
+        num_steps = max(100, int(1000 / num_chains**0.5))
+    checks.count(num_steps, "num_steps", least=20)
     target = _target(make_kernel, target)
-    if mass not in MASSES:
+    if not (mass is None or isinstance(mass, str)) or mass not in MASSES:
         raise ValueError(f"mass must be 'diagonal', 'dense' or None, got {mass!r}")
     if not np.isfinite(np.asarray(jax.vmap(energy)(positions))).all():
         raise ValueError("the energy is not finite where the chains start")
@@ -107,8 +109,7 @@ def _target(make_kernel, target) -> float:
         target = TARGETS.get(getattr(make_kernel, "func", make_kernel))
         if target is None:
             raise ValueError("target must be given for a kernel that is not of this library, got None")
-    if not 0 < target < 1:
-        raise ValueError(f"target must lie in (0, 1), got {target}")
+    checks.between(target, "target")
     return target
 
 

@@ -78,7 +78,7 @@ def diagnose(
     """What is wrong with a chunk of updates, in words; ``None`` when nothing is."""
     skipped = metrics["is_skipped"].mean()
     if skipped > 0.5:
-        return f"{skipped:.0%} of the updates had a gradient or loss that was not finite"
+        return f"{skipped:.0%} of the updates had a gradient, loss or step that was not finite"
     grad = _median(metrics.get("grad_norm"))
     if not grad < max_grad:
         return f"the gradient of the loss has norm {grad:.3g} (limit {max_grad:g}); lower the learning rate"

@@ -84,6 +84,21 @@ class FourDevices:
     shape = {"chains": 4}
 
 
+def buffer(size):
+    return eb.replay_buffer(lambda key, n: jax.random.normal(key, (n, 2)), size)
+
+
+def slots_are_in():
+    starts = buffer(32)
+    store = starts.init(KEY)
+    for key in jax.random.split(KEY, 50):
+        chains, slots = starts.take(key, store, None, 20)
+        is_in = ((slots >= 0) & (slots < 32)).all() and len(np.unique(slots)) == 20
+        if not (is_in and np.array_equal(chains, store[slots])):
+            return False
+    return True
+
+
 def doctor(energy):
     return lambda: str(eb.check(energy, jnp.array([0.7, -1.2]), KEY).symptoms)
 
@@ -203,7 +218,10 @@ ROWS = [
     Row(53, "a file of bytes: scaled to [0, 1]", "warns", with_bytes, "holds bytes: scaled from 0..255 to 0..1"),
     Row(54, "a batch larger than the data", "raises", lambda: fit(batch_size=51), "batch_size must be at most the number of points, 50, got 51"),
     Row(54, "more chains than the buffer", "raises", lambda: fit(num_chains=9, starts=eb.replay_buffer(lambda key, n: jnp.zeros((n, 2)), 4)), "num_chains must be at most the buffer's size, 4, got 9"),
-    Row(55, "an index beyond the buffer: there is none to give", "works", lambda: "slots" not in eb.fit.__code__.co_varnames),
+    Row(55, "a buffer of 16 where the starts index 32", "raises", lambda: fit(starts=buffer(32), change=lambda s: s._replace(store=jnp.zeros((16, 2)))), "state.store must hold the 32 chains of these starts, got 16"),
+    Row(55, "a state without a buffer where the starts index 32", "raises", lambda: fit(starts=buffer(32), change=lambda s: s._replace(store=None)), "state.store must hold the 32 chains of these starts, got none"),
+    Row(55, "a label beyond the classes", "raises", lambda: eb.labelled(np.ones((3, 2), np.float32), [0, 1, 2], num_classes=2), "labels must lie in [0, 2), got 0 to 2"),
+    Row(55, "indices that the buffer draws: each one in it, none twice", "works", slots_are_in),
     Row(56, "an optimiser state of other parameters", "raises", lambda: fit(change=lambda s: s._replace(opt_state=optax.adam(1e-2).init({"b": jnp.zeros(2)}))), "", Exception),
     Row(57, "a negative learning rate", "raises", lambda: build(learning_rate=-1e-3), "learning_rate must be finite and above 0, got -0.001"),
     Row(57, "a learning rate of NaN", "raises", lambda: build(learning_rate=float("nan")), "learning_rate must be finite and above 0, got nan"),

@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import ebmjax as eb
@@ -17,6 +18,21 @@ KEY = jax.random.key(0)
 START = jnp.zeros((3, 2))
 KERNEL = eb.mala(ENERGY, 0.5)
 sample = partial(eb.sample, KEY, KERNEL, START, 10)
+
+
+ADAM = optax.adam(1e-2)
+
+
+def run(num_steps, **options):
+    return eb.run(KEY, KERNEL, KERNEL.init(START[0]), num_steps, **options)
+
+
+def fit(starts=None, optimizer=ADAM, **options):
+    loss = eb.contrastive(lambda params, x: params * ENERGY(x), eb.mala, 2)
+    starts, data = starts or eb.from_data(), jax.random.normal(KEY, (20, 2))
+    state = eb.init_state(KEY, jnp.ones(()), optimizer, starts, 0.3)
+    options = {"num_updates": 2, "batch_size": 4, "remedy": eb.NO_REMEDY, **options}
+    return eb.fit(KEY, loss, optimizer, state, data, starts, **options)
 
 
 def nan_start():
@@ -100,6 +116,48 @@ BAD = {
     "empty cycle": (lambda: eb.cycle(), ValueError, "at least one kernel is needed, got none"),
     "cycle of functions": (lambda: eb.cycle(ENERGY), TypeError, "kernels must be Kernels, got function"),
     "weights": (lambda: eb.mixture([KERNEL, KERNEL], [1.0]), ValueError, "weights must be one a kernel, got 1 for 2 kernels"),
+    # what is found when one tries to break it
+    "no chunks": (lambda: sample(num_chunks=0), ValueError, "num_chunks must be at least 1, got 0"),
+    "steps beyond the keys": (lambda: sample(start=2**31 - 5), ValueError, "start and the steps must end at 2147483647 or before"),
+    "progress of 3": (lambda: sample(progress=3), TypeError, "progress must be True, False or a function (done, total, text), got 3"),
+    "checkpoint of 3": (lambda: sample(checkpoint=3), TypeError, "checkpoint must be a path, got 3 (int)"),
+    "parallel kernel": (lambda: eb.sample(KEY, eb.parallel(KERNEL), START, 10), TypeError, "kernel must be a kernel of one chain"),
+    "state of one chain": (lambda: eb.sample(KEY, KERNEL, KERNEL.init(START[0]), 10), ValueError, "must have a leading chain axis [C, ...]"),
+    "run, thin that does not divide": (lambda: run(10, thin=3), ValueError, "num_steps must be a multiple of thin, got 10 and thin 3"),
+    "run, no steps": (lambda: run(0), ValueError, "num_steps must be at least 1, got 0"),
+    "run, no block": (lambda: run(10, block=0), ValueError, "block must be at least 1, got 0"),
+    "run, a seed": (lambda: eb.run(0, KERNEL, KERNEL.init(START[0]), 5), TypeError, "key must be a PRNG key, got 0 (int)"),
+    "run, a position": (lambda: eb.run(KEY, KERNEL, START[0], 5), TypeError, "state must be a State, of kernel.init(position)"),
+    "no chain keys": (lambda: eb.chain_keys(KEY, 0), ValueError, "num_chains must be at least 1, got 0"),
+    "half a chain key": (lambda: eb.chain_keys(KEY, 2.5), TypeError, "num_chains must be a whole number, got 2.5"),
+    "product of nothing": (lambda: eb.product(), ValueError, "at least one energy is needed, got none"),
+    "repeat of an energy": (lambda: eb.repeat(ENERGY, 2), TypeError, "kernels must be Kernels, got function"),
+    "log_q that is a vector": (lambda: eb.sample(KEY, eb.metropolis(ENERGY, lambda k, x: x + 1, log_q=lambda to, given: to), START, 5), TypeError, "log_q must return a scalar, got shape (2,); sum over the coordinates"),
+    "warm-up of no steps": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, num_steps=0), ValueError, "num_steps must be at least 20, got 0"),
+    "warm-up with a mass": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, mass=np.ones(2)), ValueError, "mass must be 'diagonal', 'dense' or None"),
+    "warm-up to a word": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, target="high"), TypeError, "target must be a number"),
+    "half a bit": (lambda: eb.sample(KEY, eb.binary.gibbs(ENERGY), START + 0.5, 5), ValueError, "energy must be finite where a chain starts, got inf"),
+    "annealed from NaN": (lambda: eb.annealed_langevin.annealed_langevin(KEY, lambda x, s: ENERGY(x), nan_start(), [1.0, 0.1], 0.1, 2), ValueError, "positions must be finite"),
+    "noise of one point": (lambda: eb.noise_contrastive.fitted_normal(np.ones((1, 2))), ValueError, "data must be at least two points [N, D]"),
+    "noise of one point, again and again": (lambda: eb.noise_contrastive.fitted_normal(np.ones((5, 2))), ValueError, "data must vary"),
+    "no noise": (lambda: eb.noise_contrastive.binary(ENERGY, None), TypeError, "noise must be a Noise, of fitted_normal(data) or your own; got None"),
+    "labels of nothing": (lambda: eb.labelled(np.zeros((0, 2), np.float32), np.zeros(0, int)), ValueError, "labels must be some whole numbers"),
+    "acceptance of 2": (lambda: eb.contrastive(ENERGY, eb.mala, 1, acceptance_target=2.0), ValueError, "acceptance_target must lie in (0, 1), got 2.0"),
+    # training
+    "chunk of none": (lambda: fit(chunk=0), ValueError, "chunk must be at least 1, got 0"),
+    "chains of none": (lambda: fit(num_chains=0), ValueError, "num_chains must be at least 1, got 0"),
+    "gap of NaN": (lambda: fit(max_gap=float("nan")), ValueError, "max_gap must be finite and above 0, got nan"),
+    "remedy of 3": (lambda: fit(remedy=3), TypeError, "remedy must be a Remedy, of ebmjax.watch; got 3 (int)"),
+    "state of None": (lambda: eb.fit(KEY, None, ADAM, None, START, eb.from_data(), num_updates=1, batch_size=1), TypeError, "state must be a TrainState, of init_state; got None"),
+    "no optimiser": (lambda: eb.init_state(KEY, jnp.ones(2), None, eb.from_data(), 0.1), TypeError, "optimizer must be of Optax, got None"),
+    "no starts": (lambda: eb.init_state(KEY, jnp.ones(2), ADAM, None, 0.1), TypeError, "starts must be a Starts, of ebmjax.starts; got None"),
+    "a seed for a state": (lambda: eb.init_state(0, jnp.ones(2), ADAM, eb.from_data(), 0.1), TypeError, "key must be a PRNG key, got 0 (int)"),
+    "whole parameters": (lambda: eb.init_state(KEY, jnp.ones(2, int), ADAM, eb.from_data(), 0.1), TypeError, "params must be floating, got int32"),
+    "NaN parameters": (lambda: eb.init_state(KEY, jnp.nan * START, ADAM, eb.from_data(), 0.1), ValueError, "params must be finite"),
+    "a buffer of other points": (lambda: fit(starts=eb.replay_buffer(lambda k, n: jnp.ones((n, 3)), 8)), ValueError, "chains must be points like the data, of shape (2,), got (3,)"),
+    "too few fresh chains": (lambda: fit(starts=eb.from_noise(lambda k, n: jnp.ones((3, 2)))), ValueError, "starts must give 4 chains, got 3"),
+    "whole fresh chains": (lambda: fit(starts=eb.from_noise(lambda k, n: jnp.ones((n, 2), int))), TypeError, "chains of starts must be floating, got int32"),
+    "a learning rate of NaN": (lambda: fit(optimizer=optax.sgd(float("nan"))), eb.TrainingDiverged, "100% of the updates had a gradient, loss or step that was not finite"),
     "within no part": (lambda: eb.sample(KEY, eb.within(lambda x: ENERGY(x["a"]), "b", lambda e: eb.mala(e, 0.1)), {"a": START}, 10), TypeError, "part 'b' is not among ['a']"),
 }  # fmt: skip
 

@@ -188,3 +188,14 @@ def test_a_draw_that_outweighs_the_rest_is_told():
 def test_bad_draws(draws):
     with pytest.raises(ValueError, match=r"draws must be \[T, C, ...\] with at least 4 steps, got"):
         diagnostics.rhat(draws)
+
+
+def test_infinite_draws_and_probabilities_that_are_none_are_not_passed_over():
+    draws = np.random.default_rng(0).normal(size=(100, 4, 2)).astype(np.float32)
+    draws[3, 1, 0] = np.inf
+    for estimator in (diagnostics.rhat, diagnostics.ess_bulk, diagnostics.ess_mean, diagnostics.mcse_mean):
+        found = np.asarray(estimator(draws))
+        assert np.isnan(found[0]) and np.isfinite(found[1]), estimator
+    for probability in (0.0, 1.0, 2.0, float("nan")):
+        with pytest.raises(ValueError, match="probability must"):
+            diagnostics.ess_quantile(draws, probability)

@@ -107,7 +107,7 @@ RUNAWAY = {"energy": runaway, "params": {"slope": jnp.float32(0.05)}}
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": nothing_but_nan}, "100% of the updates had a gradient or loss"),
+        ({"loss": nothing_but_nan}, "100% of the updates had a gradient, loss or step"),
         ({**RUNAWAY, "learning_rate": 1e3, "max_gap": 1e3}, "apart"),
         ({**RUNAWAY, "learning_rate": 1e-6}, "use a network with a confinement term"),
         ({"loss": eb.contrastive(energy, eb.mala, 3), "stuck": True}, "the chains froze, acceptance 0.0000"),

@@ -149,7 +149,13 @@ def build(config: Config, dataset: Dataset) -> Run:
         if config.noise or not np.isin(dataset.x, (0, 1)).all():
             raise RunError(f"{config.objective} wants data of 0 and 1 and no noise; try --data binary_digits")
         standard = Standard(np.float32(0), np.float32(1))
+        if config.kernel != "gibbs":
+            raise RunError(f"{config.objective} wants the kernel gibbs, of bits, got {config.kernel}")
     else:
+        if config.kernel == "gibbs":
+            raise RunError(
+                f"the kernel gibbs is of bits, and {config.objective} is not; choose another kernel"
+            )
         standard = Standard.of(dataset)
     kept, _ = parts(dataset, config.seed) if method.is_labelled else (dataset, None)
     z = jnp.asarray(standard.forward(kept.x), jnp.float32)

@@ -92,6 +92,7 @@ def descend(
 
     ``kernel_of(i, start)`` is the kernel of level i for a chain that starts the level at ``start``.
     """
+    positions = checks.position(positions)
     keys = chain_keys(key, checks.num_chains(positions))
 
     def of_chain(key, start, i):
@@ -101,7 +102,7 @@ def descend(
     def level(positions, i):
         return jax.vmap(of_chain, (0, 0, None))(keys, positions, i), None
 
-    return jax.lax.scan(level, jax.tree.map(jnp.asarray, positions), jnp.arange(num_levels))[0]
+    return jax.lax.scan(level, positions, jnp.arange(num_levels))[0]
 
 
 def check_falls(levels: Any, least: int = 1) -> None:

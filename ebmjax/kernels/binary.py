@@ -5,7 +5,8 @@
     rbm         E(v) = -b^T v - sum_j softplus(c_j + w_j^T v)     restricted Boltzmann machine, hidden units
                                                                   summed out (Smolensky 1986)
 
-Positions are floats that are 0 or 1, ``[N]``, so that the kernels here are kernels like any other:
+Positions are floats that are 0 or 1, ``[N]`` (others have infinite energy), so that the kernels here are
+kernels like any other:
 
     flip        one site at random, accepted by Metropolis
     gibbs       each site in turn from its conditional,  P(x_i = 1 | rest) = sigmoid(E(x_i=0) - E(x_i=1))
@@ -86,7 +87,7 @@ def flip(energy: Energy) -> Kernel:
         flipped = jnp.where(jnp.arange(x.size).reshape(x.shape) == site, 1 - x, x)
         return evaluate(energy, flipped, with_grad=False), jnp.zeros_like(state.energy)
 
-    return metropolis(energy, Proposal(draw, propose))
+    return metropolis(energy, Proposal(draw, propose))._replace(init=_of_bits(energy))
 
 
 def gibbs(energy: Energy) -> Kernel:
@@ -112,7 +113,7 @@ def gibbs(energy: Energy) -> Kernel:
         return new, _moved(state, new)._replace(num_nonfinite=num_nonfinite)
 
     return Kernel(
-        lambda x: evaluate(energy, x, with_grad=False),
+        _of_bits(energy),
         lambda key, x: jax.random.logistic(key, x.shape, x.dtype),
         careful(move),
     )
@@ -141,6 +142,8 @@ def rbm_gibbs(params: RBM) -> Kernel:
 
 def rbm_params(key: Any, num_visible: int, num_hidden: int, scale: float = 1.0) -> RBM:
     """Normal weights of standard deviation ``scale / sqrt(V + H)`` a unit and biases of ``scale / 2``."""
+    checks.count(num_visible, "num_visible")
+    checks.count(num_hidden, "num_hidden")
     key_weights, key_visible, key_hidden = jax.random.split(key, 3)
     width = scale / math.sqrt(num_visible + num_hidden)
     return RBM(
@@ -148,6 +151,16 @@ def rbm_params(key: Any, num_visible: int, num_hidden: int, scale: float = 1.0) 
         scale / 2 * jax.random.normal(key_visible, (num_visible,)),
         scale / 2 * jax.random.normal(key_hidden, (num_hidden,)),
     )
+
+
+def _of_bits(energy):
+    """The state at a position, whose energy is infinite unless it is of bits: so that it is refused."""
+
+    def init(x):
+        state = evaluate(energy, x, with_grad=False)
+        return state._replace(energy=jnp.where(jnp.all((x == 0) | (x == 1)), state.energy, jnp.inf))
+
+    return init
 
 
 def _moved(old: State, new: State) -> Info:

@@ -37,8 +37,11 @@ from ebmjax.base import (
 
 def parallel(kernel: Kernel) -> Kernel:
     """The kernel on ``C`` chains: positions, states, keys and infos get a leading axis ``[C]``."""
+    _check_kernels([kernel])
     over_chains = partial(jax.vmap, axis_name=CHAINS)
-    return Kernel(over_chains(kernel.init), over_chains(kernel.draw), over_chains(kernel.move))
+    move = over_chains(kernel.move)
+    setattr(move, "is_parallel", True)  # noqa: B010  sample takes a kernel of one chain, and says so
+    return Kernel(over_chains(kernel.init), over_chains(kernel.draw), move)
 
 
 def guarded(kernel: Kernel) -> Kernel:
@@ -63,6 +66,7 @@ def guarded(kernel: Kernel) -> Kernel:
 
 def repeat(kernel: Kernel, num_steps: int) -> Kernel:
     """``num_steps`` steps as one; the infos merged.  Raises unless ``num_steps`` is a positive count."""
+    _check_kernels([kernel])
     checks.count(num_steps, "num_steps")
 
     def draw(key, position):

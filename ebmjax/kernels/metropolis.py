@@ -157,7 +157,12 @@ def _from_function(energy, q, log_q, symmetric) -> Proposal:
         proposed = moved(energy, state, candidate)
         if symmetric:
             return proposed, jnp.zeros_like(state.energy)
-        return proposed, log_q(to=x, given=candidate) - log_q(to=candidate, given=x)
+        ratio = log_q(to=x, given=candidate) - log_q(to=candidate, given=x)
+        if jnp.shape(ratio) != ():
+            raise TypeError(
+                f"log_q must return a scalar, got shape {jnp.shape(ratio)}; sum over the coordinates"
+            )
+        return proposed, ratio
 
     return Proposal(draw=lambda key, position: key, propose=propose)
 

@@ -51,8 +51,8 @@ def labelled(points: Any, labels: Any, num_classes: int | None = None) -> Labell
     """
     labels = np.asarray(labels)
     num = checks.num_chains(points, "points")
-    if labels.shape != (num,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be {num} whole numbers, got {checks.describe(labels)}")
+    if num == 0 or labels.shape != (num,) or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be {num or 'some'} whole numbers, got {checks.describe(labels)}")
     num_classes = checks.count(int(labels.max()) + 1 if num_classes is None else num_classes, "num_classes")
     if labels.min() < 0 or labels.max() >= num_classes:
         raise ValueError(f"labels must lie in [0, {num_classes}), got {labels.min()} to {labels.max()}")

@@ -74,8 +74,12 @@ def contrastive(
     checks.count(num_steps, "num_steps")
     checks.positive(regularisation, "regularisation", zero=True)
     checks.positive(temperature, "temperature")
+    checks.positive(adaptation_rate, "adaptation_rate", zero=True)
+    if acceptance_target is not None:
+        checks.between(acceptance_target, "acceptance_target")
 
     def loss(params, key, batch, chains):
+        _check_same_points(batch, chains.position)
         fixed = functools.partial(energy, jax.lax.stop_gradient(params))
         kernel = parallel(make_kernel(temper(fixed, temperature), chains.step_size))
         keys = chain_keys(key, checks.num_chains(chains.position))
@@ -116,6 +120,12 @@ def metrics_of(data: Array, mean_model: Array, acceptance: Array, step_size: Arr
 def adapted(step_size: Array, acceptance: Array, target: float | None, rate: float) -> Array:
     """The step after an update: its logarithm moves by ``rate (acceptance - target)``."""
     return step_size if target is None else jnp.exp(jnp.log(step_size) + rate * (acceptance - target))
+
+
+def _check_same_points(batch, chains):
+    points = [jax.tree.map(lambda x: x.shape[1:], tree) for tree in (batch, chains)]
+    if points[0] != points[1]:
+        raise ValueError(f"chains must be points like the data, of shape {points[0]}, got {points[1]}")
 
 
 def mark_broken(position: Position, energy: Array) -> tuple[Position, Array]:

@@ -55,10 +55,14 @@ def fitted_normal(data: Array, *, widen: float = 1.0) -> Noise:
       ValueError: data that are not finite, a factor that is not positive.
     """
     checks.positive(widen, "widen")
+    if np.ndim(data) < 2 or len(data) < 2 or not np.size(data):
+        raise ValueError(f"data must be at least two points [N, D], got {checks.describe(data)}")
     checks.finite_rows(np.asarray(data), "data")
     flat = np.asarray(data, np.float64).reshape(len(data), -1)
     covariance = widen**2 * np.atleast_2d(np.cov(flat.T))
     covariance += 1e-4 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    if not np.trace(covariance) > 0:
+        raise ValueError("data must vary, got the same point throughout")
     root = np.linalg.cholesky(covariance)
     log_scale = float(np.log(np.diag(root)).sum() + 0.5 * len(root) * np.log(2 * np.pi))
     mean, spread, whiten = (
@@ -98,6 +102,7 @@ def binary(energy: TrainableEnergy, noise: Noise, ratio: int = 1) -> Loss:
       ValueError: a ratio that is not a positive count; TypeError, when traced: parameters without ``log_z``.
     """
     checks.function(energy, "energy")
+    checks.instance(noise, Noise, "noise", "fitted_normal(data) or your own")
     ratio = checks.count(ratio, "ratio")
 
     def loss(params, key, batch, chains):
@@ -120,6 +125,7 @@ def binary(energy: TrainableEnergy, noise: Noise, ratio: int = 1) -> Loss:
 def ranking(energy: TrainableEnergy, noise: Noise, num_noise: int = 16) -> Loss:
     """Finding the data point among ``num_noise`` noise points (also called InfoNCE)."""
     checks.function(energy, "energy")
+    checks.instance(noise, Noise, "noise", "fitted_normal(data) or your own")
     num_noise = checks.count(num_noise, "num_noise")
 
     def loss(params, key, batch, chains):

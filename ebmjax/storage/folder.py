@@ -150,7 +150,7 @@ def newest(folder: Path, like: Any) -> tuple[int, Any]:
       naming each damaged file that was passed over.
     """
     damages = []
-    for step, path in ((step, path) for step in steps(folder) for path in files(folder, step)):
+    for step, path in [(s, path) for s in steps(folder) for path in files(folder, s)]:
         try:
             tree = load(path, like)
         except Damaged as error:
