@@ -1,6 +1,6 @@
 # make demo       train an energy network on MNIST, about three minutes on two cores, pictures in runs/mnist
 # make test       every test
-# make notebooks  execute the course, about fifteen minutes; OUT=FOLDER writes it elsewhere
+# make notebooks  execute the course, about fifteen minutes; OUT=FOLDER writes it elsewhere, JOBS=2 is sooner
 # make check      lint, format, types
 # All of them make .venv by themselves, and may be run again at will.
 
@@ -8,6 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/mnist
 OUT ?= notebooks
+JOBS ?= 1
 
 .PHONY: demo test check notebooks clean
 
@@ -40,4 +41,4 @@ clean:
 
 # Each notebook is a script; executed, with its pictures, it lies beside it.
 notebooks: .venv/notebooks.installed
-	$(BIN)/python notebooks/execute.py --out $(OUT)
+	$(BIN)/python notebooks/execute.py --out $(OUT) --jobs $(JOBS)

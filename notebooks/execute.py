@@ -3,6 +3,7 @@
     python notebooks/execute.py                      all of them, beside their scripts
     python notebooks/execute.py 03 05                those whose names begin so
     python notebooks/execute.py --out FOLDER         elsewhere; nothing that git knows is touched
+    python notebooks/execute.py --jobs 2             two at a time; the times that some print are longer then
 
 Every script runs in a fresh kernel, in an empty folder, and stops everything at its first error.  Pictures are
 reduced to 256 colours, which is what keeps a notebook light; times of day and cell numbers that differ from run
@@ -16,6 +17,8 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import jupytext
@@ -44,6 +47,33 @@ def execute(script: Path) -> nbformat.NotebookNode:
     return notebook
 
 
+def write(script: Path, folder: Path) -> str:
+    """Execute a script into a folder; what there is to say of it.
+
+    Raises:
+      RuntimeError: with the cell that failed.
+    """
+    start = time.time()
+    try:
+        notebook = execute(script)
+    except CellExecutionError as error:
+        raise RuntimeError(f"{script.name} failed after {time.time() - start:.0f} s\n{error}") from None
+    path = folder / script.with_suffix(".ipynb").name
+    nbformat.write(notebook, path)
+    return f"{script.name:30s} {time.time() - start:4.0f} s {path.stat().st_size / 1000:5.0f} kB"
+
+
+def write_all(scripts: list[Path], folder: Path, num_jobs: int) -> Iterator[str]:
+    """Several at a time, each in a process of its own; nothing is begun after the first error."""
+    with ProcessPoolExecutor(num_jobs) as pool:
+        tasks: list[Future[str]] = [pool.submit(write, script, folder) for script in scripts]
+        try:
+            for task in as_completed(tasks):
+                yield task.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def notebook_of(script: Path) -> nbformat.NotebookNode:
     """The cells of a script, not run; their ids are their numbers."""
     notebook = jupytext.read(script)
@@ -64,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="beginnings of names; all by default")
     parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
     choices = parser.parse_args()
     scripts = [
         script
@@ -76,17 +107,11 @@ def main() -> None:
     root = str(HERE.parent.resolve())
     os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
     began = time.time()
-    for script in scripts:
-        start = time.time()
-        try:
-            notebook = execute(script)
-        except CellExecutionError as error:
-            sys.exit(f"{script.name} failed after {time.time() - start:.0f} s\n{error}")
-        path = choices.out / script.with_suffix(".ipynb").name
-        nbformat.write(notebook, path)
-        print(
-            f"{script.name:30s} {time.time() - start:4.0f} s {path.stat().st_size / 1000:5.0f} kB", flush=True
-        )
+    try:
+        for line in write_all(scripts, choices.out, choices.jobs):
+            print(line, flush=True)
+    except RuntimeError as error:
+        sys.exit(str(error))
     print(f"{len(scripts)} notebooks in {time.time() - began:.0f} s")
 
 
