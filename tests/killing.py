@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
+FIXTURES = {"key", "tmp_path", "monkeypatch"}  # that a killer may ask for
 
 
 class TextIsGone(Exception):
@@ -105,7 +106,7 @@ def find(killer: str) -> tuple[Any, dict[str, Any]]:
     if (wanted or [""])[0] not in cases:
         raise NoSuchTest(f"{killer}: its ids are {', '.join(cases)}")
     arguments = cases[(wanted or [""])[0]]
-    needs = set(inspect.signature(test).parameters) - set(arguments) - {"key", "tmp_path"}
+    needs = set(inspect.signature(test).parameters) - set(arguments) - FIXTURES
     if needs:
         raise NoSuchTest(f"{killer} needs the fixtures {', '.join(sorted(needs))}")
     return test, arguments
@@ -144,11 +145,16 @@ def _id(value, otherwise, ids) -> str:
 def call(killer: str) -> None:
     """Run one test as pytest would, with the fixtures that these tests use."""
     import jax
+    from pytest import MonkeyPatch
 
     test, arguments = find(killer)
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+    with (
+        warnings.catch_warnings(),
+        tempfile.TemporaryDirectory() as folder,
+        MonkeyPatch.context() as monkeypatch,
+    ):
         warnings.simplefilter("ignore")
-        fixtures = {"key": jax.random.key(20261123), "tmp_path": Path(folder)}
+        fixtures = {"key": jax.random.key(20261123), "tmp_path": Path(folder), "monkeypatch": monkeypatch}
         used = {n: fixtures[n] for n in inspect.signature(test).parameters if n not in arguments}
         test(**arguments, **used)
 

@@ -282,7 +282,7 @@ MUTANTS = [
     Mutant("digests of leaves not looked at", "storage/checkpoint.py", 'if _digest(arrays[name]) != entry["sha256"]:', "if False:", "test_checkpoint:test_exchanged_members_under_a_new_seal_are_noticed_by_their_own_digests"),
     Mutant("files of Orbax not looked at", "storage/sharded.py", "    if wrong:", "    if False:", "test_sharded:test_every_file_is_sealed"),
     Mutant("manifest of Orbax not looked at", "storage/sharded.py", "encode()) != seal:", "encode()) == '':", "test_sharded:test_every_file_is_sealed"),
-    Mutant("the old checkpoint removed before the new one is named", "storage/sharded.py", "                os.replace(path, old)", "                shutil.rmtree(path)", "test_sharded:test_a_disk_that_fails_leaves_the_older_one"),
+    Mutant("the old checkpoint removed before the new one is named", "storage/sharded.py", "                os.replace(path, old)", "                shutil.rmtree(path)", "test_sharded:test_a_disk_that_fails_leaves_the_older_one", "FileNotFoundError: there is no checkpoint"),
     Mutant("a loaded chunk forgets its totals", "sampling.py", "state, draws, totals = found\n", "state, draws, _ = found\n", "test_journal:test_a_checkpoint_changes_no_number"),
     Mutant("another call not noticed", "storage/journal.py", "        if differences:", "        if False:", "test_journal:test_another_call_is_refused_and_nothing_lost:key"),
     Mutant("another energy not noticed", "sampling.py", "    if not abs(now[worst] - then[worst]) <= 1e-2 * (1 + abs(then[worst])):", "    if False:", "test_journal:test_another_call_is_refused_and_nothing_lost:energy"),
