@@ -20,13 +20,12 @@ EMA, CONFINEMENT, LANGEVIN_STEP, BUFFER = 0.995, 4.0, 1e-2, 8192
 
 
 class Net(nn.Module):
-    """E(x) = net(x) + |x|^2 / (2 s^2), ``[B, 2]`` to ``[B]``."""
+    """E(x) = net(x) + |x|^2 / (2 s^2), ``[B, widths[0]]`` to ``[B]``."""
 
-    def __init__(self):
+    def __init__(self, widths=(2, 128, 128)):
         super().__init__()
-        widths = (2, 128, 128)
         layers = [m for a, b in zip(widths, widths[1:], strict=False) for m in (nn.Linear(a, b), nn.SiLU())]
-        self.net = nn.Sequential(*layers, nn.Linear(128, 1))
+        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
         for layer in self.net:
             if isinstance(layer, nn.Linear):  # as Flax does
                 nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5)

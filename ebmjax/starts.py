@@ -60,6 +60,9 @@ def from_noise(draw: Draw) -> Starts:
 def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> Starts:
     """A buffer of ``size`` chains; each update runs a random choice of them, none twice.
 
+    The choice is one chain, uniformly, out of each of C runs of neighbours, which begin at a random place: all
+    chains run equally often, and nothing is sorted.
+
     Args:
       draw: fresh chains.
       size: N, at least the number of chains that run at a time; equal to it and ``restart_probability=0`` is
@@ -82,8 +85,11 @@ def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> St
         if lengths != {size}:  # else an index beyond it would be moved to the last chain, silently
             held = ", ".join(map(str, sorted(lengths))) or "none"
             raise ValueError(f"state.store must hold the {size} chains of these starts, got {held}")
-        key_slots, key_restart, key_fresh = jax.random.split(key, 3)
-        slots = jax.random.permutation(key_slots, size)[:num_chains]
+        key_begin, key_slots, key_restart, key_fresh = jax.random.split(key, 4)
+        stride = size // num_chains
+        within = jax.random.randint(key_slots, (num_chains,), 0, stride)
+        begin = jax.random.randint(key_begin, (), 0, size)
+        slots = (begin + stride * jnp.arange(num_chains) + within) % size
         is_restarted = jax.random.bernoulli(key_restart, restart_probability, (num_chains,))
         old = jax.tree.map(lambda x: x[slots], store)
         return rows(is_restarted, draw(key_fresh, num_chains), old), slots
