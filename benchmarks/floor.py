@@ -20,21 +20,28 @@ L = 10
 
 
 def energies() -> dict[str, tuple[Any, tuple[int, ...], int]]:
-    """Name to energy, shape of a point, number of chains: an MLP 16-128-128-1, two convolutions on 28x28."""
+    """Name to energy, shape of a point, number of chains.
+
+    Perceptrons 16-128-128-1 and 784-128-128-1, two convolutions on 28x28, and a quadratic form of 784 variances
+    that costs next to nothing.
+    """
     keys = jax.random.split(jax.random.key(7), 6)
-    dense = [
-        jax.random.normal(k, s) / s[0] ** 0.5
-        for k, s in zip(keys[:3], ((16, 128), (128, 128), (128, 1)), strict=True)
-    ]
+    variances = jnp.linspace(0.5, 2.0, 784)
     kernels = [
         0.2 * jax.random.normal(keys[3], (3, 3, 1, 16)),
         0.1 * jax.random.normal(keys[4], (3, 3, 16, 32)),
     ]
     head = 0.05 * jax.random.normal(keys[5], (7 * 7 * 32,))
 
-    def mlp(x):
-        hidden = jax.nn.silu(jax.nn.silu(x @ dense[0]) @ dense[1])
-        return (hidden @ dense[2])[0] + 0.5 * jnp.sum(x**2)
+    def perceptron(dim):
+        shapes = (dim, 128), (128, 128), (128, 1)
+        dense = [jax.random.normal(k, s) / s[0] ** 0.5 for k, s in zip(keys[:3], shapes, strict=True)]
+
+        def energy(x):
+            hidden = jax.nn.silu(jax.nn.silu(x @ dense[0]) @ dense[1])
+            return (hidden @ dense[2])[0] + 0.5 * jnp.sum(x**2)
+
+        return energy
 
     def convolutional(x):
         hidden = x[None, :, :, None]
@@ -46,7 +53,12 @@ def energies() -> dict[str, tuple[Any, tuple[int, ...], int]]:
             )
         return hidden.ravel() @ head + 0.5 * jnp.sum(x**2)
 
-    return {"mlp": (mlp, (16,), 1024), "convolutional": (convolutional, (28, 28), 64)}
+    return {
+        "mlp": (perceptron(16), (16,), 1024),
+        "mlp 784": (perceptron(784), (784,), 128),
+        "convolutional": (convolutional, (28, 28), 64),
+        "quadratic": (lambda x: 0.5 * jnp.sum(x**2 / variances), (784,), 128),
+    }
 
 
 def kernels(energy) -> dict[str, tuple[Any, int]]:
