@@ -41,9 +41,66 @@ def floor(is_quick: Quick = False, num_repeats: int = 5) -> None:
     from benchmarks import floor as bench
 
     found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))
-    columns = ["energy", "kernel", "num_chains", "x gradients", "ebmjax us/step", "gradients us/step"]
-    _show("floor", [*columns, "numbers us/step"], found)
-    console.print(f"kept in {measure.keep('floor-quick' if is_quick else 'floor', found)}")
+    columns = ["energy", "kernel", "num_chains", "x gradients", "x both", "goal", "ebmjax us/step"]
+    _show("floor", [*columns, "gradients us/step", "numbers us/step"], found)
+    over = [f"{r['energy']} {r['kernel']}" for r in found if r["goal"] and r["x gradients"] > r["goal"]]
+    console.print(f"over their goal: {', '.join(over) or 'none'}", highlight=False)
+    _kept("floor-quick" if is_quick else "floor", found)
+
+
+@app.command()
+def memory(is_quick: Quick = False) -> None:
+    """Bytes kept by default, streaming, and at ten times the steps, against BlackJAX."""
+    from benchmarks import memory as bench
+
+    found = _collect(bench.rows(is_quick=is_quick))
+    columns = [f"{what} {times}x" for what in ("kept MB", "kept / positions", "peak MB") for times in (1, 10)]
+    _show("memory", ["kernel", "form", *columns], found)
+    _kept("memory-quick" if is_quick else "memory", found)
+
+
+@app.command()
+def training(
+    is_quick: Quick = False,
+    num_repeats: int = 7,
+    torch_python: Annotated[str | None, typer.Option(help="An interpreter with torchebm, the peer.")] = None,
+    num_threads: Annotated[int | None, typer.Option(help="For all; every CPU by default.")] = None,
+) -> None:
+    """Persistent training against torchebm, a naive loop in JAX, and its floor of K + 1 gradients."""
+    from benchmarks import training as bench
+
+    options = {"torch_python": torch_python, "num_threads": num_threads}
+    found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats, **options))
+    ratios = ["x torchebm", "x torchebm best", "x naive", "x floor"]
+    columns = ["problem", "batch_size", "chain_steps", "num_threads", "ebmjax updates/s", *ratios]
+    _show(
+        "training", columns, found, lost={"x torchebm": (0, 3), "x torchebm best": (0, 3), "x naive": (0, 1)}
+    )
+    _kept("training-quick" if is_quick else "training", found)
+
+
+@app.command()
+def scaling(is_quick: Quick = False, num_repeats: int = 5) -> None:
+    """Cost of a chain-step as chains grow to a million, and as devices do."""
+    from benchmarks import pictures
+    from benchmarks import scaling as bench
+
+    found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))
+    columns = ["what", "chains", "devices", "num_steps", "ns a chain-step", "x base", "MB"]
+    _show("scaling", [*columns, "collectives", "collectives of a mean"], found)
+    _kept("scaling-quick" if is_quick else "scaling", found, pictures.scaling(found))
+
+
+@app.command()
+def roofline(is_quick: Quick = False, num_repeats: int = 5) -> None:
+    """Operations a second and a byte, against the measured ceilings of the machine."""
+    from benchmarks import pictures
+    from benchmarks import roofline as bench
+
+    found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))
+    columns = ["cell", "num_chains", "operations/byte", "operations/s", "bytes/s", "bytes/s in cache"]
+    _show("roofline", [*columns, "of the ceiling"], found)
+    _kept("roofline-quick" if is_quick else "roofline", found, pictures.roofline(found))
 
 
 @app.command()
@@ -107,7 +164,7 @@ def efficiency(is_quick: Quick = False, num_repeats: int = 3) -> None:
         shown = "  ".join(f"{name} {ratio:.2g}" for name, ratio in ratios.items())
         console.print(f"{ours} over the best of {', '.join(peers)}: {shown}", highlight=False)
         console.print(f"median {statistics.median(ratios.values()):.2f}")
-    console.print(f"kept in {measure.keep('efficiency-quick' if is_quick else 'efficiency', found)}")
+    _kept("efficiency-quick" if is_quick else "efficiency", found)
 
 
 def _collect(rows) -> list[dict[str, Any]]:

@@ -65,3 +65,54 @@ def throughput(rows: Rows) -> Figure:
     shown = [name for name in STYLES if name in found]
     fig.legend([found[name] for name in shown], shown, loc="outside right center")
     return fig
+
+
+@plotting.house_style
+def roofline(rows: Rows) -> Figure:
+    """Operations a second against operations a byte, below the measured ceilings."""
+    ceiling, *cells = rows
+    reach = np.array([row["operations/byte"] for row in cells])
+    x = np.geomspace(reach.min() / 3, reach.max() * 10, 200)
+    fig, ax = plotting.figure(size=(6.8, 4.0))
+    for name, line, label in (
+        ("bytes/s in cache", "-", "{:.2g} GB/s, copy in cache"),
+        ("bytes/s", "--", "{:.2g} GB/s, large copy"),
+    ):
+        roof = np.minimum(ceiling["operations/s"], ceiling[name] * x)
+        ax.loglog(x, roof / 1e9, color=plotting.GREY, ls=line, label=label.format(ceiling[name] / 1e9))
+    colours = {"random walk": plotting.DATA, "MALA": plotting.MODEL, "HMC": plotting.THIRD}
+    markers = "o^sDvP"
+    for target, marker in zip(dict.fromkeys(_target(row) for row in cells), markers, strict=False):
+        for row in cells:
+            if _target(row) == target:
+                colour = next(c for name, c in colours.items() if row["cell"].startswith(name))
+                ax.plot(
+                    row["operations/byte"],
+                    row["operations/s"] / 1e9,
+                    marker,
+                    color=colour,
+                    ms=5,
+                    ls="none",
+                    label=row["cell"],
+                )
+    ax.axhline(ceiling["operations/s"] / 1e9, color=plotting.GREY, lw=0.6, ls=":")
+    ax.set(xlabel="operations a byte", ylabel="$10^9$ operations a second")
+    ax.set_title(
+        f"{ceiling['operations/s'] / 1e9:.0f} billion operations a second in a matrix product", fontsize=8
+    )
+    fig.legend(loc="outside right center", fontsize=7)
+    return fig
+
+
+def _target(row):
+    return row["cell"].split(", ")[-1]
+
+
+@plotting.house_style
+def scaling(rows: Rows) -> Figure:
+    """Cost of a chain-step against chains."""
+    cells = [row for row in rows if row["what"] == "chains"]
+    fig, ax = plotting.figure(size=(4.6, 3.2))
+    ax.loglog(*np.transpose([(r["chains"], r["ns a chain-step"]) for r in cells]), "o-", color=plotting.MODEL)
+    ax.set(xlabel="chains", ylabel="nanoseconds a chain-step", title="HMC, 5 steps, 2-d, nothing stored")
+    return fig

@@ -3,7 +3,6 @@
 python -m benchmarks.robustness kill [NUM]     SIGKILL at random moments, NUM in sampling, NUM in training
 python -m benchmarks.robustness soak [STEPS]   memory and compilations over a long run with checkpoints
 python -m benchmarks.robustness guard          what the undoing of broken steps costs, in alternation
-python -m benchmarks.robustness scaling [CHAINS STEPS REPEATS]   1, 2, 4 virtual devices, CHAINS on each
 """
 
 import functools
@@ -24,13 +23,10 @@ import jax
 import jax.numpy as jnp
 
 import ebmjax as eb
-from benchmarks.measure import alternate, keep
-from ebmjax import combinators, data, devices, experiment, runs, sampling, streaming
+from ebmjax import combinators, data, experiment, runs, streaming
 
 KEY = jax.random.key(11)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2) + jnp.sum(jnp.cos(x))
-VIRTUAL = "--xla_force_host_platform_device_count=4"
-COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 CHOICES = {"features": (16, 16), "num_chains": 64, "buffer_size": 128, "batch_size": 64, "chain_steps": 4}
 
 
@@ -156,45 +152,6 @@ def guard(num_rounds: int = 201) -> None:
             )
 
 
-def scaling() -> int:
-    """The same again in a process that has four virtual devices."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {VIRTUAL}"
-    command = [sys.executable, "-m", "benchmarks.robustness", "scale", *sys.argv[2:]]
-    return subprocess.run(command, env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}).returncode
-
-
-def scale(num_chains: int = 1024, num_steps: int = 1000, num_repeats: int = 11) -> None:
-    """Time of ``sample`` a chain-step on 1, 2 and 4 devices, over that on one; collectives in its program."""
-    kernel, counts = eb.hmc(ENERGY, 0.3, 5), (1, 2, 4)
-    run = lambda n: eb.sample(
-        KEY, kernel, jnp.ones((n * num_chains, 2)), num_steps, collect=eb.nothing, devices=n
-    )
-    calls = {str(n): lambda n=n: run(n).state for n in counts}
-    runs = {n: t.runs for n, t in alternate(calls, num_repeats=num_repeats).items()}
-    rows = []
-    for n in counts:
-        ratios = [a / b / n for a, b in zip(runs[str(n)], runs["1"], strict=True)]
-        row = {"num_devices": n, "chains per device": num_chains, "num_steps": num_steps}
-        row |= {"x one device": statistics.median(ratios), "runs": runs[str(n)]}
-        row |= dict(
-            zip(("collectives", "collectives of a mean"), _collectives(kernel, n, num_chains), strict=True)
-        )
-        rows.append(row)
-        print("scaling:", {k: v for k, v in row.items() if k != "runs"}, flush=True)
-    print(keep("scaling", rows))
-
-
-def _collectives(kernel, num_devices, num_chains) -> tuple[int, int]:
-    """In the compiled program of ``sample``, and in that of a mean over chains, where one is needed."""
-    mesh = devices.mesh_of(num_devices)
-    keys = devices.spread(eb.chain_keys(KEY, num_devices * num_chains), mesh)
-    state = eb.parallel(kernel).init(devices.spread(jnp.ones((len(keys), 2)), mesh))
-    lowered = sampling._chunk.lower(kernel, eb.nothing, 10, 1, keys, state, 0, None)
-    control = jax.jit(jnp.mean).lower(state.energy)
-    texts = [program.compile().as_text() for program in (lowered, control)]
-    return tuple(sum(text.count(f" {name}(") for name in COLLECTIVES) for text in texts)
-
-
 def _steps(kernel, num_steps, keys, state):
     return eb.run(keys, kernel, state, num_steps, collect=eb.nothing)
 
@@ -220,10 +177,6 @@ if __name__ == "__main__":
     job, *rest = sys.argv[1:] or ["help"]
     if job == "work":
         work(rest[0], Path(rest[1]))
-    elif job == "scaling":
-        sys.exit(scaling())
-    elif job == "scale":
-        scale(*map(int, rest))
     elif job in ("kill", "soak", "guard"):
         print(
             f"jax {jax.__version__}, Python {platform.python_version()}, {jax.devices()[0].device_kind}",

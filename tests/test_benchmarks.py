@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import peers_jax, throughput
+from benchmarks import memory, peers_jax, throughput
 
 NUM_STEPS, NUM_CHAINS = 300, 64
 
@@ -33,3 +33,11 @@ def test_peers_take_the_same_steps(name, monkeypatch):
     sizes = peers_jax.step_sizes(2)
     monkeypatch.setattr(throughput, "step_sizes", lambda dim: {k: 0.5 * v for k, v in sizes.items()})
     assert errors(squared_jumps(throughput.ours, name)) > 4  # the control
+
+
+def test_what_is_kept_is_the_positions_and_a_statistic_does_not_grow():
+    kept = lambda form, num_steps: memory.measure("random_walk", form, num_steps)["kept"]
+    positions = 4 * memory.DIM * memory.NUM_CHAINS * 100
+    assert positions < kept("ebmjax default", 100) < 1.2 * positions
+    assert kept("ebmjax moments", 100) == kept("ebmjax moments", 1000) < 0.1 * positions
+    assert kept("blackjax default", 100) > 1.5 * positions  # the control

@@ -72,3 +72,14 @@ def test_the_age_of_a_chain_in_the_buffer_is_geometric(key):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("size", "num_chains"), [(10, 4), (12, 3), (7, 7)])
+def test_all_slots_of_a_buffer_run_equally_often(key, size, num_chains):
+    starts, num = eb.replay_buffer(draw, size), 4000
+    store = starts.init(key)
+    take = jax.jit(jax.vmap(lambda k: starts.take(k, store, BATCH, num_chains)[1]))
+    slots = np.sort(take(jax.random.split(key, num)), axis=1)
+    assert (np.diff(slots, axis=1) > 0).all()  # none twice
+    share, wants = np.bincount(slots.ravel(), minlength=size) / num, num_chains / size
+    assert np.abs(share - wants).max() <= 5 * np.sqrt(wants * (1 - wants) / num)
