@@ -10,8 +10,8 @@ one word of the two and calls the hash as a loop; here both words are used, in o
 The tail is that of ``u`` near 0, where float32 is fine: it reaches 6.3 standard deviations (5.4 in JAX's
 float32), and no number is infinite.  erf^-1 is Giles's (2010, "Approximating the erfinv function", single
 precision), in ``w = -log(u (2 - u))``; his fit ends at w = 16, 5.4 standard deviations, and beyond it is
-extrapolated, with an error of at most 2.5e-3 at 6.3.  The logarithm in ``w`` is a polynomial of our own, since
-erf^-1 needs its absolute error small and nothing else: XLA's took a third of the time of a number.
+extrapolated, with an error of at most 2.5e-3 at 6.3.  The logarithm in ``w`` is our own
+polynomial, for erf^-1 needs its absolute error small and nothing else: XLA's took a third of a number's time.
 
 Functions of a step's key use blocks with ``high = 0``, as JAX's do; the accept has a block of its own,
 ``high = 2^32 - 1``, so that it needs no split.  Keys of other implementations fall back to ``jax.random``.

@@ -60,8 +60,8 @@ def from_noise(draw: Draw) -> Starts:
 def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> Starts:
     """A buffer of ``size`` chains; each update runs a random choice of them, none twice.
 
-    The choice is one chain, uniformly, out of each of C runs of neighbours, which begin at a random place: all
-    chains run equally often, and nothing is sorted.
+    The choice is one chain, uniformly, out of each of C runs of neighbours, which begin at a random place:
+    all chains run equally often, and nothing is sorted.
 
     Args:
       draw: fresh chains.
