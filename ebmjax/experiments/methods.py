@@ -64,6 +64,7 @@ class Method(NamedTuple):
     opponent: Callable[[Any, Key, Array], Any] | None = (
         None  # (config, key, z) -> parameters it plays against
     )
+    opponent_speed: float = 5.0  # its learning rate over the energy's: one that must stay at its best is fast
 
 
 def _chains(config) -> dict[str, Any]:
@@ -167,7 +168,8 @@ METHODS: dict[str, Method] = {
         lift=with_log_z,
         lower=lambda params: params.energy.energy,
         opponent=lambda config, key, z: _flow(config, z).init(key, z[0]),
-        defaults={"learning_rate": 2e-3, "num_updates": 1500},
+        opponent_speed=0.3,  # noise need not be at its best
+        defaults={"learning_rate": 5e-3, "num_updates": 1500},
     ),
     "adversarial": Method(
         lambda config, energy, z: adversarial(

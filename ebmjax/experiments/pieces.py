@@ -93,6 +93,7 @@ def optimizer_of(config) -> optax.GradientTransformation:
     momentum = 0.0 if method.uses_chains else 0.9  # chains lag behind the parameters; momentum overshoots
     adam = optax.scale_by_adam(b1=momentum, b2=0.999)
     optimizer = optax.chain(adam, optax.scale_by_learning_rate(schedule))
-    if method.opponent is not None:  # which must stay at its best against an energy that moves
-        return optax.chain(optimizer, optax.masked(optax.scale(5.0), Players(False, True)))
+    if method.opponent is not None:
+        speed = optax.masked(optax.scale(method.opponent_speed), Players(False, True))
+        return optax.chain(optimizer, speed)
     return optimizer
