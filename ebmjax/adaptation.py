@@ -6,7 +6,10 @@ of chains one step says what a single chain learns in hundreds.
     step size       dual averaging (Nesterov 2009; Hoffman & Gelman 2014, section 3.2) to acceptance delta:
                     log eps_t = mu - sqrt(t) / gamma  1 / (t + t0)  sum_{i <= t} (delta - a_i),
                     log eps   = the average of them with weights t^-kappa
-    scales          covariance over chains and steps, merged as of Chan, Golub & LeVeque 1979
+    scales          covariance over chains and steps, merged as of Chan, Golub & LeVeque 1979; correlations
+                    drawn towards none by  lambda = sum_{i != j} Var(r_ij) / sum_{i != j} r_ij^2
+                    (Schaefer & Strimmer 2005, target D), so that a dense mass is as dense as the points can
+                    tell
     length          the gradient of ChEES, the change in the estimator of the expected square
                     (Hoffman, Radul & Sountsov 2021, section 3), climbed by Adam on log length
 """
@@ -21,6 +24,7 @@ from ebmjax.base import Array
 GAMMA, T0, KAPPA = 0.05, 10.0, 0.75  # gamma of one chain
 LARGEST_GAMMA = 0.25  # the acceptance of many chains together is hardly noise; steps that leap would be
 PRIOR = 5.0  # draws that the scales of before are worth, beside those of a window
+NEIGHBOURS = 5.0  # draws of a chain that say together what one independent draw says
 
 
 # --- step size --------------------------------------------------------------------------------------------
@@ -82,16 +86,28 @@ class Moments(NamedTuple):
         return Moments(count, self.mean + weight * delta, self.squares + squares)
 
     def root(self, before: Array) -> Array:
-        """S with S S^T the covariance: standard deviations ``[D]`` or a Cholesky factor ``[D, D]``; drawn
-        towards those of before, in the logarithm, and where nothing moved left as they were."""
+        """S with S S^T the covariance: standard deviations ``[D]`` or a Cholesky factor ``[D, D]``.  The
+        deviations are drawn towards those of before, in the logarithm, and stay where nothing moved."""
         weight = self.num / (self.num + PRIOR)
         covariance = self.squares / jnp.maximum(self.num - 1, 1)
-        if self.squares.ndim == 1:
-            log_scale = weight * 0.5 * jnp.log(covariance) + (1 - weight) * jnp.log(before)
-            return jnp.where(covariance > 0, jnp.exp(log_scale), before)
-        variances = jnp.diag(jnp.diag(covariance))
-        root = jnp.linalg.cholesky(weight * covariance + (1 - weight) * variances)
+        is_dense = self.squares.ndim == 2
+        variances = jnp.diag(covariance) if is_dense else covariance
+        last = jnp.linalg.norm(before, axis=1) if is_dense else before
+        log_scale = weight * 0.5 * jnp.log(variances) + (1 - weight) * jnp.log(last)
+        scale = jnp.where(variances > 0, jnp.exp(log_scale), last)
+        if not is_dense:
+            return scale
+        root = scale[:, None] * jnp.linalg.cholesky(self._correlations(covariance))
         return jnp.where(jnp.isfinite(root).all(), root, before)
+
+    def _correlations(self, covariance: Array) -> Array:
+        """Correlations ``[D, D]``, shrunk."""
+        scale = jnp.sqrt(jnp.diag(covariance))
+        of_pair = jnp.outer(scale, scale)
+        r = jnp.where((of_pair > 0) & ~jnp.eye(len(scale), dtype=bool), covariance / of_pair, 0.0)
+        variance = (1 - r**2) ** 2 / jnp.maximum(self.num / NEIGHBOURS - 1, 1)
+        noise = jnp.sum(jnp.triu(variance, 1)) / jnp.maximum(jnp.sum(jnp.triu(r**2, 1)), 1e-6)
+        return (1 - jnp.minimum(noise, 1.0)) * r + jnp.eye(len(scale))
 
 
 # --- length -----------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ BLOCK_STEPS = 64
 def chain_keys(key: Key, num_chains: int) -> Key:
     """One key a chain, ``[C]``: ``fold_in(key, c)``."""
     key = checks.key(key)
-    return jax.vmap(lambda c: jax.random.fold_in(key, c))(jnp.arange(checks.count(num_chains, "num_chains")))
+    return jax.vmap(lambda c: fold(key, c))(jnp.arange(checks.count(num_chains, "num_chains")))
 
 
 def position_of(state: State, info: Info) -> Position:

@@ -60,20 +60,39 @@ def fold_in(key: jax.Array, data: Any) -> jax.Array:
 
 def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Standard normal numbers; of float32 or narrower types by both words of each block."""
-    words, size = _words(key), math.prod(shape)
-    if words is None or jnp.finfo(dtype).bits > 32 or size >= 2**32:
+    size = math.prod(shape)
+    if _words(key) is None or jnp.finfo(dtype).bits > 32 or size >= 2**32:
         return jax.random.normal(key, shape, dtype)
+    return normal_of(bits(key, size)).reshape(shape).astype(dtype)
+
+
+def bits(key: jax.Array, size: int) -> jax.Array:
+    """Random words, ``[size]`` uint32: both of each block."""
+    words = _words(key)
+    if words is None:
+        return jax.random.bits(key, (size,))
     low = jnp.arange((size + 1) // 2, dtype=jnp.uint32)
-    bits = jnp.concatenate(threefry(words, (jnp.uint32(0), low)))[:size]
-    return normal_of(bits).reshape(shape).astype(dtype)
+    return jnp.concatenate(threefry(words, (jnp.uint32(0), low)))[:size]
+
+
+def uniform(key: jax.Array) -> jax.Array:
+    """One number in (0, 1]."""
+    return unit(bits(key, 1)[0])
 
 
 def accept_noise(key: jax.Array) -> jax.Array:
     """One exponential number, from a block that nothing else of the key uses."""
+    return exponentials(key)[0]
+
+
+def exponentials(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Two exponential numbers, from the same block as that of the accept."""
     words = _words(key)
     if words is None:
-        return jax.random.exponential(jax.random.fold_in(key, ACCEPT))
-    return -jnp.log(unit(threefry(words, (np.uint32(ACCEPT), jnp.uint32(0)))[0]))
+        first, second = jax.random.exponential(jax.random.fold_in(key, ACCEPT), (2,))
+        return first, second
+    first, second = threefry(words, (np.uint32(ACCEPT), jnp.uint32(0)))
+    return -jnp.log(unit(first)), -jnp.log(unit(second))
 
 
 def unit(bits: jax.Array) -> jax.Array:

@@ -26,7 +26,7 @@ TARGETS = {  # acceptance at which the sampler is at its best
     hmc: 0.651,  # Beskos et al. 2013
     nuts: 0.85,  # Hoffman & Gelman 2014, figure 3: between 0.6 and 0.9; narrow places want the smaller steps
 }
-MASSES = ("diagonal", "dense", None)
+MASSES = ("auto", "dense", "diagonal", None)
 FAR = 0.15  # an acceptance rate that ends further below its target than this is told
 
 
@@ -49,7 +49,7 @@ def warm_up(
     *,
     num_steps: int | None = None,
     target: float | None = None,
-    mass: str | None = "diagonal",
+    mass: str | None = "auto",
     step_size: float = 1.0,
 ) -> Tuned:
     """Tune a kernel on an energy.
@@ -63,7 +63,8 @@ def warm_up(
       positions: where the chains start, ``[C, ...]``; best wider apart than the target.
       num_steps: T; by default 1000 for one chain, fewer for many, at least 100.
       target: of the acceptance rate; by default the best one known for each kernel of the library.
-      mass: ``diagonal``, ``dense``, or ``None`` for the step size alone.
+      mass: ``dense``, correlations only as far as the points can tell them from none; ``diagonal``;
+        ``auto``, dense up to 128 coordinates; or ``None`` for the step size alone.
       step_size: a first guess, of which little depends.
 
     Returns:
@@ -92,7 +93,7 @@ def warm_up(
     checks.count(num_steps, "num_steps", least=20)
     target = _target(make_kernel, target)
     if not (mass is None or isinstance(mass, str)) or mass not in MASSES:
-        raise ValueError(f"mass must be 'diagonal', 'dense' or None, got {mass!r}")
+        raise ValueError(f"mass must be 'auto', 'dense', 'diagonal' or None, got {mass!r}")
     if not np.isfinite(np.asarray(jax.vmap(energy)(positions))).all():
         raise ValueError("the energy is not finite where the chains start")
     found = _compiled(make_kernel, energy, num_steps, mass, key, positions, target, step_size)

@@ -40,15 +40,17 @@ from ebmjax.base import (
 )
 from ebmjax.chains import chain_keys
 from ebmjax.kernels.combinators import parallel
-from ebmjax.kernels.hamiltonian import hmc, trajectory
+from ebmjax.kernels.hamiltonian import hmc, leapfrog, trajectory
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.metropolis import Proposal, metropolis
+from ebmjax.noise import fold_in, uniform
 
 WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which the scales are renewed
 STEP_JITTER = 0.3  # of trajectories whose length is tuned
 MOST_STEPS, FIRST_STEPS = 1024, 16  # of a trajectory; before the first scales are known
 MOST_TRIES = 60
 APPROACH = 100  # steps of it
+LARGEST_DENSE = 128  # coordinates up to which a dense mass is tried unasked
 SLOWEST = 0.05  # acceptance of a chain that is waited for
 
 
@@ -68,6 +70,7 @@ class Learned(NamedTuple):
     state: State  # [C, ...]
     size: StepSize
     root: Array  # C^(1/2), [D] or [D, D]
+    unroot: Array  # its inverse
     pace: Array  # [C] acceptance rates, averaged over about ten steps
     moments: Moments  # of the window
     length: Length
@@ -82,7 +85,7 @@ def adapt(
     *,
     num_steps: int,
     target: Any,
-    mass: str | None = "diagonal",
+    mass: str | None = "auto",
     step_size: Any = 1.0,
 ) -> Adapted:
     """The pure part of :func:`warm_up`, for use inside ``jit``; the kernel is then
@@ -91,7 +94,11 @@ def adapt(
     num_chains = checks.num_chains(positions)
     keys, flat = chain_keys(key, num_chains), jax.vmap(lambda x: ravel_pytree(x)[0])
     unravel = ravel_pytree(jax.tree.map(lambda x: x[0], positions))[1]
-    is_free, is_dense = wants_length(make_kernel), mass == "dense"
+    dim = flat(positions).shape[1]
+    is_free, is_dense = (
+        wants_length(make_kernel),
+        mass == "dense" or (mass == "auto" and dim <= LARGEST_DENSE),
+    )
 
     def scaled(size, root):
         return size if mass is None else size * root if is_dense else unravel(size * root)
@@ -100,7 +107,7 @@ def adapt(
         return _with_end(energy, step_size, length) if is_free else make_kernel(energy, step_size)
 
     def advance(kernel, state, t):
-        noise = parallel(kernel).draw(jax.vmap(jax.random.fold_in, (0, None))(keys, t), state.position)
+        noise = parallel(kernel).draw(jax.vmap(fold_in, (0, None))(keys, t), state.position)
         return noise, *parallel(kernel).move(noise, state)
 
     def begin_window(now: Learned, t) -> Learned:
@@ -115,6 +122,7 @@ def adapt(
         return now._replace(
             size=StepSize.begin(jnp.exp(log_size), num_chains),
             root=root,
+            unroot=_inverse(root),
             moments=jax.tree.map(jnp.zeros_like, now.moments),
             num_grads=now.num_grads + num_tries * num_chains * (now.state.grad is not None),
         )
@@ -128,7 +136,7 @@ def adapt(
         rate, pace = jnp.mean(info.acceptance_rate), 0.9 * now.pace + 0.1 * info.acceptance_rate
         length = now.length
         if is_free:
-            before, after = (_whiten(flat(s.position), now.root) for s in (now.state, state))
+            before, after = (_whiten(flat(s.position), now.unroot) for s in (now.state, state))
             gradient = chees_gradient(
                 before, after, flat(state.momentum), num * eps * noise[0][1], info.is_accepted
             )
@@ -137,6 +145,7 @@ def adapt(
             state,
             now.size.update(rate * _harmonic_mean(pace) / jnp.mean(pace), target),
             now.root,
+            now.unroot,
             pace,
             now.moments.update(flat(state.position)),
             length,
@@ -144,7 +153,6 @@ def adapt(
         )
         return now, rate
 
-    dim = flat(positions).shape[1]
     root = jnp.eye(dim) if is_dense else jnp.ones(dim)
     state = parallel(make(scaled(step_size, root), 1)).init(positions)
     probe = mala if state.grad is not None else make_kernel
@@ -153,6 +161,7 @@ def adapt(
     now = Learned(
         state,
         StepSize.begin(jnp.exp(jnp.median(sizes)), num_chains),
+        root,
         root,
         jnp.full(num_chains, target, jnp.float32),
         Moments.none(dim, is_dense=is_dense),
@@ -182,7 +191,7 @@ def _approach(keys, make_kernel, state: State, log_sizes: Array, target) -> tupl
         return state, log_size + info.acceptance_rate - target
 
     def step(carry, t):
-        return jax.vmap(one)(jax.vmap(jax.random.fold_in, (0, None))(keys, t), *carry), None
+        return jax.vmap(one)(jax.vmap(fold_in, (0, None))(keys, t), *carry), None
 
     return jax.lax.scan(step, (state, log_sizes), 2**30 + jnp.arange(APPROACH))[0]
 
@@ -195,14 +204,14 @@ def _with_end(energy, step_size, num_steps) -> Kernel:
         return state._replace(momentum=jax.tree.map(jnp.zeros_like, position))
 
     def draw(key, position):
-        key_momentum, key_size = jax.random.split(key)
-        factor = jax.random.uniform(key_size, (), minval=1 - STEP_JITTER, maxval=1 + STEP_JITTER)
+        key_momentum, key_size = (fold_in(key, i) for i in range(2))
+        factor = 1 + STEP_JITTER * (2 * uniform(key_size) - 1)
         return normal_like(key_momentum, position), factor
 
     def propose(noise, state):
         momentum, factor = noise
-        size = jax.tree.map(lambda s: factor * s, step_size)
-        proposed, end = trajectory(energy, state, momentum, size, num_steps)
+        coefficients = tuple(factor * c for c in leapfrog)
+        proposed, end = trajectory(energy, state, momentum, step_size, num_steps, integrator=coefficients)
         return proposed._replace(momentum=end), half_square(momentum) - half_square(end)
 
     kernel = metropolis(energy, Proposal(draw, propose, uses_grad=True))
@@ -220,30 +229,33 @@ def _harmonic_mean(pace: Array) -> Array:
 
 
 def _whole(log_length: Array, eps: Array, most: Any) -> Array:
-    """The number of steps nearest to a length."""
-    return jnp.clip(jnp.round(jnp.exp(log_length) / eps), 1, most).astype(jnp.int32)
+    """The number of steps that reach a length (Hoffman, Radul & Sountsov 2021, section 3: rounded up)."""
+    return jnp.clip(jnp.ceil(jnp.exp(log_length) / eps), 1, most).astype(jnp.int32)
 
 
 def _first_log_size(rate, log_size: Array, target: Array) -> tuple[Array, Array]:
     """Doubled while the rate is above the target, or halved while below, to between the last two; and how
     many rates that took."""
-    is_up = rate(log_size) > target
-    change = jnp.where(is_up, jnp.log(2.0), -jnp.log(2.0))
-
-    def is_on(carry):
-        _, current, num = carry
-        return ((current > target) == is_up) & (num < MOST_TRIES)
 
     def again(carry):
-        log_size, _, num = carry
-        return log_size + change, rate(log_size + change), num + 1
+        log_size, change, num, _ = carry
+        way = jnp.where(rate(log_size) > target, 1.0, -1.0) * jnp.log(2.0)
+        is_on = (num == 0) | (way == change)
+        return log_size + jnp.where(is_on, way, -change / 2), way, num + 1, is_on & (num < MOST_TRIES)
 
-    found, _, num = jax.lax.while_loop(
-        is_on, again, (log_size + change, rate(log_size + change), jnp.int32(2))
+    start = (log_size, jnp.float32(0.0), jnp.int32(0), jnp.bool_(True))
+    found, _, num, _ = jax.lax.while_loop(lambda carry: carry[-1], again, start)
+    return found, num
+
+
+def _inverse(root: Array) -> Array:
+    return (
+        1 / root
+        if root.ndim == 1
+        else jax.scipy.linalg.solve_triangular(root, jnp.eye(len(root)), lower=True)
     )
-    return found - change / 2, num
 
 
-def _whiten(x: Array, root: Array) -> Array:
+def _whiten(x: Array, unroot: Array) -> Array:
     """S^-1 x of points ``[C, D]``."""
-    return x / root if root.ndim == 1 else jax.scipy.linalg.solve_triangular(root, x.T, lower=True).T
+    return x * unroot if unroot.ndim == 1 else x @ unroot.T

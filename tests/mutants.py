@@ -37,6 +37,7 @@ THROUGH = "test_improved:test_the_gradient_through_one_of_three_steps_is_its_clo
 GAME = "test_flows:test_energy_and_flow_each_have_their_own_finite_differences"
 NUTS_TREE = "test_nuts:test_the_tree_is_the_one_grown_by_recursion:0.25"
 NUTS_WEIGHT = "test_nuts:test_points_are_drawn_by_their_weight"
+DENSE = "test_warmup:test_correlations_are_as_dense_as_the_points_can_tell"
 MOMENTS = "test_warmup:test_moments_are_those_of_all_points_and_forget_what_is_not_finite"
 ROOT_OF = "test_warmup:test_the_root_is_one_and_falls_back_where_nothing_moved"
 CHEES = "test_warmup:test_the_gradient_of_chees_is_that_of_the_criterion"
@@ -231,21 +232,24 @@ MUTANTS = [
     Mutant("points held out and trained on", "experiments/classes.py", "x=x[:cut], labels=labels[:cut]", "x=x, labels=labels", "test_labelled_runs:test_what_is_held_out_is_never_trained_on"),
     Mutant("rows shuffled in place of coordinates", "experiments/judged.py", "jax.random.uniform(key_shuffle, flat.shape)", "jnp.tile(jax.random.uniform(key_shuffle, (num, 1)), flat.shape[1])", "test_labelled_runs:test_strangers_keep_their_margins_or_their_box"),
     # the no-U-turn sampler
-    Mutant("NUTS draws its points evenly", "kernels/nuts.py", "-exponentials[0] < -error - log_new", "-exponentials[0] < -jnp.log(i + 1.0)", invariant("nuts")),
+    Mutant("NUTS draws its points evenly", "kernels/nuts.py", "-within < -error - log_new", "-within < -jnp.log(i + 1.0)", invariant("nuts")),
     Mutant("NUTS prefers high energies", "kernels/nuts.py", "-jnp.inf, tree.log_new), -error)", "-jnp.inf, tree.log_new), error)", NUTS_WEIGHT),
-    Mutant("NUTS always takes the new half", "kernels/nuts.py", "is_taken & (-exponentials[1] < log_new - tree.log_weight)", "is_taken", NUTS_WEIGHT),
+    Mutant("NUTS always takes the new half", "kernels/nuts.py", "is_taken & (-between < log_new - tree.log_weight)", "is_taken", NUTS_WEIGHT),
     Mutant("NUTS forgets the inner stretches", "kernels/nuts.py", "has_turned |= ~is_first & tree.has_turned", "has_turned = is_whole & False", NUTS_TREE),
     Mutant("NUTS keeps a doubling that turned", "kernels/nuts.py", "is_taken = is_whole & is_good", "is_taken = is_whole & is_finite & ~tree.has_ended", NUTS_TREE),
     Mutant("NUTS closes one stretch only", "kernels/nuts.py", "close, jnp.bool_(False))", "close, jnp.bool_(False)) & (num_closed == 1)", NUTS_TREE),
     Mutant("NUTS leaves the momentum flipped", "kernels/nuts.py", "n_tip = sign * ravel_pytree(n_tip)[0]", "n_tip = ravel_pytree(n_tip)[0]", NUTS_TREE),
     Mutant("NUTS goes on where it diverged", "kernels/nuts.py", "is_good = is_finite & (error < LARGEST_ERROR)", "is_good = is_finite | (error < LARGEST_ERROR)", "test_nuts:test_divergences_are_told_and_the_chain_stays"),
     Mutant("NUTS sums momenta without the start", "kernels/nuts.py", "rho = tree.rho + rho_new", "rho = tree.rho - n_left + rho_new", NUTS_TREE),
-    Mutant("step jitter to one side only", H, "minval=-step_jitter, maxval=step_jitter", "minval=0.0, maxval=step_jitter", "test_samplers:test_step_jitter_is_even_and_keeps_the_length"),
+    Mutant("step jitter to one side only", H, "(2 * uniform(key_size) - 1)", "uniform(key_size)", "test_samplers:test_step_jitter_is_even_and_keeps_the_length"),
     # warm-up
     Mutant("step size moves the wrong way", "adaptation.py", "log_size = self.center - jnp.sqrt(count)", "log_size = self.center + jnp.sqrt(count)", "test_adaptation:test_it_finds_the_acceptance_that_was_asked_for:mala"),
     Mutant("step size remembers its first guess", "adaptation.py", "weight = count**-KAPPA", "weight = 0 * count", "test_warmup:test_dual_averaging_finds_the_root_of_a_known_curve:100"),
     Mutant("variances for deviations", "adaptation.py", "weight * 0.5 * jnp.log(covariance)", "weight * jnp.log(covariance)", ROOT_OF),
     Mutant("scales where nothing moved", "adaptation.py", "jnp.where(covariance > 0, jnp.exp(log_scale), before)", "jnp.exp(log_scale)", ROOT_OF),
+    Mutant("correlations taken as they come", "adaptation.py", "(1 - jnp.minimum(noise, 1.0)) * r", "r", DENSE),
+    Mutant("correlations drawn the wrong way", "adaptation.py", "(1 - jnp.minimum(noise, 1.0)) * r", "jnp.minimum(noise, 1.0) * r", DENSE),
+    Mutant("deviations forgotten beside correlations", "adaptation.py", "root = scale[:, None] * jnp.linalg", "root = jnp.linalg", ROOT_OF),
     Mutant("spread between parts forgotten", "adaptation.py", "centred**2, axis=0) + delta**2 * self.num * weight", "centred**2, axis=0)", MOMENTS),
     Mutant("points that are NaN counted", "adaptation.py", "num = jnp.sum(is_finite)", "num = jnp.sum(is_finite | True)", MOMENTS),
     Mutant("ChEES downhill", "adaptation.py", "_CLIMB.update(-slope, self.opt_state)", "_CLIMB.update(slope, self.opt_state)", "test_warmup:test_the_length_climbs_to_the_top"),

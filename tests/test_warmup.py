@@ -9,7 +9,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets, tuning, verify, warmup
-from ebmjax.adaptation import Length, Moments, StepSize, chees_gradient
+from ebmjax.adaptation import NEIGHBOURS, Length, Moments, StepSize, chees_gradient
 
 SCALES = np.geomspace(0.02, 20.0, 6)
 STRETCHED = targets.gaussian(np.zeros(6), np.diag(SCALES**2))
@@ -41,6 +41,25 @@ def test_the_root_is_one_and_falls_back_where_nothing_moved():
     assert np.array_equal(Moments.none(2, is_dense=False).root(before), before)
     still = Moments.none(2, is_dense=False).update(x.at[:, 1].set(1.0)).root(before)
     assert still[0] == pytest.approx(2.0, rel=0.05) and still[1] == 7.0
+
+
+def test_correlations_are_as_dense_as_the_points_can_tell(key):
+    """The share that is left is that of Schaefer & Strimmer's formula, and whitens better than all or none."""
+    dim, num = 12, 300
+    white = jax.random.normal(key, (num, dim))
+    covariance = 0.8 * np.ones((dim, dim)) + 0.2 * np.eye(dim)
+    for truth, least, most in ((np.eye(dim), 0.0, 0.5), (covariance, 0.98, 1.0)):
+        x = white @ np.linalg.cholesky(truth).T
+        root = Moments.none(dim, is_dense=True).update(x).root(jnp.eye(dim))
+        found, sampled = np.asarray(root @ root.T), np.cov(np.asarray(x).T)
+        spread = lambda m, truth=truth: np.ptp(np.log(np.linalg.eigvals(np.linalg.solve(truth, m)).real))
+        r = np.corrcoef(np.asarray(x).T)[np.triu_indices(dim, 1)]
+        share = 1 - min(1.0, ((1 - r**2) ** 2 / (num / NEIGHBOURS - 1)).sum() / (r**2).sum())
+        of_all = np.triu(found, 1) / np.triu(sampled, 1).clip(1e-9) if share else np.triu(found, 1)
+        assert least <= share <= most
+        assert np.allclose(np.median(of_all[np.triu_indices(dim, 1)]), share, atol=0.03)
+        assert spread(found) <= spread(sampled) * 1.02
+        assert spread(found) < 0.9 * max(spread(sampled), spread(np.diag(np.diag(sampled))))
 
 
 @pytest.mark.parametrize("num_chains", [1, 100])
@@ -75,7 +94,7 @@ def test_the_length_climbs_to_the_top():
 )
 def test_it_finds_the_scales_of_the_target(make, num_chains, rel, key):
     start = 3.0 * jax.random.normal(key, (num_chains, 6))
-    tuned = eb.warm_up(key, make, STRETCHED.energy, start, num_steps=300)
+    tuned = eb.warm_up(key, make, STRETCHED.energy, start, num_steps=300, mass="diagonal")
     scales = np.asarray(tuned.step_size) / np.exp(np.mean(np.log(tuned.step_size / SCALES)))
     assert np.allclose(scales, SCALES, rtol=rel)
     rate = tuned.acceptance_rate[-40:].mean()
@@ -95,11 +114,15 @@ def test_dense_mass_whitens(key):
 def test_the_length_of_trajectories_is_that_of_a_round_gaussian(key):
     """After whitening the criterion is best at a quarter of a period."""
     start = STRETCHED.sample(key, 256)
-    tuned = eb.warm_up(key, eb.hmc, STRETCHED.energy, start, num_steps=200)
+    tuned = eb.warm_up(key, eb.hmc, STRETCHED.energy, start, num_steps=200, mass="diagonal")
     eps = float(np.exp(np.mean(np.log(tuned.step_size / SCALES))))
     assert eps * tuned.num_steps == pytest.approx(np.pi / 2, rel=0.35)
-    longer = eb.warm_up(key, eb.hmc, CORRELATED.energy, CORRELATED.sample(key, 256), num_steps=200)
-    assert longer.num_steps > 2 * tuned.num_steps  # where a direction is slow, trajectories are long
+    start = CORRELATED.sample(key, 256)
+    plain, dense = (
+        eb.warm_up(key, eb.hmc, CORRELATED.energy, start, num_steps=200, mass=mass)
+        for mass in ("diagonal", "auto")
+    )
+    assert plain.num_steps > 2 * dense.num_steps  # where a direction is slow, trajectories are long
 
 
 @pytest.mark.parametrize("make", [eb.nuts, eb.hmc, partial(eb.hmc, num_steps=4), eb.mala, eb.random_walk])
@@ -134,10 +157,10 @@ def test_chains_that_lag_set_the_pace(key):
 def test_trees_keep_their_shape(key):
     energy = lambda x: 0.5 * ((x["a"] / 3.0) ** 2 + jnp.sum((x["b"] / 0.1) ** 2))
     start = {"a": jax.random.normal(key, (64,)), "b": jax.random.normal(key, (64, 2))}
-    tuned = eb.warm_up(key, eb.nuts, energy, start, num_steps=100)
+    tuned = eb.warm_up(key, eb.nuts, energy, start, num_steps=100, mass="diagonal")
     assert tuned.step_size["a"].shape == () and tuned.step_size["b"].shape == (2,)
     assert float(tuned.step_size["a"] / tuned.step_size["b"][0]) == pytest.approx(30.0, rel=0.4)
-    dense = eb.warm_up(key, eb.mala, energy, start, num_steps=100, mass="dense")
+    dense = eb.warm_up(key, eb.mala, energy, start, num_steps=100)
     assert dense.step_size.shape == (3, 3)
     eb.sample(key, dense.kernel, dense.position, 20)
 
@@ -166,9 +189,10 @@ def test_gradients_of_a_free_length_are_counted(key):
     """They are the length of trajectories, where that has long come to rest."""
     start = CORRELATED.sample(key, 64)
     short, long = (
-        eb.warm_up(key, eb.hmc, CORRELATED.energy, start, num_steps=n).num_grads / 64 for n in (150, 300)
+        eb.warm_up(key, eb.hmc, CORRELATED.energy, start, num_steps=n, mass="diagonal").num_grads / 64
+        for n in (150, 300)
     )
-    lengths = eb.warm_up(key, eb.hmc, CORRELATED.energy, start, num_steps=300).num_steps
+    lengths = eb.warm_up(key, eb.hmc, CORRELATED.energy, start, num_steps=300, mass="diagonal").num_steps
     assert long - short > 0.5 * 150 * lengths
 
 
@@ -185,7 +209,7 @@ def test_what_failed_is_told(key):
         ({"target": 1.5}, r"target must lie in \(0, 1\), got 1.5"),
         ({"step_size": -1.0}, "step_size must be finite and above 0"),
         ({"num_steps": 3}, "num_steps must be at least 20"),
-        ({"mass": "full"}, "mass must be 'diagonal', 'dense' or None, got 'full'"),
+        ({"mass": "full"}, "mass must be 'auto', 'dense', 'diagonal' or None, got 'full'"),
         ({"positions": jnp.full((4, 6), jnp.nan)}, "positions must be finite"),
         ({"positions": jnp.full((4, 6), 1e30)}, "the energy is not finite where the chains start"),
         ({"make_kernel": lambda e, s: eb.mala(e, s)}, "target must be given for a kernel that is not of"),

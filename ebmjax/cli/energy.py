@@ -97,7 +97,7 @@ def _tuned(key, make, energy, positions, step_size, num_warmup, is_dense):
     """A kernel with fixed parameters, where its chains are, and what was done for it, in words."""
     if step_size is not None:
         return make(energy, step_size), positions, "no warm-up"
-    mass = "dense" if is_dense else "diagonal"
+    mass = "dense" if is_dense else "auto"
     console.print("warm-up", style="dim")
     try:
         tuned = warm_up(key, make, energy, positions, num_steps=num_warmup, mass=mass)

@@ -32,6 +32,7 @@ from ebmjax.base import (
     scale,
 )
 from ebmjax.kernels.metropolis import Proposal, metropolis
+from ebmjax.noise import fold_in, uniform
 
 Integrator = tuple[float, ...]  # kick, drift, kick, ..., drift, kick; kicks and drifts each sum to one
 
@@ -119,16 +120,16 @@ def hmc(
     def draw(key, position):
         if not (jitter or step_jitter):
             return normal_like(key, position), None, None
-        key_momentum, key_length, key_size = jax.random.split(key, 3)
+        key_momentum, key_length, key_size = (fold_in(key, i) for i in range(3))
         length = jax.random.randint(key_length, (), 1, num_steps + 1) if jitter else None
-        share = jax.random.uniform(key_size, (), minval=-step_jitter, maxval=step_jitter)
-        return normal_like(key_momentum, position), length, 1 + share if step_jitter else None
+        factor = 1 + step_jitter * (2 * uniform(key_size) - 1) if step_jitter else None
+        return normal_like(key_momentum, position), length, factor
 
     def propose(noise, state):
         momentum, length, factor = noise
         length = num_steps if length is None else length
-        size = step if factor is None else jax.tree.map(lambda s: factor * s, step)
-        proposed, end = trajectory(energy, state, momentum, size, length, integrator=integrator)
+        coefficients = integrator if factor is None else tuple(factor * c for c in integrator)
+        proposed, end = trajectory(energy, state, momentum, step, length, integrator=coefficients)
         return proposed, half_square(momentum) - half_square(end)
 
     kernel = metropolis(energy, Proposal(draw, propose, uses_grad=True))

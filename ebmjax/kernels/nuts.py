@@ -41,6 +41,7 @@ from ebmjax.base import (
     select,
 )
 from ebmjax.kernels.hamiltonian import trajectory, with_mass
+from ebmjax.noise import bits, exponentials, fold_in
 
 LARGEST_ERROR = 1000.0  # nat; a trajectory that is off by more has diverged, and ends
 
@@ -98,8 +99,8 @@ def nuts(energy: Energy, step_size: Any, *, mass: Any = None, max_depth: int = 1
         return evaluate(energy, position, with_grad=True)
 
     def draw(key, position):
-        key_momentum, key_directions, key_leaves = jax.random.split(key, 3)
-        is_forward = jax.random.bernoulli(key_directions, shape=(max_depth,))
+        key_momentum, key_directions, key_leaves = (fold_in(key, i) for i in range(3))
+        is_forward = bits(key_directions, max_depth) & 1 == 0
         return normal_like(key_momentum, position), is_forward, key_leaves
 
     def move(noise, state):
@@ -161,8 +162,8 @@ def _leaf(energy, step, unravel, is_forward, key, start, tree: Tree) -> Tree:
     is_finite = jnp.isfinite(error)
     error = jnp.where(jnp.isnan(error), jnp.inf, error)
     log_new = jnp.logaddexp(jnp.where(is_first, -jnp.inf, tree.log_new), -error)
-    exponentials = jax.random.exponential(jax.random.fold_in(key, count), (2,))
-    new = select(-exponentials[0] < -error - log_new, tip, tree.new)
+    within, between = exponentials(fold_in(key, count))
+    new = select(-within < -error - log_new, tip, tree.new)
     rho_new = jnp.where(is_first, 0, tree.rho_new) + n_tip
 
     # an even leaf waits for the stretches that it opens, an odd one closes some
@@ -177,7 +178,7 @@ def _leaf(energy, step, unravel, is_forward, key, start, tree: Tree) -> Tree:
     # a whole doubling: the draw between the halves, and the trajectory's own turn
     is_good = is_finite & (error < LARGEST_ERROR) & ~has_turned & ~tree.has_ended
     is_taken = is_whole & is_good
-    is_chosen = is_taken & (-exponentials[1] < log_new - tree.log_weight)
+    is_chosen = is_taken & (-between < log_new - tree.log_weight)
     rho = tree.rho + rho_new
     counts = ~tree.has_ended
     return Tree(
