@@ -200,7 +200,7 @@ def test_what_failed_is_told(key):
     start = STRETCHED.sample(key, 8)
     stuck = lambda energy, step_size: eb.random_walk(energy, jax.tree.map(lambda s: 1e6 + 0 * s, step_size))
     with pytest.warns(RuntimeWarning, match="acceptance ended at 0.00 where 0.23 was wanted"):
-        eb.warm_up(key, stuck, STRETCHED.energy, start, target=0.234)
+        eb.warm_up(key, stuck, STRETCHED.energy, start, target=0.234, mass="diagonal")
 
 
 @pytest.mark.parametrize(
