@@ -1,7 +1,7 @@
 """Warm-up: step size, scales and length learned while the chains run, in one compiled loop.
 
     1. the approach: cheap steps (MALA where there is a gradient), each chain with a step size of its own that
-       grows when it moves and shrinks when it does not, out of the far tails
+       grows when it moves and shrinks when it does not, out of the far tails; until none falls any more
     2. steps of the kernel; after each, dual averaging of one step size over all chains; where some of them
        lag, because the target is narrower there, they set the pace
     3. at the end of each of a few growing windows, the scales of the target from the window's points, all
@@ -49,7 +49,8 @@ WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which the sca
 STEP_JITTER = 0.3  # of trajectories whose length is tuned
 MOST_STEPS, FIRST_STEPS = 1024, 16  # of a trajectory; before the first scales are known
 MOST_TRIES = 60
-APPROACH = 100  # steps of it
+ROUND, LEAST_ROUNDS, MOST_ROUNDS = 25, 2, 20  # steps of the approach, and how often
+FALL = 10.0  # nat beyond D in a round: a chain that falls further is still on its way
 LARGEST_DENSE = 128  # coordinates up to which a dense mass is tried unasked
 SLOWEST = 0.05  # acceptance of a chain that is waited for
 
@@ -157,7 +158,7 @@ def adapt(
     state = parallel(make(scaled(step_size, root), 1)).init(positions)
     probe = mala if state.grad is not None else make_kernel
     first = jnp.full(num_chains, jnp.log(step_size), jnp.float32)
-    state, sizes = _approach(keys, partial(probe, energy), state, first, target)
+    state, sizes, num_rounds = _approach(keys, partial(probe, energy), state, first, target, dim)
     now = Learned(
         state,
         StepSize.begin(jnp.exp(jnp.median(sizes)), num_chains),
@@ -166,7 +167,7 @@ def adapt(
         jnp.full(num_chains, target, jnp.float32),
         Moments.none(dim, is_dense=is_dense),
         Length.begin(1.0),
-        jnp.int32(num_chains * (1 + APPROACH) * (state.grad is not None)),
+        num_chains * (1 + ROUND * num_rounds) * (state.grad is not None),
     )
     begins = np.zeros(num_steps, bool)
     begins[[0, *(max(2, round(share * num_steps)) for share in WINDOWS)]] = True
@@ -182,8 +183,8 @@ def wants_length(make_kernel) -> bool:
     return make_kernel is hmc
 
 
-def _approach(keys, make_kernel, state: State, log_sizes: Array, target) -> tuple[State, Array]:
-    """Out of the tails: every chain for itself, with a step size of its own."""
+def _approach(keys, make_kernel, state: State, log_sizes: Array, target, dim: int):
+    """Out of the tails: every chain for itself, with a step size of its own, until all have arrived."""
 
     def one(key, state, log_size):
         kernel = make_kernel(jnp.exp(log_size))
@@ -193,7 +194,17 @@ def _approach(keys, make_kernel, state: State, log_sizes: Array, target) -> tupl
     def step(carry, t):
         return jax.vmap(one)(jax.vmap(fold_in, (0, None))(keys, t), *carry), None
 
-    return jax.lax.scan(step, (state, log_sizes), 2**30 + jnp.arange(APPROACH))[0]
+    def again(carry):
+        state, sizes, num, _ = carry
+        times = 2**30 + num * ROUND + jnp.arange(ROUND)
+        (new, new_sizes), _ = jax.lax.scan(step, (state, sizes), times)
+        falls = state.energy - new.energy > FALL + dim
+        is_refused = sizes - new_sizes > 0.8 * ROUND * target  # and its step still shrinks
+        is_on = (num + 1 < LEAST_ROUNDS) | jnp.any(falls | is_refused)
+        return new, new_sizes, num + 1, is_on & (num + 1 < MOST_ROUNDS)
+
+    start = (state, log_sizes, jnp.int32(0), jnp.bool_(True))
+    return jax.lax.while_loop(lambda carry: carry[-1], again, start)[:3]
 
 
 def _with_end(energy, step_size, num_steps) -> Kernel:

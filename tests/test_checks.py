@@ -134,7 +134,7 @@ BAD = {
     "repeat of an energy": (lambda: eb.repeat(ENERGY, 2), TypeError, "kernels must be Kernels, got function"),
     "log_q that is a vector": (lambda: eb.sample(KEY, eb.metropolis(ENERGY, lambda k, x: x + 1, log_q=lambda to, given: to), START, 5), TypeError, "log_q must return a scalar, got shape (2,); sum over the coordinates"),
     "warm-up of no steps": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, num_steps=0), ValueError, "num_steps must be at least 20, got 0"),
-    "warm-up with a mass": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, mass=np.ones(2)), ValueError, "mass must be 'diagonal', 'dense' or None"),
+    "warm-up with a mass": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, mass=np.ones(2)), ValueError, "mass must be 'auto', 'dense', 'diagonal' or None"),
     "warm-up to a word": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, target="high"), TypeError, "target must be a number"),
     "half a bit": (lambda: eb.sample(KEY, eb.binary.gibbs(ENERGY), START + 0.5, 5), ValueError, "energy must be finite where a chain starts, got inf"),
     "annealed from NaN": (lambda: eb.annealed_langevin.annealed_langevin(KEY, lambda x, s: ENERGY(x), nan_start(), [1.0, 0.1], 0.1, 2), ValueError, "positions must be finite"),

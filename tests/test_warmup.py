@@ -133,8 +133,10 @@ def test_the_tuned_kernel_is_invariant(make, key):
 
 
 @pytest.mark.filterwarnings("ignore:.* proposals had")  # it is steep there
-def test_far_tails_are_survived(key):
+@pytest.mark.parametrize("seed", [1, 4])
+def test_far_tails_are_survived(seed):
     """Rosenbrock from far outside: its energy there is of order 1e7, its curvature of order 1e4."""
+    key = jax.random.key(seed)
     start = 20.0 * jax.random.normal(key, (64, 2))
     tuned = eb.warm_up(key, eb.hmc, targets.rosenbrock().energy, start, num_steps=200)
     samples = eb.sample(
@@ -180,8 +182,9 @@ def test_it_works_inside_jit(key):
 def test_gradients_are_counted(key):
     start = STRETCHED.sample(key, 16)
     tuned = eb.warm_up(key, partial(eb.hmc, num_steps=7), STRETCHED.energy, start, num_steps=100)
-    searches = tuned.num_grads - 16 * (100 * 7 + warmup.APPROACH + 1)
-    assert 0 < searches < 16 * 6 * warmup.MOST_TRIES and searches % 16 == 0
+    others = tuned.num_grads / 16 - (100 * 7 + 1)  # approach and searches
+    rounds = [others - n * warmup.ROUND for n in range(warmup.LEAST_ROUNDS, warmup.MOST_ROUNDS + 1)]
+    assert others % 1 == 0 and any(0 < searches < 6 * warmup.MOST_TRIES for searches in rounds)
     assert eb.warm_up(key, eb.random_walk, STRETCHED.energy, start, num_steps=300).num_grads == 0
 
 
