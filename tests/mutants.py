@@ -245,8 +245,8 @@ MUTANTS = [
     # warm-up
     Mutant("step size moves the wrong way", "adaptation.py", "log_size = self.center - jnp.sqrt(count)", "log_size = self.center + jnp.sqrt(count)", "test_adaptation:test_it_finds_the_acceptance_that_was_asked_for:mala"),
     Mutant("step size remembers its first guess", "adaptation.py", "weight = count**-KAPPA", "weight = 0 * count", "test_warmup:test_dual_averaging_finds_the_root_of_a_known_curve:100"),
-    Mutant("variances for deviations", "adaptation.py", "weight * 0.5 * jnp.log(covariance)", "weight * jnp.log(covariance)", ROOT_OF),
-    Mutant("scales where nothing moved", "adaptation.py", "jnp.where(covariance > 0, jnp.exp(log_scale), before)", "jnp.exp(log_scale)", ROOT_OF),
+    Mutant("variances for deviations", "adaptation.py", "weight * 0.5 * jnp.log(variances)", "weight * jnp.log(variances)", ROOT_OF),
+    Mutant("scales where nothing moved", "adaptation.py", "jnp.where(variances > 0, jnp.exp(log_scale), last)", "jnp.exp(log_scale)", ROOT_OF),
     Mutant("correlations taken as they come", "adaptation.py", "(1 - jnp.minimum(noise, 1.0)) * r", "r", DENSE),
     Mutant("correlations drawn the wrong way", "adaptation.py", "(1 - jnp.minimum(noise, 1.0)) * r", "jnp.minimum(noise, 1.0) * r", DENSE),
     Mutant("deviations forgotten beside correlations", "adaptation.py", "root = scale[:, None] * jnp.linalg", "root = jnp.linalg", ROOT_OF),

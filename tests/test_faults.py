@@ -51,6 +51,7 @@ def test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain():
 CAREFUL = {
     "random_walk": lambda e: eb.random_walk(e, 1.0),
     "mala": lambda e: eb.mala(e, 0.5),
+    "nuts": lambda e: eb.nuts(e, 0.5),
     "hmc": lambda e: eb.hmc(e, 0.3, 3),
     "ula": lambda e: eb.ula(e, 0.3),
     "underdamped_langevin": lambda e: eb.underdamped_langevin(e, 0.3, 1.0),

@@ -35,6 +35,7 @@ from ebmjax.base import (
     Position,
     State,
     any_chain,
+    careful,
     evaluate,
     half_square,
     normal_like,
@@ -128,7 +129,7 @@ def nuts(energy: Energy, step_size: Any, *, mass: Any = None, max_depth: int = 1
         )
         return tree.chosen, info
 
-    return Kernel(init, draw, move)
+    return Kernel(init, draw, careful(move))
 
 
 def _seed(state: State, n: Array, max_depth: int) -> Tree:
