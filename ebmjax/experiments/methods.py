@@ -133,7 +133,7 @@ METHODS: dict[str, Method] = {
         adds_noise=False,
         is_noise_conditional=True,
         descend=lambda *given: _descend_recovery(*given),
-        defaults={"noise": 0.1, "step_size": 1.0, "learning_rate": 1e-3},
+        defaults={"noise": 0.2, "step_size": 1.0, "learning_rate": 3e-4},
     ),
     "nce": Method(
         lambda config, energy, z: nce.binary(energy, _noise(config, z), config.noise_ratio),
