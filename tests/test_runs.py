@@ -140,6 +140,14 @@ def test_changed_data_are_noticed(tmp_path):
         runs.load(tmp_path / "run")
 
 
+def test_changed_labels_are_noticed():
+    dataset = data.load("two_moons")
+    config = experiment.preset(dataset, objective="joint")
+    experiment.build(config, dataset)
+    with pytest.raises(runs.RunError, match="have changed since this run began"):
+        experiment.build(config, dataset._replace(labels=1 - dataset.labels))
+
+
 def test_the_last_three_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path):
     whole, part = tmp_path / "whole", tmp_path / "part"
     run = make(200)

@@ -97,7 +97,7 @@ def preset(dataset: Dataset, **choices: Any) -> Config:
     values = {**(method.defaults if method else {}), **(IMAGES if is_image(dataset.x) else {})}
     values |= {**(BITS if method and method.is_binary else {}), **choices}
     limits = {name: min(values.get(name, getattr(Config, name)), len(dataset.x)) for name in ("batch_size",)}
-    return Config(data=dataset.name, data_digest=digest(dataset.x), **{**values, **limits})
+    return Config(data=dataset.name, data_digest=digest(dataset), **{**values, **limits})
 
 
 class Run(NamedTuple):
@@ -143,7 +143,7 @@ def build(config: Config, dataset: Dataset) -> Run:
     """
     check(config)
     method = METHODS[config.objective]
-    if config.data_digest != digest(dataset.x):
+    if config.data_digest != digest(dataset):
         raise RunError(f"the data of {config.data!r} have changed since this run began")
     if method.is_binary:
         if config.noise or not np.isin(dataset.x, (0, 1)).all():

@@ -13,8 +13,12 @@ def is_image(x: np.ndarray) -> bool:
     return x.ndim in (3, 4) and min(x.shape[1:3]) >= 8
 
 
-def digest(x: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
+def digest(dataset: Dataset) -> str:
+    """Of points and labels."""
+    content = hashlib.sha256(np.ascontiguousarray(dataset.x).tobytes())
+    if dataset.labels is not None:
+        content.update(np.ascontiguousarray(dataset.labels).tobytes())
+    return content.hexdigest()[:16]
 
 
 class Standard(NamedTuple):
