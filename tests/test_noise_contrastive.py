@@ -156,7 +156,7 @@ def test_other_libraries_distributions_are_noise(key):
         ),
         (lambda: nce.conditional(energy, -1.0), ValueError, "noise must be finite and above 0"),
         (lambda: nce.ranking(energy, NOISE, 2.5), TypeError, "num_noise must be a whole number"),
-        (lambda: nce.fitted_normal(jnp.array([[jnp.nan]])), ValueError, "data must be finite"),
+        (lambda: nce.fitted_normal(jnp.array([[jnp.nan], [1.0]])), ValueError, "data must be finite"),
         (lambda: nce.from_distribution(3), TypeError, "distribution.sample must be a function"),
     ],
 )
