@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -145,3 +146,9 @@ def test_outside_the_main_thread_it_works_without_signals(tmp_path):
     thread.start()
     thread.join()
     assert equal(found[0], run())
+
+
+def test_processes_that_look_at_once_do_not_disturb_each_other(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: folder.check_writable(tmp_path / "shared"), range(2000)))
+    assert not list((tmp_path / "shared").iterdir())

@@ -13,6 +13,7 @@ import contextlib
 import os
 import shutil
 import signal
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -62,9 +63,7 @@ def check_writable(folder: Path) -> None:
     """Make the folder; raise unless it can be written: before the hours, not after."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()  # no name: several processes may look at once
     except OSError as error:
         raise FolderError(f"{folder} cannot be written: {error.strerror or error}") from None
 
