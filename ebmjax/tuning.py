@@ -64,7 +64,7 @@ def warm_up(
       num_steps: T; by default 1000 for one chain, fewer for many, at least 100.
       target: of the acceptance rate; by default the best one known for each kernel of the library.
       mass: ``dense``, correlations only as far as the points can tell them from none; ``diagonal``;
-        ``auto``, dense up to 128 coordinates; or ``None`` for the step size alone.
+        ``auto``, dense up to 64 coordinates; or ``None`` for the step size alone.
       step_size: a first guess, of which little depends.
 
     Returns:

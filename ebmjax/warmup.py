@@ -51,7 +51,7 @@ MOST_STEPS, FIRST_STEPS = 1024, 16  # of a trajectory; before the first scales a
 MOST_TRIES = 60
 ROUND, LEAST_ROUNDS, MOST_ROUNDS = 25, 2, 20  # steps of the approach, and how often
 FALL = 10.0  # nat beyond D in a round: a chain that falls further is still on its way
-LARGEST_DENSE = 128  # coordinates up to which a dense mass is tried unasked
+LARGEST_DENSE = 64  # coordinates up to which a dense mass is tried unasked: 3 D^2 products a leapfrog step
 SLOWEST = 0.05  # acceptance of a chain that is waited for
 
 

@@ -35,7 +35,7 @@ def sample(
     leapfrog_steps: Annotated[
         int | None, typer.Option(help="Of hmc in each step; tuned by default.", min=1)
     ] = None,
-    dense: Annotated[bool, typer.Option("--dense", help="A dense mass beyond 128 coordinates, too.")] = False,
+    dense: Annotated[bool, typer.Option("--dense", help="A dense mass beyond 64 coordinates, too.")] = False,
     dim: Annotated[
         int | None, typer.Option(help="Start at random points of so many coordinates.", min=1)
     ] = None,
