@@ -27,6 +27,7 @@ TARGETS = {  # acceptance at which the sampler is at its best
     nuts: 0.85,  # Hoffman & Gelman 2014, figure 3: between 0.6 and 0.9; narrow places want the smaller steps
 }
 MASSES = ("auto", "dense", "diagonal", None)
+OUTSIDE = 1e9  # times the starts: nobody's scale
 FAR = 0.15  # an acceptance rate that ends further below its target than this is told
 
 
@@ -76,7 +77,8 @@ def warm_up(
       RuntimeError: the step size is not finite in the end.
 
     Warns:
-      where the acceptance rate ends far from its target.
+      where the acceptance rate ends far from its target, or the chains a billion times further out than
+      they began.
 
     >>> energy = lambda x: 0.5 * jnp.sum((x / jnp.array([1.0, 100.0])) ** 2)
     >>> tuned = warm_up(jax.random.key(0), nuts, energy, jnp.ones((4, 2)))
@@ -99,6 +101,7 @@ def warm_up(
     found = _compiled(make_kernel, energy, num_steps, mass, key, positions, target, step_size)
     rates = np.asarray(found.acceptance_rate)
     _check(found, rates[int((1 + WINDOWS[-1]) / 2 * num_steps) :].mean(), target)
+    _check_held(positions, found.position)
     length = None if found.num_steps is None else int(found.num_steps)
     options = {} if length is None else {"num_steps": length, "step_jitter": STEP_JITTER}
     kernel = make_kernel(energy, found.step_size, **options)
@@ -123,6 +126,17 @@ def _check(found: Adapted, reached: float, target: float) -> None:
     if not target - FAR < reached < 1 - (1 - target) / 4:
         warnings.warn(
             f"{text}: more steps, or a start nearer to the mass of the target", RuntimeWarning, stacklevel=3
+        )
+
+
+def _check_held(before: Position, after: Position) -> None:
+    """A flat energy, or one that falls for ever, has no density to stay in."""
+    reach, far = (max(float(np.abs(x).max()) for x in jax.tree.leaves(tree)) for tree in (before, after))
+    if far > OUTSIDE * (1 + reach):
+        warnings.warn(
+            f"the chains have gone from {reach:.2g} to {far:.2g}: exp(-energy) seems to have no integral",
+            RuntimeWarning,
+            stacklevel=3,
         )
 
 

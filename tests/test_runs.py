@@ -148,6 +148,15 @@ def test_changed_labels_are_noticed():
         experiment.build(config, dataset._replace(labels=1 - dataset.labels))
 
 
+def test_a_toy_set_with_other_last_bits_is_the_same_and_another_seed_is_not():
+    """As on another device."""
+    dataset = data.load("two_moons")
+    config = experiment.preset(dataset)
+    experiment.build(config, dataset._replace(x=np.nextafter(dataset.x, np.float32(10))))
+    with pytest.raises(runs.RunError, match="have changed since this run began"):
+        experiment.build(config, data.load("two_moons", seed=1))
+
+
 def test_the_last_three_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path):
     whole, part = tmp_path / "whole", tmp_path / "part"
     run = make(200)

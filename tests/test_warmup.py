@@ -208,6 +208,12 @@ def test_what_failed_is_told(key):
         eb.warm_up(key, stuck, STRETCHED.energy, start, target=0.234, mass="diagonal")
 
 
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_an_energy_that_holds_nothing_is_told(slope, key):
+    with pytest.warns(RuntimeWarning, match="seems to have no integral"):
+        eb.warm_up(key, eb.mala, lambda x: slope * jnp.sum(x), jnp.ones((4, 2)), num_steps=100)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

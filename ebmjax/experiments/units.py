@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ebmjax.data import Dataset
+from ebmjax.data import TOYS, Dataset
 
 
 def is_image(x: np.ndarray) -> bool:
@@ -14,8 +14,12 @@ def is_image(x: np.ndarray) -> bool:
 
 
 def digest(dataset: Dataset) -> str:
-    """Of points and labels."""
-    content = hashlib.sha256(np.ascontiguousarray(dataset.x).tobytes())
+    """Of points and labels; of a toy set, whose last bits are those of a device and of a compiler, of its
+    moments to three decimals."""
+    x = dataset.x
+    if dataset.name in TOYS:
+        x = np.round([x.mean(axis=0, dtype=float), x.std(axis=0, dtype=float)], 3) + 0.0
+    content = hashlib.sha256(f"{dataset.x.shape}".encode() + np.ascontiguousarray(x).tobytes())
     if dataset.labels is not None:
         content.update(np.ascontiguousarray(dataset.labels).tobytes())
     return content.hexdigest()[:16]
