@@ -160,10 +160,13 @@ def efficiency(is_quick: Quick = False, num_repeats: int = 3) -> None:
     ]
     _show("efficiency", columns, found)
     for ours, peers in bench.RIVALS.items():
-        ratios = bench.ratios(found, ours, peers)
-        shown = "  ".join(f"{name} {ratio:.2g}" for name, ratio in ratios.items())
-        console.print(f"{ours} over the best of {', '.join(peers)}: {shown}", highlight=False)
-        console.print(f"median {statistics.median(ratios.values()):.2f}")
+        console.print(f"{ours} over the best of {', '.join(peers)}", highlight=False)
+        for of in ("ESS/s", "ESS/s cold"):
+            ratios = bench.ratios(found, ours, peers, of)
+            shown = "  ".join(f"{name} {ratio:.2g}" for name, ratio in ratios.items())
+            console.print(
+                f"  {of}: {shown}  median {statistics.median(ratios.values()):.2f}", highlight=False
+            )
     _kept("efficiency-quick" if is_quick else "efficiency", found)
 
 

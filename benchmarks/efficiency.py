@@ -169,13 +169,19 @@ RIVALS = {
 }
 
 
-def ratios(found: list[dict[str, Any]], ours: str, peers: tuple[str, ...]) -> dict[str, float]:
-    """Our warm ESS/s over that of the best peer, a posterior each; infinite where no peer has converged, zero
-    where we alone have not."""
-    speed = {(row["posterior"], row["sampler"]): row["ESS/s"] for row in found}
+def ratios(
+    found: list[dict[str, Any]], ours: str, peers: tuple[str, ...], of: str = "ESS/s"
+) -> dict[str, float]:
+    """Ours over the best peer, a posterior each: infinite where we alone have converged, zero where we alone
+    have not; where nobody has, there is none."""
+    speed = {(row["posterior"], row["sampler"]): row[of] for row in found}
     names = dict.fromkeys(row["posterior"] for row in found)
     best = {name: max(speed[name, peer] for peer in peers) for name in names}
-    return {name: speed[name, ours] / best[name] if best[name] else np.inf for name in names}
+    return {
+        name: speed[name, ours] / best[name] if best[name] else np.inf
+        for name in names
+        if best[name] or speed[name, ours]
+    }
 
 
 def rows(
