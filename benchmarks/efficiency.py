@@ -40,6 +40,9 @@ MANY_STEPS = 300
 CONVERGED = 1.05
 
 
+Row = dict[str, Any]
+
+
 class Run(NamedTuple):
     """What a sampler returns."""
 
