@@ -76,7 +76,7 @@ def test_killed_and_resumed_equals_not_stopped(tmp_path, how):
     """In a process of its own, by the command line; SIGKILL leaves it no time to save."""
     options = [
         "--num-updates",
-        "400",
+        "2000",
         "--features",
         "16,16",
         "--chain-steps",
@@ -98,7 +98,7 @@ def test_killed_and_resumed_equals_not_stopped(tmp_path, how):
     process.communicate()
     assert process.returncode != 0
     run, state = runs.load(part)
-    assert 0 < int(state.step) < 400
+    assert 0 < int(state.step) < 2000
     train(run, part, is_resumed=True)
     train(experiment.build(run.config, run.dataset), whole)
     assert content(part) == content(whole)
