@@ -1,7 +1,7 @@
 """Training: Optax on the gradient of an objective, and a loop that watches it.
 
 An update draws a batch i ~ U(1..n) (notes, eq. 10), takes chains from where they start, runs the objective
-and steps the optimiser.  ``CHUNK`` updates are one compiled program; the host sees the means between them.
+and steps the optimiser.  ``chunk`` updates are one compiled program; the host sees the means between them.
 
 Nothing diverges silently.  An update whose gradient is not finite is skipped and counted; a chain that ends
 where the energy is not finite is restarted and counted; a run that has left the ground goes back to where it
@@ -26,7 +26,7 @@ from ebmjax.base import Array, Key, Position, axpy, normal_like, select
 from ebmjax.objectives import Chains, Loss, Params
 from ebmjax.progress import Progress, reporter
 from ebmjax.starts import Starts, rows
-from ebmjax.watch import DEFAULT_REMEDY, Remedy, TrainingDiverged, diagnose, roll_back
+from ebmjax.watch import DEFAULT_REMEDY, SETTLED, Remedy, TrainingDiverged, diagnose, roll_back
 
 __all__ = ["Remedy", "TrainState", "TrainingDiverged", "fit", "init_state", "train_step"]
 
@@ -166,8 +166,8 @@ def fit(
         rate and step size, before it stops; ``NO_REMEDY`` stops at once.
       chunk: updates in one compiled call; progress and ``on_chunk`` live between them.
       devices: to divide batch and chains over: a number, a list, or a mesh with an axis ``"chains"``.
-      on_chunk: called with the state and the metrics ``[chunk]`` of each call, once the next is well, too;
-        may raise to stop.
+      on_chunk: called with the state and the metrics ``[chunk]`` of each call, once the ``SETTLED`` updates
+        after it are well, too; may raise to stop.
       progress: ``True`` for a bar, or a function ``(done, total, text)``.
 
     Returns:
@@ -201,7 +201,7 @@ def fit(
 
     report = reporter(progress, "training")
     history: list[dict[str, np.ndarray]] = []
-    pending: list[tuple[TrainState, dict[str, np.ndarray]]] = []  # well so far, but the next is to come
+    pending: list[tuple[TrainState, dict[str, np.ndarray]]] = []  # well so far, but what follows is to come
 
     def keep(new, metrics):
         nonlocal state
@@ -220,7 +220,7 @@ def fit(
             continue
         report(int(new.step), num_updates, _summary(metrics))
         pending.append((new, metrics))
-        if len(pending) > 1:
+        while len(pending) > 1 and int(new.step) - int(pending[0][0].step) >= SETTLED:
             keep(*pending.pop(0))
     for new, metrics in pending:
         keep(new, metrics)

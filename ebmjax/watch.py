@@ -6,7 +6,8 @@ each has its sentence in :func:`diagnose`, which looks at the metrics of a chunk
 
 The remedy is a :class:`Remedy`: back to the last state that was well, with a smaller learning rate and step
 size, a bounded number of times.  Both are numbers in the training state, so that nothing is compiled again.
-A chunk counts as well only when the next one is, too: what runs away does so for a while before it is seen.
+A chunk counts as well only when the ``SETTLED`` updates after it are, too: what runs away does so for a while
+before it is seen.
 """
 
 import warnings
@@ -50,6 +51,7 @@ class Remedy(NamedTuple):
 
 
 DEFAULT_REMEDY, NO_REMEDY = Remedy(), Remedy(max_rollbacks=0)
+SETTLED = 25  # updates that must be well after a state before one goes back to it
 
 
 def roll_back(remedy: Remedy, state: Any, trouble: str) -> Any:

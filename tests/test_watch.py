@@ -1,5 +1,6 @@
 """Watching: each way to diverge is named, a roll-back saves a run, and its temperature is not forgotten."""
 
+import re
 from functools import partial
 
 import jax
@@ -99,6 +100,16 @@ def test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit():
     assert before and int(whole.num_rollbacks) > 0
     resumed, _ = train(HUGE, before[-1], num_updates=200, remedy=Remedy(6))
     assert equal(whole, resumed)
+
+
+def test_one_goes_back_as_far_however_short_the_chunks():
+    """A chunk of five before the trouble is seen, the energy is ill already."""
+    with pytest.warns(UserWarning, match="training diverged") as told:
+        train(HUGE, num_updates=100, remedy=Remedy(6), chunk=5)
+    seen, back = map(
+        int, re.search(r"between updates (\d+) and .* to update (\d+)", str(told[0].message)).groups()
+    )
+    assert seen >= 60 and 25 <= seen - back < 35
 
 
 def test_another_learning_rate_or_step_size_compiles_nothing():
