@@ -38,7 +38,7 @@ class Tuned(NamedTuple):
     step_size: Any  # a scalar, a tree like the position, or a matrix [D, D]
     num_steps: int | None  # of a trajectory, where that was free
     position: Position  # [C, ...] where the chains are now
-    acceptance_rate: np.ndarray  # [T] of each step, the mean over chains
+    acceptance_rate: np.ndarray  # [T] of each step, the mean over chains; harmonic where num_steps was free
     num_grads: int  # gradients that it took, of all chains together
 
 
@@ -63,7 +63,8 @@ def warm_up(
       energy: of one point.
       positions: where the chains start, ``[C, ...]``; best wider apart than the target.
       num_steps: T; by default 1000 for one chain, fewer for many, at least 100.
-      target: of the acceptance rate; by default the best one known for each kernel of the library.
+      target: of the acceptance rate; by default the best one known for each kernel of the library.  Where
+        the length of trajectories is tuned, too, it is that of the harmonic mean over chains.
       mass: ``dense``, correlations only as far as the points can tell them from none; ``diagonal``;
         ``auto``, dense up to 64 coordinates; or ``None`` for the step size alone.
       step_size: a first guess, of which little depends.

@@ -3,7 +3,8 @@
     1. the approach: cheap steps (MALA where there is a gradient), each chain with a step size of its own that
        grows when it moves and shrinks when it does not, out of the far tails; until none falls any more
     2. steps of the kernel; after each, dual averaging of one step size over all chains; where some of them
-       lag, because the target is narrower there, they set the pace
+       lag, because the target is narrower there, they set the pace; where the length of trajectories is
+       free, by the harmonic mean of their acceptance
     3. at the end of each of a few growing windows, the scales of the target from the window's points, all
        chains pooled, become the mass:  S = eps C^(1/2),  C diagonal or dense; and the step size is halved or
        doubled until one cheap step is neither refused nor free
@@ -52,6 +53,7 @@ MOST_TRIES = 60
 ROUND, LEAST_ROUNDS, MOST_ROUNDS = 25, 2, 20  # steps of the approach, and how often
 FALL = 10.0  # nat beyond D in a round: a chain that falls further is still on its way
 LARGEST_DENSE = 64  # coordinates up to which a dense mass is tried unasked: 3 D^2 products a leapfrog step
+GOLDEN = 0.618034  # multiples of it fill [0, 1) evenly
 SLOWEST = 0.05  # acceptance of a chain that is waited for
 
 
@@ -61,7 +63,7 @@ class Adapted(NamedTuple):
     step_size: Any  # eps C^(1/2): a scalar, a tree like the position, or a matrix [D, D]
     num_steps: Array | None  # of a trajectory, where that was free
     position: Position  # [C, ...] where the chains are now
-    acceptance_rate: Array  # [T] of each step, the mean over chains
+    acceptance_rate: Array  # [T] of each step, the mean over chains; harmonic where the length was free
     num_grads: Array  # [] int32, of all chains together
 
 
@@ -104,6 +106,8 @@ def adapt(
     def scaled(size, root):
         return size if mass is None else size * root if is_dense else unravel(size * root)
 
+    mean = _harmonic_mean if is_free else jnp.mean
+
     def make(step_size, length):
         return _with_end(energy, step_size, length) if is_free else make_kernel(energy, step_size)
 
@@ -132,9 +136,11 @@ def adapt(
         t, begins, is_first = when
         now = jax.lax.cond(begins, begin_window, lambda now, t: now, now, t)
         eps = jnp.exp(now.size.log_size)
-        num = _whole(now.length.log_length, eps, jnp.where(is_first, FIRST_STEPS, MOST_STEPS))
+        up = (t * GOLDEN) % 1.0
+        num = _whole(now.length.log_length, eps, up, jnp.where(is_first, FIRST_STEPS, MOST_STEPS))
         noise, state, info = advance(make(scaled(eps, now.root), num), now.state, t)
-        rate, pace = jnp.mean(info.acceptance_rate), 0.9 * now.pace + 0.1 * info.acceptance_rate
+        rate, pace = mean(info.acceptance_rate), 0.9 * now.pace + 0.1 * info.acceptance_rate
+        lag = 1.0 if is_free else _harmonic_mean(pace) / jnp.mean(pace)
         length = now.length
         if is_free:
             before, after = (_whiten(flat(s.position), now.unroot) for s in (now.state, state))
@@ -144,7 +150,7 @@ def adapt(
             length = select(is_first, length, length.update(gradient, eps * MOST_STEPS))
         now = Learned(
             state,
-            now.size.update(rate * _harmonic_mean(pace) / jnp.mean(pace), target),
+            now.size.update(rate * lag, target),
             now.root,
             now.unroot,
             pace,
@@ -174,7 +180,7 @@ def adapt(
     is_first = np.cumsum(begins) == 1
     now, rates = jax.lax.scan(step, now, (jnp.arange(num_steps), begins, is_first))
     eps = jnp.exp(now.size.log_mean)
-    num = _whole(now.length.log_mean, eps, MOST_STEPS) if is_free else None
+    num = _whole(now.length.log_mean, eps, 0.999, MOST_STEPS) if is_free else None
     return Adapted(scaled(eps, now.root), num, now.state.position, rates, now.num_grads)
 
 
@@ -234,14 +240,14 @@ def _with_end(energy, step_size, num_steps) -> Kernel:
     return Kernel(init, kernel.draw, move)
 
 
-def _harmonic_mean(pace: Array) -> Array:
-    """Small where any chain lags."""
-    return 1 / jnp.mean(1 / jnp.maximum(pace, SLOWEST))
+def _harmonic_mean(rates: Array) -> Array:
+    """Over chains: small where any of them lags; as Hoffman, Radul & Sountsov 2021 have it."""
+    return 1 / jnp.mean(1 / jnp.maximum(rates, SLOWEST))
 
 
-def _whole(log_length: Array, eps: Array, most: Any) -> Array:
-    """The number of steps that reach a length (Hoffman, Radul & Sountsov 2021, section 3: rounded up)."""
-    return jnp.clip(jnp.ceil(jnp.exp(log_length) / eps), 1, most).astype(jnp.int32)
+def _whole(log_length: Array, eps: Array, up: Any, most: Any) -> Array:
+    """The number of steps of a length, rounded up where what is left over is more than ``1 - up``."""
+    return jnp.clip(jnp.floor(jnp.exp(log_length) / eps + up), 1, most).astype(jnp.int32)
 
 
 def _first_log_size(rate, log_size: Array, target: Array) -> tuple[Array, Array]:

@@ -323,7 +323,7 @@ for name in sorted(runs, key=lambda name: -likelihood[name]):
 for name, expected in (("binary", 1 + 4), ("ranking", 1 + 4), ("conditional", 2), ("denoising", 2)):
     assert abs(cost[name] / expected - 1) < 0.1  # a point of noise costs as much as one of data
 assert cost["chains from data"] > 8 and cost["explicit"] > cost["sliced"] > cost["denoising"]
-assert all(CEILING - 0.3 < likelihood[name] < CEILING + 0.02 for name in runs)
+assert all(CEILING - 0.1 < likelihood[name] < CEILING + 0.02 for name in runs if name != "chains from noise")
 assert min(likelihood["explicit"], likelihood["sliced"], likelihood["conditional"]) > CEILING - 0.06
 for name, share in (("binary", 0.6), ("ranking", 0.6), ("sliced", 0.65), ("conditional", 0.25)):
     assert likelihood[name] > likelihood["chains from data"] - 0.02
