@@ -23,7 +23,8 @@ def throughput(is_quick: Quick = False, num_repeats: int = 5) -> None:
     from benchmarks import pictures
     from benchmarks import throughput as bench
 
-    found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))
+    name = "throughput-quick" if is_quick else "throughput"
+    found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats))
     cell, names = ["kernel", "dim", "num_chains"], ["ebmjax", *bench.peers("hmc")]
     ratios = [f"x {name}" for name in names[1:]]
     _show("throughput", [*cell, "ebmjax chain-steps/s", *ratios], found, lost={r: (0, 1) for r in ratios})
@@ -31,7 +32,6 @@ def throughput(is_quick: Quick = False, num_repeats: int = 5) -> None:
         _show(what, [*cell, *(f"{name} {what}" for name in names)], found)
     for line in bench.summary(found):
         console.print(line, highlight=False)
-    name = "throughput-quick" if is_quick else "throughput"
     _kept(name, found, pictures.throughput(found))
 
 
@@ -40,12 +40,13 @@ def floor(is_quick: Quick = False, num_repeats: int = 5) -> None:
     """Neural energies against the bare cost of their gradients and of the random numbers."""
     from benchmarks import floor as bench
 
-    found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))
+    name = "floor-quick" if is_quick else "floor"
+    found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats))
     columns = ["energy", "kernel", "num_chains", "x gradients", "x both", "goal", "ebmjax us/step"]
     _show("floor", [*columns, "gradients us/step", "numbers us/step"], found)
     over = [f"{r['energy']} {r['kernel']}" for r in found if r["goal"] and r["x gradients"] > r["goal"]]
     console.print(f"over their goal: {', '.join(over) or 'none'}", highlight=False)
-    _kept("floor-quick" if is_quick else "floor", found)
+    _kept(name, found)
 
 
 @app.command()
@@ -53,10 +54,11 @@ def memory(is_quick: Quick = False) -> None:
     """Bytes kept by default, streaming, and at ten times the steps, against BlackJAX."""
     from benchmarks import memory as bench
 
-    found = _collect(bench.rows(is_quick=is_quick))
+    name = "memory-quick" if is_quick else "memory"
+    found = _collect(name, bench.rows(is_quick=is_quick))
     columns = [f"{what} {times}x" for what in ("kept MB", "kept / positions", "peak MB") for times in (1, 10)]
     _show("memory", ["kernel", "form", *columns], found)
-    _kept("memory-quick" if is_quick else "memory", found)
+    _kept(name, found)
 
 
 @app.command()
@@ -70,13 +72,14 @@ def training(
     from benchmarks import training as bench
 
     options = {"torch_python": torch_python, "num_threads": num_threads}
-    found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats, **options))
+    name = "training-quick" if is_quick else "training"
+    found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats, **options))
     ratios = ["x torchebm", "x torchebm best", "x naive", "x floor"]
     columns = ["problem", "batch_size", "chain_steps", "num_threads", "ebmjax updates/s", *ratios]
     _show(
         "training", columns, found, lost={"x torchebm": (0, 3), "x torchebm best": (0, 3), "x naive": (0, 1)}
     )
-    _kept("training-quick" if is_quick else "training", found)
+    _kept(name, found)
 
 
 @app.command()
@@ -85,10 +88,11 @@ def scaling(is_quick: Quick = False, num_repeats: int = 5) -> None:
     from benchmarks import pictures
     from benchmarks import scaling as bench
 
-    found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))
+    name = "scaling-quick" if is_quick else "scaling"
+    found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats))
     columns = ["what", "chains", "devices", "num_steps", "ns a chain-step", "x base", "MB"]
     _show("scaling", [*columns, "collectives", "collectives of a mean"], found)
-    _kept("scaling-quick" if is_quick else "scaling", found, pictures.scaling(found))
+    _kept(name, found, pictures.scaling(found))
 
 
 @app.command()
@@ -97,10 +101,11 @@ def roofline(is_quick: Quick = False, num_repeats: int = 5) -> None:
     from benchmarks import pictures
     from benchmarks import roofline as bench
 
-    found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))
+    name = "roofline-quick" if is_quick else "roofline"
+    found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats))
     columns = ["cell", "num_chains", "operations/byte", "operations/s", "bytes/s", "bytes/s in cache"]
     _show("roofline", [*columns, "of the ceiling"], found)
-    _kept("roofline-quick" if is_quick else "roofline", found, pictures.roofline(found))
+    _kept(name, found, pictures.roofline(found))
 
 
 @app.command()
@@ -124,6 +129,7 @@ def objectives(
     if is_quick:
         path.unlink(missing_ok=True)
     _collect(
+        None,
         bench.runs(
             num_seeds=num_seeds or (1 if is_quick else 5),
             sets=tuple(sets.split(",")) if sets else ("two_moons",) if is_quick else bench.SETS,
@@ -132,7 +138,7 @@ def objectives(
             num_updates=num_updates,
             path=path,
             is_drawn=not is_quick,
-        )
+        ),
     )
     columns = ["data", "library", "objective", "log-likelihood", "spread", "seconds", "load", "gradients"]
     _show(
@@ -142,11 +148,17 @@ def objectives(
 
 
 @app.command()
-def efficiency(is_quick: Quick = False, num_repeats: int = 3) -> None:
+def efficiency(
+    is_quick: Quick = False,
+    num_repeats: int = 3,
+    posteriors: Annotated[str, typer.Option(help="By commas; all eight by default.")] = "",
+) -> None:
     """Effective samples a second, warm-up included, against BlackJAX (NUTS, ChEES) and NumPyro (NUTS)."""
     from benchmarks import efficiency as bench
 
-    found = _collect(bench.rows(is_quick=is_quick, num_repeats=num_repeats))
+    names = tuple(posteriors.split(",")) if posteriors else ()
+    name = "-".join(["efficiency", *names]) + ("-quick" if is_quick else "")
+    found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats, names=names))
     columns = [
         "posterior",
         "sampler",
@@ -167,14 +179,17 @@ def efficiency(is_quick: Quick = False, num_repeats: int = 3) -> None:
             console.print(
                 f"  {of}: {shown}  median {statistics.median(ratios.values()):.2f}", highlight=False
             )
-    _kept("efficiency-quick" if is_quick else "efficiency", found)
+    _kept(name, found)
 
 
-def _collect(rows) -> list[dict[str, Any]]:
-    found = []
+def _collect(name, rows) -> list[dict[str, Any]]:
+    """Rows as they come; what is there of a run that is cut off stays in ``results/NAME.part``."""
+    found: list[dict[str, Any]] = []
     for number, total, row in rows:
         found.append(row)
         shown = {k: _text(v) for k, v in row.items() if isinstance(v, str | int | float)}
+        if name:
+            measure.keep(f"{name}.part", found)
         console.print(
             f"{number}/{total}  " + "  ".join(f"{k} {v}" for k, v in shown.items()), highlight=False
         )
@@ -201,6 +216,7 @@ def _cell(column, value, lost) -> str:
 
 def _kept(name, found, figure=None) -> None:
     console.print(f"kept in {measure.keep(name, found)}", highlight=False)
+    measure.path_of(f"{name}.part").unlink(missing_ok=True)
     if figure is not None:
         from benchmarks import pictures
 

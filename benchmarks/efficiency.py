@@ -243,7 +243,7 @@ def _truth(posterior: Posterior) -> tuple[Any, Any]:
     if posterior.mean is not None:
         return posterior.mean, 0.0
     run = blackjax_nuts(posterior)
-    draws = np.concatenate([np.asarray(run(jax.random.key(1000 + i)).draws) for i in range(8)], axis=1)
+    draws = np.concatenate([np.asarray(run(jax.random.key(1000 + i)).draws) for i in range(4)], axis=1)
     return draws.mean(axis=(0, 1)), np.asarray(mcse_mean(jnp.asarray(draws)))
 
 
