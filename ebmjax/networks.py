@@ -35,6 +35,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ebmjax import checks
 from ebmjax.base import half_square
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -51,6 +52,14 @@ class EnergyNetwork(nn.Module):
     spread: float = 1.0
     is_spectral: bool = False
     num_outputs: int | None = None  # K energies, one a class
+
+    def __post_init__(self):
+        super().__post_init__()
+        for width in self.features:
+            checks.count(width, "features")
+        checks.positive(self.spread, "spread")
+        if self.confinement is not None:
+            checks.positive(self.confinement, "confinement")
 
     @nn.compact
     def __call__(self, x):

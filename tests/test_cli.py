@@ -149,6 +149,7 @@ BAD = {
     "no run": (["sample", "TMP"], "is not a run"),
     "no run to resume": (["train", "--resume", "TMP/none"], "is not a run"),
     "unknown target": (["verify", "math:sqrt", "--target", "mars"], "target must be one of"),
+    "no kernel": (["verify", "math:sqrt"], "math:sqrt must make a kernel of an energy"),
     "no factory": (["verify", "math"], "give the factory as module:function"),
     "missing factory": (["verify", "math:magic"], "math:magic cannot be loaded"),
 }  # fmt: skip

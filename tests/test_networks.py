@@ -83,3 +83,17 @@ def test_an_nnx_module_is_an_energy_by_one_line(key):
     assert int(state.num_skipped) == 0 and np.isfinite(metrics["loss"]).all()
     before, after = jax.tree.leaves(params), jax.tree.leaves(state.params)
     assert not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"confinement": float("nan")}, "confinement must be finite and above 0, got nan"),
+        ({"confinement": 0.0}, "confinement must be finite and above 0, got 0"),
+        ({"spread": float("inf")}, "spread must be finite and above 0, got inf"),
+        ({"features": (16, 0)}, "features must be at least 1, got 0"),
+    ],
+)
+def test_a_network_of_nonsense_is_refused_where_it_is_made(choices, message):
+    with pytest.raises(ValueError, match=message):
+        networks.MLP(**choices)

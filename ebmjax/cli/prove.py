@@ -72,7 +72,10 @@ def verify_kernel(
         if target not in TARGETS:
             fail(f"target must be one of {', '.join(TARGETS)}; got {target!r}", 2)
         place = TARGETS[target]()
-        kernel = load_attribute(factory)(place.energy)
+        try:
+            kernel = load_attribute(factory)(place.energy)
+        except (TypeError, ValueError) as error:
+            fail(f"{factory} must make a kernel of an energy; given one, it said: {error}", 2)
         tests = [verify.invariance] + [verify.rank] * is_reversible
         reports = []
         for i, test in enumerate(tests):
