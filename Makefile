@@ -1,6 +1,7 @@
 # make demo       train an energy network on MNIST, about three minutes on two cores, pictures in runs/mnist
-# make test       every test
-# make notebooks  execute the course, about fifteen minutes; OUT=FOLDER writes it elsewhere, JOBS=2 is sooner
+# make test       every test but the next
+# make mutants    the library with one seeded bug after the other, each killed by its test
+# make notebooks  execute the course, about twelve minutes; OUT=FOLDER writes it elsewhere, JOBS=2 is sooner
 # make check      lint, format, types
 # All of them make .venv by themselves, and may be run again at will.
 
@@ -10,7 +11,7 @@ RUN ?= runs/mnist
 OUT ?= notebooks
 JOBS ?= 1
 
-.PHONY: demo test check notebooks clean
+.PHONY: demo test mutants check notebooks clean
 
 demo: .venv/demo.installed
 	@if [ -e $(RUN)/config.json ]; then \
@@ -20,7 +21,10 @@ demo: .venv/demo.installed
 	fi
 
 test: .venv/test.installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --ignore tests/test_mutants.py
+
+mutants: .venv/test.installed
+	$(BIN)/python -m pytest -n 2 tests/test_mutants.py
 
 check: .venv/test.installed
 	$(BIN)/python -m ruff check .

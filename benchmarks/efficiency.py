@@ -13,7 +13,8 @@ With many, 256 chains:
     blackjax chees    chees_adaptation with its diagonal mass, 200 + 300 steps of dynamic_hmc
 
 warm: a second run of the same program, another key; cold: the first call, compilation included.  A run whose
-R-hat is above 1.05 in any coordinate has not converged, and its size counts for nothing.
+R-hat is above 1.05 in any coordinate, or a mean of which is more than four standard errors from the truth, has
+not converged, and its size counts for nothing.
 """
 
 import functools
@@ -37,7 +38,7 @@ from ebmjax.warmup import STEP_JITTER
 FEW, MANY = 4, 256
 STEPS = 500
 MANY_STEPS = 300
-CONVERGED = 1.05
+CONVERGED, FARTHEST = 1.05, 4.0  # R-hat; standard errors from the true mean
 
 
 Row = dict[str, Any]
@@ -208,7 +209,7 @@ def rows(
 
 def _row(name, sampler, cold, warm, truth) -> dict[str, Any]:
     judged = [_judge(run, truth) for _, run in warm]
-    sizes = [size if worst <= CONVERGED else 0.0 for size, worst, _ in judged]
+    sizes = [size if worst <= CONVERGED and error <= FARTHEST else 0.0 for size, worst, error in judged]
     seconds = [seconds for seconds, _ in warm]
     grads = [float(run.num_grads) for _, run in warm]
     return {
@@ -222,7 +223,12 @@ def _row(name, sampler, cold, warm, truth) -> dict[str, Any]:
         "error": statistics.median(error for _, _, error in judged),
         "seconds": statistics.median(seconds),
         "cold": cold[0],
-        "each": {"seconds": seconds, "sizes": [s for s, _, _ in judged], "R-hat": [w for _, w, _ in judged]},
+        "each": {
+            "seconds": seconds,
+            "sizes": [s for s, _, _ in judged],
+            "R-hat": [w for _, w, _ in judged],
+            "error": [e for _, _, e in judged],
+        },
     }
 
 
