@@ -140,7 +140,7 @@ def fit(
     num_chains: int | None = None,
     data_noise: float = 0.0,
     ema_decay: float = 0.999,
-    max_gap: float = 1e4,
+    max_gap: float | None = None,
     remedy: Remedy = DEFAULT_REMEDY,
     chunk: int = 25,
     devices: dev.Devices = None,
@@ -161,7 +161,7 @@ def fit(
       num_chains: C, ``batch_size`` by default.
       data_noise: standard deviation of Gaussian noise added to each batch, in units of the data.
       ema_decay: of the parameters kept for evaluation; less, (1 + t) / (10 + t), in the first updates.
-      max_gap: the largest |E_data - E_model| that still counts as training.
+      max_gap: the largest |E_data - E_model| that still counts as training, in nat; 100 + 10 D by default.
       remedy: how often a run that diverges goes back to the last state that was well, with a smaller learning
         rate and step size, before it stops; ``NO_REMEDY`` stops at once.
       chunk: updates in one compiled call; progress and ``on_chunk`` live between them.
@@ -186,10 +186,12 @@ def fit(
     checks.positive(data_noise, "data_noise", zero=True)
     num_chains = checks.count(batch_size if num_chains is None else num_chains, "num_chains")
     checks.count(chunk, "chunk")
-    checks.positive(max_gap, "max_gap")
+    if max_gap is not None:
+        checks.positive(max_gap, "max_gap")
     checks.instance(state, TrainState, "state", "init_state")
     checks.instance(remedy, Remedy, "remedy", "ebmjax.watch").check()
     data_extent = max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(data))
+    dim = sum(x[0].size for x in jax.tree.leaves(data))
     mesh = dev.mesh_of(devices)
     dev.check_divides(batch_size, mesh, "batch_size")
     dev.check_divides(num_chains, mesh, "num_chains")
@@ -214,7 +216,7 @@ def fit(
         length = min(chunk - done % chunk, num_updates - done)
         new, metrics = run_chunk(key, pending[-1][0] if pending else state, data, length)
         metrics = {name: np.asarray(values)[:length] for name, values in dev.to_host(metrics).items()}
-        if trouble := diagnose(metrics, data_extent, max_gap):
+        if trouble := diagnose(metrics, data_extent, dim, max_gap):
             state = roll_back(remedy, state, f"between updates {done} and {int(new.step)}: {trouble}")
             pending = []
             continue

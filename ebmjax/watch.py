@@ -51,6 +51,7 @@ class Remedy(NamedTuple):
 
 
 DEFAULT_REMEDY, NO_REMEDY = Remedy(), Remedy(max_rollbacks=0)
+GAP, GAP_PER_DIM = 100.0, 10.0  # nat between the energies of data and chains that still count as training
 SETTLED = 25  # updates that must be well after a state before one goes back to it
 
 
@@ -75,19 +76,28 @@ def roll_back(remedy: Remedy, state: Any, trouble: str) -> Any:
 
 
 def diagnose(
-    metrics: dict[str, np.ndarray], data_extent: float, max_gap: float = 1e4, max_grad: float = 1e8
+    metrics: dict[str, np.ndarray],
+    data_extent: float,
+    dim: int,
+    max_gap: float | None = None,
+    max_grad: float = 1e8,
 ) -> str | None:
-    """What is wrong with a chunk of updates, in words; ``None`` when nothing is."""
+    """What is wrong with a chunk of updates, in words; ``None`` when nothing is.
+
+    Energies are in nat, and a normal density has a spread of sqrt(D / 2): what counts as too much grows with
+    the number of coordinates D, and with the spread of the data's energies only as far as that is believable.
+    """
     skipped = metrics["is_skipped"].mean()
     if skipped > 0.5:
         return f"{skipped:.0%} of the updates had a gradient, loss or step that was not finite"
     grad = _median(metrics.get("grad_norm"))
     if not grad < max_grad:
         return f"the gradient of the loss has norm {grad:.3g} (limit {max_grad:g}); lower the learning rate"
-    return _of_chains(metrics, data_extent, max_gap) if "energy_model" in metrics else None
+    max_gap = GAP + GAP_PER_DIM * dim if max_gap is None else max_gap
+    return _of_chains(metrics, data_extent, dim, max_gap) if "energy_model" in metrics else None
 
 
-def _of_chains(metrics, data_extent, max_gap) -> str | None:
+def _of_chains(metrics, data_extent, dim, max_gap) -> str | None:
     with np.errstate(invalid="ignore"):  # infinities may meet
         gap = _mean(metrics["energy_data"] - metrics["energy_model"])
     if not abs(gap) < max_gap:
@@ -96,7 +106,7 @@ def _of_chains(metrics, data_extent, max_gap) -> str | None:
             "lower the learning rate or raise the regularisation"
         )
     spread = _mean(metrics["energy_spread"])
-    if -gap > 10 + 3 * spread:
+    if -gap > 10 + 3 * min(spread, dim**0.5):
         return (
             f"the chains are {-gap:.3g} nat above the data, whose energies spread by {spread:.3g}: they "
             "no longer follow the energy; lower the learning rate, add noise, or run more steps"

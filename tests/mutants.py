@@ -141,6 +141,8 @@ MUTANTS = [
     Mutant("every update sees the same batch", "training.py", "jax.random.fold_in(key, state.step)", "jax.random.fold_in(key, 0)", "test_training:test_every_update_sees_another_batch"),
     Mutant("roll-back without smaller steps", "watch.py", "learning_scale=state.learning_scale * np.float32(self.learning_rate_factor)", "learning_scale=state.learning_scale", "test_watch:test_a_run_that_diverges_goes_back_and_reaches_its_target", "TrainingDiverged: .* after 6 roll-backs"),
     Mutant("roll-backs not counted", "watch.py", "num_rollbacks=state.num_rollbacks + np.int32(1)", "num_rollbacks=state.num_rollbacks", "test_watch:test_a_run_that_diverges_goes_back_and_reaches_its_target"),
+    Mutant("a spread is believed however large", "watch.py", "min(spread, dim**0.5)", "spread", "test_watch:test_each_way_to_diverge_has_its_sentence:changed5-no longer follow the energy"),
+    Mutant("a gap as in many dimensions", "watch.py", "GAP + GAP_PER_DIM * dim", "GAP * GAP_PER_DIM * 100", "test_watch:test_each_way_to_diverge_has_its_sentence:changed3-the energies of data and model are 200 apart (limit 120)"),
     Mutant("back by the length of a chunk", "watch.py", "SETTLED = 25", "SETTLED = 0", "test_watch:test_one_goes_back_as_far_however_short_the_chunks"),
     Mutant("back to a state that was ill already", "training.py", "state = roll_back(remedy, state,", "state = roll_back(remedy, (pending[-1][0] if pending else state),", "test_watch:test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit"),
     Mutant("learning rate that stays", "training.py", "(state.learning_scale * u).astype(u.dtype)", "u", "test_watch:test_another_learning_rate_or_step_size_compiles_nothing"),

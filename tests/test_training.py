@@ -208,8 +208,8 @@ def test_chains_that_no_longer_follow_are_named():
         "energy_spread": np.full(25, 2.0),
         "energy_data": np.zeros(25),
     }
-    assert diagnose({**metrics, "energy_model": np.full(25, 12.0)}, 3.0) is None
+    assert diagnose({**metrics, "energy_model": np.full(25, 12.0)}, 3.0, 2) is None
     assert (
-        diagnose({**metrics, "energy_model": np.full(25, -500.0)}, 3.0) is None
+        diagnose({**metrics, "energy_model": np.full(25, -100.0)}, 3.0, 2) is None
     )  # chains lag below at the start
-    assert "no longer follow the energy" in diagnose({**metrics, "energy_model": np.full(25, 60.0)}, 3.0)
+    assert "no longer follow the energy" in diagnose({**metrics, "energy_model": np.full(25, 60.0)}, 3.0, 2)

@@ -54,15 +54,21 @@ def equal(a, b):
         ({"is_skipped": np.ones(25)}, "100% of the updates"),
         ({"grad_norm": np.full(25, 1e9)}, "the gradient of the loss has norm 1e"),
         ({"energy_model": np.full(25, -2e4)}, "the energies of data and model are 2e"),
+        ({"energy_model": np.full(25, -200.0)}, "the energies of data and model are 200 apart (limit 120)"),
         ({"energy_model": np.full(25, 60.0)}, "no longer follow the energy"),
+        (
+            {"energy_model": np.full(25, 60.0), "energy_spread": np.full(25, 400.0)},
+            "no longer follow the energy",
+        ),
         ({"acceptance_rate": np.zeros(25)}, "the chains froze"),
         ({"chain_extent": np.full(25, 1e3)}, "confinement"),
         ({"drift": np.full(25, 1e3)}, "the gradient of the energy exploded: a Langevin step drifts by 1e"),
     ],
 )
 def test_each_way_to_diverge_has_its_sentence(changed, message):
-    assert diagnose(WELL, 3.0) is None
-    assert message in diagnose({**WELL, **changed}, 3.0)
+    assert diagnose(WELL, 3.0, 2) is None
+    said = diagnose({**WELL, **changed}, 3.0, 2)
+    assert said is not None and message in said
 
 
 HUGE = optax.sgd(optax.piecewise_constant_schedule(0.3, {60: 100.0}))  # goes well, and then far too fast
