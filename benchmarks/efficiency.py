@@ -13,8 +13,8 @@ With many, 256 chains:
     blackjax chees    chees_adaptation with its diagonal mass, 200 + 300 steps of dynamic_hmc
 
 warm: a second run of the same program, another key; cold: the first call, compilation included.  A run whose
-R-hat is above 1.05 in any coordinate, or a mean of which is more than four standard errors from the truth, has
-not converged, and its size counts for nothing.
+R-hat is above 1.05 in any coordinate, or a mean of which is more than four standard errors from the truth,
+has not converged, and its size counts for nothing.
 """
 
 import functools
