@@ -78,7 +78,7 @@ assert error < 0.03
 #
 # Chains from exact samples is what nobody has. Three ways to start them make three methods: at the data of the batch
 # (*contrastive divergence*, Hinton 2002), where the last update left them (*persistent*, Tieleman 2008, here a buffer
-# of which some restart), or at noise (*short runs*, Nijkamp et al. 2019). The objective is one and the same. Ten steps
+# of four times as many), or at noise (*short runs*, Nijkamp et al. 2019). The objective is one and the same. Ten steps
 # of MALA an update, two moons, the same network; and the judge is the exact log-likelihood of new points, by
 # quadrature. The best possible is that of the density that the points come from, two half circles with noise of 0.1, by
 # quadrature over the angle: $-1.007$ nat.

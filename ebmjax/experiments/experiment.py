@@ -83,7 +83,6 @@ IMAGES: dict[str, Any] = {
     "step_size": 0.1,
     "num_chains": 128,
     "buffer_size": 2048,
-    "restart_probability": 0.0,
     "batch_size": 128,
     "learning_rate": 1e-3,
     "num_updates": 1800,
