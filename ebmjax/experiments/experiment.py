@@ -47,9 +47,7 @@ class Config:
     step_size: float = 0.3  # of the first update; adapted where the kernel has an acceptance target
     num_chains: int = 256
     buffer_size: int = 1024
-    restart_probability: float = (
-        0.002  # more, and chains that are still on their way raise the energy between
-    )
+    restart_probability: float = 0.0  # chains still on their way raise the energy where they are
     batch_size: int = 256
     learning_rate: float = 2e-3
     regularisation: float = 0.0
