@@ -30,7 +30,7 @@ import optax
 
 import ebmjax as eb
 from benchmarks.measure import alternate, ratio
-from ebmjax import networks, starts, training
+from ebmjax import networks, starts, training, updates
 from ebmjax.objectives import contrastive
 
 LANGEVIN_STEP, CONFINEMENT, REGULARISATION, RESTART = 1e-2, 4.0, 1e-3, 0.05
@@ -91,7 +91,7 @@ def ours(problem: Problem) -> Callable[[], None]:
                 jax.random.key(0),
                 loss,
                 optimizer,
-                training.init_state(jax.random.key(3), params, optimizer, buffer, STEP),
+                updates.init_state(jax.random.key(3), params, optimizer, buffer, STEP),
                 data,
                 buffer,
                 num_updates=1_000_000 * problem.num_updates,

@@ -16,6 +16,7 @@ of chains one step says what a single chain learns in hundreds.
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -24,6 +25,8 @@ from ebmjax.base import Array
 GAMMA, T0, KAPPA = 0.05, 10.0, 0.75  # gamma of one chain
 LARGEST_GAMMA = 0.25  # the acceptance of many chains together is hardly noise; steps that leap would be
 PRIOR = 5.0  # draws that the scales of before are worth, beside those of a window
+SLOWEST = 0.05  # acceptance of a chain that is waited for
+MOST_TRIES = 60  # to find a first step size
 NEIGHBOURS = 5.0  # draws of a chain that say together what one independent draw says
 
 
@@ -54,6 +57,26 @@ class StepSize(NamedTuple):
         weight = count**-KAPPA
         log_mean = weight * log_size + (1 - weight) * self.log_mean
         return StepSize(log_size, log_mean, self.center, total, count, self.gamma)
+
+
+def first_log_size(rate, log_size: Array, target: Array) -> tuple[Array, Array]:
+    """Doubled while the rate is above the target, or halved while below, to between the last two; and how
+    many rates that took."""
+
+    def again(carry):
+        log_size, change, num, _ = carry
+        way = jnp.where(rate(log_size) > target, 1.0, -1.0) * jnp.log(2.0)
+        is_on = (num == 0) | (way == change)
+        return log_size + jnp.where(is_on, way, -change / 2), way, num + 1, is_on & (num < MOST_TRIES)
+
+    start = (log_size, jnp.float32(0.0), jnp.int32(0), jnp.bool_(True))
+    found, _, num, _ = jax.lax.while_loop(lambda carry: carry[-1], again, start)
+    return found, num
+
+
+def harmonic_mean(rates: Array) -> Array:
+    """Over chains: small where any of them lags; as Hoffman, Radul & Sountsov 2021 have it."""
+    return 1 / jnp.mean(1 / jnp.maximum(rates, SLOWEST))
 
 
 # --- scales -----------------------------------------------------------------------------------------------
@@ -110,6 +133,20 @@ class Moments(NamedTuple):
         return (1 - jnp.minimum(noise, 1.0)) * r + jnp.eye(len(scale))
 
 
+def inverse_root(root: Array) -> Array:
+    """S^-1, ``[D]`` or ``[D, D]``."""
+    return (
+        1 / root
+        if root.ndim == 1
+        else jax.scipy.linalg.solve_triangular(root, jnp.eye(len(root)), lower=True)
+    )
+
+
+def whitened(x: Array, unroot: Array) -> Array:
+    """S^-1 x of points ``[C, D]``."""
+    return x * unroot if unroot.ndim == 1 else x @ unroot.T
+
+
 # --- length -----------------------------------------------------------------------------------------------
 
 
@@ -132,6 +169,11 @@ class Length(NamedTuple):
         log_length = jnp.clip(self.log_length + step, jnp.log(1e-3), jnp.log(longest))
         log_mean = 0.1 * log_length + 0.9 * self.log_mean
         return Length(log_length, log_mean, opt_state)
+
+
+def whole_steps(log_length: Array, eps: Array, up: Any, most: Any) -> Array:
+    """The number of steps of a length, rounded up where what is left over is more than ``1 - up``."""
+    return jnp.clip(jnp.floor(jnp.exp(log_length) / eps + up), 1, most).astype(jnp.int32)
 
 
 _CLIMB = optax.adam(0.05, b1=0.0, b2=0.95)

@@ -229,26 +229,3 @@ def scalar_step(value: Any, other: str) -> None:
     """With a covariance or a mass the step size is one number: no two arguments for one thing."""
     if np.ndim(value) != 0:
         raise ValueError(f"step_size must be a scalar when {other} is given, got shape {np.shape(value)}")
-
-
-HEAVY = 0.1  # a share of one weight in all that makes an error bar a guess
-
-
-def weights(value: Any, shape: tuple[int, ...], name: str = "weights") -> jax.Array:
-    """Importance weights in a shape, none negative, not all zero; warns where one outweighs the rest."""
-    array = jnp.asarray(value)
-    if array.shape != shape:
-        raise ValueError(f"{name} must be one a draw, {shape}, got shape {array.shape}")
-    if not is_traced(array):
-        positive(array, name, zero=True)
-        largest, total = float(array.max()), float(array.sum())
-        if total == 0:
-            raise ValueError(f"{name} must not all be zero, got only zeros")
-        if largest > HEAVY * total:
-            warnings.warn(
-                f"one draw has {largest / total:.0%} of the {name}: the estimate rests on it, and its "
-                "standard error is a guess",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-    return array

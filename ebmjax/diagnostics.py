@@ -1,4 +1,4 @@
-"""Have the chains converged, and what is an average over them worth?
+"""Have the chains converged, and how many independent draws are they worth?
 
     rhat            sqrt(var+ / W) on split chains, of ranks and of folded ranks, the larger  [V21]
     ess_bulk        effective sample size of the ranks                                        [V21]
@@ -15,12 +15,12 @@
 [V21] Vehtari, Gelman, Simpson, Carpenter & Burkner 2021; [M24] Margossian et al. 2024.  All functions take
 ``draws``, ``[T, C, ...]``, return one figure a coordinate, and work inside ``jit``; what they need beside the
 draws does not grow with the number of coordinates.  A coordinate that never moves has an effective sample
-size of zero, not of its length.  What is wrong, in words: :mod:`ebmjax.health`.
+size of zero, not of its length.  What is wrong, in words: :mod:`ebmjax.health`; averages and their errors:
+:mod:`ebmjax.monte_carlo`.
 """
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ import numpy as np
 from jax.scipy.special import betainc, ndtri
 
 from ebmjax import checks
-from ebmjax.base import Array, Position
+from ebmjax.base import Array
 
 TAILS = (0.05, 0.95)
 AT_ONCE = 2**22  # numbers of the coordinates that are worked on together
@@ -143,45 +143,6 @@ def mcse_quantile(draws: Array, probability: float) -> Array:
     high = jnp.minimum(jnp.ceil(places[1]), draws.size - 1).astype(int)
     ordered = jnp.sort(draws.ravel())
     return jnp.where(ess > 0, (ordered[high] - ordered[low]) / 2, jnp.nan)
-
-
-class Estimate(NamedTuple):
-    """An expectation and what it is worth."""
-
-    value: Array
-    standard_error: Array
-
-
-def expectation(
-    function: Callable[[Position], Array], draws: Position, weights: Array | None = None
-) -> Estimate:
-    """E[f(x)] as the mean over draws (notes, eq. 11), its standard error through their autocorrelation.
-
-    With weights w, of draws from another density q and proportional to exp(-E) / q, it is the self-normalised
-    sum w f / sum w, and its error by the delta method that of the mean of w (f - E[f]) / mean(w), through the
-    autocorrelation of that.
-
-    Args:
-      function: of one point, to an array.
-      draws: ``[T, C, ...]`` on every leaf.
-      weights: ``[T, C]``, up to a constant; from log weights, ``jnp.exp(log_w - log_w.max())``.
-
-    Raises:
-      ValueError: weights that are negative, not finite, all zero, or not ``[T, C]``.
-
-    Warns:
-      where one draw has a tenth of all the weight.
-
-    >>> second = expectation(lambda x: x**2, jax.random.normal(jax.random.key(0), (1000, 4)))
-    """
-    checks.function(function, "function")
-    values = jax.vmap(jax.vmap(function))(draws)
-    if weights is None:
-        return Estimate(values.mean(axis=(0, 1)), mcse_mean(values))
-    weights = checks.weights(weights, values.shape[:2])
-    w = (weights / weights.mean()).reshape(*weights.shape, *[1] * (values.ndim - 2))
-    value = jnp.mean(w * values, axis=(0, 1))
-    return Estimate(value, mcse_mean(w * (values - value)))
 
 
 def checked(draws, least=4) -> Array:

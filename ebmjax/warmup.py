@@ -26,7 +26,17 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import checks
-from ebmjax.adaptation import Length, Moments, StepSize, chees_gradient
+from ebmjax.adaptation import (
+    Length,
+    Moments,
+    StepSize,
+    chees_gradient,
+    first_log_size,
+    harmonic_mean,
+    inverse_root,
+    whitened,
+    whole_steps,
+)
 from ebmjax.base import (
     Array,
     Energy,
@@ -49,12 +59,10 @@ from ebmjax.noise import fold_in, uniform
 WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which the scales are renewed
 STEP_JITTER = 0.3  # of trajectories whose length is tuned
 MOST_STEPS, FIRST_STEPS = 1024, 16  # of a trajectory; before the first scales are known
-MOST_TRIES = 60
 ROUND, LEAST_ROUNDS, MOST_ROUNDS = 25, 2, 20  # steps of the approach, and how often
 FALL = 10.0  # nat beyond D in a round: a chain that falls further is still on its way
 LARGEST_DENSE = 64  # coordinates up to which a dense mass is tried unasked: 3 D^2 products a leapfrog step
 GOLDEN = 0.618034  # multiples of it fill [0, 1) evenly
-SLOWEST = 0.05  # acceptance of a chain that is waited for
 
 
 class Adapted(NamedTuple):
@@ -106,7 +114,7 @@ def adapt(
     def scaled(size, root):
         return size if mass is None else size * root if is_dense else unravel(size * root)
 
-    mean = _harmonic_mean if is_free else jnp.mean
+    mean = harmonic_mean if is_free else jnp.mean
 
     def make(step_size, length):
         return _with_end(energy, step_size, length) if is_free else make_kernel(energy, step_size)
@@ -123,11 +131,11 @@ def adapt(
             kernel = probe(energy, scaled(jnp.exp(log_size), root))
             return jnp.mean(advance(kernel, now.state, num_steps + t)[2].acceptance_rate)
 
-        log_size, num_tries = _first_log_size(rate, now.size.log_mean, target)
+        log_size, num_tries = first_log_size(rate, now.size.log_mean, target)
         return now._replace(
             size=StepSize.begin(jnp.exp(log_size), num_chains),
             root=root,
-            unroot=_inverse(root),
+            unroot=inverse_root(root),
             moments=jax.tree.map(jnp.zeros_like, now.moments),
             num_grads=now.num_grads + num_tries * num_chains * (now.state.grad is not None),
         )
@@ -137,13 +145,13 @@ def adapt(
         now = jax.lax.cond(begins, begin_window, lambda now, t: now, now, t)
         eps = jnp.exp(now.size.log_size)
         up = (t * GOLDEN) % 1.0
-        num = _whole(now.length.log_length, eps, up, jnp.where(is_first, FIRST_STEPS, MOST_STEPS))
+        num = whole_steps(now.length.log_length, eps, up, jnp.where(is_first, FIRST_STEPS, MOST_STEPS))
         noise, state, info = advance(make(scaled(eps, now.root), num), now.state, t)
         rate, pace = mean(info.acceptance_rate), 0.9 * now.pace + 0.1 * info.acceptance_rate
-        lag = 1.0 if is_free else _harmonic_mean(pace) / jnp.mean(pace)
+        lag = 1.0 if is_free else harmonic_mean(pace) / jnp.mean(pace)
         length = now.length
         if is_free:
-            before, after = (_whiten(flat(s.position), now.unroot) for s in (now.state, state))
+            before, after = (whitened(flat(s.position), now.unroot) for s in (now.state, state))
             gradient = chees_gradient(
                 before, after, flat(state.momentum), num * eps * noise[0][1], info.is_accepted
             )
@@ -180,7 +188,7 @@ def adapt(
     is_first = np.cumsum(begins) == 1
     now, rates = jax.lax.scan(step, now, (jnp.arange(num_steps), begins, is_first))
     eps = jnp.exp(now.size.log_mean)
-    num = _whole(now.length.log_mean, eps, 0.999, MOST_STEPS) if is_free else None
+    num = whole_steps(now.length.log_mean, eps, 0.999, MOST_STEPS) if is_free else None
     return Adapted(scaled(eps, now.root), num, now.state.position, rates, now.num_grads)
 
 
@@ -238,41 +246,3 @@ def _with_end(energy, step_size, num_steps) -> Kernel:
         return state, info._replace(num_grads=jnp.int32(num_steps))
 
     return Kernel(init, kernel.draw, move)
-
-
-def _harmonic_mean(rates: Array) -> Array:
-    """Over chains: small where any of them lags; as Hoffman, Radul & Sountsov 2021 have it."""
-    return 1 / jnp.mean(1 / jnp.maximum(rates, SLOWEST))
-
-
-def _whole(log_length: Array, eps: Array, up: Any, most: Any) -> Array:
-    """The number of steps of a length, rounded up where what is left over is more than ``1 - up``."""
-    return jnp.clip(jnp.floor(jnp.exp(log_length) / eps + up), 1, most).astype(jnp.int32)
-
-
-def _first_log_size(rate, log_size: Array, target: Array) -> tuple[Array, Array]:
-    """Doubled while the rate is above the target, or halved while below, to between the last two; and how
-    many rates that took."""
-
-    def again(carry):
-        log_size, change, num, _ = carry
-        way = jnp.where(rate(log_size) > target, 1.0, -1.0) * jnp.log(2.0)
-        is_on = (num == 0) | (way == change)
-        return log_size + jnp.where(is_on, way, -change / 2), way, num + 1, is_on & (num < MOST_TRIES)
-
-    start = (log_size, jnp.float32(0.0), jnp.int32(0), jnp.bool_(True))
-    found, _, num, _ = jax.lax.while_loop(lambda carry: carry[-1], again, start)
-    return found, num
-
-
-def _inverse(root: Array) -> Array:
-    return (
-        1 / root
-        if root.ndim == 1
-        else jax.scipy.linalg.solve_triangular(root, jnp.eye(len(root)), lower=True)
-    )
-
-
-def _whiten(x: Array, unroot: Array) -> Array:
-    """S^-1 x of points ``[C, D]``."""
-    return x * unroot if unroot.ndim == 1 else x @ unroot.T

@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ebmjax as eb
-from ebmjax import diagnostics, plotting, targets
+from ebmjax import plotting, targets
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)
@@ -247,7 +247,7 @@ assert constants[8] > 3 * constants[1]
 #
 # Draws of a Markov chain are correlated, and $n$ draws are worth fewer. With autocorrelations $\rho_k$ the
 # variance of the mean is $\frac{\mathbb{D} f}{n} (1 + 2 \sum_k \rho_k)$: as if there were
-# $n / (1 + 2\sum_k \rho_k)$ of them, the *effective sample size*. `diagnostics.expectation` estimates it and gives the
+# $n / (1 + 2\sum_k \rho_k)$ of them, the *effective sample size*. `ebmjax.expectation` estimates it and gives the
 # standard error that is honest; the naive one is printed beside. 400 groups of four chains say which is right.
 
 # %%
@@ -257,7 +257,7 @@ draws = np.asarray(eb.sample(key, kernel, starts, 1000).draws)[..., 0]  # [T, C]
 groups = draws.reshape(1000, 400, 4).swapaxes(0, 1)
 honest, naive, off = [], [], []
 for group in groups:
-    estimate = diagnostics.expectation(lambda x: x[0] ** 2, jnp.asarray(group)[..., None])
+    estimate = eb.expectation(lambda x: x[0] ** 2, jnp.asarray(group)[..., None])
     off.append(float(estimate.value) - truth)
     honest.append(float(estimate.standard_error))
     naive.append((group**2).std() / np.sqrt(group.size))

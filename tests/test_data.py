@@ -130,6 +130,6 @@ def test_missing_files_folders_and_unknown_names(tmp_path):
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(data.real.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(data.DataError, match=r"pip install 'ebmjax\[demo\]'"):
         data.load("mnist")

@@ -172,10 +172,11 @@ FLOORS = [
         "warmup",
         "tuning",
         "diagnostics",
+        "monte_carlo",
         "health",
         "streaming",
     },
-    {"training", "evaluation", "classification"},
+    {"updates", "training", "evaluation", "classification"},
     {"data", "plotting", "export", "experiments"},
     {"cli", "__init__", "__main__"},
 ]

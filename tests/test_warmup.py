@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax import targets, tuning, verify, warmup
+from ebmjax import adaptation, targets, tuning, verify, warmup
 from ebmjax.adaptation import NEIGHBOURS, Length, Moments, StepSize, chees_gradient
 
 SCALES = np.geomspace(0.02, 20.0, 6)
@@ -118,7 +118,7 @@ def test_a_bent_target_gets_the_steps_that_its_narrow_places_want(key):
     chains, keys = eb.parallel(tuned.kernel), eb.chain_keys(key, 256)
     start, rate = chains.init(bent.sample(key, 256)), lambda state, info: info.acceptance_rate
     _, rates, _ = eb.run(keys, chains, start, 20, collect=rate)
-    harmonic = 1 / jnp.mean(1 / jnp.maximum(rates, warmup.SLOWEST), axis=1)
+    harmonic = 1 / jnp.mean(1 / jnp.maximum(rates, adaptation.SLOWEST), axis=1)
     assert float(harmonic.mean()) == pytest.approx(0.651, abs=0.07)
     assert float(rates.mean()) > 0.8
 
@@ -199,7 +199,7 @@ def test_gradients_are_counted(key):
     tuned = eb.warm_up(key, partial(eb.hmc, num_steps=7), STRETCHED.energy, start, num_steps=100)
     others = tuned.num_grads / 16 - (100 * 7 + 1)  # approach and searches
     rounds = [others - n * warmup.ROUND for n in range(warmup.LEAST_ROUNDS, warmup.MOST_ROUNDS + 1)]
-    assert others % 1 == 0 and any(0 < searches < 6 * warmup.MOST_TRIES for searches in rounds)
+    assert others % 1 == 0 and any(0 < searches < 6 * adaptation.MOST_TRIES for searches in rounds)
     assert eb.warm_up(key, eb.random_walk, STRETCHED.energy, start, num_steps=300).num_grads == 0
 
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ebmjax import classification, plotting
 from ebmjax.experiments.classes import parts
 from ebmjax.experiments.experiment import Run
-from ebmjax.training import TrainState
+from ebmjax.updates import TrainState
 
 
 class Judged(NamedTuple):

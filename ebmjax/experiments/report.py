@@ -22,8 +22,8 @@ from ebmjax.experiments.methods import ACCEPTANCE, KERNELS, METHODS
 from ebmjax.experiments.runs import metrics
 from ebmjax.objectives.joint import Labelled
 from ebmjax.sampling import Samples, sample
-from ebmjax.training import TrainState
 from ebmjax.tuning import tune_step_size
+from ebmjax.updates import TrainState
 
 Rows = list[tuple[str, str]]
 

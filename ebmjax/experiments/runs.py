@@ -21,7 +21,9 @@ import numpy as np
 from ebmjax import data, devices
 from ebmjax.experiments.experiment import Config, Run, RunError, build
 from ebmjax.storage import folder
-from ebmjax.training import TrainingDiverged, TrainState, placed
+from ebmjax.training import placed
+from ebmjax.updates import TrainState
+from ebmjax.watch import TrainingDiverged
 
 CHECKPOINTS = "checkpoints"
 BEGINNINGS = {CHECKPOINTS, "config.json.tmp"}  # all that a run killed in its first second has left

@@ -1,0 +1,79 @@
+"""Monte Carlo (notes, section 2.1): an expectation as an average over draws, and what the average is worth.
+
+    E[f(x)]  ~  1/n sum_i f(x_i)                                       (eq. 11)
+
+The draws may be those of chains: the standard error goes through their autocorrelation, sd(f) / sqrt(ess)
+with the effective sample size of f itself (:func:`ebmjax.diagnostics.mcse_mean`).
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ebmjax import checks
+from ebmjax.base import Array, Position
+from ebmjax.diagnostics import mcse_mean
+
+HEAVY = 0.1  # a share of one weight in all that makes an error bar a guess
+
+
+class Estimate(NamedTuple):
+    """An expectation and what it is worth."""
+
+    value: Array
+    standard_error: Array
+
+
+def expectation(
+    function: Callable[[Position], Array], draws: Position, weights: Array | None = None
+) -> Estimate:
+    """E[f(x)] as the mean over draws (notes, eq. 11), its standard error through their autocorrelation.
+
+    With weights w, of draws from another density q and proportional to exp(-E) / q, it is the self-normalised
+    sum w f / sum w, and its error by the delta method that of the mean of w (f - E[f]) / mean(w), through the
+    autocorrelation of that.
+
+    Args:
+      function: of one point, to an array.
+      draws: ``[T, C, ...]`` on every leaf.
+      weights: ``[T, C]``, up to a constant; from log weights, ``jnp.exp(log_w - log_w.max())``.
+
+    Raises:
+      ValueError: weights that are negative, not finite, all zero, or not ``[T, C]``.
+
+    Warns:
+      where one draw has a tenth of all the weight.
+
+    >>> second = expectation(lambda x: x**2, jax.random.normal(jax.random.key(0), (1000, 4)))
+    """
+    checks.function(function, "function")
+    values = jax.vmap(jax.vmap(function))(draws)
+    if weights is None:
+        return Estimate(values.mean(axis=(0, 1)), mcse_mean(values))
+    weights = _checked(weights, values.shape[:2])
+    w = (weights / weights.mean()).reshape(*weights.shape, *[1] * (values.ndim - 2))
+    value = jnp.mean(w * values, axis=(0, 1))
+    return Estimate(value, mcse_mean(w * (values - value)))
+
+
+def _checked(weights: Array, shape: tuple[int, ...]) -> Array:
+    """Weights in a shape, none negative, not all zero; warns where one outweighs the rest."""
+    array = jnp.asarray(weights)
+    if array.shape != shape:
+        raise ValueError(f"weights must be one a draw, {shape}, got shape {array.shape}")
+    if not checks.is_traced(array):
+        checks.positive(array, "weights", zero=True)
+        largest, total = float(array.max()), float(array.sum())
+        if total == 0:
+            raise ValueError("weights must not all be zero, got only zeros")
+        if largest > HEAVY * total:
+            warnings.warn(
+                f"one draw has {largest / total:.0%} of the weights: the estimate rests on it, and its "
+                "standard error is a guess",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    return array
