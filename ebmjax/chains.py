@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from ebmjax import checks
 from ebmjax.base import Array, Info, Kernel, Key, Position, State, add, merge
 from ebmjax.noise import fold_in as fold
+from ebmjax.noise import once
 
 Collect = Callable[[State, Info], Any]
 
@@ -107,6 +108,7 @@ def run(
     num_kept = num_steps // thin
     block = block or block_length(kernel, key, state, thin, num_kept)
     fold_in = fold if key.ndim == 0 else jax.vmap(fold, (0, None))
+    move = once(lambda noise, state: kernel.move(noise, state))
 
     def draw(step, position):
         return kernel.draw(fold_in(key, step), position)
@@ -114,9 +116,9 @@ def run(
     def kept_step(carry, noise):
         state, total, reduced = carry
         if thin == 1:
-            state, info = kernel.move(noise, state)
+            state, info = move(noise, state)
         else:
-            state, infos = jax.lax.scan(lambda s, n: kernel.move(n, s), state, noise)
+            state, infos = jax.lax.scan(lambda s, n: move(n, s), state, noise)
             info = merge(infos)
         total = add(total, info)
         if isinstance(collect, Reducer):
@@ -139,7 +141,7 @@ def run(
         return (first + block * thin, carry), kept
 
     num_blocks, rest = divmod(num_kept, block)
-    empty = no_info(kernel, key, state)
+    empty = no_info(kernel._replace(move=move), key, state)
     carry = (state, empty, collect.init(state, empty) if isinstance(collect, Reducer) else None)
     begin = (jnp.asarray(start), carry)
     (first, carry), collected = jax.lax.scan(block_of_steps, begin, None, length=num_blocks)

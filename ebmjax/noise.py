@@ -18,6 +18,7 @@ Functions of a step's key use blocks with ``high = 0``, as JAX's do; the accept 
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -36,6 +37,10 @@ _LOG: tuple[float, ...] = (-0.101022296, 0.164199874, -0.173334658, 0.198730469)
 _LOG += (-0.249593437, 0.333361834, -0.500006676, 0.999999821)
 
 
+once = partial(jax.jit, inline=True)  # traced once, and pasted wherever it is called
+
+
+@once
 def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[jax.Array, jax.Array]:
     """Two words from two words and a key of two, all uint32 and broadcast."""
     keys = (*key, key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
@@ -56,6 +61,11 @@ def fold_in(key: jax.Array, data: Any) -> jax.Array:
     folded = jnp.stack(threefry(words, (jnp.uint32(0), jnp.asarray(data).astype(jnp.uint32))))
     is_typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return jax.random.wrap_key_data(folded, impl="threefry2x32") if is_typed else folded
+
+
+def fold_in_each(key: jax.Array, num: int) -> jax.Array:
+    """``fold_in(key, i)`` for i below ``num``, ``[num]`` keys, in one expression."""
+    return jax.vmap(fold_in, (None, 0))(key, jnp.arange(num))
 
 
 def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
@@ -101,6 +111,7 @@ def unit(bits: jax.Array) -> jax.Array:
     return (k.astype(jnp.float32) + np.float32(0.5)) * np.float32(2.0**-31)
 
 
+@once
 def normal_of(bits: jax.Array) -> jax.Array:
     """A standard normal number of each word."""
     u = unit(bits)

@@ -54,7 +54,7 @@ from ebmjax.kernels.combinators import parallel
 from ebmjax.kernels.hamiltonian import hmc, leapfrog, trajectory
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.metropolis import Proposal, metropolis
-from ebmjax.noise import fold_in, uniform
+from ebmjax.noise import fold_in, fold_in_each, uniform
 
 WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which the scales are renewed
 STEP_JITTER = 0.3  # of trajectories whose length is tuned
@@ -229,7 +229,7 @@ def _with_end(energy, step_size, num_steps) -> Kernel:
         return state._replace(momentum=jax.tree.map(jnp.zeros_like, position))
 
     def draw(key, position):
-        key_momentum, key_size = (fold_in(key, i) for i in range(2))
+        key_momentum, key_size = fold_in_each(key, 2)
         factor = 1 + STEP_JITTER * (2 * uniform(key_size) - 1)
         return normal_like(key_momentum, position), factor
 

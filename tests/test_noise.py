@@ -31,6 +31,8 @@ def test_it_is_the_hash_of_jax_to_the_bit(key):
         for k in (key, words):
             same = noise.fold_in(k, np.uint32(data)) == jax.random.fold_in(k, np.uint32(data))
             assert np.all(same)
+    for i, folded in enumerate(noise.fold_in_each(key, 3)):
+        assert folded == jax.random.fold_in(key, i)
 
 
 def test_numbers_are_the_inverse_of_the_normal_distribution():

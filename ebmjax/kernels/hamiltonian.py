@@ -32,7 +32,7 @@ from ebmjax.base import (
     scale,
 )
 from ebmjax.kernels.metropolis import Proposal, metropolis
-from ebmjax.noise import fold_in, uniform
+from ebmjax.noise import fold_in_each, uniform
 
 Integrator = tuple[float, ...]  # kick, drift, kick, ..., drift, kick; kicks and drifts each sum to one
 
@@ -120,7 +120,7 @@ def hmc(
     def draw(key, position):
         if not (jitter or step_jitter):
             return normal_like(key, position), None, None
-        key_momentum, key_length, key_size = (fold_in(key, i) for i in range(3))
+        key_momentum, key_length, key_size = fold_in_each(key, 3)
         length = jax.random.randint(key_length, (), 1, num_steps + 1) if jitter else None
         factor = 1 + step_jitter * (2 * uniform(key_size) - 1) if step_jitter else None
         return normal_like(key_momentum, position), length, factor

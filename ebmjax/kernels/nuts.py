@@ -42,7 +42,7 @@ from ebmjax.base import (
     select,
 )
 from ebmjax.kernels.hamiltonian import trajectory, with_mass
-from ebmjax.noise import bits, exponentials, fold_in
+from ebmjax.noise import bits, exponentials, fold_in, fold_in_each
 
 LARGEST_ERROR = 1000.0  # nat; a trajectory that is off by more has diverged, and ends
 
@@ -100,7 +100,7 @@ def nuts(energy: Energy, step_size: Any, *, mass: Any = None, max_depth: int = 1
         return evaluate(energy, position, with_grad=True)
 
     def draw(key, position):
-        key_momentum, key_directions, key_leaves = (fold_in(key, i) for i in range(3))
+        key_momentum, key_directions, key_leaves = fold_in_each(key, 3)
         is_forward = bits(key_directions, max_depth) & 1 == 0
         return normal_like(key_momentum, position), is_forward, key_leaves
 
