@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ebmjax.base import Array
+from ebmjax.base import Array, cast_like
 
 GAMMA, T0, KAPPA = 0.05, 10.0, 0.75  # gamma of one chain
 LARGEST_GAMMA = 0.25  # the acceptance of many chains together is hardly noise; steps that leap would be
@@ -67,7 +67,8 @@ def first_log_size(rate, log_size: Array, target: Array) -> tuple[Array, Array]:
         log_size, change, num, _ = carry
         way = jnp.where(rate(log_size) > target, 1.0, -1.0) * jnp.log(2.0)
         is_on = (num == 0) | (way == change)
-        return log_size + jnp.where(is_on, way, -change / 2), way, num + 1, is_on & (num < MOST_TRIES)
+        found = log_size + jnp.where(is_on, way, -change / 2), way, num + 1, is_on & (num < MOST_TRIES)
+        return cast_like(found, carry)
 
     start = (log_size, jnp.float32(0.0), jnp.int32(0), jnp.bool_(True))
     found, _, num, _ = jax.lax.while_loop(lambda carry: carry[-1], again, start)

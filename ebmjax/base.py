@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from ebmjax import checks
 from ebmjax.noise import normal
 
 Array = jax.Array
@@ -80,11 +81,13 @@ def is_careful(kernel: Kernel) -> bool:
 # --- energies ---------------------------------------------------------------------------------------------
 
 
-def scalar(energy: Energy) -> Energy:
-    """The same energy, its value checked when traced and kept in float32 or wider."""
+def scalar(energy: Callable[..., Array]) -> Callable[..., Array]:
+    """The same energy, of a position or of parameters and a position; its value checked when traced, and kept
+    in float32 or wider."""
+    checks.function(energy, "energy")
 
-    def checked(position):
-        value = energy(position)
+    def checked(*arguments):
+        value = energy(*arguments)
         if not hasattr(value, "shape") or not hasattr(value, "dtype"):
             raise TypeError(
                 f"energy must return one floating scalar, got {_kind(value)}"
@@ -138,6 +141,11 @@ def any_chain(flag: Array) -> Array:
 def select(condition: Array, if_true: Any, if_false: Any) -> Any:
     """One tree or the other, by one scalar condition."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)
+
+
+def cast_like(tree: Any, like: Any) -> Any:
+    """The tree in the dtypes of another: what a loop carries keeps its types, with x64 on or off."""
+    return jax.tree.map(lambda x, y: jnp.asarray(x, jnp.asarray(y).dtype), tree, like)
 
 
 def axpy(a: float | Array, x: Any, y: Any) -> Any:

@@ -145,7 +145,7 @@ def mcse_quantile(draws: Array, probability: float) -> Array:
     return jnp.where(ess > 0, (ordered[high] - ordered[low]) / 2, jnp.nan)
 
 
-def checked(draws, least=4) -> Array:
+def checked(draws, least=6) -> Array:
     """Draws as a floating array ``[T, C, ...]`` of at least so many steps."""
     if not hasattr(draws, "ndim") or draws.ndim < 2 or draws.shape[0] < least:
         raise ValueError(

@@ -76,13 +76,20 @@ def mean_gradient(energy: Callable[[Any, Array], Array], params: Any, num_bits: 
 
 
 def sampler(energy: Energy, num_bits: int) -> Callable[[Key, int], Array]:
-    """Exact draws, ``(key, n) -> [n, N]``."""
-    cumulative = jnp.asarray(np.cumsum(probabilities(energy, num_bits)))
+    """Exact draws, ``(key, n) -> [n, N]``: first the upper half of the bits, then the lower half given that,
+    for float32 tells no more than 2^23 numbers apart."""
+    mass = probabilities(energy, num_bits).reshape(2 ** (num_bits // 2), -1)
+    cumulated = np.cumsum(mass.sum(axis=1)), np.cumsum(mass, axis=1)
+    upper, lower = (jnp.asarray(x / np.maximum(x[..., -1:], 1e-300), jnp.float32) for x in cumulated)
+
+    def place(cumulative, u):
+        return jnp.minimum(jnp.searchsorted(cumulative, u, side="right"), len(cumulative) - 1)
 
     def sample(key, n):
-        u = jax.random.uniform(key, (n,)) * cumulative[-1]
-        index = jnp.searchsorted(cumulative, u, side="right")
-        return _bits(jnp.minimum(index, len(cumulative) - 1), num_bits)
+        u, v = jax.random.uniform(key, (2, n))
+        first = place(upper, u)
+        second = jax.vmap(lambda i, v: place(lower[i], v))(first, v)
+        return _bits(first * lower.shape[1] + second, num_bits)
 
     return sample
 

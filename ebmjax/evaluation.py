@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from ebmjax import checks
-from ebmjax.base import Array, Energy, Key
+from ebmjax.base import Array, Energy, Key, scalar
 from ebmjax.networks import Classifier
 
 Predict = Callable[[Array], Array]
@@ -103,7 +103,7 @@ def log_z(energy: Energy, low: Any, high: Any, *, resolution: int = 400) -> floa
     resolution.
 
     Raises:
-      ValueError: a box of more than two dimensions, or of no volume.
+      ValueError: a box of more than two dimensions, or of no volume; TypeError: an energy that is no scalar.
     """
     low, high = (np.atleast_1d(np.asarray(v, np.float64)) for v in (low, high))
     if low.shape != high.shape or low.ndim != 1 or len(low) > 2:
@@ -112,6 +112,6 @@ def log_z(energy: Energy, low: Any, high: Any, *, resolution: int = 400) -> floa
     checks.count(resolution, "resolution", least=2)
     axes = [a + (b - a) * (np.arange(resolution) + 0.5) / resolution for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, len(low)).astype(np.float32)
-    values = -np.asarray(jax.jit(jax.vmap(energy))(jnp.asarray(points)), np.float64)
+    values = -np.asarray(jax.jit(jax.vmap(scalar(energy)))(jnp.asarray(points)), np.float64)
     cell = np.log((high - low) / resolution).sum()
     return float(values.max() + np.log(np.exp(values - values.max()).sum()) + cell)

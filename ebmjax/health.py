@@ -88,11 +88,11 @@ def summary(draws: Samples | Record | Position) -> Summary:
     what is wrong with the chains.
 
     Args:
-      draws: ``[T, C, ...]`` on every leaf, at least four draws; or :class:`~ebmjax.sampling.Samples`.  If
+      draws: ``[T, C, ...]`` on every leaf, at least six draws; or :class:`~ebmjax.sampling.Samples`.  If
         they were collected by ``with_stats``, the sampler is judged, too.
 
     Raises:
-      ValueError: fewer than four draws, or draws that are not finite.
+      ValueError: fewer than six draws, or draws that are not finite.
 
     >>> print(summary(jax.random.normal(jax.random.key(0), (1000, 4, 2))))  # doctest: +SKIP
     """

@@ -135,7 +135,7 @@ def reliability(confidence: np.ndarray, accuracy: np.ndarray, share: np.ndarray,
 @house_style
 def training_curves(metrics: dict[str, np.ndarray]) -> Figure:
     """Energies, acceptance and gradient norm against the update."""
-    steps = metrics["step"]
+    steps = metrics["step"] if "step" in metrics else np.arange(1, len(metrics["grad_norm"]) + 1)
     has_chains = "energy_model" in metrics
     fig, axes = figure(1, 3 if has_chains else 2, size=(9.6 if has_chains else 6.6, 2.9))
     if has_chains:

@@ -36,6 +36,11 @@ class Samples(NamedTuple):
     num_nonfinite: np.ndarray  # [C] proposals that were NaN or minus infinity
     num_restarted: np.ndarray  # [C] how often a chain was put elsewhere (``on_fault="reinit"``)
 
+    def __repr__(self) -> str:
+        shapes = jax.tree.map(np.shape, self.draws)
+        rate = f"acceptance {self.acceptance_rate.mean():.2f}"
+        return f"Samples(draws {shapes}, {len(self.acceptance_rate)} chains, {self.num_steps} steps, {rate})"
+
 
 def sample(
     key: Key,
@@ -96,9 +101,10 @@ def sample(
     >>> samples.draws.shape
     (1000, 4, 2)
     """
+    inside = "run(chain_keys(key, C), parallel(kernel), parallel(kernel).init(positions), num_steps)"
+    checks.on_host((key, positions), "sample", inside)
     key = checks.key(key)
-    if not isinstance(kernel, Kernel):
-        raise TypeError(f"kernel must be a Kernel, got {checks.describe(kernel)}")
+    checks.instance(kernel, Kernel, "kernel", "this library or from_blackjax")
     num_steps, thin = checks.count(num_steps, "num_steps"), checks.count(thin, "thin")
     num_warmup = checks.count(num_warmup, "num_warmup", least=0)
     start = checks.count(start, "start", least=0)
@@ -227,6 +233,7 @@ def _start(kernel, positions, mesh) -> State:
         _check_energy(kernel, state, "positions is a state")
     else:
         positions = checks.position(positions)
+        checks.one_point(positions, kernel.init)
         dev.check_divides(checks.num_chains(positions), mesh, "the number of chains")
         state = jax.tree.map(jnp.copy, _init(kernel, dev.spread(positions, mesh)))
     energy = np.asarray(dev.to_host(state.energy))

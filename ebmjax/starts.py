@@ -46,6 +46,9 @@ def from_data() -> Starts:
     )
 
 
+FROM_DATA = from_data()  # the default: what needs no chains ignores it
+
+
 def from_noise(draw: Draw) -> Starts:
     """Short runs: chains start at fresh noise."""
     checks.function(draw, "draw")

@@ -12,6 +12,7 @@ Update ``t`` uses ``fold_in(key, t)``: a run that is stopped and resumed equals 
 """
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -25,9 +26,9 @@ from ebmjax import devices as dev
 from ebmjax.base import Key, Position, axpy, normal_like
 from ebmjax.objectives import Loss
 from ebmjax.progress import Progress, reporter
-from ebmjax.starts import Starts
+from ebmjax.starts import FROM_DATA, Starts
 from ebmjax.updates import TrainState, train_step
-from ebmjax.watch import DEFAULT_REMEDY, SETTLED, Remedy, diagnose, roll_back
+from ebmjax.watch import DEFAULT_REMEDY, SETTLED, Remedy, diagnose, known_mean, roll_back
 
 
 def fit(
@@ -36,7 +37,7 @@ def fit(
     optimizer: optax.GradientTransformation,
     state: TrainState,
     data: Position,
-    starts: Starts,
+    starts: Starts = FROM_DATA,
     *,
     num_updates: int,
     batch_size: int,
@@ -58,7 +59,7 @@ def fit(
       optimizer: of Optax.
       state: from :func:`init_state`, or of an earlier run, which then goes on bit for bit.
       data: ``[N, ...]``, finite; stays on the device.
-      starts: where chains start.
+      starts: where chains start, at the data by default; ignored by objectives without chains.
       num_updates: in all, those already in ``state`` counted.
       batch_size: B, at most N.
       num_chains: C, ``batch_size`` by default.
@@ -93,6 +94,12 @@ def fit(
         checks.positive(max_gap, "max_gap")
     checks.instance(state, TrainState, "state", "init_state")
     checks.instance(remedy, Remedy, "remedy", "ebmjax.watch").check()
+    if int(state.step) >= num_updates:
+        warnings.warn(
+            f"nothing is left to do: num_updates is the number in all, {num_updates}, and the state has seen "
+            f"{int(state.step)}",
+            stacklevel=2,
+        )
     data_extent = max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(data))
     dim = sum(x[0].size for x in jax.tree.leaves(data))
     mesh = dev.mesh_of(devices)
@@ -119,7 +126,11 @@ def fit(
         length = min(chunk - done % chunk, num_updates - done)
         new, metrics = run_chunk(key, pending[-1][0] if pending else state, data, length)
         metrics = {name: np.asarray(values)[:length] for name, values in dev.to_host(metrics).items()}
-        if trouble := diagnose(metrics, data_extent, dim, max_gap):
+        skips = [m["is_skipped"] for m in (*(m for _, m in pending), metrics)]
+        if done + length < num_updates:
+            skips.insert(0, np.zeros(SETTLED, bool))  # one of the first few is no share yet
+        recent = {**metrics, "is_skipped": np.concatenate(skips)[-max(SETTLED, length) :]}
+        if trouble := diagnose(recent, data_extent, dim, max_gap):
             state = roll_back(remedy, state, f"between updates {done} and {int(new.step)}: {trouble}")
             pending = []
             continue
@@ -161,7 +172,7 @@ def _updates(step, key, state, data, num, *, chunk, batch_size, data_noise, mesh
 
 
 def _summary(metrics):
-    means = {k: float(np.nanmean(v)) for k, v in metrics.items()}
+    means = {k: known_mean(v) for k, v in metrics.items()}
     text = f"loss {means['loss']:+.3g}  |grad| {means['grad_norm']:.2g}"
     if "energy_model" in means:
         text += (

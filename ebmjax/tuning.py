@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from ebmjax import checks
-from ebmjax.base import Energy, Kernel, Key, Position
+from ebmjax.base import Energy, Kernel, Key, Position, scalar
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
@@ -40,6 +40,12 @@ class Tuned(NamedTuple):
     position: Position  # [C, ...] where the chains are now
     acceptance_rate: np.ndarray  # [T] of each step, the mean over chains; harmonic where num_steps was free
     num_grads: int  # gradients that it took, of all chains together
+
+    def __repr__(self) -> str:
+        size = np.concatenate([np.ravel(x) for x in jax.tree.leaves(self.step_size)])
+        length = "" if self.num_steps is None else f", {self.num_steps} steps a trajectory"
+        shapes = jax.tree.map(np.shape, self.position)
+        return f"Tuned(step size up to {np.abs(size).max():.3g}{length}, chains {shapes})"
 
 
 def warm_up(
@@ -74,7 +80,6 @@ def warm_up(
 
     Raises:
       ValueError: a target outside (0, 1) or unknown for the kernel, a start whose energy is not finite.
-
       RuntimeError: the step size is not finite in the end.
 
     Warns:
@@ -85,10 +90,11 @@ def warm_up(
     >>> tuned = warm_up(jax.random.key(0), nuts, energy, jnp.ones((4, 2)))
     >>> samples = sample(jax.random.key(1), tuned.kernel, tuned.position, 1000)  # doctest: +SKIP
     """
+    checks.on_host((key, positions), "warm_up", "adapt(key, make_kernel, energy, positions, ...)")
     key = checks.key(key)
     checks.function(make_kernel, "make_kernel")
-    checks.function(energy, "energy")
     positions = checks.position(positions)
+    checks.one_point(positions, scalar(energy))
     num_chains = checks.num_chains(positions)
     checks.positive(step_size, "step_size")
     if num_steps is None:
@@ -97,8 +103,12 @@ def warm_up(
     target = _target(make_kernel, target)
     if not (mass is None or isinstance(mass, str)) or mass not in MASSES:
         raise ValueError(f"mass must be 'auto', 'dense', 'diagonal' or None, got {mass!r}")
-    if not np.isfinite(np.asarray(jax.vmap(energy)(positions))).all():
-        raise ValueError("the energy is not finite where the chains start")
+    bad = np.flatnonzero(~np.isfinite(np.asarray(jax.vmap(energy)(positions))))
+    if len(bad):
+        raise ValueError(
+            f"the energy must be finite where the chains start; it is not at chain {bad[0]} "
+            f"({len(bad)} of {num_chains} chains): start them elsewhere"
+        )
     found = _compiled(make_kernel, energy, num_steps, mass, key, positions, target, step_size)
     rates = np.asarray(found.acceptance_rate)
     _check(found, rates[int((1 + WINDOWS[-1]) / 2 * num_steps) :].mean(), target)

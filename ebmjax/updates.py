@@ -16,7 +16,7 @@ from ebmjax import checks
 from ebmjax import devices as dev
 from ebmjax.base import Array, Key, Position, select
 from ebmjax.objectives import Chains, Loss, Params
-from ebmjax.starts import Starts, rows
+from ebmjax.starts import FROM_DATA, Starts, rows
 
 
 class TrainState(NamedTuple):
@@ -35,9 +35,13 @@ class TrainState(NamedTuple):
 
 
 def init_state(
-    key: Key, params: Params, optimizer: optax.GradientTransformation, starts: Starts, step_size: float
+    key: Key,
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    starts: Starts = FROM_DATA,
+    step_size: float = 0.1,
 ) -> TrainState:
-    """The state before the first update."""
+    """The state before the first update; objectives without chains need neither starts nor a step size."""
     key = checks.key(key)
     _check_optimizer(optimizer)
     checks.instance(starts, Starts, "starts", "ebmjax.starts")
@@ -103,7 +107,7 @@ def train_step(
             step_size,
             state.step + 1,
             state.num_skipped + ~is_finite,
-            state.num_restarted + jnp.sum(is_broken),
+            state.num_restarted + jnp.sum(is_broken, dtype=jnp.int32) + metrics.get("num_broken", 0),
             state.learning_scale,
             state.num_rollbacks,
         )

@@ -44,6 +44,7 @@ from ebmjax.base import (
     Key,
     Position,
     State,
+    cast_like,
     evaluate,
     half_square,
     normal_like,
@@ -132,13 +133,14 @@ def adapt(
             return jnp.mean(advance(kernel, now.state, num_steps + t)[2].acceptance_rate)
 
         log_size, num_tries = first_log_size(rate, now.size.log_mean, target)
-        return now._replace(
+        new = now._replace(
             size=StepSize.begin(jnp.exp(log_size), num_chains),
             root=root,
             unroot=inverse_root(root),
             moments=jax.tree.map(jnp.zeros_like, now.moments),
             num_grads=now.num_grads + num_tries * num_chains * (now.state.grad is not None),
         )
+        return cast_like(new, now)
 
     def step(now: Learned, when):
         t, begins, is_first = when
@@ -156,7 +158,7 @@ def adapt(
                 before, after, flat(state.momentum), num * eps * noise[0][1], info.is_accepted
             )
             length = select(is_first, length, length.update(gradient, eps * MOST_STEPS))
-        now = Learned(
+        new = Learned(
             state,
             now.size.update(rate * lag, target),
             now.root,
@@ -166,7 +168,7 @@ def adapt(
             length,
             now.num_grads + jnp.sum(info.num_grads),
         )
-        return now, rate
+        return cast_like(new, now), rate
 
     root = jnp.eye(dim) if is_dense else jnp.ones(dim)
     state = parallel(make(scaled(step_size, root), 1)).init(positions)
@@ -203,7 +205,7 @@ def _approach(keys, make_kernel, state: State, log_sizes: Array, target, dim: in
     def one(key, state, log_size):
         kernel = make_kernel(jnp.exp(log_size))
         state, info = kernel.move(kernel.draw(key, state.position), state)
-        return state, log_size + info.acceptance_rate - target
+        return cast_like((state, log_size + info.acceptance_rate - target), (state, log_size))
 
     def step(carry, t):
         return jax.vmap(one)(jax.vmap(fold_in, (0, None))(keys, t), *carry), None

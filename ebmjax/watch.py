@@ -99,25 +99,25 @@ def diagnose(
 
 def _of_chains(metrics, data_extent, dim, max_gap) -> str | None:
     with np.errstate(invalid="ignore"):  # infinities may meet
-        gap = _mean(metrics["energy_data"] - metrics["energy_model"])
+        gap = known_mean(metrics["energy_data"] - metrics["energy_model"])
     if not abs(gap) < max_gap:
         return (
             f"the energies of data and model are {gap:.3g} apart (limit {max_gap:g}); "
             "lower the learning rate or raise the regularisation"
         )
-    spread = _mean(metrics["energy_spread"])
+    spread = known_mean(metrics["energy_spread"])
     if -gap > 10 + 3 * min(spread, dim**0.5):
         return (
             f"the chains are {-gap:.3g} nat above the data, whose energies spread by {spread:.3g}: they "
             "no longer follow the energy; lower the learning rate, add noise, or run more steps"
         )
-    acceptance = metrics["acceptance_rate"].mean()
+    acceptance = known_mean(metrics["acceptance_rate"])
     if acceptance < 0.005:
         return (
             f"the chains froze, acceptance {acceptance:.4f} at step size "
             f"{metrics['step_size'][-1]:.3g}; lower it, or set an acceptance target"
         )
-    extent = metrics["chain_extent"].max()
+    extent = np.nanmax(metrics["chain_extent"], initial=0.0)
     if extent > 30 * max(data_extent, 1e-6):
         return (
             f"chains are at |x| = {extent:.3g} where the data reach {data_extent:.3g}; "
@@ -132,14 +132,14 @@ def _of_chains(metrics, data_extent, dim, max_gap) -> str | None:
     return None
 
 
-def _mean(values) -> float:
+def known_mean(values) -> float:
     """Of what is not NaN; NaN where nothing is left."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
 
 
 def _median(values) -> float:
-    """As :func:`_mean`; zero where the metric is not kept."""
+    """As :func:`known_mean`; zero where the metric is not kept."""
     if values is None:
         return 0.0
     known = values[~np.isnan(values)]

@@ -132,7 +132,7 @@ def test_a_mixture_of_normals_has_its_density_and_draws_from_it(key):
     )
     assert np.abs(np.asarray(x.T @ x) / 30_000 - second).max() < 5 * 3 / np.sqrt(30_000)
     one = jax.tree.map(lambda leaf: leaf[:1], params)
-    same = adv.affine(jax.tree.map(lambda leaf: leaf[0], params), key, 100)
+    same = adv.affine(jax.tree.map(lambda leaf: leaf[0], params), jax.random.split(key)[0], 100)
     assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(adv.mixture(one, key, 100), same, strict=True))
 
 
@@ -143,3 +143,13 @@ def test_the_gradient_penalty_is_half_the_squared_slope_at_the_data():
     slope = np.asarray(X - mean) @ np.asarray(root.T @ root)
     added = damped(params, KEY, X, None)[0] - LOSS(params, KEY, X, None)[0]
     assert float(added) == pytest.approx(0.35 * (slope**2).sum(axis=1).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("num", [3, 7])
+def test_fewer_draws_than_normals_are_still_of_the_mixture(num):
+    """Two normals at -3 and two at 3: whatever the number of draws, their mean is 0 on average."""
+    params = adv.mixture_params(jax.random.key(0), 1, num=4)
+    params = params._replace(mean=jnp.array([[-3.0], [-3.0], [3.0], [3.0]]))
+    draws = jax.vmap(lambda key: adv.mixture(params, key, num)[0])(jax.random.split(jax.random.key(1), 4000))
+    means = np.asarray(draws).mean(axis=(1, 2))
+    assert abs(means.mean()) < 5 * means.std() / np.sqrt(4000)

@@ -80,6 +80,12 @@ def test_exact_draws_have_the_probabilities(key):
     assert np.sum((counts - 1e5 * p) ** 2 / (1e5 * p)) < 2**V - 1 + 6 * np.sqrt(2 * (2**V - 1))
 
 
+def test_draws_of_twenty_four_bits_have_their_last_bit(key):
+    """More states than float32 tells apart between 0 and 1."""
+    x = np.asarray(enumeration.sampler(lambda x: 0.0 * jnp.sum(x), 24)(key, 4000))
+    assert (np.abs(x.mean(axis=0) - 0.5) < 5 * 0.5 / np.sqrt(4000)).all()
+
+
 def test_log_likelihood_is_minus_the_cross_entropy():
     energy = partial(binary.rbm, MODEL)
     p = enumeration.probabilities(energy, V)

@@ -2,6 +2,7 @@
 inputs that the kernels and chains meet; files, training and the command line have theirs beside them)."""
 
 import re
+import warnings
 from functools import partial
 
 import jax
@@ -11,7 +12,8 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import checks
+from ebmjax import checks, noise_contrastive, score_matching
+from ebmjax.objectives import energy_discrepancy, stein
 
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)
 KEY = jax.random.key(0)
@@ -110,7 +112,7 @@ BAD = {
     "proposal of another tree": (lambda: eb.sample(KEY, eb.metropolis(ENERGY, lambda k, x: (x, x), symmetric=True), START, 10), TypeError, "proposal must return the tree it was given"),
     # states and kernels
     "state of another kernel": (lambda: eb.sample(KEY, KERNEL, eb.sample(KEY, eb.random_walk(ENERGY, 0.5), START, 5).state, 10), TypeError, "positions is the state of another kernel; pass its position, state.position"),
-    "no kernel": (lambda: eb.sample(KEY, ENERGY, START, 10), TypeError, "kernel must be a Kernel, got function"),
+    "no kernel": (lambda: eb.sample(KEY, ENERGY, START, 10), TypeError, "kernel must be a Kernel, of this library or from_blackjax; got function"),
     "temperature zero": (lambda: eb.temper(ENERGY, 0.0), ValueError, "temperature must be finite and above 0, got 0.0"),
     "friction": (lambda: eb.underdamped_langevin(ENERGY, 0.1, friction=-1.0), ValueError, "friction must be finite and above 0"),
     "empty cycle": (lambda: eb.cycle(), ValueError, "at least one kernel is needed, got none"),
@@ -238,3 +240,53 @@ def test_bfloat16_positions_keep_the_accept_in_float32():
     state = KERNEL.init(jnp.ones(2, jnp.bfloat16))
     state, info = KERNEL.step(KEY, state)
     assert state.position.dtype == jnp.bfloat16 and info.energy_error.dtype == jnp.float32
+
+
+def test_one_point_without_its_chain_axis_is_told(key):
+    energy = lambda x: 0.5 * jnp.sum((x - 3.0) ** 2)
+    for call in (
+        lambda x: eb.sample(key, eb.hmc(energy, 0.3, 5), x, 5),
+        lambda x: eb.warm_up(key, eb.mala, energy, x, num_steps=20),
+    ):
+        with pytest.warns(UserWarning, match=r"positions of shape \(2,\) are 2 chains of one number each"):
+            call(jnp.zeros(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        eb.sample(key, eb.hmc(energy, 0.3, 5), jnp.zeros((1, 2)), 5)
+        eb.sample(key, eb.hmc(lambda x: 0.5 * x**2, 0.3, 5), jnp.zeros(2), 5)  # numbers, and meant so
+
+
+def test_what_runs_from_the_host_says_so_inside_jit(key):
+    kernel = eb.mala(lambda x: 0.5 * jnp.sum(x**2), 0.3)
+    with pytest.raises(TypeError, match=r"sample runs from the host .* inside jit use run\("):
+        jax.jit(lambda x: eb.sample(key, kernel, x, 5))(jnp.zeros((4, 2)))
+    with pytest.raises(TypeError, match=r"warm_up runs from the host .* inside jit use adapt\("):
+        jax.jit(lambda x: eb.warm_up(key, eb.mala, kernel, x))(jnp.zeros((4, 2)))
+
+
+def test_a_run_that_is_done_says_so(key):
+    optimizer = optax.adam(0.1)
+    loss = score_matching.sliced(lambda p, x: 0.5 * p * jnp.sum(x**2))
+    state = eb.init_state(key, jnp.float32(1.0), optimizer)
+    fit = lambda state: eb.fit(key, loss, optimizer, state, jnp.ones((20, 2)), num_updates=5, batch_size=10)
+    state, _ = fit(state)
+    with pytest.warns(UserWarning, match="num_updates is the number in all, 5, and the state has seen 5"):
+        fit(state)
+
+
+NOT_SCALAR = lambda p, x: p * x**2
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        score_matching.sliced(NOT_SCALAR),
+        score_matching.denoising(NOT_SCALAR, 0.1),
+        energy_discrepancy.energy_discrepancy(NOT_SCALAR, 0.5),
+        noise_contrastive.conditional(NOT_SCALAR, 0.3),
+        stein.kernel_stein(NOT_SCALAR, 1.0),
+    ],
+)
+def test_objectives_refuse_an_energy_that_is_no_scalar(loss, key):
+    with pytest.raises(TypeError, match=r"energy must return a scalar for one point, got shape \(2,\)"):
+        loss(jnp.float32(1.0), key, jnp.ones((4, 2)), None)

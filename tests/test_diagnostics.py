@@ -117,7 +117,7 @@ def test_nested_rhat_by_its_definition():
 
 @pytest.mark.parametrize("draws", [np.ones((3, 4)), np.ones(100), 1.0])
 def test_bad_draws(draws):
-    with pytest.raises(ValueError, match=r"draws must be \[T, C, ...\] with at least 4 steps, got"):
+    with pytest.raises(ValueError, match=r"draws must be \[T, C, ...\] with at least 6 steps, got"):
         diagnostics.rhat(draws)
 
 

@@ -12,6 +12,7 @@ import ebmjax as eb
 from ebmjax import classification, networks
 from ebmjax.objectives import Chains, joint
 from ebmjax.objectives.joint import Labelled
+from ebmjax.objectives.likelihood import overall
 
 SHARES = np.array([0.2, 0.5, 0.3])
 MEANS = np.array([[0.0, 1.0], [2.0, -0.5], [-1.5, -1.0]])
@@ -84,13 +85,24 @@ def test_the_joint_gradient_is_that_of_the_likelihood_of_points_and_labels():
     assert gaps(half, ELSEWHERE, is_joint=True).max() > 20
 
 
-def test_the_class_conditional_gradient_is_that_of_the_likelihood_given_labels():
+def test_the_class_conditional_gradient_is_that_of_the_likelihood_given_labels(monkeypatch):
+    """However many chains a class has; with plain means only if they are as many as its points."""
     loss = joint.class_conditional(energies, eb.mala, 1)
     for params in (TRUTH, ELSEWHERE):
-        assert gaps(loss, params, is_joint=False, shares=SHARES).max() < 6
-    assert (
-        gaps(loss, ELSEWHERE, is_joint=False, shares=np.ones(3) / 3).max() > 20
-    )  # why labels come as in the data
+        for shares in (SHARES, np.ones(3) / 3):
+            assert gaps(loss, params, is_joint=False, shares=shares).max() < 6
+    monkeypatch.setattr(joint, "by_class", overall)
+    loss = joint.class_conditional(energies, eb.mala, 1)
+    assert gaps(loss, ELSEWHERE, is_joint=False, shares=np.ones(3) / 3).max() > 20
+
+
+def test_constants_of_classes_have_no_gradient_where_a_class_has_no_chain_or_too_few():
+    chains = draw(jax.random.key(3), 60, shares=np.array([0.9, 0.1, 1e-9]))
+    assert not chains.label[:, 2].any() and chains.label[:, 1].any()
+    loss = jax.jit(jax.grad(joint.class_conditional(energies, eb.mala, 3), has_aux=True))
+    batch = draw(jax.random.key(4), 500)
+    grads, _ = loss(ELSEWHERE, jax.random.key(5), batch, Chains(chains, jnp.float32(0.3)))
+    assert np.abs(grads["constant"]).max() < 1e-5 and np.abs(grads["mean"][:2]).min() > 1e-3
 
 
 def test_at_the_truth_the_losses_of_the_classifier_are_those_of_bayes_and_log_z_is_0():
@@ -147,8 +159,8 @@ def test_the_gradient_is_that_of_finite_differences_with_the_chains_held(name):
     def held(params):
         of = jax.vmap(partial(network.apply, params))
         if name == "class_conditional":
-            of_label = lambda at: jnp.mean(jnp.sum(at.label * of(at.point), axis=1))
-            return of_label(batch) - of_label(end.position)
+            of_label = lambda at: at.label.T @ jnp.sum(at.label * of(at.point), axis=1) / at.label.sum(axis=0)
+            return batch.label.mean(axis=0) @ (of_label(batch) - of_label(end.position))
         minus_log_sum = lambda e: jnp.mean(-jnp.log(jnp.sum(jnp.exp(-e), axis=1)))
         generative = minus_log_sum(of(batch.point)) - minus_log_sum(of(end.position))
         return (

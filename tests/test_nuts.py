@@ -147,6 +147,14 @@ def test_divergences_are_told_and_the_chain_stays(key):
     assert np.array_equal(new.position, jnp.ones(2))
 
 
+def test_a_hard_wall_is_no_fault(key):
+    """An energy of plus infinity is a place without density: refused like any other, and not counted."""
+    wall = lambda x: jnp.where(x[0] > 0, 0.5 * jnp.sum(x**2), jnp.inf)
+    for kernel in (eb.nuts(wall, 0.4), eb.ula(wall, 0.2), eb.mala(wall, 0.4)):
+        samples = eb.sample(key, kernel, jnp.ones((8, 2)), 300, on_fault="raise")
+        assert not samples.num_nonfinite.any() and samples.draws[:, :, 0].min() > 0
+
+
 def test_trees_and_masses(key):
     energy = lambda x: 0.5 * (x["a"] ** 2 / 4 + jnp.sum(x["b"] ** 2))
     sizes = {"a": jnp.float32(1.0), "b": jnp.float32(0.5)}

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import ebmjax as eb
@@ -112,12 +113,27 @@ def test_broken_chains_do_not_count_and_come_back_as_nan(key):
     def wall(params, x):
         return energy(params, x) + jnp.where(x[0] > 50, jnp.inf, 0.0)
 
-    loss = eb.contrastive(wall, eb.mala, 2)
     batch = DATA.sample(key, 20)
-    start = batch.at[3, 0].set(100.0)
-    value, (chains, _) = loss(PARAMS, key, batch, Chains(start, jnp.float32(0.3)))
-    assert np.isfinite(value)
-    assert np.isnan(chains.position[3]).all() and np.isfinite(np.delete(chains.position, 3, axis=0)).all()
+    start = batch.at[19, 0].set(100.0)
+    for regularisation in (0.0, 0.3):
+        loss = eb.contrastive(wall, eb.mala, 2, regularisation=regularisation)
+        value, (chains, _) = loss(PARAMS, key, batch, Chains(start, jnp.float32(0.3)))
+        whole, _ = loss(PARAMS, key, batch, Chains(start[:19], jnp.float32(0.3)))  # the same chains, less one
+        assert value == pytest.approx(float(whole), rel=1e-5)
+        assert np.isnan(chains.position[19]).all() and np.isfinite(chains.position[:19]).all()
+
+
+def test_an_update_without_a_chain_left_is_skipped(key):
+    wall = lambda params, x: energy(params, x) + jnp.where(x[0] > 50, jnp.inf, 0.0)
+    loss, optimizer = eb.contrastive(wall, eb.mala, 2), optax.adam(0.1)
+    beyond = eb.from_noise(lambda key, n: jnp.full((n, 2), 100.0))
+    state = eb.init_state(key, PARAMS, optimizer, beyond, 0.3)
+    step = eb.train_step(loss, optimizer, beyond, num_chains=20)
+    after, metrics = jax.jit(step)(key, state, DATA.sample(key, 20))
+    assert bool(metrics["is_skipped"]) and int(after.num_skipped) == 1 and int(after.num_restarted) == 20
+    assert all(
+        np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (PARAMS, after.params)), strict=True)
+    )
 
 
 def test_mark_broken():

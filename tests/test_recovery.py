@@ -139,13 +139,31 @@ def test_a_chain_that_breaks_does_not_count():
 
     x = MEAN + jax.random.normal(jax.random.key(0), (50,))
     loss = recovery.recovery(wall, eb.mala, LEVELS, 2)
-    value, grads = jax.value_and_grad(lambda p: loss(p, jax.random.key(1), x.at[3].set(100.0), CHAINS)[0])(
-        ELSEWHERE
+    of = jax.value_and_grad(lambda p, x: loss(p, jax.random.key(1), x, CHAINS), has_aux=True)
+    (value, (_, metrics)), grads = of(ELSEWHERE, x.at[49].set(100.0))
+    (whole, (_, none)), _ = of(ELSEWHERE, x[:49])
+    assert value == pytest.approx(float(whole), rel=1e-5)
+    assert all(np.isfinite(g) for g in jax.tree.leaves(grads))
+    assert int(metrics["num_broken"]) == 1 and int(none["num_broken"]) == 0
+
+
+def test_chains_that_broke_are_counted_by_the_loop():
+    wall = lambda params, x, noise: energy(params, x, noise) + jnp.where(x > 50, jnp.nan, 0.0)
+    x = (MEAN + jax.random.normal(jax.random.key(0), (50,))).at[:5].set(100.0)
+    loss, optimizer = recovery.recovery(wall, eb.mala, LEVELS, 2), optax.adam(1e-3)
+    state = eb.init_state(jax.random.key(0), ELSEWHERE, optimizer)
+    after, _ = jax.jit(eb.train_step(loss, optimizer, eb.from_data(), num_chains=50))(
+        jax.random.key(1), state, x
     )
-    assert np.isfinite(value) and all(np.isfinite(g) for g in jax.tree.leaves(grads))
+    assert int(after.num_restarted) == 5
 
 
 @pytest.mark.parametrize("levels", [[1.0], [1.0, 2.0], [1.0, 0.0], [[1.0, 0.5]]])
 def test_a_ladder_that_does_not_fall_is_named(levels):
     with pytest.raises(ValueError, match="levels must be"):
         recovery.recovery(energy, eb.mala, levels, 3)
+
+
+def test_an_acceptance_that_is_none_is_named():
+    with pytest.raises(ValueError, match="acceptance_target must lie in"):
+        recovery.recovery(energy, eb.mala, LEVELS, 3, acceptance_target=5.0)

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import ebmjax as eb
 from ebmjax import data, evaluation, experiment, plotting, report, targets, verify
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.verify.specimens import ring
@@ -42,6 +44,27 @@ def test_one_class_is_one_class(judged):
 def test_nearest_distances():
     distances = evaluation.nearest_distances(np.zeros((2, 4)), np.array([[1.0, 1, 1, 1], [2, 0, 0, 0]]))
     assert np.allclose(distances, 1.0)
+
+
+@pytest.mark.parametrize("width", [1.0, 20.0])
+def test_the_log_likelihood_is_that_of_the_density_in_the_units_of_the_data(width):
+    """A normal energy of a known width in standardised units; one so wide that a fixed box would cut it."""
+    x = np.random.default_rng(0).normal([3.0, -40.0], [2.5, 0.4], (500, 2)).astype(np.float32)
+    dataset = data.Dataset("mine", x)
+    run = experiment.build(experiment.preset(dataset, num_updates=1), dataset)
+    known = run._replace(energy=lambda params, z: 0.5 * jnp.sum((z / width) ** 2))
+    center = run.standard.backward(np.zeros(2, np.float32))
+    spread = width * (run.standard.backward(np.ones(2, np.float32)) - center)
+    wants = -0.5 * ((x - center) ** 2 / spread**2).sum(1).mean() - np.log(2 * np.pi * spread.prod())
+    assert report.log_likelihood(known, run.init()) == pytest.approx(float(wants), abs=5e-3)
+
+
+def test_curves_of_what_fit_returns_are_drawn(key):
+    optimizer = optax.adam(0.1)
+    loss = eb.contrastive(lambda p, x: 0.5 * p * jnp.sum(x**2), eb.mala, 2)
+    state = eb.init_state(key, jnp.float32(1.0), optimizer)
+    _, metrics = eb.fit(key, loss, optimizer, state, jnp.ones((20, 2)), num_updates=5, batch_size=10)
+    assert len(plotting.training_curves(metrics).axes[0].lines[0].get_xdata()) == 5
 
 
 def test_tiles_are_in_reading_order():

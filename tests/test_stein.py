@@ -41,6 +41,15 @@ def train(loss, params, *, num_updates=600, learning_rate=0.03, batch_size=500, 
 # --- kernel -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kernel", ["rbf", "imq"])
+def test_points_far_from_the_origin_keep_their_digits(kernel):
+    def of(offset):
+        moved = lambda x: TARGET.energy(x - offset)
+        return float(stein.discrepancy(moved, jnp.round(X[:300] * 256) / 256 + offset, 0.5, kernel=kernel))
+
+    assert of(1024.0) == pytest.approx(of(0.0), abs=1e-3)
+
+
 @pytest.mark.parametrize(("dim", "width"), [(1, 0.7), (3, 1.5)])
 def test_between_shifted_gaussians_it_is_the_closed_form(dim, width, key):
     """|m|^2 (1 + 2/h^2)^(-D/2), by the U-statistic; the V-statistic has the diagonal besides."""

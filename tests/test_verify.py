@@ -47,6 +47,17 @@ def test_rank_passes_reversible_kernels_and_rejects_others(key):
     assert not verify.rank(key, rotation, round_target).is_passed
 
 
+def test_a_report_is_true_where_it_passed(key):
+    assert verify.invariance(key, MALA, TARGET)
+    assert not verify.invariance(key, eb.ula(TARGET.energy, 0.9), TARGET)
+
+
+def test_a_sample_of_another_size_is_refused(key):
+    few = TARGET._replace(sample=lambda key, n: TARGET.sample(key, 50))
+    with pytest.raises(ValueError, match="must give n draws, 20000, got 50"):
+        verify.invariance(key, MALA, few)
+
+
 def test_a_kernel_that_never_moves_is_rejected(key):
     still = eb.metropolis(TARGET.energy, lambda key, x: x, symmetric=True)
     for test in (verify.invariance, verify.rank):

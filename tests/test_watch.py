@@ -71,6 +71,27 @@ def test_each_way_to_diverge_has_its_sentence(changed, message):
     assert said is not None and message in said
 
 
+def test_one_value_that_is_nan_hides_nothing():
+    for name, value in (("acceptance_rate", 0.0), ("chain_extent", 1e9)):
+        values = np.full(25, value)
+        values[7] = np.nan
+        assert diagnose({**WELL, name: values}, 3.0, 2) is not None
+
+
+@pytest.mark.parametrize("chunk", [1, 25])
+def test_a_few_skipped_updates_are_no_divergence_however_short_the_chunks(chunk):
+    def rarely_nan(params, key, batch, chains):
+        value = jnp.where(
+            jax.random.bernoulli(key, 0.15), jnp.nan, jnp.mean(jax.vmap(partial(energy, params))(batch))
+        )
+        return value, (chains, {})
+
+    optimizer = optax.sgd(1e-3)
+    options = {"num_updates": 60, "batch_size": 50, "remedy": NO_REMEDY, "chunk": chunk}
+    state, _ = eb.fit(KEY, rarely_nan, optimizer, eb.init_state(KEY, START, optimizer), DATA, **options)
+    assert 2 < int(state.num_skipped) < 25
+
+
 HUGE = optax.sgd(optax.piecewise_constant_schedule(0.3, {60: 100.0}))  # goes well, and then far too fast
 
 

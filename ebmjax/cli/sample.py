@@ -30,7 +30,7 @@ def sample(
     num_warmup: Annotated[
         int | None, typer.Option(help="Steps that tune step size and mass; fewer for more chains.", min=20)
     ] = None,
-    num_steps: Annotated[int, typer.Option(help="Of each chain, after the warm-up.", min=4)] = 1000,
+    num_steps: Annotated[int, typer.Option(help="Of each chain, after the warm-up.", min=6)] = 1000,
     step_size: Annotated[float | None, typer.Option(help="Fixed, in place of the warm-up.")] = None,
     leapfrog_steps: Annotated[
         int | None, typer.Option(help="Of hmc in each step; tuned by default.", min=1)
@@ -54,7 +54,8 @@ def sample(
     The energy is a function of one point.  Chains start at random points (--dim), at the rows of a file
     (--start), or where its module says: a function initial(key, n), or a point start.  Step size and mass are
     tuned, the table of R-hat and effective sample sizes says what is wrong, and draws are written for NumPy
-    (draws.npz) and for ArviZ (draws.nc), with its pictures.
+    (draws.npz) and for ArviZ (draws.nc), with its pictures.  Of a run: samples.npz, and a picture of where
+    its chains are in the end.
     """
     with one_line():
         name = kernel and kernel.value

@@ -4,6 +4,7 @@ Chains are shown at the noise of the data and, where there is one, also denoised
 clean point under the trained energy itself (:func:`ebmjax.energy.denoise`), no second network.
 """
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,10 +112,22 @@ def log_likelihood(run: Run, state: TrainState) -> float | None:
     if config.data in data.TOYS:
         x = data.load(config.data, seed=(config.seed + 1) % 2**32).x
     energy, z = run.trained(state), run.standard.forward(x)
-    reach = 6 * np.ones(x.shape[1])
     energies = np.asarray(jax.jit(jax.vmap(energy))(jnp.asarray(z, jnp.float32)), np.float64)
     log_spread = float(np.log(run.standard.spread).sum())
-    return float(-energies.mean() - log_z(energy, -reach, reach, resolution=600) - log_spread)
+    return float(-energies.mean() - _log_z(energy, x.shape[1]) - log_spread)
+
+
+def _log_z(energy: Energy, dim: int) -> float:
+    """log Z over a square of six deviations of the data to each side, or more if there is mass outside."""
+    within = lambda reach: log_z(energy, [-reach] * dim, [reach] * dim, resolution=600)
+    reach = 6.0
+    inside = within(reach)
+    while (wider := within(2 * reach)) > inside + 0.01:
+        reach, inside = 2 * reach, wider
+        if reach > 200:
+            warnings.warn("the energy is so flat that its log Z is not known: no confinement?", stacklevel=3)
+            break
+    return inside
 
 
 def clean(run: Run, energy: Energy) -> Callable[[Any], np.ndarray]:

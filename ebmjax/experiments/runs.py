@@ -101,19 +101,21 @@ def metrics(path: Path) -> dict[str, np.ndarray]:
     return {name: np.array([float(r[name]) for r in rows]) for name in (rows[0] if rows else [])}
 
 
-def load(path: Path) -> tuple[Run, TrainState]:
+def load(path: str | Path) -> tuple[Run, TrainState]:
     """The run in a folder and its last saved state; the data are read again.
+
+    ``run.trained(state)`` is its energy, of points in standardised units: ``run.standard.forward(x)``.
 
     Raises:
       RunError: no run there, or its data have changed; CheckpointError, DataError.
     """
     run = reopen(path)
-    return run, resume(run, path)
+    return run, resume(run, Path(path))
 
 
-def reopen(path: Path) -> Run:
+def reopen(path: str | Path) -> Run:
     """The run in a folder, as :func:`load`, without its state."""
-    config = Config.load(path / "config.json")
+    config = Config.load(Path(path) / "config.json")
     return build(config, data.load(config.data, seed=config.seed))
 
 
@@ -121,7 +123,7 @@ def check_new(path: Path) -> None:
     """Raise unless a folder is missing or empty and can be written: before the hours, not after."""
     try:
         if path.exists() and (not path.is_dir() or {p.name for p in path.iterdir()} - BEGINNINGS):
-            raise RunError(f"{path} exists and is not empty; choose another --out, or --resume it")
+            raise RunError(f"{path} exists and is not empty; choose another --out")
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
     folder.check_writable(path)

@@ -96,7 +96,8 @@ def metropolis(energy: Energy, proposal, *, log_q=None, symmetric: bool = False)
 def unadjusted(energy: Energy, proposal: Proposal) -> Kernel:
     """The same proposal, always accepted: biased, and cheaper by a comparison only.
 
-    A move to a point whose energy or gradient is not finite is reverted and counted.
+    A move to a point whose energy or gradient is not finite is reverted; and counted, unless the energy is
+    infinite there, a wall.
     """
     checks.function(energy, "energy")
 
@@ -117,7 +118,7 @@ def unless_broken(state: State, proposed: State, energy_error: Array) -> tuple[S
         acceptance_rate=is_finite.astype(energy_error.dtype),
         is_accepted=is_finite,
         energy_error=energy_error,
-        num_nonfinite=jnp.int32(~is_finite),
+        num_nonfinite=jnp.int32(~is_finite & (proposed.energy != jnp.inf)),
         hamiltonian=jnp.zeros_like(energy_error),
         num_grads=jnp.int32(proposed.grad is not None),
     )

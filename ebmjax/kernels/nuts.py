@@ -160,7 +160,7 @@ def _leaf(energy, step, unravel, is_forward, key, start, tree: Tree) -> Tree:
 
     # its weight, and the draw within the doubling
     error = tip.energy + half_square(n_tip) - start
-    is_finite = jnp.isfinite(error)
+    is_finite, is_wall = jnp.isfinite(error), tip.energy == jnp.inf
     error = jnp.where(jnp.isnan(error), jnp.inf, error)
     log_new = jnp.logaddexp(jnp.where(is_first, -jnp.inf, tree.log_new), -error)
     within, between = exponentials(fold_in(key, count))
@@ -192,7 +192,7 @@ def _leaf(energy, step, unravel, is_forward, key, start, tree: Tree) -> Tree:
         tree.num_grads + counts,
         tree.sum_rate + jnp.where(counts, jnp.exp(jnp.minimum(-error, 0.0)), 0.0),
         jnp.where(counts & (jnp.abs(error) > jnp.abs(tree.worst)), error, tree.worst),
-        tree.num_nonfinite + (counts & ~is_finite),
+        tree.num_nonfinite + (counts & ~is_finite & ~is_wall),
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
 from ebmjax import checks
-from ebmjax.base import Array, Key, Position, half_square
+from ebmjax.base import Array, Key, Position, half_square, scalar
 from ebmjax.objectives.learned_stein import Players
 from ebmjax.objectives.likelihood import Loss, Params
 
@@ -46,7 +46,7 @@ def adversarial(energy: TrainableEnergy, generate: Generate, *, gradient_penalty
     Metrics: the mean energies, the entropy, the lower bound on log Z and its gap in standard deviations of
     -E - log q, which is constant where q is the model.
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.function(generate, "generate")
     checks.positive(gradient_penalty, "gradient_penalty", zero=True)
 
@@ -111,12 +111,14 @@ def mixture_params(key: Key, dim: int, num: int = 64) -> Affine:
 def mixture(params: Affine, key: Key, num: int) -> tuple[Array, Array]:
     """Draws ``[n, D]`` of the mixture of normals in equal shares, and their log density.
 
-    Shares that are fixed leave nothing in the choice of a normal to differentiate; the normals take turns.
+    Shares that are fixed leave nothing in the choice of a normal to differentiate; the normals take turns,
+    from a random one on.
     """
     count, dim = params.mean.shape
-    z = jax.random.normal(key, (num, dim))
+    key_normal, key_turn = jax.random.split(key)
+    z = jax.random.normal(key_normal, (num, dim))
     roots = jax.vmap(lambda p: p.root)(params)
-    own = jnp.arange(num) % count
+    own = (jax.random.randint(key_turn, (), 0, count) + jnp.arange(num)) % count
     x = params.mean[own] + jnp.einsum("nij,nj->ni", roots[own], z)
 
     def log_normal(p, root, x):

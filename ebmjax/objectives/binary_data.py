@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import checks
-from ebmjax.base import Array, Position
+from ebmjax.base import Array, Position, scalar
 from ebmjax.objectives.likelihood import Loss, Params
 
 TrainableEnergy = Callable[[Params, Position], Array]
@@ -45,7 +45,7 @@ def gaps(energy, params: Params, x: Array, sites: Array) -> Array:
 
 
 def _over_gaps(energy, num_sites, of_gap) -> Loss:
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     if num_sites is not None:
         checks.count(num_sites, "num_sites")
 

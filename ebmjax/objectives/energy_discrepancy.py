@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import checks
-from ebmjax.base import Array, Position, axpy, normal_like
+from ebmjax.base import Array, Position, axpy, normal_like, scalar
 from ebmjax.objectives.likelihood import Loss, Params
 
 
@@ -40,7 +40,7 @@ def energy_discrepancy(
     Raises:
       ValueError: a noise that is not positive, a negative stabiliser, a number that is not a positive count.
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.positive(noise, "noise")
     checks.count(num_draws, "num_draws")
     checks.positive(stabiliser, "stabiliser", zero=True)

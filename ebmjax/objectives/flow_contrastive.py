@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import checks
-from ebmjax.base import Array, Key, Position
+from ebmjax.base import Array, Key, Position, scalar
 from ebmjax.objectives.learned_stein import Players
 from ebmjax.objectives.likelihood import Loss, Params
 from ebmjax.objectives.noise_contrastive import Normalised
@@ -50,7 +50,7 @@ def flow_contrastive(
     >>> flow = flows.Flow((2,))  # doctest: +SKIP
     >>> loss = flow_contrastive(network.apply, partial(flows.sample, flow), flow.apply)  # doctest: +SKIP
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.function(draw, "draw")
     checks.function(log_prob, "log_prob")
     checks.positive(likelihood_weight, "likelihood_weight", zero=True)

@@ -30,10 +30,18 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma
 
 from ebmjax import checks
-from ebmjax.base import Array, Energy, Kernel, Position
+from ebmjax.base import Array, Energy, Kernel, Position, scalar
 from ebmjax.chains import chain_keys, nothing, run
 from ebmjax.kernels.combinators import parallel
-from ebmjax.objectives.likelihood import Chains, Loss, Params, mark_broken, metrics_of, without_broken
+from ebmjax.objectives.likelihood import (
+    Chains,
+    Loss,
+    Params,
+    drift_of,
+    mark_broken,
+    metrics_of,
+    without_broken,
+)
 
 TINY = 1e-20  # a squared distance: two chains at one point have no nearest neighbour to flee
 
@@ -62,7 +70,7 @@ def improved_contrastive(
     Raises:
       ValueError: more steps with a gradient than steps.
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.function(make_kernel, "make_kernel")
     if checks.count(num_through, "num_through") > checks.count(num_steps, "num_steps"):
         raise ValueError(f"num_through must be at most num_steps, {num_steps}, got {num_through}")
@@ -85,7 +93,7 @@ def improved_contrastive(
 
         fixed = jax.lax.stop_gradient(state)
         samples, is_finite = mark_broken(fixed.position, fixed.energy)
-        weight = is_finite / jnp.maximum(jnp.sum(is_finite), 1)
+        weight = is_finite / jnp.sum(is_finite)  # NaN where no chain is left: the update is skipped
         of_params = jax.vmap(functools.partial(energy, params))
         data, model = of_params(batch), of_params(without_broken(fixed.position, is_finite))
         moving = without_broken(state.position, is_finite)
@@ -96,7 +104,7 @@ def improved_contrastive(
         value += regularisation * (jnp.mean(data**2) + jnp.sum(weight * model**2))
         acceptance = jnp.mean(info.acceptance_rate)
         metrics = metrics_of(data, jnp.sum(weight * model), acceptance, chains.step_size)
-        metrics["entropy"] = spread
+        metrics |= {"entropy": spread, **drift_of(fixed, chains.step_size)}
         return value, (jax.lax.stop_gradient(Chains(samples, chains.step_size)), metrics)
 
     return loss

@@ -11,8 +11,8 @@ A network returns K energies, E_1(x), ..., E_K(x); minus them are the logits of 
 
 With w = 1 the first is maximum likelihood of points and labels together.  If E_y(x) = -log pi_y - log N_y(x),
 then log Z = 0, p(y | x) is Bayes', and both are at their minima.  The second says nothing of p(y): constants
-c_y added to the energies change nothing in it, as long as labels are as frequent among chains as among data
-(:func:`with_labels`).
+c_y added to the energies change nothing in it, since each class counts among the chains for its share of the
+batch (:func:`by_class`).
 
 Both take batches of :class:`Labelled` points.  Calibration and out-of-distribution scores:
 :mod:`ebmjax.classification`.
@@ -29,7 +29,7 @@ import numpy as np
 from ebmjax import checks
 from ebmjax.base import Array, Energy, Kernel, Position, axpy, normal_like
 from ebmjax.kernels.combinators import within
-from ebmjax.objectives.likelihood import Loss, Params, contrastive
+from ebmjax.objectives.likelihood import Loss, Mean, Params, contrastive
 from ebmjax.starts import Draw, Starts
 
 ClassEnergies = Callable[[Params, Position], Array]  # [K]
@@ -130,7 +130,7 @@ def class_conditional(
     def moves_points(energy, step_size):
         return within(energy, 0, lambda of_point: make_kernel(of_point, step_size))
 
-    loss = contrastive(energy, moves_points, num_steps, **options)
+    loss = contrastive(energy, moves_points, num_steps, means=by_class, **options)
 
     def of_labelled(params, key, batch, chains):
         _check_batch(batch)
@@ -138,6 +138,19 @@ def class_conditional(
         return loss(params, key_chains, _noisy(key_noise, batch, noise), chains)
 
     return of_labelled
+
+
+def by_class(batch: Labelled, chains: Labelled, is_finite: Array) -> tuple[Mean, Mean]:
+    """Means in which every class counts among the chains for its share of the batch; one that no chain has
+    counts in neither.  Otherwise a constant added to the energies of a class that too few chains have would
+    lower the loss without end."""
+    of_chain = is_finite[:, None] * chains.label
+    num = jnp.sum(of_chain, axis=0)
+    share = jnp.mean(batch.label, axis=0) * (num > 0)
+    weight = of_chain @ (share / jnp.maximum(num, 1)) / jnp.sum(share)  # NaN where no chain is left
+    of_point = batch.label @ (num > 0) / len(batch.label) / jnp.sum(share)
+    mean_model = lambda values: jnp.sum(weight * jnp.where(is_finite, values, 0.0))
+    return lambda values: jnp.sum(of_point * values), mean_model
 
 
 def of_points(starts: Starts) -> Starts:
@@ -150,7 +163,7 @@ def of_points(starts: Starts) -> Starts:
 
 def with_labels(draw: Draw, shares: Any) -> Draw:
     """Fresh chains with labels, drawn with the shares ``[K]`` that the classes have in the data,
-    ``data.label.mean(axis=0)``: other shares would tilt the constants of the energies without end.
+    ``data.label.mean(axis=0)``.
 
     Raises:
       ValueError: shares that are negative or do not sum to one.

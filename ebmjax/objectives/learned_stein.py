@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import checks
-from ebmjax.base import Array, Key, Position, half_square, normal_like
+from ebmjax.base import Array, Key, Position, half_square, normal_like, scalar
 from ebmjax.objectives.likelihood import Loss, Params
 
 TrainableEnergy = Callable[[Params, Position], Array]
@@ -54,7 +54,7 @@ def learned_stein(
     Raises:
       ValueError: a penalty that is not positive; TypeError, when traced: parameters that are not ``Players``.
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.function(critic, "critic")
     checks.positive(penalty, "penalty")
     if num_projections is not None:

@@ -23,13 +23,14 @@ import jax.numpy as jnp
 import optax
 
 from ebmjax import checks
-from ebmjax.base import Array, Energy, Kernel, Key, Position
+from ebmjax.base import Array, Energy, Kernel, Key, Position, State, scalar
 from ebmjax.chains import chain_keys, nothing, run
 from ebmjax.energy import temper
 from ebmjax.kernels.combinators import parallel
 
 Params = Any
 Metrics = dict[str, Array]
+Mean = Callable[[Array], Array]  # of the energies of a batch, or of all chains
 Loss = Callable[[Params, Key, Position, Any], tuple[Array, tuple[Any, Metrics]]]
 
 
@@ -49,6 +50,7 @@ def contrastive(
     temperature: float | Array = 1.0,
     acceptance_target: float | None = None,
     adaptation_rate: float = 0.05,
+    means: Callable[[Any, Any, Array], tuple[Mean, Mean]] | None = None,
 ) -> Loss:
     """Maximum likelihood with Markov chains, E_data[E] - E_model[E].
 
@@ -62,21 +64,23 @@ def contrastive(
       acceptance_target: moves log step_size by ``adaptation_rate (acceptance - target)`` an update (Robbins &
         Monro 1951): the energy sharpens as it trains, and the step must follow.  ``None`` keeps the step.
       adaptation_rate: of that.
+      means: from the batch, the chains and which of them are finite to the two means, E_data and E_model;
+        :func:`overall` by default.
 
     Returns:
       The loss.  Chains that end where the energy is not finite do not count in it and come back as NaN, for
-      the loop to restart.  Metrics: the two mean energies, their spread, the acceptance rate.
+      the loop to restart; where none is left, the loss is NaN.  Metrics: the two mean energies, their spread,
+      the acceptance rate.
 
     >>> loss = contrastive(network.apply, mala, 40, regularisation=0.1)  # doctest: +SKIP
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.function(make_kernel, "make_kernel")
     checks.count(num_steps, "num_steps")
     checks.positive(regularisation, "regularisation", zero=True)
     checks.positive(temperature, "temperature")
-    checks.positive(adaptation_rate, "adaptation_rate", zero=True)
-    if acceptance_target is not None:
-        checks.between(acceptance_target, "acceptance_target")
+    check_adaptation(acceptance_target, adaptation_rate)
+    means = means or overall
 
     def loss(params, key, batch, chains):
         _check_same_points(batch, chains.position)
@@ -88,18 +92,16 @@ def contrastive(
 
         of_params = jax.vmap(functools.partial(energy, params))
         data = of_params(batch)
-        model = jnp.where(is_finite, of_params(without_broken(state.position, is_finite)), 0.0)
-        mean_model = jnp.sum(model) / jnp.maximum(jnp.sum(is_finite), 1)
-        value = jnp.mean(data) - mean_model
+        model = of_params(without_broken(state.position, is_finite))
+        of_data, of_model = means(batch, state.position, is_finite)
+        value = of_data(data) - of_model(model)
         if not isinstance(regularisation, float) or regularisation > 0:
-            value += regularisation * (jnp.mean(data**2) + jnp.mean(model**2))
+            value += regularisation * (of_data(data**2) + of_model(model**2))
 
         acceptance = jnp.mean(info.acceptance_rate)
-        metrics = metrics_of(data, mean_model, acceptance, chains.step_size)
+        metrics = metrics_of(data, of_model(model), acceptance, chains.step_size)
         metrics["temperature"] = jnp.float32(temperature)
-        if state.grad is not None:  # eps^2/2 |grad E|, what a Langevin step drifts by
-            speed = jax.vmap(optax.tree.norm)(state.grad)
-            metrics["drift"] = 0.5 * chains.step_size**2 * jnp.nanmean(speed)
+        metrics |= drift_of(state, chains.step_size)
         step_size = adapted(chains.step_size, acceptance, acceptance_target, adaptation_rate)
         return value, (jax.lax.stop_gradient(Chains(samples, step_size)), metrics)
 
@@ -117,9 +119,32 @@ def metrics_of(data: Array, mean_model: Array, acceptance: Array, step_size: Arr
     }
 
 
+def overall(batch: Any, chains: Any, is_finite: Array) -> tuple[Mean, Mean]:
+    """The plain means over a batch and over the chains that are finite; NaN where none is, so that the update
+    is skipped."""
+    num = jnp.sum(is_finite)
+    return jnp.mean, lambda values: jnp.sum(jnp.where(is_finite, values, 0.0)) / num
+
+
+def drift_of(state: State, step_size: Array) -> Metrics:
+    """eps^2/2 |grad E|, what a Langevin step drifts by; nothing where no gradient is kept."""
+    if state.grad is None:
+        return {}
+    return {"drift": 0.5 * step_size**2 * jnp.nanmean(jax.vmap(optax.tree.norm)(state.grad))}
+
+
+def check_adaptation(target: float | None, rate: float) -> None:
+    """Raise unless the target lies in (0, 1) and the rate is not negative."""
+    checks.positive(rate, "adaptation_rate", zero=True)
+    if target is not None:
+        checks.between(target, "acceptance_target")
+
+
 def adapted(step_size: Array, acceptance: Array, target: float | None, rate: float) -> Array:
     """The step after an update: its logarithm moves by ``rate (acceptance - target)``."""
-    return step_size if target is None else jnp.exp(jnp.log(step_size) + rate * (acceptance - target))
+    if target is None:
+        return step_size
+    return jnp.exp(jnp.log(step_size) + rate * (acceptance - target)).astype(step_size.dtype)
 
 
 def _check_same_points(batch, chains):

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import checks
-from ebmjax.base import Array, Key, Position, axpy, normal_like
+from ebmjax.base import Array, Key, Position, axpy, normal_like, scalar
 from ebmjax.objectives.likelihood import Loss, Params
 
 TrainableEnergy = Callable[[Params, Position], Array]
@@ -101,7 +101,7 @@ def binary(energy: TrainableEnergy, noise: Noise, ratio: int = 1) -> Loss:
     Raises:
       ValueError: a ratio that is not a positive count; TypeError, when traced: parameters without ``log_z``.
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.instance(noise, Noise, "noise", "fitted_normal(data) or your own")
     ratio = checks.count(ratio, "ratio")
 
@@ -124,7 +124,7 @@ def binary(energy: TrainableEnergy, noise: Noise, ratio: int = 1) -> Loss:
 
 def ranking(energy: TrainableEnergy, noise: Noise, num_noise: int = 16) -> Loss:
     """Finding the data point among ``num_noise`` noise points (also called InfoNCE)."""
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.instance(noise, Noise, "noise", "fitted_normal(data) or your own")
     num_noise = checks.count(num_noise, "num_noise")
 
@@ -143,7 +143,7 @@ def ranking(energy: TrainableEnergy, noise: Noise, num_noise: int = 16) -> Loss:
 
 def conditional(energy: TrainableEnergy, noise: float) -> Loss:
     """Telling a point from itself with Gaussian noise of standard deviation ``noise`` added."""
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.positive(noise, "noise")
 
     def loss(params, key, batch, chains):

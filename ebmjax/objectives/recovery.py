@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import checks
-from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, half_square, normal_like
+from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, half_square, normal_like, scalar
 from ebmjax.chains import chain_keys, nothing, run
 from ebmjax.kernels.annealed_langevin import check_falls, descend
 from ebmjax.objectives.likelihood import (
@@ -36,6 +36,7 @@ from ebmjax.objectives.likelihood import (
     Loss,
     Params,
     adapted,
+    check_adaptation,
     mark_broken,
     metrics_of,
     without_broken,
@@ -67,9 +68,10 @@ def recovery(
     Raises:
       ValueError: levels that are not positive and falling, or fewer than two.
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.function(make_kernel, "make_kernel")
     checks.count(num_steps, "num_steps")
+    check_adaptation(acceptance_target, adaptation_rate)
     lower, upper = rungs(levels)
 
     def of_point(params, step_size, key, x):
@@ -90,10 +92,12 @@ def recovery(
         of_params = jax.vmap(partial(energy, params))
         data = of_params(y, noise)
         gap = jnp.where(is_finite, data - of_params(without_broken(state.position, is_finite), noise), 0.0)
+        value = jnp.sum(gap) / jnp.sum(is_finite)  # NaN where no chain is left: the update is skipped
         acceptance = jnp.mean(info.acceptance_rate)
-        metrics = metrics_of(data, jnp.mean(data) - jnp.mean(gap), acceptance, chains.step_size)
+        metrics = metrics_of(data, jnp.mean(data) - value, acceptance, chains.step_size)
+        metrics["num_broken"] = jnp.sum(~is_finite, dtype=jnp.int32)  # they start anew in any case
         step_size = adapted(chains.step_size, acceptance, acceptance_target, adaptation_rate)
-        return jnp.mean(gap), (jax.lax.stop_gradient(Chains(chains.position, step_size)), metrics)
+        return value, (jax.lax.stop_gradient(Chains(chains.position, step_size)), metrics)
 
     return loss
 
@@ -117,7 +121,7 @@ def sample_recovery(
       make_kernel, step_size, num_steps: of the chains at each level, the step relative to tau.
     """
     key = checks.key(key)
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.positive(step_size, "step_size")
     checks.count(num_steps, "num_steps")
     lower, upper = rungs(levels)

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import checks
-from ebmjax.base import Array, Energy, Key, Position, axpy, half_square, normal_like
+from ebmjax.base import Array, Energy, Key, Position, axpy, half_square, normal_like, scalar
 from ebmjax.objectives.likelihood import Loss, Params
 
 TrainableEnergy = Callable[[Params, Position], Array]
@@ -38,7 +38,7 @@ def explicit(energy: TrainableEnergy) -> Loss:
 
     >>> loss = explicit(lambda p, x: 0.5 * p * jnp.sum(x**2))
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
 
     def of_point(params, key, x):
         grad = jax.grad(partial(energy, params))
@@ -68,7 +68,7 @@ def sliced(
     Raises:
       ValueError: an unknown projection, a count that is not positive.
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.count(num_projections, "num_projections")
     if projection not in PROJECTIONS:
         raise ValueError(f"projection must be one of {', '.join(PROJECTIONS)}, got {projection!r}")
@@ -96,7 +96,7 @@ def denoising(energy: TrainableEnergy, noise: float | Array) -> Loss:
     Raises:
       ValueError: a noise that is not positive.
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.positive(noise, "noise")
 
     def of_point(params, key, x):
@@ -112,7 +112,7 @@ def multi_scale(energy: Callable[[Params, Position, Array], Array], levels: Any)
     Raises:
       ValueError: levels that are not positive.
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     checks.positive(levels, "levels")
     levels = jnp.asarray(levels)
 

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import checks
-from ebmjax.base import Array, Energy, Position
+from ebmjax.base import Array, Energy, Position, scalar
 from ebmjax.objectives.likelihood import Loss, Params
 
 TrainableEnergy = Callable[[Params, Position], Array]
@@ -51,7 +51,7 @@ def kernel_stein(
 
     >>> loss = kernel_stein(lambda p, x: 0.5 * p * jnp.sum(x**2), 1.0)
     """
-    checks.function(energy, "energy")
+    energy = scalar(energy)
     profile = _profile(kernel, width)
 
     def loss(params, key, batch, chains):
@@ -73,7 +73,7 @@ def discrepancy(energy: Energy, x: Position, width: float | None = None, *, kern
 def pair_values(energy: Energy, batch: Position, phi: Callable[[Array], Array]) -> Array:
     """u(x, y) of all pairs of a batch, ``[B, B]``."""
     flatten = lambda tree: ravel_pytree(tree)[0]
-    x = jax.vmap(flatten)(batch)
+    x = centred(jax.vmap(flatten)(batch))
     s = -jax.vmap(lambda x: flatten(jax.grad(energy)(x)))(batch)
     along = jnp.sum(s * x, axis=1)
     cross = s @ x.T  # s(x).y
@@ -91,6 +91,11 @@ def u_statistic(pairs: Array) -> Array:
     return (jnp.sum(pairs) - jnp.trace(pairs)) / (num * (num - 1))
 
 
+def centred(x: Array) -> Array:
+    """Points about their mean, where differences of squares keep their digits."""
+    return x - jax.lax.stop_gradient(jnp.mean(x, axis=0))
+
+
 def squared_distances(x: Array) -> Array:
     """|x - y|^2 of all pairs, ``[B, B]``, exactly zero of a point with itself."""
     squares = jnp.sum(x**2, axis=1)
@@ -100,7 +105,7 @@ def squared_distances(x: Array) -> Array:
 
 def median_distance(batch: Position) -> Array:
     """The median distance of two points of a batch, of its first 256: the usual width."""
-    x = jax.vmap(lambda x: ravel_pytree(x)[0])(batch)[:256]
+    x = centred(jax.vmap(lambda x: ravel_pytree(x)[0])(batch)[:256])
     t = squared_distances(x)
     off = ~jnp.eye(len(x), dtype=bool)
     return jax.lax.stop_gradient(jnp.sqrt(jnp.nanmedian(jnp.where(off, t, jnp.nan))) + 1e-6)

@@ -77,6 +77,8 @@ def invariance(
     key_start, key_run, key_fresh, key_directions = jax.random.split(checks.key(key), 4)
     start = target.sample(key_start, num_chains)
     fresh = target.sample(key_fresh, num_chains)
+    if (num := checks.num_chains(start, "target.sample(key, n)")) != num_chains:
+        raise ValueError(f"target.sample(key, n) must give n draws, {num_chains}, got {num}")
     end = _advance(_hashable(kernel), num_steps, complete, key_run, start)
     before, after, exact = (_flat(x) for x in (start, end, fresh))
 

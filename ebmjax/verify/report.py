@@ -40,6 +40,9 @@ class Report(NamedTuple):
     def worst(self) -> Finding:
         return min(self.findings, key=lambda f: f.p_value)
 
+    def __bool__(self) -> bool:
+        return self.is_passed
+
     def require(self) -> "Report":
         """Itself, or :class:`VerificationError` with the table, for use in a test."""
         if not self.is_passed:

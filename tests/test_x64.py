@@ -1,0 +1,54 @@
+"""With x64 on, as many users have it: what adapts and what trains carry their types through their loops."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import ebmjax as eb
+from ebmjax import noise_contrastive, score_matching, targets
+from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
+
+TARGET = targets.correlated_gaussian(2, 0.6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", [eb.nuts, eb.hmc, eb.mala, eb.random_walk], ids=lambda make: make.__name__)
+def test_warm_up_and_its_kernel(make, dtype):
+    with jax.enable_x64(True):
+        starts = np.random.default_rng(0).normal(size=(8, 2)).astype(dtype)
+        tuned = eb.warm_up(jax.random.key(1), make, TARGET.energy, starts, num_steps=300)
+        draws = eb.sample(jax.random.key(2), tuned.kernel, tuned.position, 1000).draws
+        assert draws.dtype == dtype
+        second = eb.expectation(lambda x: (x - TARGET.mean) ** 2, draws)
+        assert (np.abs(second.value - np.diag(TARGET.covariance)) < 5 * second.standard_error).all()
+
+
+def energy(params, x):
+    return 0.5 * params["a"] * jnp.sum((x - params["m"]) ** 2)
+
+
+LOSSES = {
+    "maximum_likelihood": lambda z: eb.contrastive(energy, eb.mala, 5, acceptance_target=0.574),
+    "nce": lambda z: noise_contrastive.binary(energy, fitted_normal(z), 2),
+    "denoising": lambda z: score_matching.denoising(energy, 0.3),
+    "sliced": lambda z: score_matching.sliced(energy),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", LOSSES)
+def test_training(name, dtype):
+    with jax.enable_x64(True):
+        z = np.random.default_rng(1).normal(1.0, 1.0, (2000, 2)).astype(dtype)
+        params = {"a": jnp.asarray(2.0, dtype), "m": jnp.zeros(2, dtype)}
+        params = with_log_z(params) if name == "nce" else params
+        optimizer, starts = optax.adam(0.02), eb.from_data()
+        state = eb.init_state(jax.random.key(0), params, optimizer, starts, 0.5)
+        fit = partial(eb.fit, jax.random.key(1), LOSSES[name](z), optimizer)
+        state, _ = fit(state, z, starts, num_updates=300, batch_size=200)
+        found = state.params.energy if name == "nce" else state.params
+        assert found["a"].dtype == dtype and np.abs(found["m"] - 1).max() < 0.2
