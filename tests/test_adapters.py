@@ -122,7 +122,7 @@ def test_ours_runs_in_their_loop(key):
 
 
 def test_mistakes():
-    with pytest.raises(TypeError, match="kernel must be a Kernel, of .* got 3"):
+    with pytest.raises(TypeError, match="kernel must be a Kernel, got 3"):
         adapters.to_blackjax(3)
     with pytest.raises(TypeError, match="algorithm must have init and step"):
         adapters.from_blackjax(lambda x: x, TARGET.energy)
