@@ -192,22 +192,6 @@ def num_chains(positions: Any, name: str = "positions") -> int:
     return lengths.pop()
 
 
-def one_point(positions: Any, takes: Callable, name: str = "positions") -> None:
-    """Warn where numbers ``[C]`` look like one point without its chain axis: ``takes`` accepts them whole."""
-    if any(np.ndim(x) != 1 for x in jax.tree.leaves(positions)):
-        return
-    try:
-        jax.eval_shape(takes, positions)
-    except (TypeError, ValueError, IndexError):
-        return
-    shape = np.shape(jax.tree.leaves(positions)[0])
-    warnings.warn(
-        f"{name} of shape {shape} are {shape[0]} chains of one number each, but the energy takes them as one "
-        "point, too; for one chain of that point add an axis: x[None]",
-        stacklevel=3,
-    )
-
-
 def on_host(values: Any, name: str, instead: str) -> None:
     """Raise where anything is traced: what compiles and warns by itself cannot run inside ``jit``."""
     if is_traced(values):

@@ -19,7 +19,7 @@ from ebmjax import checks, diagnostics
 from ebmjax.base import Array, Info, Position
 from ebmjax.chains import Record
 from ebmjax.diagnostics import checked
-from ebmjax.sampling import Samples
+from ebmjax.sampling import Samples, draws_of
 
 LARGEST_RHAT, LEAST_ESS = 1.01, 400  # recommended by Vehtari et al. 2021
 DIVERGENT = 1000.0  # nat; Stan's
@@ -96,11 +96,7 @@ def summary(draws: Samples | Record | Position) -> Summary:
 
     >>> print(summary(jax.random.normal(jax.random.key(0), (1000, 4, 2))))  # doctest: +SKIP
     """
-    if isinstance(draws, Samples):
-        draws = draws.draws
-    info = None
-    if isinstance(draws, Record):
-        draws, info = draws.position, draws.info
+    draws, info = draws_of(draws)
     draws = checks.position(draws, "draws")
     names, parts = [], []
     for path, leaf in jax.tree_util.tree_leaves_with_path(draws):

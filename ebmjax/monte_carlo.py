@@ -15,7 +15,9 @@ import jax.numpy as jnp
 
 from ebmjax import checks
 from ebmjax.base import Array, Position
+from ebmjax.chains import Record
 from ebmjax.diagnostics import mcse_mean
+from ebmjax.sampling import Samples, draws_of
 
 HEAVY = 0.1  # a share of one weight in all that makes an error bar a guess
 
@@ -28,7 +30,7 @@ class Estimate(NamedTuple):
 
 
 def expectation(
-    function: Callable[[Position], Array], draws: Position, weights: Array | None = None
+    function: Callable[[Position], Array], draws: Samples | Record | Position, weights: Array | None = None
 ) -> Estimate:
     """E[f(x)] as the mean over draws (notes, eq. 11), its standard error through their autocorrelation.
 
@@ -38,7 +40,7 @@ def expectation(
 
     Args:
       function: of one point, to an array.
-      draws: ``[T, C, ...]`` on every leaf.
+      draws: ``[T, C, ...]`` on every leaf, or :class:`~ebmjax.sampling.Samples`.
       weights: ``[T, C]``, up to a constant; from log weights, ``jnp.exp(log_w - log_w.max())``.
 
     Raises:
@@ -50,7 +52,7 @@ def expectation(
     >>> second = expectation(lambda x: x**2, jax.random.normal(jax.random.key(0), (1000, 4)))
     """
     checks.function(function, "function")
-    values = jax.vmap(jax.vmap(function))(draws)
+    values = jax.vmap(jax.vmap(function))(draws_of(draws)[0])
     if weights is None:
         return Estimate(values.mean(axis=(0, 1)), mcse_mean(values))
     weights = _checked(weights, values.shape[:2])

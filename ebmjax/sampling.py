@@ -15,8 +15,9 @@ import numpy as np
 
 from ebmjax import checks
 from ebmjax import devices as dev
-from ebmjax.base import Kernel, Key, Position, State
-from ebmjax.chains import Collect, Reducer, chain_keys, no_info, nothing, position_of, run
+from ebmjax.base import Info, Kernel, Key, Position, State
+from ebmjax.beginning import begin, check_energy
+from ebmjax.chains import Collect, Record, Reducer, chain_keys, no_info, nothing, position_of, run
 from ebmjax.faults import POLICIES, Totals, count, restart_lost, warn
 from ebmjax.kernels.combinators import guarded, parallel
 from ebmjax.progress import Progress, reporter
@@ -40,6 +41,13 @@ class Samples(NamedTuple):
         shapes = jax.tree.map(np.shape, self.draws)
         rate = f"acceptance {self.acceptance_rate.mean():.2f}"
         return f"Samples(draws {shapes}, {len(self.acceptance_rate)} chains, {self.num_steps} steps, {rate})"
+
+
+def draws_of(found: Any) -> tuple[Position, Info | None]:
+    """Draws ``[T, C, ...]``, and infos where they were kept: of samples, of a record, or as they are."""
+    if isinstance(found, Samples):
+        found = found.draws
+    return (found.position, found.info) if isinstance(found, Record) else (found, None)
 
 
 def sample(
@@ -132,7 +140,7 @@ def sample(
         folder.check_backend(backend)
         folder.check_writable(checks.path(checkpoint, "checkpoint"))
         call |= {"key": fingerprint(key), "positions": fingerprint(positions)}
-    state = _start(kernel, positions, mesh)
+    state = begin(kernel, positions, mesh)
     return _run_plan(key, kernel, state, plan, call, collect, mesh, (checkpoint, backend), progress)
 
 
@@ -167,7 +175,7 @@ def _run_plan(key, kernel, state, plan, call, collect, mesh, checkpoint, progres
             found = journal.load(int(ends[i]), functools.partial(shapes, i))
             if found is None:
                 if is_loaded:
-                    _check_energy(kernel, state, f"{journal.path} is a run")
+                    check_energy(kernel, state, f"{journal.path} is a run")
                 state, draws, info = compiled(i)(state, step, None if is_warmup else reduced)
                 info = dev.to_host(info)
                 totals, is_lost = count(totals, info, length, is_warmup)
@@ -190,7 +198,7 @@ def _run_plan(key, kernel, state, plan, call, collect, mesh, checkpoint, progres
                     "make the same call again to go on"
                 )
         if is_loaded:
-            _check_energy(kernel, state, f"{journal.path} is a run")
+            check_energy(kernel, state, f"{journal.path} is a run")
     draws = reduced if is_reducing else jax.tree.map(_join, *pieces)
     rate = totals.acceptance / call["num_steps"]
     warn(totals, rate, call["num_steps"], dev.to_host(state.energy))
@@ -215,47 +223,6 @@ def _join(*pieces):
 @functools.partial(jax.jit, static_argnames=("kernel", "init"))
 def _empty(kernel, init, keys, state):
     return init(state, no_info(parallel(kernel), keys, state))
-
-
-@functools.partial(jax.jit, static_argnames=("kernel",))
-def _init(kernel, positions):
-    return parallel(kernel).init(positions)
-
-
-def _start(kernel, positions, mesh) -> State:
-    if isinstance(positions, State):
-        state = jax.tree.map(jnp.copy, positions)  # the chunks consume theirs, not the caller's
-        wants = jax.eval_shape(functools.partial(_init, kernel), state.position)
-        if jax.tree.structure(wants) != jax.tree.structure(state):
-            raise TypeError("positions is the state of another kernel; pass its position, state.position")
-        dev.check_divides(checks.num_chains(state), mesh, "the number of chains")
-        state = dev.spread(state, mesh)
-        _check_energy(kernel, state, "positions is a state")
-    else:
-        positions = checks.position(positions)
-        checks.one_point(positions, kernel.init)
-        dev.check_divides(checks.num_chains(positions), mesh, "the number of chains")
-        state = jax.tree.map(jnp.copy, _init(kernel, dev.spread(positions, mesh)))
-    energy = np.asarray(dev.to_host(state.energy))
-    bad = np.flatnonzero(~np.isfinite(energy))
-    if len(bad):
-        raise ValueError(
-            f"energy must be finite where a chain starts, got {energy[bad[0]]} at chain "
-            f"{bad[0]} ({len(bad)} of {len(energy)} chains)"
-        )
-    return state
-
-
-def _check_energy(kernel, state, what):
-    """What was loaded is a cache under some energy; it must be this one."""
-    now = np.asarray(dev.to_host(_init(kernel, state.position).energy), np.float64)
-    then = np.asarray(dev.to_host(state.energy), np.float64)
-    worst = int(np.argmax(np.abs(now - then) / (1 + np.abs(then))))
-    if not abs(now[worst] - then[worst]) <= 1e-2 * (1 + abs(then[worst])):
-        raise ValueError(
-            f"{what} of another energy: where chain {worst} stands it was "
-            f"{then[worst]:.6g}, and is {now[worst]:.6g}"
-        )
 
 
 def _chunks(num_warmup, num_steps, thin, num_chunks):

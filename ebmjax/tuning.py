@@ -14,6 +14,7 @@ import numpy as np
 
 from ebmjax import checks
 from ebmjax.base import Energy, Kernel, Key, Position, scalar
+from ebmjax.beginning import one_point
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
@@ -94,7 +95,7 @@ def warm_up(
     key = checks.key(key)
     checks.function(make_kernel, "make_kernel")
     positions = checks.position(positions)
-    checks.one_point(positions, scalar(energy))
+    one_point(positions, scalar(energy))
     num_chains = checks.num_chains(positions)
     checks.positive(step_size, "step_size")
     if num_steps is None:

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 import ebmjax as eb
-from ebmjax import devices, folder, sampling, targets
+from ebmjax import beginning, devices, folder, sampling, targets
 from ebmjax.training import placed
 
 MESH = devices.connect() if "JAX_NUM_PROCESSES" in os.environ else None  # before anything else of JAX
@@ -109,7 +109,7 @@ def buffer(mesh):
 def text(mesh, collect):
     """The compiled sampling loop."""
     kernel = KERNELS["hmc"]
-    state = sampling._init(kernel, devices.spread(jnp.ones((16, 3)), mesh))
+    state = beginning._init(kernel, devices.spread(jnp.ones((16, 3)), mesh))
     keys = devices.spread(eb.chain_keys(KEY, 16), mesh)
     return sampling._chunk.lower(kernel, collect, 64, 2, keys, state, 0, None).compile().as_text()
 

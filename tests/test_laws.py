@@ -162,7 +162,7 @@ def test_cost_of_a_step_counted_in_its_program(key, make, num_energies, num_grad
 FLOORS = [
     {"base", "noise", "checks"},
     {"energy", "targets", "progress", "enumeration", "storage", "devices", "faults"},
-    {"kernels", "chains", "sampling", "adapters", "networks", "flows"},
+    {"kernels", "chains", "beginning", "sampling", "adapters", "networks", "flows"},
     {
         "objectives",
         "starts",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ebmjax import mala, monte_carlo, random_walk, sample, targets
+from ebmjax import mala, monte_carlo, random_walk, sample, targets, with_stats
 
 TARGET = targets.correlated_gaussian()
 DRAWS = sample(jax.random.key(1), mala(TARGET.energy, 0.5), TARGET.sample(jax.random.key(2), 16), 500).draws
@@ -49,6 +49,13 @@ def test_standard_error_with_importance_weights_covers():
     assert naive.std() > 1 + 5 * spread_error
     plain = monte_carlo.expectation(lambda x: x**2, groups[0])
     assert abs(plain.value - 1) > 5 * plain.standard_error
+
+
+def test_samples_are_taken_as_they_come(key):
+    samples = sample(key, mala(TARGET.energy, 0.5), TARGET.sample(key, 4), 50, collect=with_stats)
+    plain = monte_carlo.expectation(jnp.sin, samples.draws.position)
+    for found in (samples, samples.draws):
+        assert np.array_equal(monte_carlo.expectation(jnp.sin, found).value, plain.value)
 
 
 def test_equal_weights_are_no_weights():

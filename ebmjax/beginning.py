@@ -1,0 +1,78 @@
+"""Where a run of chains begins, and whether it may: finite energies, of this kernel, on these devices."""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ebmjax import checks
+from ebmjax import devices as dev
+from ebmjax.base import Kernel, Position, State
+from ebmjax.kernels.combinators import parallel
+
+
+@functools.partial(jax.jit, static_argnames=("kernel",))
+def _init(kernel, positions):
+    return parallel(kernel).init(positions)
+
+
+def begin(kernel: Kernel, positions: Position | State, mesh: jax.sharding.Mesh | None) -> State:
+    """The state of chains at positions ``[C, ...]``, or a copy of that of an earlier run; over devices.
+
+    Raises:
+      TypeError, ValueError: positions that are none, a state of another kernel or energy, an energy that is
+        not finite where a chain starts, naming the chain.
+    """
+    if isinstance(positions, State):
+        state = jax.tree.map(jnp.copy, positions)  # the chunks consume theirs, not the caller's
+        wants = jax.eval_shape(functools.partial(_init, kernel), state.position)
+        if jax.tree.structure(wants) != jax.tree.structure(state):
+            raise TypeError("positions is the state of another kernel; pass its position, state.position")
+        dev.check_divides(checks.num_chains(state), mesh, "the number of chains")
+        state = dev.spread(state, mesh)
+        check_energy(kernel, state, "positions is a state")
+    else:
+        positions = checks.position(positions)
+        one_point(positions, kernel.init)
+        dev.check_divides(checks.num_chains(positions), mesh, "the number of chains")
+        state = jax.tree.map(jnp.copy, _init(kernel, dev.spread(positions, mesh)))
+    energy = np.asarray(dev.to_host(state.energy))
+    bad = np.flatnonzero(~np.isfinite(energy))
+    if len(bad):
+        raise ValueError(
+            f"energy must be finite where a chain starts, got {energy[bad[0]]} at chain "
+            f"{bad[0]} ({len(bad)} of {len(energy)} chains)"
+        )
+    return state
+
+
+def check_energy(kernel: Kernel, state: State, what: str) -> None:
+    """What was loaded is a cache under some energy; it must be this one."""
+    now = np.asarray(dev.to_host(_init(kernel, state.position).energy), np.float64)
+    then = np.asarray(dev.to_host(state.energy), np.float64)
+    worst = int(np.argmax(np.abs(now - then) / (1 + np.abs(then))))
+    if not abs(now[worst] - then[worst]) <= 1e-2 * (1 + abs(then[worst])):
+        raise ValueError(
+            f"{what} of another energy: where chain {worst} stands it was "
+            f"{then[worst]:.6g}, and is {now[worst]:.6g}"
+        )
+
+
+def one_point(positions: Any, takes: Callable, name: str = "positions") -> None:
+    """Warn where numbers ``[C]`` look like one point without its chain axis: ``takes`` accepts them whole."""
+    if any(np.ndim(x) != 1 for x in jax.tree.leaves(positions)):
+        return
+    try:
+        jax.eval_shape(takes, positions)
+    except (TypeError, ValueError, IndexError):
+        return
+    shape = np.shape(jax.tree.leaves(positions)[0])
+    warnings.warn(
+        f"{name} of shape {shape} are {shape[0]} chains of one number each, but the energy takes them as one "
+        "point, too; for one chain of that point add an axis: x[None]",
+        stacklevel=3,
+    )
