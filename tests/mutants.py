@@ -321,10 +321,10 @@ MUTANTS = [
     Mutant("squares of points far away", "objectives/stein.py", "return x - jax.lax.stop_gradient(jnp.mean(x, axis=0))", "return x", "test_stein:test_points_far_from_the_origin_keep_their_digits:imq"),
     Mutant("lower bits not drawn", "enumeration.py", "u, v = jax.random.uniform(key, (2, n))", "u, v = jax.random.uniform(key, (2, n)) * jnp.array([[1.0], [0.0]])", "test_binary:test_draws_of_twenty_four_bits_have_their_last_bit"),
     Mutant("NaN hides frozen chains", "watch.py", 'known_mean(metrics["acceptance_rate"])', 'metrics["acceptance_rate"].mean()', "test_watch:test_one_value_that_is_nan_hides_nothing"),
-    Mutant("skipped updates judged by the chunk", "training.py", "np.concatenate(skips)[-max(SETTLED, length) :]", "np.concatenate(skips)[-length:]", "test_watch:test_a_few_skipped_updates_are_no_divergence_however_short_the_chunks:1"),
+    Mutant("skipped updates judged by the chunk", "training.py", "np.concatenate(skips)[-max(SETTLED, length) :]", "np.concatenate(skips)[-length:]", "test_watch:test_a_few_skipped_updates_are_no_divergence_however_short_the_chunks:1", "^TrainingDiverged: "),
     Mutant("units of the data turned around", "experiments/report.py", "_log_z(energy, x.shape[1]) - log_spread", "_log_z(energy, x.shape[1]) + log_spread", "test_report:test_the_log_likelihood_is_that_of_the_density_in_the_units_of_the_data:1.0"),
     Mutant("mass outside the box", "experiments/report.py", "> inside + 0.01:", "> inside + 1e9:", "test_report:test_the_log_likelihood_is_that_of_the_density_in_the_units_of_the_data:20.0"),
-    Mutant("a wall is a fault of NUTS", "kernels/nuts.py", "(counts & ~is_finite & ~is_wall)", "(counts & ~is_finite)", "test_nuts:test_a_hard_wall_is_no_fault"),
+    Mutant("a wall is a fault of NUTS", "kernels/nuts.py", "(counts & ~is_finite & ~is_wall)", "(counts & ~is_finite)", "test_nuts:test_a_hard_wall_is_no_fault", "^ChainFault: "),
     Mutant("every report is true", "verify/report.py", "    def __bool__(self) -> bool:\n        return self.is_passed", "    def __bool__(self) -> bool:\n        return True", "test_verify:test_a_report_is_true_where_it_passed"),
     Mutant("carry of the wrong type under x64", "adaptation.py", "return cast_like(found, carry)", "return found", "test_x64:test_warm_up_and_its_kernel:mala-float32", "^TypeError: "),
 ]  # fmt: skip
