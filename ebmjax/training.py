@@ -23,8 +23,9 @@ import optax
 
 from ebmjax import checks
 from ebmjax import devices as dev
-from ebmjax.base import Key, Position, axpy, normal_like
+from ebmjax.base import Key, Position
 from ebmjax.objectives import Loss
+from ebmjax.objectives.joint import noisy
 from ebmjax.progress import Progress, reporter
 from ebmjax.starts import FROM_DATA, Starts
 from ebmjax.updates import TrainState, train_step
@@ -63,7 +64,7 @@ def fit(
       num_updates: in all, those already in ``state`` counted.
       batch_size: B, at most N.
       num_chains: C, ``batch_size`` by default.
-      data_noise: standard deviation of Gaussian noise added to each batch, in units of the data.
+      data_noise: standard deviation of Gaussian noise added to the points of each batch, in their units.
       ema_decay: of the parameters kept for evaluation; less, (1 + t) / (10 + t), in the first updates.
       max_gap: the largest |E_data - E_model| that still counts as training, in nat; 100 + 10 D by default.
       remedy: how often a run that diverges goes back to the last state that was well, with a smaller learning
@@ -158,7 +159,7 @@ def _updates(step, key, state, data, num, *, chunk, batch_size, data_noise, mesh
         index = jax.random.randint(key_batch, (batch_size,), 0, num_points)
         batch = jax.tree.map(lambda x: x[index], data)
         if data_noise > 0:
-            batch = axpy(data_noise, normal_like(key_noise, batch), batch)
+            batch = noisy(key_noise, batch, data_noise)
         return step(key_step, state, dev.constrain(batch, mesh))
 
     def body(i, carry):

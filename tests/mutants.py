@@ -327,6 +327,7 @@ MUTANTS = [
     Mutant("a wall is a fault of NUTS", "kernels/nuts.py", "(counts & ~is_finite & ~is_wall)", "(counts & ~is_finite)", "test_nuts:test_a_hard_wall_is_no_fault", "^ChainFault: "),
     Mutant("every report is true", "verify/report.py", "    def __bool__(self) -> bool:\n        return self.is_passed", "    def __bool__(self) -> bool:\n        return True", "test_verify:test_a_report_is_true_where_it_passed"),
     Mutant("carry of the wrong type under x64", "adaptation.py", "return cast_like(found, carry)", "return found", "test_x64:test_warm_up_and_its_kernel:mala-float32", "^TypeError: "),
+    Mutant("noise on labels", "objectives/joint.py", "if isinstance(batch, Labelled):", "if isinstance(batch, int):", "test_joint:test_noise_is_added_to_the_points_alone"),
 ]  # fmt: skip
 
 

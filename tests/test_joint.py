@@ -136,15 +136,19 @@ def test_chains_keep_their_labels_and_move_their_points():
 
 
 def test_noise_is_added_to_the_points_alone():
-    """On one class of energy |x|^2 / 2, points at zero: the energy of data is D sigma^2 / 2, the label is certain."""
+    """In the loop, to points at zero: their energy |x|^2 / 2 is D sigma^2 / 2, their label stays certain; and
+    chains that start at the data start at those with noise."""
     num, noise = 20_000, 0.7
-    batch = Labelled(jnp.zeros((num, 2)), jnp.ones((num, 1)))
-    loss = joint.joint(lambda p, x: 0.5 * jnp.sum(x**2)[None], eb.mala, 1, noise=noise)
-    _, (_, metrics) = jax.jit(loss)(
-        None, jax.random.key(0), batch, Chains(jnp.zeros((9, 2)), jnp.float32(0.3))
-    )
-    assert abs(float(metrics["energy_data"]) - noise**2) < 5 * noise**2 / np.sqrt(num)
-    assert float(metrics["cross_entropy"]) == 0.0
+    batch, optimizer = Labelled(jnp.zeros((num, 2)), jnp.eye(2)[jnp.zeros(num, int)]), optax.sgd(0.0)
+    still = lambda energy, step_size: eb.metropolis(energy, lambda key, x: x, symmetric=True)
+    loss = joint.joint(lambda p, x: p * 0.5 * jnp.sum(x**2) + jnp.array([0.0, 50.0]), still, 1)
+    starts = joint.of_points(eb.from_data())
+    state = eb.init_state(jax.random.key(0), jnp.float32(1.0), optimizer, starts)
+    options = {"num_updates": 1, "batch_size": num, "data_noise": noise, "chunk": 1}
+    _, metrics = eb.fit(jax.random.key(1), loss, optimizer, state, batch, starts, **options)
+    assert abs(metrics["energy_data"][0] - noise**2) < 5 * noise**2 / np.sqrt(num)
+    assert metrics["energy_model"][0] == pytest.approx(metrics["energy_data"][0], rel=1e-5)
+    assert abs(metrics["cross_entropy"][0]) < 1e-6
 
 
 @pytest.mark.parametrize("name", ["joint", "class_conditional"])

@@ -94,20 +94,16 @@ METHODS: dict[str, Method] = {
         defaults={"kernel": "ula", "step_size": 0.1, "learning_rate": 1e-3},
     ),
     "joint": Method(
-        lambda config, energies, z: joint(
-            energies, noise=config.noise, regularisation=config.regularisation, **_chains(config)
-        ),
+        lambda config, energies, z: joint(energies, regularisation=config.regularisation, **_chains(config)),
         uses_chains=True,
-        adds_noise=False,
         is_labelled=True,
         defaults={"learning_rate": 1e-3},
     ),
     "class_conditional": Method(
         lambda config, energies, z: class_conditional(
-            energies, noise=config.noise, regularisation=config.regularisation, **_chains(config)
+            energies, regularisation=config.regularisation, **_chains(config)
         ),
         uses_chains=True,
-        adds_noise=False,
         is_labelled=True,
         learns_shares=False,
         defaults={"learning_rate": 1e-3},

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import checks
-from ebmjax.base import Array, Energy, Kernel, Position, axpy, normal_like
+from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, normal_like
 from ebmjax.kernels.combinators import within
 from ebmjax.objectives.likelihood import Loss, Mean, Params, contrastive
 from ebmjax.starts import Draw, Starts
@@ -75,7 +75,6 @@ def joint(
     num_steps: int,
     *,
     generative_weight: float = 1.0,
-    noise: float = 0.0,
     **options: Any,
 ) -> Loss:
     """The joint objective, -log p(y | x) - w log p(x); chains are of points (:func:`of_points`).
@@ -84,20 +83,16 @@ def joint(
       class_energies: ``class_energies(params, x)`` of one point, ``[K]``; ``MLP(num_outputs=K).apply``.
       make_kernel, num_steps: of the chains; with ``options`` as :func:`ebmjax.contrastive`.
       generative_weight: w; zero is a classifier.
-      noise: standard deviation of the Gaussian noise added to the points and not to the labels.
     """
     checks.function(class_energies, "class_energies")
     checks.positive(generative_weight, "generative_weight", zero=True)
-    checks.positive(noise, "noise", zero=True)
     generative = contrastive(marginal(class_energies), make_kernel, num_steps, **options)
 
     def loss(params, key, batch, chains):
         _check_batch(batch)
-        key_noise, key_chains = jax.random.split(key)
-        batch = _noisy(key_noise, batch, noise)
         logits = -jax.vmap(partial(class_energies, params))(batch.point)
         _check_classes(logits, batch.label)
-        value, (chains, metrics) = generative(params, key_chains, batch.point, chains)
+        value, (chains, metrics) = generative(params, key, batch.point, chains)
         cross_entropy = -jnp.mean(jnp.sum(batch.label * jax.nn.log_softmax(logits), axis=1))
         is_right = jnp.argmax(logits, axis=1) == jnp.argmax(batch.label, axis=1)
         metrics = {**metrics, "cross_entropy": cross_entropy, "accuracy": jnp.mean(is_right)}
@@ -110,8 +105,6 @@ def class_conditional(
     class_energies: ClassEnergies,
     make_kernel: MakeKernel,
     num_steps: int,
-    *,
-    noise: float = 0.0,
     **options: Any,
 ) -> Loss:
     """Maximum likelihood of points given their labels; chains are :class:`Labelled` and keep their label.
@@ -120,7 +113,6 @@ def class_conditional(
     """
     checks.function(class_energies, "class_energies")
     checks.function(make_kernel, "make_kernel")
-    checks.positive(noise, "noise", zero=True)
 
     def energy(params, x):
         energies = class_energies(params, x.point)
@@ -134,8 +126,7 @@ def class_conditional(
 
     def of_labelled(params, key, batch, chains):
         _check_batch(batch)
-        key_noise, key_chains = jax.random.split(key)
-        return loss(params, key_chains, _noisy(key_noise, batch, noise), chains)
+        return loss(params, key, batch, chains)
 
     return of_labelled
 
@@ -185,8 +176,11 @@ def with_labels(draw: Draw, shares: Any) -> Draw:
     return both
 
 
-def _noisy(key, batch, noise):
-    return batch._replace(point=axpy(noise, normal_like(key, batch.point), batch.point)) if noise else batch
+def noisy(key: Key, batch: Any, noise: float) -> Any:
+    """A batch with Gaussian noise on its points, and none on their labels."""
+    if isinstance(batch, Labelled):
+        return batch._replace(point=noisy(key, batch.point, noise))
+    return axpy(noise, normal_like(key, batch), batch)
 
 
 def _check_batch(batch):
