@@ -235,7 +235,7 @@ def test_an_energy_that_holds_nothing_is_told(slope, key):
         ({"num_steps": 3}, "num_steps must be at least 20"),
         ({"mass": "full"}, "mass must be 'auto', 'dense', 'diagonal' or None, got 'full'"),
         ({"positions": jnp.full((4, 6), jnp.nan)}, "positions must be finite"),
-        ({"positions": jnp.full((4, 6), 1e30)}, "the energy is not finite where the chains start"),
+        ({"positions": jnp.full((4, 6), 1e30)}, "the energy must be finite where the chains start"),
         ({"make_kernel": lambda e, s: eb.mala(e, s)}, "target must be given for a kernel that is not of"),
     ],
 )
