@@ -68,11 +68,12 @@ def _info(theirs, state, new) -> Info:
     pairs = zip(jax.tree.leaves(new.position), jax.tree.leaves(state.position), strict=True)
     is_moved = jnp.any(jnp.stack([jnp.any(a != b) for a, b in pairs]))
     rate = jnp.asarray(getattr(theirs, "acceptance_rate", is_moved), dtype)
+    least = jnp.finfo(dtype).tiny  # a rate that underflows is no divergence
     is_divergent = jnp.asarray(getattr(theirs, "is_divergent", False))
     return Info(
         acceptance_rate=rate,
         is_accepted=is_moved,
-        energy_error=jnp.where(is_divergent, jnp.inf, -jnp.log(rate)).astype(dtype),
+        energy_error=jnp.where(is_divergent, jnp.inf, -jnp.log(jnp.maximum(rate, least))).astype(dtype),
         num_nonfinite=jnp.int32(~jnp.isfinite(new.energy)),
         hamiltonian=jnp.asarray(getattr(theirs, "energy", 0.0), dtype),
         num_grads=jnp.int32(getattr(theirs, "num_integration_steps", 0)),

@@ -209,7 +209,7 @@ def is_matrix(step_size: Any, tree: Any) -> bool:
 
 def add(total: Info, info: Info) -> Info:
     """Accumulate: sums where a mean is wanted in the end, else any, largest, total, last."""
-    larger = jnp.abs(info.energy_error) > jnp.abs(total.energy_error)
+    larger = _size(info.energy_error) > _size(total.energy_error)
     return Info(
         acceptance_rate=total.acceptance_rate + info.acceptance_rate,
         is_accepted=total.is_accepted | info.is_accepted,
@@ -222,8 +222,7 @@ def add(total: Info, info: Info) -> Info:
 
 def merge(infos: Info) -> Info:
     """The infos of several steps, stacked on a leading axis, as one."""
-    size = jnp.nan_to_num(jnp.abs(infos.energy_error), nan=0.0)
-    worst = jnp.argmax(size, axis=0, keepdims=True)
+    worst = jnp.argmax(_size(infos.energy_error), axis=0, keepdims=True)
     return Info(
         acceptance_rate=jnp.mean(infos.acceptance_rate, axis=0),
         is_accepted=jnp.any(infos.is_accepted, axis=0),
@@ -232,6 +231,11 @@ def merge(infos: Info) -> Info:
         hamiltonian=jnp.broadcast_to(infos.hamiltonian, infos.energy_error.shape)[-1],
         num_grads=jnp.sum(jnp.broadcast_to(infos.num_grads, infos.energy_error.shape), axis=0),
     )
+
+
+def _size(error: Array) -> Array:
+    """Of an energy error: one that is NaN is as large as can be."""
+    return jnp.where(jnp.isnan(error), jnp.inf, jnp.abs(error))
 
 
 def _kind(value) -> str:

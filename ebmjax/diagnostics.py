@@ -52,7 +52,8 @@ def _by_coordinate(estimator: Callable[..., Array]) -> Callable[..., Array]:
         number, at_once = x.shape[2], max(1, AT_ONCE // (x.shape[0] * x.shape[1]))
 
         def of(one):  # the ranks of draws that are not finite would tell nothing of it
-            return jnp.where(jnp.isfinite(one).all(), estimator(one, *arguments), jnp.nan)
+            centred = one - one[0, 0]  # none of the figures depends on where, and digits do
+            return jnp.where(jnp.isfinite(one).all(), estimator(centred, *arguments), jnp.nan)
 
         if at_once >= number:
             found = jax.vmap(of, 2)(x)
@@ -71,8 +72,9 @@ def rhat(draws: Array) -> Array:
     >>> rhat(jax.random.normal(jax.random.key(0), (1000, 4, 3))).shape
     (3,)
     """
-    folded = jnp.abs(draws - jnp.median(draws))
-    return jnp.maximum(*(_plain_rhat(_normal_scores(_halves(x))) for x in (draws, folded)))
+    halves = _halves(draws)
+    folded = jnp.abs(halves - jnp.median(halves))
+    return jnp.fmax(*(_plain_rhat(_normal_scores(x)) for x in (halves, folded)))
 
 
 def nested_rhat(draws: Array, num_groups: int) -> Array:
@@ -174,7 +176,9 @@ def _plain_rhat(x):
 
 
 def _ess_quantile(x, probability):
-    return _ess(_halves((x <= jnp.quantile(x, probability)).astype(x.dtype)))
+    is_below = x <= jnp.quantile(x, probability)
+    is_edge = is_below.all() & (jnp.ptp(x) > 0)  # of bits, say: nothing lies beyond
+    return jnp.where(is_edge, x.size, _ess(_halves(is_below.astype(x.dtype))))
 
 
 def _ess(x):
@@ -192,7 +196,7 @@ def _ess(x):
     place = jnp.arange(num_pairs)
     end = jnp.argmax((pairs <= 0) | (place == num_pairs - 1))  # the first pair that no longer counts
     monotone = jnp.where(place < end, jax.lax.cummin(pairs), 0.0)
-    tau = -1 + 2 * jnp.sum(monotone) + jnp.maximum(even[end], 0.0)
+    tau = -1 + 2 * jnp.sum(monotone) + jnp.where(pairs[end] > 0, even[end], jnp.maximum(even[end], 0.0))
     size = length * num_chains
     return jnp.where(jnp.ptp(x) > 0, size / jnp.maximum(tau, 1 / np.log10(size)), 0.0)
 

@@ -38,7 +38,8 @@ def copies(draws: Position) -> Array:
     """
     prints = [jnp.uint32(0)] * 2
     for i, leaf in enumerate(jax.tree.leaves(draws)):
-        bits = jax.lax.bitcast_convert_type(leaf.astype(jnp.float32), jnp.uint32)
+        wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+        bits = jax.lax.bitcast_convert_type(wide, jnp.uint32)  # of float64 two words, on a last axis
         for j in range(2):
             key = jax.random.fold_in(jax.random.key(2 * i + j), 0)
             weights = jax.random.bits(key, (len(bits), 1, *bits.shape[2:])) | 1

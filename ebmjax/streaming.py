@@ -136,11 +136,11 @@ def covariance(of: Collect = position_of) -> Reducer:
 
     def init(state, info):
         x = jax.eval_shape(flat, _shapes(of, state, info))
-        vector = jnp.zeros(x.shape[1], x.dtype)
+        vector = jnp.zeros(x.shape[1], jnp.promote_types(x.dtype, jnp.float32))
         return Covariance(jnp.int32(0), jnp.int32(x.shape[0]), vector, vector, jnp.outer(vector, vector))
 
     def update(c, state, info):
-        x = flat(of(state, info))  # [C, D]
+        x = flat(of(state, info)).astype(c.shift.dtype)  # [C, D]
         count = c.num_steps + 1
         origin = jnp.where(c.num_steps == 0, x[0], c.origin)
         distance = x - origin - c.shift

@@ -328,6 +328,13 @@ MUTANTS = [
     Mutant("every report is true", "verify/report.py", "    def __bool__(self) -> bool:\n        return self.is_passed", "    def __bool__(self) -> bool:\n        return True", "test_verify:test_a_report_is_true_where_it_passed"),
     Mutant("carry of the wrong type under x64", "adaptation.py", "return cast_like(found, carry)", "return found", "test_x64:test_warm_up_and_its_kernel:mala-float32", "^TypeError: "),
     Mutant("noise on labels", "objectives/joint.py", "if isinstance(batch, Labelled):", "if isinstance(batch, int):", "test_joint:test_noise_is_added_to_the_points_alone"),
+    Mutant("bits without a tail", "diagnostics.py", "jnp.where(is_edge, x.size,", "jnp.where(is_edge, 0,", "test_health:test_bits_are_healthy"),
+    Mutant("a last pair cut off", "diagnostics.py", "jnp.where(pairs[end] > 0, even[end], jnp.maximum(even[end], 0.0))", "jnp.maximum(even[end], 0.0)", "test_diagnostics:test_agrees_with_arviz:shortest-ess_mean"),
+    Mutant("folded about all draws", "diagnostics.py", "jnp.abs(halves - jnp.median(halves))", "jnp.abs(halves - jnp.median(draws))", "test_diagnostics:test_agrees_with_arviz:scaled-rhat"),
+    Mutant("digits of draws far away", "diagnostics.py", "centred = one - one[0, 0]", "centred = one", "test_diagnostics:test_agrees_with_arviz:far-ess_mean"),
+    Mutant("a momentum lost within", "kernels/combinators.py", "if shapes.momentum is not None:", "if False:", "test_combinators:test_within_refuses_a_kernel_that_would_lose_its_momentum"),
+    Mutant("sums as narrow as the positions", "streaming.py", "jnp.zeros(x.shape[1], jnp.promote_types(x.dtype, jnp.float32))", "jnp.zeros(x.shape[1], x.dtype)", "test_streaming:test_sums_of_narrow_positions_are_wide"),
+    Mutant("an error that is NaN is none", "base.py", "jnp.where(jnp.isnan(error), jnp.inf, jnp.abs(error))", "jnp.where(jnp.isnan(error), 0.0, jnp.abs(error))", "test_health:test_a_divergence_that_is_nan_is_seen_however_thin_the_draws"),
 ]  # fmt: skip
 
 

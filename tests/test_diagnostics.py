@@ -33,9 +33,13 @@ def _runs():
         ("hmc", hmc(target.energy, 0.4, 6), 700, 2),
         ("nuts", nuts(target.energy, 0.6), 301, 4),
         ("short", mala(target.energy, 0.5), 9, 64),
+        ("shortest", mala(target.energy, 0.5), 6, 16),
     ):
         yield name, np.asarray(sample(key, kernel, target.sample(key, chains), steps).draws)
     yield "shifted", np.asarray(jax.random.normal(key, (200, 4, 2)) + 0.3 * jnp.arange(4)[:, None])
+    scales = jnp.array([0.2, 1.0, 1.0, 3.0])[:, None]  # an odd run whose folded part is the larger
+    yield "scaled", np.asarray(jax.random.normal(key, (51, 4, 2)) * scales)
+    yield "far", np.asarray(1e5 + jax.random.normal(key, (2000, 4, 2)))
     antithetic = lambda x, noise: (x := -0.8 * x + 0.6 * noise, x)
     noise = jax.random.normal(key, (300, 4, 2))
     yield "antithetic", np.asarray(jax.lax.scan(antithetic, noise[0], noise)[1])
@@ -51,6 +55,10 @@ def test_agrees_with_arviz(name, run):
     draws = RUNS[run]
     expected = [float(theirs(np.asarray(draws[..., d].T, np.float64))) for d in range(draws.shape[-1])]
     np.testing.assert_allclose(ours(draws), expected, rtol=RTOL)
+
+
+def test_chains_that_stand_at_different_values_have_an_infinite_rhat():
+    assert np.isinf(diagnostics.rhat(np.arange(2.0)[None, :, None] * np.ones((100, 1, 1))))
 
 
 def test_compiles():

@@ -137,3 +137,21 @@ def test_a_heavy_tail_has_a_small_bfmi(key):
 def test_bad_draws(draws):
     with pytest.raises(ValueError, match="draws must be"):
         eb.summary(draws.astype(np.float32))
+
+
+def test_bits_are_healthy(key):
+    bits = jax.random.bernoulli(key, 0.3, (1000, 4, 3)).astype(jnp.float32)
+    assert not health.summary(bits).warnings
+
+
+def test_a_divergence_that_is_nan_is_seen_however_thin_the_draws(key):
+    energy = lambda x: jnp.where(x[0] > 1.0, jnp.nan, 0.5 * jnp.sum(x**2))
+    kernel = eb.hmc(energy, 0.5, 5)
+    for thin in (1, 10):
+        run = eb.sample(key, kernel, jnp.zeros((4, 2)), 500, thin=thin, collect=eb.with_stats)
+        assert (health.divergences(run.draws.info) > 10).all()
+
+
+def test_chains_that_differ_in_float64_only_are_not_copies():
+    with jax.enable_x64(True):
+        assert not health.copies(1e9 + jax.random.normal(jax.random.key(0), (50, 4, 1)) * 1e-3).any()

@@ -145,6 +145,12 @@ def test_chains_that_disagree_and_chains_that_stand_still():
     assert fed(streaming.batch_means(), np.ones((500, 4, 1), np.float32)).ess == 0
 
 
+def test_sums_of_narrow_positions_are_wide(key):
+    draws = np.asarray(jax.random.normal(key, (2000, 4, 2)))
+    found = fed(streaming.covariance(), jnp.asarray(draws, jnp.bfloat16))
+    assert np.allclose(found.covariance, np.cov(draws.reshape(-1, 2).T), atol=0.02)
+
+
 def test_a_tree_and_a_function_of_it(key):
     energy = lambda x: 0.5 * jnp.sum(x["a"] ** 2) + 0.5 * jnp.sum(x["b"] ** 2)
     start = {"a": jnp.zeros((4, 2)), "b": jnp.zeros((4, 2, 3))}

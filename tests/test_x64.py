@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import noise_contrastive, score_matching, targets
+from ebmjax import binary, noise_contrastive, score_matching, targets
 from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
 
 TARGET = targets.correlated_gaussian(2, 0.6)
@@ -25,6 +25,13 @@ def test_warm_up_and_its_kernel(make, dtype):
         assert draws.dtype == dtype
         second = eb.expectation(lambda x: (x - TARGET.mean) ** 2, draws)
         assert (np.abs(second.value - np.diag(TARGET.covariance)) < 5 * second.standard_error).all()
+
+
+def test_kernels_of_bits_mix():
+    energy = lambda x: jnp.sum(x * jnp.array([0.3, -0.2, 0.1]))
+    with jax.enable_x64(True):
+        mixed = eb.mixture([binary.flip(energy), binary.gibbs(energy)])
+        eb.sample(jax.random.key(0), mixed, np.zeros((4, 3)), 20)
 
 
 def energy(params, x):

@@ -169,4 +169,5 @@ def _moved(old: State, new: State) -> Info:
         is_accepted=jnp.any(new.position != old.position),
         energy_error=jnp.zeros_like(new.energy),
         num_nonfinite=jnp.int32(~jnp.isfinite(new.energy)),
+        hamiltonian=jnp.zeros_like(new.energy),
     )

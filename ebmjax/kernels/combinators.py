@@ -136,7 +136,7 @@ def within(energy: Energy, part: Any, make_kernel: Callable[[Energy], Kernel]) -
       make_kernel: from the energy of the part, given the rest, to a kernel; ``partial(mala, step_size=0.1)``.
 
     Raises:
-      TypeError: a position without that entry.
+      TypeError: a position without that entry; a kernel whose momentum persists.
 
     >>> sweep = cycle(within(energy, "mean", lambda e: mala(e, 0.1)),
     ...               within(energy, "scale", lambda e: random_walk(e, 0.5)))  # doctest: +SKIP
@@ -158,8 +158,12 @@ def within(energy: Energy, part: Any, make_kernel: Callable[[Energy], Kernel]) -
     def move(noise, state):
         kernel = conditional(state.position)
         value = state.position[part]
-        needs_only_energy = jax.eval_shape(kernel.init, value)[2:] == (None, None)
-        inner = State(value, state.energy) if needs_only_energy else kernel.init(value)
+        shapes = jax.eval_shape(kernel.init, value)
+        if shapes.momentum is not None:
+            raise TypeError(
+                "within renews the state of its kernel at each step: one that keeps a momentum loses it"
+            )
+        inner = State(value, state.energy) if shapes.grad is None else kernel.init(value)
         inner, info = kernel.move(noise, inner)
         position = _replace(state.position, part, inner.position)
         if state.grad is None:

@@ -99,7 +99,7 @@ def hmc(
       mass: M of eq. 16, ``[D]`` or ``[D, D]``; ``step_size`` is then a scalar.
       integrator: ``leapfrog``, ``mclachlan``, ``yoshida`` or your own symmetric coefficients.
       jitter: take a number of steps drawn uniformly from 1..L each time, which breaks the resonances of a
-        fixed length (Mackenzie 1989); L/2 steps on the average.
+        fixed length (Mackenzie 1989); (L + 1) / 2 steps on the average.
       step_jitter: or draw the step size each time, uniformly within that share of eps to either side (Neal
         2011, 5.4.2.2): against resonances, too, and many chains together still take L steps each, not the
         longest of many lengths.
