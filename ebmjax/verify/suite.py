@@ -1,5 +1,5 @@
-"""The library's own proofs: its kernels on targets of every kind, and controls that must be rejected (those of
-bits in ``tests/test_binary.py``).
+"""The library's own proofs: its kernels on targets of every kind, and controls that must be rejected
+(those of bits: ``tests/test_binary.py``).
 
     python -m ebmjax selftest
 
