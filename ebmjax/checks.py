@@ -116,8 +116,7 @@ def step_size(value: Any, name: str = "step_size") -> None:
     """Positive numbers, or a square matrix of full rank (a factor of a covariance)."""
     if np.ndim(value) == 2 and np.shape(value)[0] == np.shape(value)[1] and not is_traced(value):
         matrix = _numbers(value, name)
-        is_whole = np.isfinite(matrix).all()  # positive: perhaps one size for each pixel of an image
-        if not is_whole or ((matrix <= 0).any() and np.linalg.matrix_rank(matrix) < len(matrix)):
+        if not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < len(matrix):
             raise ValueError(
                 f"{name} as a matrix must be finite and of full rank, got "
                 f"rank {np.linalg.matrix_rank(np.nan_to_num(matrix))} of {len(matrix)}"

@@ -66,8 +66,8 @@ def _by_coordinate(estimator: Callable[..., Array]) -> Callable[..., Array]:
 
 @_by_coordinate
 def rhat(draws: Array) -> Array:
-    """Rank-normalised split R-hat, ``[...]``; near one where chains agree.  Infinite where chains stand still
-    at different values, NaN where all stand at the same.
+    """Rank-normalised split R-hat, ``[...]``; near one where chains agree.  Infinite, or as large as rounding
+    lets it be, where chains stand still at different values; NaN where all stand at the same.
 
     >>> rhat(jax.random.normal(jax.random.key(0), (1000, 4, 3))).shape
     (3,)

@@ -274,11 +274,6 @@ def test_a_run_that_is_done_says_so(key):
         fit(state)
 
 
-def test_one_step_size_a_pixel_is_no_matrix(key):
-    sizes = 0.1 * np.ones((4, 4), np.float32)
-    eb.sample(key, eb.hmc(ENERGY, sizes, 3), jnp.zeros((2, 4, 4)), 5)
-
-
 NOT_SCALAR = lambda p, x: p * x**2
 
 

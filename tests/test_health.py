@@ -148,7 +148,8 @@ def test_a_divergence_that_is_nan_is_seen_however_thin_the_draws(key):
     energy = lambda x: jnp.where(x[0] > 1.0, jnp.nan, 0.5 * jnp.sum(x**2))
     kernel = eb.hmc(energy, 0.5, 5)
     for thin in (1, 10):
-        run = eb.sample(key, kernel, jnp.zeros((4, 2)), 500, thin=thin, collect=eb.with_stats)
+        with pytest.warns(RuntimeWarning, match="were rejected"):
+            run = eb.sample(key, kernel, jnp.zeros((4, 2)), 500, thin=thin, collect=eb.with_stats)
         assert (health.divergences(run.draws.info) > 10).all()
 
 
