@@ -287,7 +287,7 @@ MUTANTS = [
     Mutant("draws before chains", "export.py", "return np.swapaxes(np.asarray(x), 0, 1)", "return np.asarray(x)", "test_export:test_draws_alone_have_no_stats"),
     Mutant("their key for the start used for the step", "adapters.py", "algorithm.step(key_step, fresh)", "algorithm.step(key_init, fresh)", "test_adapters:test_the_kernel_that_theirs_gives_without_a_cycle_is_theirs"),
     Mutant("their step with the energy of before", "adapters.py", "new = moved(energy, state, theirs.position)", "new = state._replace(position=theirs.position)", "test_adapters:test_theirs_runs_in_ours_with_an_info"),
-    Mutant("their divergences dropped", "adapters.py", "jnp.where(is_divergent, jnp.inf, -jnp.log(rate))", "-jnp.log(rate)", "test_adapters:test_a_divergence_with_a_rate_is_one_all_the_same"),
+    Mutant("their divergences dropped", "adapters.py", "jnp.where(is_divergent, jnp.inf, -jnp.log(jnp.maximum(rate, least)))", "-jnp.log(jnp.maximum(rate, least))", "test_adapters:test_a_divergence_with_a_rate_is_one_all_the_same"),
     Mutant("a constant has the size of its length", "diagnostics.py", "size / jnp.maximum(tau, 1 / np.log10(size)), 0.0)", "size / jnp.maximum(tau, 1 / np.log10(size)), size)", "test_diagnostics:test_constant_chains_are_worth_nothing"),
     # what is kept, and what breaks
     Mutant("seal not looked at", "storage/checkpoint.py", "if file.read() != seal:", "if False:", "test_checkpoint:test_every_corruption_is_noticed"),
@@ -329,7 +329,7 @@ MUTANTS = [
     Mutant("carry of the wrong type under x64", "adaptation.py", "return cast_like(found, carry)", "return found", "test_x64:test_warm_up_and_its_kernel:mala-float32", "^TypeError: "),
     Mutant("noise on labels", "objectives/joint.py", "if isinstance(batch, Labelled):", "if isinstance(batch, int):", "test_joint:test_noise_is_added_to_the_points_alone"),
     Mutant("bits without a tail", "diagnostics.py", "jnp.where(is_edge, x.size,", "jnp.where(is_edge, 0,", "test_health:test_bits_are_healthy"),
-    Mutant("a last pair cut off", "diagnostics.py", "jnp.where(pairs[end] > 0, even[end], jnp.maximum(even[end], 0.0))", "jnp.maximum(even[end], 0.0)", "test_diagnostics:test_agrees_with_arviz:shortest-ess_mean"),
+    Mutant("a last pair cut off", "diagnostics.py", "jnp.where(pairs[end] > 0, even[end], jnp.maximum(even[end], 0.0))", "jnp.maximum(even[end], 0.0)", "test_diagnostics:test_agrees_with_arviz:drifting-ess_mean"),
     Mutant("folded about all draws", "diagnostics.py", "jnp.abs(halves - jnp.median(halves))", "jnp.abs(halves - jnp.median(draws))", "test_diagnostics:test_agrees_with_arviz:scaled-rhat"),
     Mutant("digits of draws far away", "diagnostics.py", "centred = one - one[0, 0]", "centred = one", "test_diagnostics:test_agrees_with_arviz:far-ess_mean"),
     Mutant("a momentum lost within", "kernels/combinators.py", "if shapes.momentum is not None:", "if False:", "test_combinators:test_within_refuses_a_kernel_that_would_lose_its_momentum"),

@@ -39,6 +39,8 @@ def _runs():
     yield "shifted", np.asarray(jax.random.normal(key, (200, 4, 2)) + 0.3 * jnp.arange(4)[:, None])
     scales = jnp.array([0.2, 1.0, 1.0, 3.0])[:, None]  # an odd run whose folded part is the larger
     yield "scaled", np.asarray(jax.random.normal(key, (401, 4, 2)) * scales)
+    drifting = jax.random.normal(jax.random.key(10), (10, 4, 400))[:, :, np.array([19, 49])]
+    yield "drifting", np.asarray(0.3 * jnp.cumsum(drifting, axis=0) + drifting)  # Geyer's sum ends by length
     yield "far", np.asarray(1e5 + jax.random.normal(key, (2000, 4, 2)))
     antithetic = lambda x, noise: (x := -0.8 * x + 0.6 * noise, x)
     noise = jax.random.normal(key, (300, 4, 2))
