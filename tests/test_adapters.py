@@ -121,6 +121,14 @@ def test_ours_runs_in_their_loop(key):
     assert (np.abs(value - 1) < 5 * error).all()
 
 
+def test_a_rate_that_underflows_is_no_divergence():
+    state = eb.State(jnp.zeros(2), jnp.float32(0.0))
+    info = adapters._info(SimpleNamespace(acceptance_rate=0.0, is_divergent=False), state, state)
+    assert np.isfinite(info.energy_error)
+    info = adapters._info(SimpleNamespace(acceptance_rate=0.0, is_divergent=True), state, state)
+    assert np.isposinf(info.energy_error)
+
+
 def test_mistakes():
     with pytest.raises(TypeError, match="kernel must be a Kernel, got 3"):
         adapters.to_blackjax(3)
