@@ -10,8 +10,11 @@ of chains one step says what a single chain learns in hundreds.
                     drawn towards none by  lambda = sum_{i != j} Var(r_ij) / sum_{i != j} r_ij^2
                     (Schaefer & Strimmer 2005, target D), so that a dense mass is as dense as the points can
                     tell
-    length          the gradient of ChEES, the change in the estimator of the expected square
-                    (Hoffman, Radul & Sountsov 2021, section 3), climbed by Adam on log length
+    length          ChEES, the change in the estimator of the expected square (Hoffman, Radul & Sountsov 2021,
+                    section 3), of the norm in the place of its square, since on a bent target the square is that
+                    of a few points far out:  C(T) = E[(|x_T| - |x_0|)^2],  climbed by Adam on log T as long as
+                    d log C / d log T > (1 - C / 2V)^2,  V = Var |x|: while the ends of a trajectory are alike,
+                    a longer one must pay for its gradients
 """
 
 from typing import Any, NamedTuple
@@ -26,6 +29,8 @@ GAMMA, T0, KAPPA = 0.05, 10.0, 0.75  # gamma of one chain
 LARGEST_GAMMA = 0.25  # the acceptance of many chains together is hardly noise; steps that leap would be
 PRIOR = 5.0  # draws that the scales of before are worth, beside those of a window
 SLOWEST = 0.05  # acceptance of a chain that is waited for
+MEMORY = 0.8  # of what trajectories tell, a step
+TINY = 1e-12
 MOST_TRIES = 60  # to find a first step size
 NEIGHBOURS = 5.0  # draws of a chain that say together what one independent draw says
 
@@ -151,25 +156,40 @@ def whitened(x: Array, unroot: Array) -> Array:
 # --- length -----------------------------------------------------------------------------------------------
 
 
+class Jump(NamedTuple):
+    """What the ends of trajectories of length T tell, over chains."""
+
+    gain: Array  # T dC/dT
+    square: Array  # C
+    most: Array  # 2V, what C is between independent points
+
+    def slope(self) -> Array:
+        """d log C / d log T, less what it must be for a longer trajectory to pay."""
+        square, most = jnp.maximum(self.square, TINY), jnp.maximum(self.most, TINY)
+        return self.gain / square - jnp.maximum(1 - square / most, 0.0) ** 2
+
+
 class Length(NamedTuple):
     """The length of a trajectory in time, in units of the whitened space."""
 
     log_length: Array
     log_mean: Array
+    jump: Jump  # averaged over the last steps
     opt_state: Any
 
     @staticmethod
     def begin(length: Any) -> "Length":
-        log_length = jnp.log(jnp.float32(length))
-        return Length(log_length, log_length, _CLIMB.init(log_length))
+        log_length, zero = jnp.log(jnp.float32(length)), jnp.float32(0.0)
+        return Length(log_length, log_length, Jump(zero, zero, zero), _CLIMB.init(log_length))
 
-    def update(self, gradient: Array, longest: Array) -> "Length":
-        """Up the gradient of ChEES by the length."""
-        slope = jnp.nan_to_num(gradient * jnp.exp(self.log_length))
-        step, opt_state = _CLIMB.update(-slope, self.opt_state)
+    def update(self, jump: Jump, longest: Array) -> "Length":
+        """Up the slope, to at most the longest."""
+        keep = lambda old, new: MEMORY * old + (1 - MEMORY) * jnp.nan_to_num(new)
+        jump = jax.tree.map(keep, self.jump, jump)
+        step, opt_state = _CLIMB.update(-jump.slope(), self.opt_state)
         log_length = jnp.clip(self.log_length + step, jnp.log(1e-3), jnp.log(longest))
         log_mean = 0.1 * log_length + 0.9 * self.log_mean
-        return Length(log_length, log_mean, opt_state)
+        return Length(log_length, log_mean, jump, opt_state)
 
 
 def whole_steps(log_length: Array, eps: Array, up: Any, most: Any) -> Array:
@@ -180,16 +200,13 @@ def whole_steps(log_length: Array, eps: Array, up: Any, most: Any) -> Array:
 _CLIMB = optax.adam(0.05, b1=0.0, b2=0.95)
 
 
-def chees_gradient(before: Array, after: Array, velocity: Array, time: Array, weight: Array) -> Array:
-    """d/dT of  E[(|x' - m'|^2 - |x - m|^2)^2] / 4  over chains: whitened points ``[C, D]`` at the ends of
-    trajectories of duration ``time`` ``[C]``, the velocity at their end, and a weight, such as acceptance."""
-    x, y = (_centred(points, weight) for points in (before, after))
-    change = jnp.sum(y**2 - x**2, axis=1)
-    along = jnp.sum(y * velocity, axis=1)
+def chees(before: Array, after: Array, velocity: Array, time: Array, weight: Array) -> Jump:
+    """C and its gain, of whitened points ``[C, D]`` at the ends of trajectories of duration ``time`` ``[C]``, the
+    velocity at their end, and a weight, such as acceptance; points centred at their mean."""
     share = weight / jnp.maximum(jnp.sum(weight), 1e-6)
-    unit = time / jnp.maximum(jnp.sum(share * time), 1e-6)  # a longer trajectory moves more when T grows
-    return jnp.sum(share * unit * change * along)
-
-
-def _centred(points, weight):
-    return points - jnp.sum(weight[:, None] * points, axis=0) / jnp.maximum(jnp.sum(weight), 1e-6)
+    x, y = (points - share @ points for points in (before, after))
+    start, end = (jnp.sqrt(jnp.sum(z**2, axis=1) + TINY) for z in (x, y))
+    change, rate = end - start, jnp.sum(y * velocity, axis=1) / end  # d|y|/dT, of a T that all share
+    both = share @ (start + end) / 2
+    most = share @ ((start - both) ** 2 + (end - both) ** 2)
+    return Jump(share @ (2 * change * rate * time), share @ change**2, most)

@@ -137,6 +137,7 @@ def any_chain(flag: Array) -> Array:
 
 # --- trees ------------------------------------------------------------------------------------------------
 
+UNROLLED = 12  # coordinates up to which a matrix is applied as a sum that fuses; a product is a call of its own
 
 def select(condition: Array, if_true: Any, if_false: Any) -> Any:
     """One tree or the other, by one scalar condition."""
@@ -179,7 +180,10 @@ def scale(step_size: Any, tree: Any, *, transpose: bool = False) -> Any:
     if is_matrix(step_size, tree):
         flat, unravel = ravel_pytree(tree)
         matrix = jnp.asarray(step_size, flat.dtype)
-        return unravel((matrix.T if transpose else matrix) @ flat)
+        matrix = matrix.T if transpose else matrix
+        if flat.size <= UNROLLED:
+            return unravel(sum(matrix[:, i] * flat[i] for i in range(flat.size)))
+        return unravel(jnp.matmul(matrix, flat, precision=jax.lax.Precision.HIGHEST))
     leaves, treedef = jax.tree.flatten(tree)
     same = jax.tree.structure(step_size) == treedef
     sizes = jax.tree.leaves(step_size) if same else [step_size] * len(leaves)

@@ -30,7 +30,7 @@ from ebmjax.adaptation import (
     Length,
     Moments,
     StepSize,
-    chees_gradient,
+    chees,
     first_log_size,
     harmonic_mean,
     inverse_root,
@@ -154,10 +154,10 @@ def adapt(
         length = now.length
         if is_free:
             before, after = (whitened(flat(s.position), now.unroot) for s in (now.state, state))
-            gradient = chees_gradient(
+            jump = chees(
                 before, after, flat(state.momentum), num * eps * noise[0][1], info.is_accepted
             )
-            length = select(is_first, length, length.update(gradient, eps * MOST_STEPS))
+            length = select(is_first, length, length.update(jump, eps * MOST_STEPS))
         new = Learned(
             state,
             now.size.update(rate * lag, target),

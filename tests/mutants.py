@@ -40,7 +40,8 @@ NUTS_WEIGHT = "test_nuts:test_points_are_drawn_by_their_weight"
 DENSE = "test_warmup:test_correlations_are_as_dense_as_the_points_can_tell"
 MOMENTS = "test_warmup:test_moments_are_those_of_all_points_and_forget_what_is_not_finite"
 ROOT_OF = "test_warmup:test_the_root_is_one_and_falls_back_where_nothing_moved"
-CHEES = "test_warmup:test_the_gradient_of_chees_is_that_of_the_criterion"
+CHEES = "test_warmup:test_the_criterion_of_a_length_is_that_of_a_rotation"
+CLIMBS = "test_warmup:test_a_length_climbs_to_the_top_and_not_where_it_does_not_pay"
 
 M, L, H, B = "kernels/metropolis.py", "kernels/langevin.py", "kernels/hamiltonian.py", "base.py"
 RATIO = "log_ratio = state.energy - proposed.energy + log_q_ratio"
@@ -92,11 +93,13 @@ MUTANTS = [
     Mutant("full kicks", H, "leapfrog: Integrator = (0.5, 1.0, 0.5)", "leapfrog: Integrator = (1.0, 1.0, 0.0)", ORDER),
     Mutant("kicks with the gradient of the start", H, "state = moved(energy, state, axpy(c, scale(step_size, n), state.position))", "state = moved(energy, state, axpy(c, scale(step_size, n), state.position))._replace(grad=state.grad)", ORDER),
     Mutant("kicks with the gradient of the start, adjusted", H, "state = moved(energy, state, axpy(c, scale(step_size, n), state.position))", "state = moved(energy, state, axpy(c, scale(step_size, n), state.position))._replace(grad=state.grad)", invariant("hmc", "rosenbrock")),
-    Mutant("kicks uphill", H, "n = axpy(-c,", "n = axpy(c,", "test_samplers:test_leapfrog_is_equation_20"),
+    Mutant("kicks uphill", H, "return axpy(-c,", "return axpy(c,", "test_samplers:test_leapfrog_is_equation_20"),
     Mutant("momentum scaled by 1.05", H, "return normal_like(key, position), None", "return jax.tree.map(lambda n: 1.05 * n, normal_like(key, position)), None", invariant("hmc")),
     Mutant("no kinetic energy in the ratio", H, "return proposed, half_square(momentum) - half_square(end)", "return proposed, jnp.zeros_like(state.energy)", invariant("hmc")),
     Mutant("kinetic energies swapped", H, "half_square(momentum) - half_square(end)", "half_square(end) - half_square(momentum)", invariant("hmc")),
     Mutant("a step too few", H, "fori_loop(0, num_steps", "fori_loop(1, num_steps", "test_samplers:test_leapfrog_is_equation_20"),
+    Mutant("half a kick between steps", H, "last + first, last), state, n)", "last, last), state, n)", "test_samplers:test_leapfrog_is_equation_20"),
+    Mutant("a whole kick at the end", H, "jnp.where(i + 1 < num_steps, last + first, last)", "last + first", "test_samplers:test_leapfrog_is_equation_20"),
     Mutant("jitter from 0 to L", H, "(), 1, num_steps + 1)", "(), 0, num_steps + 1)", "test_samplers:test_jitter_draws_every_length"),
     Mutant("jitter never takes L", H, "(), 1, num_steps + 1)", "(), 1, num_steps)", "test_samplers:test_jitter_draws_every_length"),
     Mutant("root of the mass not transposed", H, "jnp.linalg.inv(jnp.linalg.cholesky(mass)).T", "jnp.linalg.inv(jnp.linalg.cholesky(mass))", "test_samplers:test_the_inverse_covariance_as_mass_whitens"),
@@ -107,6 +110,7 @@ MUTANTS = [
     Mutant("kinetic energy without its half", B, "return 0.5 * sum(leaves[1:], leaves[0])", "return sum(leaves[1:], leaves[0])", invariant("hmc")),
     Mutant("one key for all leaves", B, "jax.random.split(key, len(leaves)) if len(leaves) > 1 else [key]", "[key] * len(leaves)", "test_base:test_noise_of_leaves_is_independent"),
     Mutant("matrix step not transposed in the kick", B, "matrix.T if transpose else matrix", "matrix", "test_samplers:test_the_inverse_covariance_as_mass_whitens"),
+    Mutant("rows for columns of a small matrix", B, "sum(matrix[:, i] * flat[i]", "sum(matrix[i] * flat[i]", "test_base:test_a_matrix_acts_from_the_left:3"),
     Mutant("gradient not moved with the point", B, "new = evaluate(energy, position, with_grad=state.grad is not None)", "new = evaluate(energy, position, with_grad=False)._replace(grad=state.grad)", invariant("mala", "rosenbrock")),
     # functions of energies and kernels
     Mutant("temperature upside down", "energy.py", "return lambda x: energy(x) / temperature", "return lambda x: energy(x) * temperature", "test_laws:test_temper_multiplies_the_variance"),
@@ -255,9 +259,12 @@ MUTANTS = [
     Mutant("deviations forgotten beside correlations", "adaptation.py", "root = scale[:, None] * jnp.linalg", "root = jnp.linalg", ROOT_OF),
     Mutant("spread between parts forgotten", "adaptation.py", "centred**2, axis=0) + delta**2 * self.num * weight", "centred**2, axis=0)", MOMENTS),
     Mutant("points that are NaN counted", "adaptation.py", "num = jnp.sum(is_finite)", "num = jnp.sum(is_finite | True)", MOMENTS),
-    Mutant("ChEES downhill", "adaptation.py", "_CLIMB.update(-slope, self.opt_state)", "_CLIMB.update(slope, self.opt_state)", "test_warmup:test_the_length_climbs_to_the_top"),
-    Mutant("ChEES without its square", "adaptation.py", "share * unit * change * along", "share * unit * along", CHEES),
-    Mutant("ChEES of the start", "adaptation.py", "along = jnp.sum(y * velocity, axis=1)", "along = jnp.sum(x * velocity, axis=1)", CHEES),
+    Mutant("ChEES downhill", "adaptation.py", "_CLIMB.update(-jump.slope(), self.opt_state)", "_CLIMB.update(jump.slope(), self.opt_state)", CLIMBS),
+    Mutant("longer at any price", "adaptation.py", "self.gain / square - jnp.maximum(1 - square / most, 0.0) ** 2", "self.gain / square", CLIMBS),
+    Mutant("a price that is too high", "adaptation.py", "self.gain / square - jnp.maximum(1 - square / most, 0.0) ** 2", "self.gain / square - 1", CLIMBS),
+    Mutant("ChEES without its square", "adaptation.py", "share @ (2 * change * rate * time)", "share @ (2 * rate * time)", CHEES),
+    Mutant("ends refused counted", "adaptation.py", "share @ change**2", "jnp.mean(change**2)", CHEES),
+    Mutant("ChEES of the start", "adaptation.py", "rate = end - start, jnp.sum(y * velocity, axis=1)", "rate = end - start, jnp.sum(x * velocity, axis=1)", CHEES),
     Mutant("scales never renewed", "warmup.py", "now.root if mass is None else now.moments.root(now.root)", "now.root", "test_warmup:test_dense_mass_whitens"),
     Mutant("no step size of one's own in the tails", "warmup.py", "log_size + info.acceptance_rate - target", "log_size", "test_warmup:test_far_tails_are_survived:1-nuts"),
     Mutant("the approach never goes on", "warmup.py", "is_on & (num + 1 < MOST_ROUNDS)", "is_on & (num + 1 < LEAST_ROUNDS)", "test_warmup:test_far_tails_are_survived:1-mala"),

@@ -30,6 +30,14 @@ def test_scale_is_the_linear_map_that_it_says(step_size, transpose):
     assert np.allclose(matrix, other) == is_symmetric
 
 
+@pytest.mark.parametrize("dim", [3, base.UNROLLED + 1])
+def test_a_matrix_acts_from_the_left(dim):
+    """As a sum of columns, where small, and as a product."""
+    matrix, x = np.random.default_rng(0).normal(size=(dim, dim)).astype(np.float32), jnp.arange(1.0, dim + 1)
+    assert np.allclose(base.scale(matrix, x), matrix @ np.asarray(x), rtol=1e-5)
+    assert np.allclose(base.scale(matrix, x, transpose=True), matrix.T @ np.asarray(x), rtol=1e-5)
+
+
 def test_an_array_of_the_shape_of_the_position_is_diagonal_even_if_square():
     x = jnp.ones((2, 2))
     assert np.array_equal(base.scale(np.array([[1.0, 2.0], [3.0, 4.0]]), x), [[1.0, 2.0], [3.0, 4.0]])

@@ -46,8 +46,9 @@ def test_leapfrog_is_equation_20():
         x = x + eps * p
         p = p - eps / 2 * grad(x)
     start = eb.hmc(TARGET.energy, eps, 3).init(X)
-    state, momentum = eb.trajectory(TARGET.energy, start, n, eps, 3)
-    assert np.allclose(state.position, x, rtol=1e-5) and np.allclose(momentum, p, rtol=1e-5, atol=1e-6)
+    for length in (3, jnp.int32(3)):
+        state, momentum = eb.trajectory(TARGET.energy, start, n, eps, length)
+        assert np.allclose(state.position, x, rtol=1e-5) and np.allclose(momentum, p, rtol=1e-5, atol=1e-6)
 
 
 def test_leapfrog_keeps_the_modified_energy_of_an_oscillator():

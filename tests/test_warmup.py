@@ -9,7 +9,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import adaptation, targets, tuning, verify, warmup
-from ebmjax.adaptation import NEIGHBOURS, Length, Moments, StepSize, chees_gradient
+from ebmjax.adaptation import NEIGHBOURS, Jump, Length, Moments, StepSize, chees
 
 SCALES = np.geomspace(0.02, 20.0, 6)
 STRETCHED = targets.gaussian(np.zeros(6), np.diag(SCALES**2))
@@ -71,22 +71,36 @@ def test_dual_averaging_finds_the_root_of_a_known_curve(num_chains):
     assert float(curve(size.log_mean)) == pytest.approx(0.8, abs=0.03)
 
 
-def test_the_gradient_of_chees_is_that_of_the_criterion():
-    """On a round Gaussian, rotated by an angle: E[(|x'|^2 - |x|^2)^2] / 4 = D sin^2(t), its slope D sin(2t)."""
-    dim, num = 5, 200_000
-    x, n = jax.random.normal(jax.random.key(3), (2, num, dim))
+def rotated(t):
+    """T dC/dT, C and 2V of |x| where x is standard normal and turned by an angle t: E|x x_t| is
+    2/pi (sin t + cos t asin cos t)."""
+    square = 2 - 4 / np.pi * (np.sin(t) + np.cos(t) * (np.pi / 2 - t))
+    return Jump(t * 4 / np.pi * np.sin(t) * (np.pi / 2 - t), square, 2 * (1 - 2 / np.pi))
+
+
+def test_the_criterion_of_a_length_is_that_of_a_rotation():
+    num = 200_000
+    x, n = jax.random.normal(jax.random.key(3), (2, num, 1))
+    is_accepted = jnp.arange(num) % 2
     for t in (0.4, 1.2, 2.0):
         after, velocity = np.cos(t) * x + np.sin(t) * n, np.cos(t) * n - np.sin(t) * x
-        found = chees_gradient(x, after, velocity, jnp.full(num, t), jnp.ones(num))
-        spread = float(jnp.std(jnp.sum(after**2 - x**2, 1) * jnp.sum(after * velocity, 1))) / num**0.5
-        assert abs(float(found) - dim * np.sin(2 * t)) < 5 * spread
+        after = jnp.where(is_accepted[:, None], after, 7.0)  # what is refused says nothing
+        found = chees(x, after, velocity, jnp.full(num, t), is_accepted)
+        for name, value in rotated(t)._asdict().items():
+            assert float(getattr(found, name)) == pytest.approx(value, abs=0.02), (t, name)
 
 
-def test_the_length_climbs_to_the_top():
-    length = Length.begin(0.2)
-    for _ in range(200):
-        length = length.update(jnp.sin(2 * jnp.exp(length.log_length)), 100.0)
-    assert float(jnp.exp(length.log_mean)) == pytest.approx(np.pi / 2, rel=0.1)
+def test_a_length_climbs_to_the_top_and_not_where_it_does_not_pay():
+    def climbed(jump_at):
+        length = Length.begin(0.2)
+        for _ in range(200):
+            length = length.update(jax.tree.map(jnp.float32, jump_at(float(jnp.exp(length.log_length)))), 100.0)
+        return float(jnp.exp(length.log_mean))
+
+    assert climbed(rotated) == pytest.approx(np.pi / 2, rel=0.1)
+    power = lambda exponent, square: lambda t: Jump(exponent * square, square, 1.0)  # C grows as T^exponent
+    assert climbed(power(0.5, 0.1)) < 0.1  # it should be 0.81 for ends that are so much alike
+    assert climbed(power(0.5, 0.5)) > 50.0  # and 0.25 for these
 
 
 @pytest.mark.parametrize(

@@ -61,22 +61,28 @@ def trajectory(
       state: with its gradient.
       momentum: in the shape of the position, standard normal units.
       step_size: eps M^(-1/2); a scalar, an array or tree that broadcasts, or a matrix ``[D, D]``.
-      num_steps: may be traced.
+      num_steps: at least 1; may be traced.
       integrator: coefficients of kick, drift, ..., kick.
     """
 
-    def step(_, carry):
-        state, n = carry
-        for i, c in enumerate(integrator):
-            if i % 2 == 0:  # kick: n -= c S^T grad E(x)
-                n = axpy(-c, scale(step_size, state.grad, transpose=True), n)
-            else:  # drift: x += c S n
-                state = moved(energy, state, axpy(c, scale(step_size, n), state.position))
-        return state, n
+    first, last, is_one = integrator[0], integrator[-1], isinstance(num_steps, int) and num_steps == 1
 
-    if isinstance(num_steps, int) and num_steps == 1:
-        return step(0, (state, momentum))
-    return jax.lax.fori_loop(0, num_steps, step, (state, momentum))
+    def kick(c, state, n):  # n -= c S^T grad E(x)
+        return axpy(-c, scale(step_size, state.grad, transpose=True), n)
+
+    def drift(c, state, n):  # x += c S n
+        return moved(energy, state, axpy(c, scale(step_size, n), state.position))
+
+    def step(i, carry):  # a step after its first kick; its last comes in one with the first of the next
+        state, n = carry
+        for c_drift, c_kick in zip(integrator[1:-2:2], integrator[2:-1:2], strict=True):
+            state = drift(c_drift, state, n)
+            n = kick(c_kick, state, n)
+        state = drift(integrator[-2], state, n)
+        return state, kick(last if is_one else jnp.where(i + 1 < num_steps, last + first, last), state, n)
+
+    carry = state, kick(first, state, momentum)
+    return step(0, carry) if is_one else jax.lax.fori_loop(0, num_steps, step, carry)
 
 
 def hmc(
