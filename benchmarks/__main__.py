@@ -167,7 +167,8 @@ def efficiency(
         "ESS/gradient",
         "ESS",
         "R-hat",
-        "error",
+        "error of mean",
+        "error of sd",
         "seconds",
     ]
     _show("efficiency", columns, found)

@@ -10,11 +10,11 @@ of chains one step says what a single chain learns in hundreds.
                     drawn towards none by  lambda = sum_{i != j} Var(r_ij) / sum_{i != j} r_ij^2
                     (Schaefer & Strimmer 2005, target D), so that a dense mass is as dense as the points can
                     tell
-    length          ChEES, the change in the estimator of the expected square (Hoffman, Radul & Sountsov 2021,
-                    section 3), of the norm in the place of its square, since on a bent target the square is that
-                    of a few points far out:  C(T) = E[(|x_T| - |x_0|)^2],  climbed by Adam on log T as long as
-                    d log C / d log T > (1 - C / 2V)^2,  V = Var |x|: while the ends of a trajectory are alike,
-                    a longer one must pay for its gradients
+    length          ChEES, the change in the estimator of the expected square (Hoffman, Radul & Sountsov
+                    2021, section 3), of the norm in the place of its square, since on a bent target the
+                    square is that of a few points far out:  C(T) = E[(|x_T| - |x_0|)^2],  climbed by Adam on
+                    log T as long as  d log C / d log T > (1 - C / 2V)^2,  V = Var |x|:  while the ends of a
+                    trajectory are alike, a longer one must pay for its gradients
 """
 
 from typing import Any, NamedTuple
@@ -201,8 +201,8 @@ _CLIMB = optax.adam(0.05, b1=0.0, b2=0.95)
 
 
 def chees(before: Array, after: Array, velocity: Array, time: Array, weight: Array) -> Jump:
-    """C and its gain, of whitened points ``[C, D]`` at the ends of trajectories of duration ``time`` ``[C]``, the
-    velocity at their end, and a weight, such as acceptance; points centred at their mean."""
+    """C and its gain: of whitened points ``[C, D]``, here centred, at the ends of trajectories of duration
+    ``time`` ``[C]``, of the velocity at their end, and of a weight, such as acceptance."""
     share = weight / jnp.maximum(jnp.sum(weight), 1e-6)
     x, y = (points - share @ points for points in (before, after))
     start, end = (jnp.sqrt(jnp.sum(z**2, axis=1) + TINY) for z in (x, y))

@@ -137,7 +137,10 @@ def any_chain(flag: Array) -> Array:
 
 # --- trees ------------------------------------------------------------------------------------------------
 
-UNROLLED = 12  # coordinates up to which a matrix is applied as a sum that fuses; a product is a call of its own
+UNROLLED = (
+    12  # coordinates up to which a matrix is applied as a sum that fuses; a product is a call of its own
+)
+
 
 def select(condition: Array, if_true: Any, if_false: Any) -> Any:
     """One tree or the other, by one scalar condition."""

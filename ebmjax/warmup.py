@@ -154,9 +154,7 @@ def adapt(
         length = now.length
         if is_free:
             before, after = (whitened(flat(s.position), now.unroot) for s in (now.state, state))
-            jump = chees(
-                before, after, flat(state.momentum), num * eps * noise[0][1], info.is_accepted
-            )
+            jump = chees(before, after, flat(state.momentum), num * eps * noise[0][1], info.is_accepted)
             length = select(is_first, length, length.update(jump, eps * MOST_STEPS))
         new = Learned(
             state,

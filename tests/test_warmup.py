@@ -94,7 +94,9 @@ def test_a_length_climbs_to_the_top_and_not_where_it_does_not_pay():
     def climbed(jump_at):
         length = Length.begin(0.2)
         for _ in range(200):
-            length = length.update(jax.tree.map(jnp.float32, jump_at(float(jnp.exp(length.log_length)))), 100.0)
+            length = length.update(
+                jax.tree.map(jnp.float32, jump_at(float(jnp.exp(length.log_length)))), 100.0
+            )
         return float(jnp.exp(length.log_mean))
 
     assert climbed(rotated) == pytest.approx(np.pi / 2, rel=0.1)
