@@ -76,15 +76,20 @@ def eight_schools() -> Posterior:
     return Posterior(energy, 10)
 
 
+def returns(num_days: int) -> np.ndarray:
+    """Simulated, of the model itself."""
+    rng = np.random.default_rng(0)
+    h, found = -1.0, []
+    for _ in range(num_days):
+        h = -1.0 + 0.95 * (h + 1.0) + 0.25 * rng.normal()
+        found.append(np.exp(h / 2) * rng.normal())
+    return np.array(found)
+
+
 def volatility(num_days: int = 300) -> Posterior:
     """x = (mu, atanh phi, log sigma, innovations e), h_t = mu + phi (h_{t-1} - mu) + sigma e_t, returns
     y_t = e^{h_t/2} n_t; n_t and e_t standard normal."""
-    rng = np.random.default_rng(0)
-    h, returns = -1.0, []
-    for _ in range(num_days):
-        h = -1.0 + 0.95 * (h + 1.0) + 0.25 * rng.normal()
-        returns.append(np.exp(h / 2) * rng.normal())
-    y = jnp.asarray(returns, jnp.float32)
+    y = jnp.asarray(returns(num_days), jnp.float32)
 
     def energy(x):
         mu, phi, log_sigma, e = x[0], jnp.tanh(x[1]), x[2], x[3:]

@@ -66,7 +66,11 @@ def _ours(posterior, make, num_chains, num_warmup, num_steps):
     return run
 
 
-def blackjax_nuts(posterior: Posterior, *, is_dense: bool = False) -> Callable[[Any], Run]:
+def blackjax_nuts(
+    posterior: Posterior, *, is_dense: bool = False, length: int | None = None
+) -> Callable[[Any], Run]:
+    length = length or STEPS
+
     log_density = lambda x: -posterior.energy(x)
 
     @jax.jit
@@ -79,7 +83,7 @@ def blackjax_nuts(posterior: Posterior, *, is_dense: bool = False) -> Callable[[
             is_mass_matrix_diagonal=not is_dense,
             adaptation_info_fn=lambda state, info, _: info.num_integration_steps,
         )
-        (states, parameters), warm = jax.vmap(lambda k, x: warm_up.run(k, x, STEPS))(
+        (states, parameters), warm = jax.vmap(lambda k, x: warm_up.run(k, x, length))(
             jax.random.split(key_warm, FEW), start
         )
         kernel = blackjax.nuts.build_kernel()
@@ -93,7 +97,7 @@ def blackjax_nuts(posterior: Posterior, *, is_dense: bool = False) -> Callable[[
             )
             return states, (states.position, info.num_integration_steps)
 
-        _, (draws, taken) = jax.lax.scan(one_step, states, jax.random.split(key_run, STEPS))
+        _, (draws, taken) = jax.lax.scan(one_step, states, jax.random.split(key_run, length))
         return Run(draws, jnp.sum(taken) + jnp.sum(warm))
 
     return run

@@ -181,6 +181,8 @@ def scale(step_size: Any, tree: Any, *, transpose: bool = False) -> Any:
     ``S = step_size M^(-1/2)``; with a proposal covariance ``S S^T`` it is a square root of that.
     """
     if is_matrix(step_size, tree):
+        if not checks.is_traced(step_size) and np.all(np.asarray(step_size) > 0):
+            checks.full_rank(step_size, "step_size")  # for all that was known, it could have been diagonal
         flat, unravel = ravel_pytree(tree)
         matrix = jnp.asarray(step_size, flat.dtype)
         matrix = matrix.T if transpose else matrix

@@ -113,16 +113,25 @@ def positive(value: Any, name: str, *, zero: bool = False) -> None:
 
 
 def step_size(value: Any, name: str = "step_size") -> None:
-    """Positive numbers, or a square matrix of full rank (a factor of a covariance)."""
-    if np.ndim(value) == 2 and np.shape(value)[0] == np.shape(value)[1] and not is_traced(value):
-        matrix = _numbers(value, name)
-        if not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < len(matrix):
-            raise ValueError(
-                f"{name} as a matrix must be finite and of full rank, got "
-                f"rank {np.linalg.matrix_rank(np.nan_to_num(matrix))} of {len(matrix)}"
-            )
+    """Positive numbers, or a square matrix of full rank (a factor of a covariance); numbers in a square may be
+    either, until they meet a position."""
+    is_square = np.ndim(value) == 2 and np.shape(value)[0] == np.shape(value)[1]
+    if is_square and not is_traced(value) and not np.all(_numbers(value, name) > 0):
+        full_rank(value, name)
     else:
         positive(value, name)
+
+
+def full_rank(value: Any, name: str) -> None:
+    """A square matrix, finite and of full rank."""
+    if is_traced(value):
+        return
+    matrix = _numbers(value, name)
+    if not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < len(matrix):
+        raise ValueError(
+            f"{name} as a matrix must be finite and of full rank, got "
+            f"rank {np.linalg.matrix_rank(np.nan_to_num(matrix))} of {len(matrix)}"
+        )
 
 
 def covariance(value: Any, name: str) -> None:

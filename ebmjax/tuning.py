@@ -81,6 +81,7 @@ def warm_up(
 
     Raises:
       ValueError: a target outside (0, 1) or unknown for the kernel, a start whose energy is not finite.
+      TypeError: a ``partial(hmc, ...)`` without ``num_steps``.
       RuntimeError: the step size is not finite in the end.
 
     Warns:
@@ -94,6 +95,11 @@ def warm_up(
     checks.on_host((key, positions), "warm_up", "adapt(key, make_kernel, energy, positions, ...)")
     key = checks.key(key)
     checks.function(make_kernel, "make_kernel")
+    if getattr(make_kernel, "func", None) is hmc and "num_steps" not in make_kernel.keywords:
+        raise TypeError(
+            f"make_kernel must be hmc itself, whose num_steps is tuned, or partial(hmc, num_steps=...), got "
+            f"partial(hmc, {', '.join(f'{k}={v}' for k, v in make_kernel.keywords.items())})"
+        )
     positions = checks.position(positions)
     one_point(positions, scalar(energy))
     num_chains = checks.num_chains(positions)

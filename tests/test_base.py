@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import ebmjax as eb
 from ebmjax import base
 
 TREE = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([[3.0], [0.5]])}
@@ -15,7 +16,7 @@ def flat(tree):
 
 
 @pytest.mark.parametrize(
-    "step_size", [0.3, {"a": np.array([0.5, 2.0]), "b": 0.1}, np.arange(16.0).reshape(4, 4) + 1]
+    "step_size", [0.3, {"a": np.array([0.5, 2.0]), "b": 0.1}, np.arange(16.0).reshape(4, 4) + np.eye(4)]
 )
 @pytest.mark.parametrize("transpose", [False, True])
 def test_scale_is_the_linear_map_that_it_says(step_size, transpose):
@@ -41,6 +42,8 @@ def test_a_matrix_acts_from_the_left(dim):
 def test_an_array_of_the_shape_of_the_position_is_diagonal_even_if_square():
     x = jnp.ones((2, 2))
     assert np.array_equal(base.scale(np.array([[1.0, 2.0], [3.0, 4.0]]), x), [[1.0, 2.0], [3.0, 4.0]])
+    mala = eb.mala(lambda x: 0.5 * jnp.sum(x**2), np.full((2, 2), 0.3))  # singular, were it a matrix
+    assert mala.step(jax.random.key(0), mala.init(x))[0].position.shape == (2, 2)
 
 
 def test_half_square():

@@ -84,7 +84,8 @@ BAD = {
         )
     },
     "step size of a wrong shape": (lambda: eb.sample(KEY, eb.mala(ENERGY, np.ones(3)), START, 10), ValueError, "step_size of shape (3,) does not broadcast to a position of shape (2,)"),
-    "singular step": (lambda: eb.mala(ENERGY, np.ones((2, 2))), ValueError, "step_size as a matrix must be finite and of full rank, got rank 1 of 2"),
+    "singular step": (lambda: eb.mala(ENERGY, np.array([[1.0, -1.0], [-1.0, 1.0]])), ValueError, "step_size as a matrix must be finite and of full rank, got rank 1 of 2"),
+    "singular step of positive numbers": (lambda: eb.sample(KEY, eb.mala(ENERGY, np.ones((2, 2))), START, 10), ValueError, "step_size as a matrix must be finite and of full rank, got rank 1 of 2"),
     # counts
     "no leapfrog steps": (lambda: eb.hmc(ENERGY, 0.1, 0), ValueError, "num_steps must be at least 1, got 0"),
     "negative leapfrog steps": (lambda: eb.hmc(ENERGY, 0.1, -2), ValueError, "num_steps must be at least 1, got -2"),
@@ -137,6 +138,7 @@ BAD = {
     "log_q that is a vector": (lambda: eb.sample(KEY, eb.metropolis(ENERGY, lambda k, x: x + 1, log_q=lambda to, given: to), START, 5), TypeError, "log_q must return a scalar, got shape (2,); sum over the coordinates"),
     "warm-up of no steps": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, num_steps=0), ValueError, "num_steps must be at least 20, got 0"),
     "warm-up with a mass": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, mass=np.ones(2)), ValueError, "mass must be 'auto', 'dense', 'diagonal' or None"),
+    "warm-up of a length half given": (lambda: eb.warm_up(KEY, partial(eb.hmc, jitter=True), ENERGY, START), TypeError, "make_kernel must be hmc itself, whose num_steps is tuned, or partial(hmc, num_steps=...), got partial(hmc, jitter=True)"),
     "warm-up to a word": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, target="high"), TypeError, "target must be a number"),
     "half a bit": (lambda: eb.sample(KEY, eb.binary.gibbs(ENERGY), START + 0.5, 5), ValueError, "energy must be finite where a chain starts, got inf"),
     "annealed from NaN": (lambda: eb.annealed_langevin.annealed_langevin(KEY, lambda x, s: ENERGY(x), nan_start(), [1.0, 0.1], 0.1, 2), ValueError, "positions must be finite"),
