@@ -31,6 +31,7 @@ PRIOR = 5.0  # draws that the scales of before are worth, beside those of a wind
 SLOWEST = 0.05  # acceptance of a chain that is waited for
 MEMORY = 0.8  # of what trajectories tell, a step
 TINY = 1e-12
+GOLDEN = 0.618034
 MOST_TRIES = 60  # to find a first step size
 NEIGHBOURS = 5.0  # draws of a chain that say together what one independent draw says
 
@@ -195,6 +196,11 @@ class Length(NamedTuple):
 def whole_steps(log_length: Array, eps: Array, up: Any, most: Any) -> Array:
     """The number of steps of a length, rounded up where what is left over is more than ``1 - up``."""
     return jnp.clip(jnp.floor(jnp.exp(log_length) / eps + up), 1, most).astype(jnp.int32)
+
+
+def evenly(t: Any) -> Any:
+    """The ``up`` of step ``t``: over steps they fill [0, 1) evenly, so that lengths are right on the average."""
+    return (t * GOLDEN) % 1.0
 
 
 _CLIMB = optax.adam(0.05, b1=0.0, b2=0.95)

@@ -31,6 +31,7 @@ from ebmjax.adaptation import (
     Moments,
     StepSize,
     chees,
+    evenly,
     first_log_size,
     harmonic_mean,
     inverse_root,
@@ -63,7 +64,6 @@ MOST_STEPS, FIRST_STEPS = 1024, 16  # of a trajectory; before the first scales a
 ROUND, LEAST_ROUNDS, MOST_ROUNDS = 25, 2, 20  # steps of the approach, and how often
 FALL = 10.0  # nat beyond D in a round: a chain that falls further is still on its way
 LARGEST_DENSE = 64  # coordinates up to which a dense mass is tried unasked: 3 D^2 products a leapfrog step
-GOLDEN = 0.618034  # multiples of it fill [0, 1) evenly
 
 
 class Adapted(NamedTuple):
@@ -146,8 +146,8 @@ def adapt(
         t, begins, is_first = when
         now = jax.lax.cond(begins, begin_window, lambda now, t: now, now, t)
         eps = jnp.exp(now.size.log_size)
-        up = (t * GOLDEN) % 1.0
-        num = whole_steps(now.length.log_length, eps, up, jnp.where(is_first, FIRST_STEPS, MOST_STEPS))
+        most = jnp.where(is_first, FIRST_STEPS, MOST_STEPS)
+        num = whole_steps(now.length.log_length, eps, evenly(t), most)
         noise, state, info = advance(make(scaled(eps, now.root), num), now.state, t)
         rate, pace = mean(info.acceptance_rate), 0.9 * now.pace + 0.1 * info.acceptance_rate
         lag = 1.0 if is_free else harmonic_mean(pace) / jnp.mean(pace)

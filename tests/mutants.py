@@ -271,7 +271,7 @@ MUTANTS = [
     Mutant("the approach never goes on", "warmup.py", "is_on & (num + 1 < MOST_ROUNDS)", "is_on & (num + 1 < LEAST_ROUNDS)", "test_warmup:test_far_tails_are_survived:1-mala"),
     Mutant("chains that lag are left behind", "warmup.py", "harmonic_mean(pace) / jnp.mean(pace)", "1.0", "test_warmup:test_chains_that_lag_set_the_pace"),
     Mutant("trajectories judged by the mean of the chains", "warmup.py", "mean = harmonic_mean if is_free else jnp.mean", "mean = jnp.mean", "test_warmup:test_a_bent_target_gets_the_steps_that_its_narrow_places_want"),
-    Mutant("lengths always rounded down", "warmup.py", "up = (t * GOLDEN) % 1.0", "up = 0.0", "test_warmup:test_the_length_of_trajectories_is_that_of_a_round_gaussian"),
+    Mutant("lengths always rounded down", "adaptation.py", "return (t * GOLDEN) % 1.0", "return 0.0 * t", "test_warmup:test_lengths_are_right_on_the_average"),
     Mutant("gradients of trajectories counted once", "warmup.py", "info._replace(num_grads=jnp.int32(num_steps))", "info", "test_warmup:test_gradients_of_a_free_length_are_counted"),
     Mutant("chains not split", "diagnostics.py", "jnp.concatenate([draws[:half], draws[-half:]], axis=1)", "draws", "test_diagnostics:test_agrees_with_arviz:walk-rhat"),
     Mutant("ranks not normalised", "diagnostics.py", "return ndtri((rank - 0.375) / (x.size + 0.25)).reshape(x.shape)", "return rank.reshape(x.shape)", "test_diagnostics:test_agrees_with_arviz:walk-rhat"),

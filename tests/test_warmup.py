@@ -105,6 +105,15 @@ def test_a_length_climbs_to_the_top_and_not_where_it_does_not_pay():
     assert climbed(power(0.5, 0.5)) > 50.0  # and 0.25 for these
 
 
+def test_lengths_are_right_on_the_average():
+    t, eps = jnp.arange(200), 0.3
+    for length in (0.4, 1.0, 1.7):
+        steps = adaptation.whole_steps(jnp.log(length), eps, adaptation.evenly(t), 100)
+        assert float(steps.mean()) == pytest.approx(length / eps, abs=0.03) and int(np.ptp(steps)) == 1
+    assert adaptation.whole_steps(jnp.log(0.01), eps, 0.0, 100) == 1  # at least, and at most
+    assert adaptation.whole_steps(jnp.log(1000.0), eps, 0.0, 100) == 100
+
+
 @pytest.mark.parametrize(
     ("make", "num_chains", "rel"), [(eb.nuts, 4, 0.35), (eb.mala, 64, 0.3), (eb.hmc, 64, 0.25)]
 )
