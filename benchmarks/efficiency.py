@@ -98,6 +98,7 @@ def _row(name, sampler, cold, warm, truth) -> dict[str, Any]:
 
 def judge(draws: Any, truth: Moments) -> dict[str, float]:
     """Least bulk size, largest R-hat, largest errors of means and deviations in standard errors of both."""
+    draws = jnp.asarray(draws, jnp.float32)
     found = moments(draws)
 
     def error(of: str) -> float:
@@ -118,7 +119,6 @@ def is_converged(judged: dict[str, float]) -> bool:
 
 def moments(draws: Any) -> Moments:
     """Of draws ``[T, C, D]``."""
-    draws = jnp.asarray(draws)
     found = draws.mean(axis=(0, 1)), mcse_mean(draws), draws.std(axis=(0, 1)), mcse_sd(draws)
     return Moments(*map(np.asarray, found))
 
@@ -135,7 +135,7 @@ def truth_of(posterior: Posterior) -> Moments:
     worst = _largest(rhat(jnp.asarray(draws)))
     if worst > TRUE_RHAT:
         raise RuntimeError(f"the chains of BlackJAX that say what is true have an R-hat of {worst:.3f}")
-    return moments(draws)
+    return moments(jnp.asarray(draws))
 
 
 def _largest(values: Any) -> float:

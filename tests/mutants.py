@@ -267,7 +267,7 @@ MUTANTS = [
     Mutant("ends refused counted", "adaptation.py", "share @ change**2", "jnp.mean(change**2)", CHEES),
     Mutant("ChEES of the start", "adaptation.py", "rate = end - start, jnp.sum(y * velocity, axis=1)", "rate = end - start, jnp.sum(x * velocity, axis=1)", CHEES),
     Mutant("scales never renewed", "warmup.py", "now.root if mass is None else now.moments.root(now.root)", "now.root", "test_warmup:test_dense_mass_whitens"),
-    Mutant("no step size of one's own in the tails", "warmup.py", "log_size + info.acceptance_rate - target", "log_size", "test_warmup:test_far_tails_are_survived:1-nuts"),
+    Mutant("no step size of one's own in the tails", "warmup.py", "log_size + info.acceptance_rate - target", "log_size", "test_warmup:test_far_tails_are_survived:4-nuts"),
     Mutant("the approach never goes on", "warmup.py", "is_on & (num + 1 < MOST_ROUNDS)", "is_on & (num + 1 < LEAST_ROUNDS)", "test_warmup:test_far_tails_are_survived:1-mala"),
     Mutant("chains that lag are left behind", "warmup.py", "harmonic_mean(pace) / jnp.mean(pace)", "1.0", "test_warmup:test_chains_that_lag_set_the_pace"),
     Mutant("trajectories judged by the mean of the chains", "warmup.py", "mean = harmonic_mean if is_free else jnp.mean", "mean = jnp.mean", "test_warmup:test_a_bent_target_gets_the_steps_that_its_narrow_places_want"),
