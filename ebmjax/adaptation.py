@@ -199,7 +199,7 @@ def whole_steps(log_length: Array, eps: Array, up: Any, most: Any) -> Array:
 
 
 def evenly(t: Any) -> Any:
-    """The ``up`` of step ``t``: over steps they fill [0, 1) evenly, so that lengths are right on the average."""
+    """The ``up`` of step ``t``: they fill [0, 1) evenly, so that lengths are right on the average."""
     return (t * GOLDEN) % 1.0
 
 

@@ -187,7 +187,8 @@ def scale(step_size: Any, tree: Any, *, transpose: bool = False) -> Any:
         matrix = jnp.asarray(step_size, flat.dtype)
         matrix = matrix.T if transpose else matrix
         if flat.size <= UNROLLED:
-            return unravel(sum(matrix[:, i] * flat[i] for i in range(flat.size)))
+            columns = [matrix[:, i] * flat[i] for i in range(flat.size)]
+            return unravel(sum(columns[1:], columns[0]))
         return unravel(jnp.matmul(matrix, flat, precision=jax.lax.Precision.HIGHEST))
     leaves, treedef = jax.tree.flatten(tree)
     same = jax.tree.structure(step_size) == treedef

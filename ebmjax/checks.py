@@ -113,8 +113,8 @@ def positive(value: Any, name: str, *, zero: bool = False) -> None:
 
 
 def step_size(value: Any, name: str = "step_size") -> None:
-    """Positive numbers, or a square matrix of full rank (a factor of a covariance); numbers in a square may be
-    either, until they meet a position."""
+    """Positive numbers, or a square matrix of full rank (a factor of a covariance); positive numbers in a
+    square may be either, until they meet a position."""
     is_square = np.ndim(value) == 2 and np.shape(value)[0] == np.shape(value)[1]
     if is_square and not is_traced(value) and not np.all(_numbers(value, name) > 0):
         full_rank(value, name)

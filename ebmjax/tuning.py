@@ -95,7 +95,11 @@ def warm_up(
     checks.on_host((key, positions), "warm_up", "adapt(key, make_kernel, energy, positions, ...)")
     key = checks.key(key)
     checks.function(make_kernel, "make_kernel")
-    if getattr(make_kernel, "func", None) is hmc and "num_steps" not in make_kernel.keywords:
+    if (
+        isinstance(make_kernel, partial)
+        and make_kernel.func is hmc
+        and "num_steps" not in make_kernel.keywords
+    ):
         raise TypeError(
             f"make_kernel must be hmc itself, whose num_steps is tuned, or partial(hmc, num_steps=...), got "
             f"partial(hmc, {', '.join(f'{k}={v}' for k, v in make_kernel.keywords.items())})"

@@ -110,7 +110,7 @@ MUTANTS = [
     Mutant("kinetic energy without its half", B, "return 0.5 * sum(leaves[1:], leaves[0])", "return sum(leaves[1:], leaves[0])", invariant("hmc")),
     Mutant("one key for all leaves", B, "jax.random.split(key, len(leaves)) if len(leaves) > 1 else [key]", "[key] * len(leaves)", "test_base:test_noise_of_leaves_is_independent"),
     Mutant("matrix step not transposed in the kick", B, "matrix.T if transpose else matrix", "matrix", "test_samplers:test_the_inverse_covariance_as_mass_whitens"),
-    Mutant("rows for columns of a small matrix", B, "sum(matrix[:, i] * flat[i]", "sum(matrix[i] * flat[i]", "test_base:test_a_matrix_acts_from_the_left:3"),
+    Mutant("rows for columns of a small matrix", B, "[matrix[:, i] * flat[i]", "[matrix[i] * flat[i]", "test_base:test_a_matrix_acts_from_the_left:3"),
     Mutant("a singular matrix of positive numbers", B, "checks.full_rank(step_size, \"step_size\")", "pass", "test_checks:test_bad_input_is_named:singular step of positive numbers"),
     Mutant("gradient not moved with the point", B, "new = evaluate(energy, position, with_grad=state.grad is not None)", "new = evaluate(energy, position, with_grad=False)._replace(grad=state.grad)", invariant("mala", "rosenbrock")),
     # functions of energies and kernels
