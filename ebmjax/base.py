@@ -33,6 +33,8 @@ Position = Any  # a pytree of floating arrays
 Noise = Any  # a pytree
 Energy = Callable[[Position], Array]
 
+UNROLLED = 12  # coordinates up to which a matrix is a sum that fuses; a product is a call of its own
+
 
 class State(NamedTuple):
     """Where a chain stands, and what is known there; ``grad`` and ``momentum`` may be ``None``."""
@@ -137,10 +139,6 @@ def any_chain(flag: Array) -> Array:
 
 # --- trees ------------------------------------------------------------------------------------------------
 
-UNROLLED = (
-    12  # coordinates up to which a matrix is applied as a sum that fuses; a product is a call of its own
-)
-
 
 def select(condition: Array, if_true: Any, if_false: Any) -> Any:
     """One tree or the other, by one scalar condition."""
@@ -187,8 +185,7 @@ def scale(step_size: Any, tree: Any, *, transpose: bool = False) -> Any:
         matrix = jnp.asarray(step_size, flat.dtype)
         matrix = matrix.T if transpose else matrix
         if flat.size <= UNROLLED:
-            columns = [matrix[:, i] * flat[i] for i in range(flat.size)]
-            return unravel(sum(columns[1:], columns[0]))
+            return unravel(sum([matrix[:, i] * flat[i] for i in range(1, flat.size)], matrix[:, 0] * flat[0]))
         return unravel(jnp.matmul(matrix, flat, precision=jax.lax.Precision.HIGHEST))
     leaves, treedef = jax.tree.flatten(tree)
     same = jax.tree.structure(step_size) == treedef
