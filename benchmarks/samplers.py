@@ -70,7 +70,6 @@ def blackjax_nuts(
     posterior: Posterior, *, is_dense: bool = False, length: int | None = None
 ) -> Callable[[Any], Run]:
     length = length or STEPS
-
     log_density = lambda x: -posterior.energy(x)
 
     @jax.jit
