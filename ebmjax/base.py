@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ebmjax import checks
-from ebmjax.noise import normal
+from ebmjax import _validation as checks
+from ebmjax._random import normal
 
 Array = jax.Array
 Key = jax.Array

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax import devices as dev
 from ebmjax.base import Kernel, Position, State
 from ebmjax.kernels.combinators import parallel

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Info, Kernel, Key, Position, State, add, merge
-from ebmjax.noise import fold_in as fold
-from ebmjax.noise import once
+from ebmjax._random import fold_in as fold
+from ebmjax._random import once
 
 Collect = Callable[[State, Info], Any]
 

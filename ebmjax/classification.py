@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Energy, half_square
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 
 AXIS = "chains"
 LOOPBACK = "127.0.0.1:12321"

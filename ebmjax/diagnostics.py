@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import betainc, ndtri
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array
 
 TAILS = (0.05, 0.95)

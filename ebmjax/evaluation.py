@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Key, scalar
 from ebmjax.networks import Classifier
 

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Position
 from ebmjax.chains import Record
 from ebmjax.health import is_divergent

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks, diagnostics
+from ebmjax import _validation as checks, diagnostics
 from ebmjax.base import Array, Info, Position
 from ebmjax.chains import Record
 from ebmjax.diagnostics import checked

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Position
 from ebmjax.chains import Record
 from ebmjax.diagnostics import mcse_mean

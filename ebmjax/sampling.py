@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax import devices as dev
 from ebmjax.base import Info, Kernel, Key, Position, State
 from ebmjax.beginning import begin, check_energy

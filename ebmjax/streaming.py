@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array
 from ebmjax.chains import Collect, Reducer, position_of
 from ebmjax.diagnostics import nested_rhat_of_moments

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax import devices as dev
 from ebmjax.base import Key, Position
 from ebmjax.objectives import Loss

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Energy, Kernel, Key, Position, scalar
 from ebmjax.beginning import one_point
 from ebmjax.kernels.hamiltonian import hmc

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax import devices as dev
 from ebmjax.base import Array, Key, Position, select
 from ebmjax.objectives import Chains, Loss, Params

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.adaptation import (
     Length,
     Moments,
@@ -56,7 +56,7 @@ from ebmjax.kernels.combinators import parallel
 from ebmjax.kernels.hamiltonian import hmc, leapfrog, trajectory
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.metropolis import Proposal, metropolis
-from ebmjax.noise import fold_in, fold_in_each, uniform
+from ebmjax._random import fold_in, fold_in_each, uniform
 
 WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which the scales are renewed
 STEP_JITTER = 0.3  # of trajectories whose length is tuned

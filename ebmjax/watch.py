@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 
 
 class TrainingDiverged(RuntimeError):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import ebmjax as eb
-from ebmjax import checks
+from ebmjax import _validation as checks
 
 
 @pytest.fixture(scope="module", autouse=True)

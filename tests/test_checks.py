@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import checks, noise_contrastive, score_matching
+from ebmjax import _validation as checks, noise_contrastive, score_matching
 from ebmjax.objectives import energy_discrepancy, stein
 
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)

@@ -7,7 +7,7 @@ import pytest
 from jax.extend.random import threefry_2x32
 from scipy import stats
 
-from ebmjax import noise
+from ebmjax import _random as noise
 
 FULL = 0xFFFFFFFF
 KNOWN = [  # key, counter, words: kat_vectors of Random123, threefry 2x32, 20 rounds

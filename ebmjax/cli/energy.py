@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks, export, health
+from ebmjax import _validation as checks, export, health
 from ebmjax.base import Energy, Kernel, Key, Position
 from ebmjax.chains import with_stats
 from ebmjax.cli.app import console, fail, load_attribute

@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.data.dataset import DataError, Dataset
 from ebmjax.data.files import READERS, read
 from ebmjax.data.real import REAL, binary_digits, digits, mnist

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks, data, enumeration, plotting
+from ebmjax import _validation as checks, data, enumeration, plotting
 from ebmjax.base import Energy, Kernel, Key
 from ebmjax.energy import denoise
 from ebmjax.evaluation import Verdict, judge, log_z, train_classifier

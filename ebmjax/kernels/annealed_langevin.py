@@ -34,7 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Kernel, Key, Position
 from ebmjax.chains import chain_keys, nothing, run
 from ebmjax.kernels.langevin import ula

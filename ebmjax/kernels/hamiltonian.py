@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import (
     Energy,
     Kernel,
@@ -32,7 +32,7 @@ from ebmjax.base import (
     scale,
 )
 from ebmjax.kernels.metropolis import Proposal, metropolis
-from ebmjax.noise import fold_in_each, uniform
+from ebmjax._random import fold_in_each, uniform
 
 Integrator = tuple[float, ...]  # kick, drift, kick, ..., drift, kick; kicks and drifts each sum to one
 

@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import (
     Energy,
     Kernel,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import (
     Array,
     Energy,
@@ -34,7 +34,7 @@ from ebmjax.base import (
     moved,
     select,
 )
-from ebmjax.noise import accept_noise
+from ebmjax._random import accept_noise
 
 
 class Proposal(NamedTuple):

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import (
     Array,
     Energy,
@@ -42,7 +42,7 @@ from ebmjax.base import (
     select,
 )
 from ebmjax.kernels.hamiltonian import trajectory, with_mass
-from ebmjax.noise import bits, exponentials, fold_in, fold_in_each
+from ebmjax._random import bits, exponentials, fold_in, fold_in_each
 
 LARGEST_ERROR = 1000.0  # nat; a trajectory that is off by more has diverged, and ends
 

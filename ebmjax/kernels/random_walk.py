@@ -12,7 +12,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Energy, Kernel, axpy, moved, normal_like, scale
 from ebmjax.kernels.metropolis import Proposal, metropolis
 

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Key, Position, half_square, scalar
 from ebmjax.objectives.learned_stein import Players
 from ebmjax.objectives.likelihood import Loss, Params

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Position, scalar
 from ebmjax.objectives.likelihood import Loss, Params
 

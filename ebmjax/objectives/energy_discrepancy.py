@@ -20,7 +20,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Position, axpy, normal_like, scalar
 from ebmjax.objectives.likelihood import Loss, Params
 

@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Key, Position, scalar
 from ebmjax.objectives.learned_stein import Players
 from ebmjax.objectives.likelihood import Loss, Params

@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import digamma
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Position, scalar
 from ebmjax.chains import chain_keys, nothing, run
 from ebmjax.kernels.combinators import parallel

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, normal_like
 from ebmjax.kernels.combinators import within
 from ebmjax.objectives.likelihood import Loss, Mean, Params, contrastive

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, State, scalar
 from ebmjax.chains import chain_keys, nothing, run
 from ebmjax.energy import temper

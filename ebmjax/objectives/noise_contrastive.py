@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Key, Position, axpy, normal_like, scalar
 from ebmjax.objectives.likelihood import Loss, Params
 

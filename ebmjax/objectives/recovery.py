@@ -27,7 +27,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, half_square, normal_like, scalar
 from ebmjax.chains import chain_keys, nothing, run
 from ebmjax.kernels.annealed_langevin import check_falls, descend

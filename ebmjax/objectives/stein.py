@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Position, scalar
 from ebmjax.objectives.likelihood import Loss, Params
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Key
 
 NUM_PROBES = 16

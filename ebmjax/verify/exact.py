@@ -17,7 +17,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy import special
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Energy, Kernel, Key, evaluate
 from ebmjax.kernels.hamiltonian import Integrator, leapfrog, trajectory
 from ebmjax.verify.report import Finding, Report, exact

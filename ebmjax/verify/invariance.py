@@ -23,7 +23,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.special import chdtrc
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Energy, Key
 from ebmjax.chains import chain_keys
 from ebmjax.verify import statistics as _stats

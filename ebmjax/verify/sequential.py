@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import jax
 
-from ebmjax import checks
+from ebmjax import _validation as checks
 from ebmjax.base import Key
 from ebmjax.verify.report import Report
 
