@@ -30,7 +30,8 @@ import optax
 
 import ebmjax as eb
 from benchmarks.measure import alternate, ratio
-from ebmjax import networks, starts, training, updates
+from ebmjax.energies import networks
+from ebmjax import starts, training, updates
 from ebmjax.objectives import contrastive
 
 LANGEVIN_STEP, CONFINEMENT, REGULARISATION, RESTART = 1e-2, 4.0, 1e-3, 0.05

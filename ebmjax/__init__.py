@@ -13,7 +13,7 @@ import importlib
 
 from ebmjax.base import Energy, Info, Kernel, State
 from ebmjax.chains import Record, Reducer, chain_keys, nothing, position_of, run, with_stats
-from ebmjax.energy import confine, denoise, from_log_density, product, temper
+from ebmjax.energies.transforms import confine, denoise, from_log_density, product, temper
 from ebmjax.kernels.combinators import cycle, mixture, parallel, repeat, within
 from ebmjax.kernels.hamiltonian import hmc, leapfrog, mclachlan, trajectory, yoshida
 from ebmjax.kernels.langevin import langevin, mala, separate_noise, ula, underdamped_langevin

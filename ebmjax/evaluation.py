@@ -16,7 +16,7 @@ import optax
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Key, scalar
-from ebmjax.networks import Classifier
+from ebmjax.energies.networks import Classifier
 
 Predict = Callable[[Array], Array]
 
@@ -97,7 +97,7 @@ def nearest_distances(samples: Any, images: Any) -> np.ndarray:
 
 def log_z(energy: Energy, low: Any, high: Any, *, resolution: int = 400) -> float:
     """log of the integral of exp(-energy) over a box in one or two dimensions, by the midpoint rule
-    (of bits: :func:`ebmjax.enumeration.log_z`).
+    (of bits: :func:`ebmjax.energies.enumeration.log_z`).
 
     For a smooth density that has died out at the edges the error falls faster than any power of the
     resolution.

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import ebmjax as eb
-from ebmjax import networks
+from ebmjax.energies import networks
 from ebmjax.kernels.annealed_langevin import (
     annealed_langevin,
     largest_distance,

@@ -10,7 +10,8 @@ import pytest
 from scipy import special
 
 import ebmjax as eb
-from ebmjax import binary, enumeration, verify
+from ebmjax import binary, verify
+from ebmjax.energies import enumeration
 from ebmjax.objectives import Chains
 
 V, H = 5, 3

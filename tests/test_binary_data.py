@@ -9,7 +9,8 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import binary, enumeration
+from ebmjax import binary
+from ebmjax.energies import enumeration
 from ebmjax.objectives import binary_data
 
 N = 7

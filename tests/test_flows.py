@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax import flows, targets
+from ebmjax.energies import flows
+from ebmjax import targets
 from ebmjax.objectives import noise_contrastive as nce
 from ebmjax.objectives.flow_contrastive import flow_contrastive
 from ebmjax.objectives.learned_stein import Players

@@ -9,7 +9,8 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import classification, networks
+from ebmjax import classification
+from ebmjax.energies import networks
 from ebmjax.objectives import Chains, joint
 from ebmjax.objectives.joint import Labelled
 from ebmjax.objectives.likelihood import overall

@@ -7,7 +7,8 @@ import pytest
 from flax import nnx
 
 import ebmjax as eb
-from ebmjax import networks, targets
+from ebmjax.energies import networks
+from ebmjax import targets
 
 
 @pytest.mark.parametrize("shape", [(2,), (7,), (3, 4), (8, 8), (28, 28), (9, 9, 3)])

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import networks
+from ebmjax.energies import networks
 from ebmjax.objectives import Chains, recovery
 
 MEAN, SCALE = 1.5, 0.7  # of the data

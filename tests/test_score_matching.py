@@ -9,7 +9,8 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import networks, targets
+from ebmjax.energies import networks
+from ebmjax import targets
 from ebmjax.objectives import Chains, score_matching
 
 NUM = 100_000

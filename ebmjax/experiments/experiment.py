@@ -18,7 +18,7 @@ import numpy as np
 
 from ebmjax.base import Array, Energy
 from ebmjax.data import Dataset
-from ebmjax.energy import temper
+from ebmjax.energies.transforms import temper
 from ebmjax.experiments.classes import class_constants, parts
 from ebmjax.experiments.methods import METHODS
 from ebmjax.experiments.pieces import RunError, check, network_of, optimizer_of, starts_of

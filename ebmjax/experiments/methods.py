@@ -14,12 +14,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ebmjax.base import Array, Key
-from ebmjax.flows import Flow, sample
+from ebmjax.energies.flows import Flow, sample
 from ebmjax.kernels.annealed_langevin import annealed_langevin, noise_levels, step_for
 from ebmjax.kernels.binary import gibbs
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala, ula
-from ebmjax.networks import Field
+from ebmjax.energies.networks import Field
 from ebmjax.objectives import Loss, binary_data, contrastive, learned_stein, score_matching, stein
 from ebmjax.objectives import noise_contrastive as nce
 from ebmjax.objectives.adversarial import adversarial, mixture, mixture_params, through_map

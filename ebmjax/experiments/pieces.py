@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ebmjax import _validation as checks, networks
+from ebmjax import _validation as checks
+from ebmjax.energies import networks
 from ebmjax.experiments.methods import KERNELS, METHODS
 from ebmjax.experiments.units import is_image
 from ebmjax.objectives.joint import of_points, with_labels

@@ -1,7 +1,7 @@
 """What a run shows in the end: pictures, and a table of figures, from its folder and its state.
 
 Chains are shown at the noise of the data and, where there is one, also denoised: the posterior mean of the
-clean point under the trained energy itself (:func:`ebmjax.energy.denoise`), no second network.
+clean point under the trained energy itself (:func:`ebmjax.energies.transforms.denoise`), no second network.
 """
 
 import warnings
@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import _validation as checks, data, enumeration, plotting
+from ebmjax import _validation as checks, data, plotting
+from ebmjax.energies import enumeration
 from ebmjax.base import Energy, Kernel, Key
-from ebmjax.energy import denoise
+from ebmjax.energies.transforms import denoise
 from ebmjax.evaluation import Verdict, judge, log_z, train_classifier
 from ebmjax.experiments.experiment import Run, is_image
 from ebmjax.experiments.judged import judged

@@ -23,7 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import _validation as checks, enumeration
+from ebmjax import _validation as checks
+from ebmjax.energies import enumeration
 from ebmjax.base import Array, Energy, Info, Kernel, State, careful, evaluate, select
 from ebmjax.kernels.metropolis import Proposal, metropolis
 

@@ -11,7 +11,7 @@ which is minus a log-likelihood where q is at its best.  In one update each move
 
 The entropy must be honest, or q collapses to the bottom of the energy: the sampler gives each point with its
 log density.  An affine map of a normal (:func:`affine`) has one, so has a mixture of them in equal shares
-(:func:`mixture`), and an invertible network, such as :mod:`ebmjax.flows`, by the change of variables.
+(:func:`mixture`), and an invertible network, such as :mod:`ebmjax.energies.flows`, by the change of variables.
 
 The game may circle about its rest.  ``gradient_penalty`` adds  w/2 E_data |grad E|^2,  which damps it (R1 of
 Mescheder, Geiger & Nowozin 2018, "Which training methods for GANs do actually converge?") and flattens the

@@ -17,7 +17,7 @@ import numpy as np
 
 from ebmjax import targets
 from ebmjax.base import Energy, Kernel, Key
-from ebmjax.energy import temper
+from ebmjax.energies.transforms import temper
 from ebmjax.kernels.combinators import cycle, mixture, repeat
 from ebmjax.kernels.hamiltonian import hmc, leapfrog, mclachlan, yoshida
 from ebmjax.kernels.langevin import mala, ula, underdamped_langevin
