@@ -293,9 +293,9 @@ MUTANTS = [
     Mutant("chains that disagree are averaged over", "streaming.py", "sigma2 = jnp.maximum(sigma2,", "_ = jnp.maximum(sigma2,", "test_streaming:test_chains_that_disagree_and_chains_that_stand_still"),
     Mutant("a statistic begins again with each chunk", "sampling.py", "collect = collect.continued(reduced)", "collect = collect.continued(jax.tree.map(jnp.zeros_like, reduced))", "test_streaming:test_100_are_60_and_then_40_bit_for_bit"),
     Mutant("draws before chains", "export.py", "return np.swapaxes(np.asarray(x), 0, 1)", "return np.asarray(x)", "test_export:test_draws_alone_have_no_stats"),
-    Mutant("their key for the start used for the step", "adapters.py", "algorithm.step(key_step, fresh)", "algorithm.step(key_init, fresh)", "test_adapters:test_the_kernel_that_theirs_gives_without_a_cycle_is_theirs"),
-    Mutant("their step with the energy of before", "adapters.py", "new = moved(energy, state, theirs.position)", "new = state._replace(position=theirs.position)", "test_adapters:test_theirs_runs_in_ours_with_an_info"),
-    Mutant("their divergences dropped", "adapters.py", "jnp.where(is_divergent, jnp.inf, -jnp.log(jnp.maximum(rate, least)))", "-jnp.log(jnp.maximum(rate, least))", "test_adapters:test_a_divergence_with_a_rate_is_one_all_the_same"),
+    Mutant("their key for the start used for the step", "kernels/blackjax.py", "algorithm.step(key_step, fresh)", "algorithm.step(key_init, fresh)", "test_adapters:test_the_kernel_that_theirs_gives_without_a_cycle_is_theirs"),
+    Mutant("their step with the energy of before", "kernels/blackjax.py", "new = moved(energy, state, theirs.position)", "new = state._replace(position=theirs.position)", "test_adapters:test_theirs_runs_in_ours_with_an_info"),
+    Mutant("their divergences dropped", "kernels/blackjax.py", "jnp.where(is_divergent, jnp.inf, -jnp.log(jnp.maximum(rate, least)))", "-jnp.log(jnp.maximum(rate, least))", "test_adapters:test_a_divergence_with_a_rate_is_one_all_the_same"),
     Mutant("a constant has the size of its length", "diagnostics.py", "size / jnp.maximum(tau, 1 / np.log10(size)), 0.0)", "size / jnp.maximum(tau, 1 / np.log10(size)), size)", "test_diagnostics:test_constant_chains_are_worth_nothing"),
     # what is kept, and what breaks
     Mutant("seal not looked at", "storage/checkpoint.py", "if file.read() != seal:", "if False:", "test_checkpoint:test_every_corruption_is_noticed"),

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax import adapters, targets, verify
+from ebmjax.kernels import blackjax as adapters
+from ebmjax import targets, verify
 
 blackjax = pytest.importorskip("blackjax")
 
