@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 import ebmjax as eb
 from benchmarks.measure import alternate, compiled, ratio
-from ebmjax import devices, sampling
+from ebmjax.sampling import devices, sample as sampling
 
 KEY = jax.random.key(11)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2) + jnp.sum(jnp.cos(x))

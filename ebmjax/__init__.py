@@ -12,7 +12,7 @@ fast and Flax is not loaded for them.
 import importlib
 
 from ebmjax.base import Energy, Info, Kernel, State
-from ebmjax.chains import Record, Reducer, chain_keys, nothing, position_of, run, with_stats
+from ebmjax.sampling.sample.loop import Record, Reducer, chain_keys, nothing, position_of, run, with_stats
 from ebmjax.energies.transforms import confine, denoise, from_log_density, product, temper
 from ebmjax.kernels.combinators import cycle, mixture, parallel, repeat, within
 from ebmjax.kernels.hamiltonian import hmc, leapfrog, mclachlan, trajectory, yoshida
@@ -20,7 +20,7 @@ from ebmjax.kernels.langevin import langevin, mala, separate_noise, ula, underda
 from ebmjax.kernels.metropolis import Proposal, independence, metropolis, unadjusted
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
-from ebmjax.sampling import Samples, sample
+from ebmjax.sampling.sample.sample import Samples, sample
 
 _LATER = {
     "objectives": ("contrastive", "Chains"),

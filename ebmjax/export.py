@@ -17,9 +17,9 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax.base import Position
-from ebmjax.chains import Record
+from ebmjax.sampling.sample.loop import Record
 from ebmjax.health import is_divergent
-from ebmjax.sampling import Samples
+from ebmjax.sampling.sample.sample import Samples
 
 Groups = dict[str, dict[str, np.ndarray]]
 MOST_SHOWN, MOST_CHAINS = 6, 8  # coordinates and chains in a picture

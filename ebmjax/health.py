@@ -17,9 +17,9 @@ import numpy as np
 
 from ebmjax import _validation as checks, diagnostics
 from ebmjax.base import Array, Info, Position
-from ebmjax.chains import Record
+from ebmjax.sampling.sample.loop import Record
 from ebmjax.diagnostics import checked
-from ebmjax.sampling import Samples, draws_of
+from ebmjax.sampling.sample.sample import Samples, draws_of
 
 LARGEST_RHAT, LEAST_ESS = 1.01, 400  # recommended by Vehtari et al. 2021
 DIVERGENT = 1000.0  # nat; Stan's
@@ -89,7 +89,7 @@ def summary(draws: Samples | Record | Position) -> Summary:
     what is wrong with the chains.
 
     Args:
-      draws: ``[T, C, ...]`` on every leaf, at least six draws; or :class:`~ebmjax.sampling.Samples`.  If
+      draws: ``[T, C, ...]`` on every leaf, at least six draws; or :class:`~ebmjax.sampling.sample.Samples`.  If
         they were collected by ``with_stats``, the sampler is judged, too.
 
     Raises:

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Position
-from ebmjax.chains import Record
+from ebmjax.sampling.sample.loop import Record
 from ebmjax.diagnostics import mcse_mean
-from ebmjax.sampling import Samples, draws_of
+from ebmjax.sampling.sample.sample import Samples, draws_of
 
 HEAVY = 0.1  # a share of one weight in all that makes an error bar a guess
 
@@ -40,7 +40,7 @@ def expectation(
 
     Args:
       function: of one point, to an array.
-      draws: ``[T, C, ...]`` on every leaf, or :class:`~ebmjax.sampling.Samples`.
+      draws: ``[T, C, ...]`` on every leaf, or :class:`~ebmjax.sampling.sample.Samples`.
       weights: ``[T, C]``, up to a constant; from log weights, ``jnp.exp(log_w - log_w.max())``.
 
     Raises:

@@ -1,6 +1,6 @@
 """Running statistics of chains, in memory that does not grow with the number of steps.
 
-Each is a :class:`~ebmjax.chains.Reducer` to give as ``collect`` to ``run`` or ``sample``; what comes back in
+Each is a :class:`~ebmjax.sampling.loop.Reducer` to give as ``collect`` to ``run`` or ``sample``; what comes back in
 the place of draws holds the sums, and has the results as properties.
 
     moments       x-bar_c += (x - x-bar_c) / t,   S_c += (x - old)(x - new)      a chain (Welford 1962)
@@ -14,7 +14,7 @@ the place of draws holds the sums, and has the results as properties.
 grows with the length of the run and nobody has to know it (Yeh & Schmeiser 2000, "dynamic batch means").
 
 Values are taken relative to the first one, so that no digits are lost where a mean is large beside its
-deviation.  1000 steps are 600 and then 400, bit for bit (:meth:`~ebmjax.chains.Reducer.continued`).
+deviation.  1000 steps are 600 and then 400, bit for bit (:meth:`~ebmjax.sampling.loop.Reducer.continued`).
 
 >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 5)
 >>> found = sample(jax.random.key(0), kernel, jnp.zeros((4, 2)), 1000, collect=moments()).draws
@@ -29,7 +29,7 @@ from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array
-from ebmjax.chains import Collect, Reducer, position_of
+from ebmjax.sampling.sample.loop import Collect, Reducer, position_of
 from ebmjax.diagnostics import nested_rhat_of_moments
 
 

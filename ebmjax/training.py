@@ -22,11 +22,11 @@ import numpy as np
 import optax
 
 from ebmjax import _validation as checks
-from ebmjax import devices as dev
+from ebmjax.sampling import devices as dev
 from ebmjax.base import Key, Position
 from ebmjax.objectives import Loss
 from ebmjax.objectives.joint import noisy
-from ebmjax.progress import Progress, reporter
+from ebmjax.sampling.sample.progress import Progress, reporter
 from ebmjax.starts import FROM_DATA, Starts
 from ebmjax.updates import TrainState, train_step
 from ebmjax.watch import DEFAULT_REMEDY, SETTLED, Remedy, diagnose, known_mean, roll_back

@@ -14,7 +14,7 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax.base import Energy, Kernel, Key, Position, scalar
-from ebmjax.beginning import one_point
+from ebmjax.sampling.sample.initialization import one_point
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts

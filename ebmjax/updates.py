@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from ebmjax import _validation as checks
-from ebmjax import devices as dev
+from ebmjax.sampling import devices as dev
 from ebmjax.base import Array, Key, Position, select
 from ebmjax.objectives import Chains, Loss, Params
 from ebmjax.starts import FROM_DATA, Starts, rows

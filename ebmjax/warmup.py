@@ -51,7 +51,7 @@ from ebmjax.base import (
     normal_like,
     select,
 )
-from ebmjax.chains import chain_keys
+from ebmjax.sampling.sample.loop import chain_keys
 from ebmjax.kernels.combinators import parallel
 from ebmjax.kernels.hamiltonian import hmc, leapfrog, trajectory
 from ebmjax.kernels.langevin import mala

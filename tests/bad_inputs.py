@@ -18,7 +18,8 @@ import numpy as np
 import optax
 
 import ebmjax as eb
-from ebmjax import checkpoint, data, devices, experiment
+from ebmjax import checkpoint, data, experiment
+from ebmjax.sampling import devices
 
 ROOT = Path(__file__).parent.parent
 SCRATCH = ROOT / ".pytest_cache" / "bad_inputs"

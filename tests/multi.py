@@ -20,7 +20,8 @@ import numpy as np
 import optax
 
 import ebmjax as eb
-from ebmjax import beginning, devices, folder, sampling, targets
+from ebmjax.sampling import initialization as beginning, devices, sample as sampling
+from ebmjax import folder, targets
 from ebmjax.training import placed
 
 MESH = devices.connect() if "JAX_NUM_PROCESSES" in os.environ else None  # before anything else of JAX

@@ -122,12 +122,12 @@ MUTANTS = [
     Mutant("repeat with one noise", "kernels/combinators.py", "keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_steps))", "keys = jax.vmap(lambda i: jax.random.fold_in(key, 0 * i))(jnp.arange(num_steps))", invariant("repeat")),
     Mutant("cycle with one key", "kernels/combinators.py", "keys = jax.random.split(key, len(kernels))", "keys = [key] * len(kernels)", invariant("cycle", "two_modes")),
     # chains
-    Mutant("one key for all chains", "chains.py", "jax.vmap(lambda c: fold(key, c))", "jax.vmap(lambda c: fold(key, 0 * c))", "test_chains:test_chains_are_different"),
-    Mutant("a later run begins at step 0", "chains.py", "begin = (jnp.asarray(start), carry)", "begin = (jnp.asarray(0 * start), carry)", SPLIT),
-    Mutant("the noise of a block used again", "chains.py", "return (first + block * thin, carry), kept", "return (first, carry), kept", "test_chains:test_every_step_has_its_own_noise"),
-    Mutant("one noise for all steps of a block", "chains.py", "steps = first + jnp.arange(length * thin)", "steps = first + 0 * jnp.arange(length * thin)", "test_chains:test_every_step_has_its_own_noise"),
-    Mutant("acceptance of the first step for that of all", "chains.py", "info = merge(infos)", "info = jax.tree.map(lambda x: x[0], infos)", CHUNKS),
-    Mutant("the end of the run begins again", "chains.py", "carry, last = steps(carry, first, rest)", "carry, last = steps(carry, start, rest)", "test_chains:test_every_step_has_its_own_noise"),
+    Mutant("one key for all chains", "sampling/loop.py", "jax.vmap(lambda c: fold(key, c))", "jax.vmap(lambda c: fold(key, 0 * c))", "test_chains:test_chains_are_different"),
+    Mutant("a later run begins at step 0", "sampling/loop.py", "begin = (jnp.asarray(start), carry)", "begin = (jnp.asarray(0 * start), carry)", SPLIT),
+    Mutant("the noise of a block used again", "sampling/loop.py", "return (first + block * thin, carry), kept", "return (first, carry), kept", "test_chains:test_every_step_has_its_own_noise"),
+    Mutant("one noise for all steps of a block", "sampling/loop.py", "steps = first + jnp.arange(length * thin)", "steps = first + 0 * jnp.arange(length * thin)", "test_chains:test_every_step_has_its_own_noise"),
+    Mutant("acceptance of the first step for that of all", "sampling/loop.py", "info = merge(infos)", "info = jax.tree.map(lambda x: x[0], infos)", CHUNKS),
+    Mutant("the end of the run begins again", "sampling/loop.py", "carry, last = steps(carry, first, rest)", "carry, last = steps(carry, start, rest)", "test_chains:test_every_step_has_its_own_noise"),
     # training
     Mutant("loss upside down", "objectives/likelihood.py", "value = of_data(data) - of_model(model)", "value = of_model(model) - of_data(data)", EQ9),
     Mutant("samples of the start, not of the end", "objectives/likelihood.py", "of_params(without_broken(state.position, is_finite))", "of_params(without_broken(chains.position, is_finite))", CD),
@@ -291,7 +291,7 @@ MUTANTS = [
     Mutant("a half-full batch counts", "streaming.py", "< steps // self.size).reshape", "<= steps // self.size).reshape", "test_streaming:test_batches_join_wherever_the_run_ends:9"),
     Mutant("batches joined and not longer", "streaming.py", "return 2 * size, jax.tree.map", "return size, jax.tree.map", "test_streaming:test_batches_join_wherever_the_run_ends:9"),
     Mutant("chains that disagree are averaged over", "streaming.py", "sigma2 = jnp.maximum(sigma2,", "_ = jnp.maximum(sigma2,", "test_streaming:test_chains_that_disagree_and_chains_that_stand_still"),
-    Mutant("a statistic begins again with each chunk", "sampling.py", "collect = collect.continued(reduced)", "collect = collect.continued(jax.tree.map(jnp.zeros_like, reduced))", "test_streaming:test_100_are_60_and_then_40_bit_for_bit"),
+    Mutant("a statistic begins again with each chunk", "sampling/sample.py", "collect = collect.continued(reduced)", "collect = collect.continued(jax.tree.map(jnp.zeros_like, reduced))", "test_streaming:test_100_are_60_and_then_40_bit_for_bit"),
     Mutant("draws before chains", "export.py", "return np.swapaxes(np.asarray(x), 0, 1)", "return np.asarray(x)", "test_export:test_draws_alone_have_no_stats"),
     Mutant("their key for the start used for the step", "kernels/blackjax.py", "algorithm.step(key_step, fresh)", "algorithm.step(key_init, fresh)", "test_adapters:test_the_kernel_that_theirs_gives_without_a_cycle_is_theirs"),
     Mutant("their step with the energy of before", "kernels/blackjax.py", "new = moved(energy, state, theirs.position)", "new = state._replace(position=theirs.position)", "test_adapters:test_theirs_runs_in_ours_with_an_info"),
@@ -303,16 +303,16 @@ MUTANTS = [
     Mutant("files of Orbax not looked at", "storage/sharded.py", "    if wrong:", "    if False:", "test_sharded:test_every_file_is_sealed"),
     Mutant("manifest of Orbax not looked at", "storage/sharded.py", "encode()) != seal:", "encode()) == '':", "test_sharded:test_every_file_is_sealed"),
     Mutant("the old checkpoint removed before the new one is named", "storage/sharded.py", "                os.replace(path, old)", "                shutil.rmtree(path)", "test_sharded:test_a_disk_that_fails_leaves_the_older_one", "FileNotFoundError: there is no checkpoint"),
-    Mutant("a loaded chunk forgets its totals", "sampling.py", "state, draws, totals = found\n", "state, draws, _ = found\n", "test_journal:test_a_checkpoint_changes_no_number"),
+    Mutant("a loaded chunk forgets its totals", "sampling/sample.py", "state, draws, totals = found\n", "state, draws, _ = found\n", "test_journal:test_a_checkpoint_changes_no_number"),
     Mutant("another call not noticed", "storage/journal.py", "        if differences:", "        if False:", "test_journal:test_another_call_is_refused_and_nothing_lost:key"),
-    Mutant("another energy not noticed", "beginning.py", "    if not abs(now[worst] - then[worst]) <= 1e-2 * (1 + abs(then[worst])):", "    if False:", "test_journal:test_another_call_is_refused_and_nothing_lost:energy"),
+    Mutant("another energy not noticed", "sampling/initialization.py", "    if not abs(now[worst] - then[worst]) <= 1e-2 * (1 + abs(then[worst])):", "    if False:", "test_journal:test_another_call_is_refused_and_nothing_lost:energy"),
     Mutant("a broken step kept", "kernels/combinators.py", "return select(is_finite, new, state), info\n\n    return Kernel(kernel.init, kernel.draw, careful(move))", "return new, info\n\n    return Kernel(kernel.init, kernel.draw, careful(move))", "test_faults:test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain"),
     Mutant("every kernel held to be careful", "base.py", 'getattr(kernel.move, "is_careful", False)', "True", "test_faults:test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain"),
     Mutant("careful kernels looked after twice", "base.py", 'getattr(kernel.move, "is_careful", False)', "False", "test_faults:test_our_kernels_are_guarded_for_nothing_and_others_are_guarded"),
     Mutant("one careful kernel is enough for a cycle", "kernels/combinators.py", "all(is_careful(kernel)", "any(is_careful(kernel)", "test_faults:test_our_kernels_are_guarded_for_nothing_and_others_are_guarded"),
     Mutant("the kernel of a part left to itself", "kernels/combinators.py", "guarded(make_kernel(", "(make_kernel(", "test_faults:test_within_looks_after_the_kernel_of_a_part"),
     Mutant("heat bath that falls into minus infinity", "kernels/binary.py", "is_moved = is_valid & (", "is_moved = (", "test_faults:test_a_sweep_of_gibbs_stays_out_of_the_hole:-inf"),
-    Mutant("lost chains left where they are", "faults.py", "jnp.where(jnp.asarray(is_lost), donors,", "jnp.where(jnp.asarray(~is_lost), donors,", "test_faults:test_a_chain_that_never_moves_is_put_where_another_one_is_and_counted"),
+    Mutant("lost chains left where they are", "sampling/nonfinite.py", "jnp.where(jnp.asarray(is_lost), donors,", "jnp.where(jnp.asarray(~is_lost), donors,", "test_faults:test_a_chain_that_never_moves_is_put_where_another_one_is_and_counted"),
     # targets and their laws
     Mutant("Rosenbrock drawn too narrow", "targets.py", "x1**2 + math.sqrt(w) * x2", "x1**2 + 0.95 * math.sqrt(w) * x2", "test_targets:test_rosenbrock_is_a_normal_and_a_conditional_normal"),
     Mutant("funnel without its normaliser", "targets.py", " + (dim - 1) * x[0] / 2", "", "test_targets:test_draws_belong_to_the_energy:funnel"),
@@ -368,7 +368,7 @@ def usual_test() -> None:
         assert np.allclose(draws.std(axis=0), np.sqrt(np.diag(target.covariance)), rtol=0.1)
 
 
-SAMPLERS = (M, "kernels/random_walk.py", L, H, B, "kernels/combinators.py", "chains.py")
+SAMPLERS = (M, "kernels/random_walk.py", L, H, B, "kernels/combinators.py", "sampling/loop.py")
 
 
 def is_seen_by_the_usual_test(mutant: Mutant) -> bool:

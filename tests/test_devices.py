@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax import devices, folder, runs
+from ebmjax.sampling import devices
+from ebmjax import folder, runs
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 

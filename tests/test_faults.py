@@ -8,7 +8,7 @@ import pytest
 import ebmjax as eb
 from ebmjax import streaming
 from ebmjax.base import Info, Kernel, State
-from ebmjax.faults import ChainFault
+from ebmjax.sampling.sample.nonfinite import ChainFault
 
 KEY = jax.random.key(2)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)

@@ -13,14 +13,14 @@ import numpy as np
 
 from ebmjax import _validation as checks, export, health
 from ebmjax.base import Energy, Kernel, Key, Position
-from ebmjax.chains import with_stats
+from ebmjax.sampling.sample.loop import with_stats
 from ebmjax.cli.app import console, fail, load_attribute
 from ebmjax.experiments import runs
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
-from ebmjax.sampling import sample
+from ebmjax.sampling.sample.sample import sample
 from ebmjax.tuning import warm_up
 from ebmjax.verify.doctor import check
 

@@ -8,7 +8,8 @@ import jax
 import typer
 from rich.table import Table
 
-from ebmjax import data, devices
+from ebmjax import data
+from ebmjax.sampling import devices
 from ebmjax.base import Kernel
 from ebmjax.cli.app import app, console, fail, one_line
 from ebmjax.experiments import experiment, pieces, report, runs

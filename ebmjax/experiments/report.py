@@ -23,7 +23,7 @@ from ebmjax.experiments.judged import judged
 from ebmjax.experiments.methods import ACCEPTANCE, KERNELS, METHODS
 from ebmjax.experiments.runs import metrics
 from ebmjax.objectives.joint import Labelled
-from ebmjax.sampling import Samples, sample
+from ebmjax.sampling.sample.sample import Samples, sample
 from ebmjax.tuning import tune_step_size
 from ebmjax.updates import TrainState
 

@@ -18,7 +18,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ebmjax import data, devices
+from ebmjax import data
+from ebmjax.sampling import devices
 from ebmjax.experiments.experiment import Config, Run, RunError, build
 from ebmjax.storage import folder
 from ebmjax.training import placed

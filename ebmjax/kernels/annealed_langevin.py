@@ -36,7 +36,7 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Kernel, Key, Position
-from ebmjax.chains import chain_keys, nothing, run
+from ebmjax.sampling.sample.loop import chain_keys, nothing, run
 from ebmjax.kernels.langevin import ula
 
 MAX_RATIO = 2.0

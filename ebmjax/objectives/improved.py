@@ -31,7 +31,7 @@ from jax.scipy.special import digamma
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Position, scalar
-from ebmjax.chains import chain_keys, nothing, run
+from ebmjax.sampling.sample.loop import chain_keys, nothing, run
 from ebmjax.kernels.combinators import parallel
 from ebmjax.objectives.likelihood import (
     Chains,

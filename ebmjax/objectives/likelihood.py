@@ -24,7 +24,7 @@ import optax
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, State, scalar
-from ebmjax.chains import chain_keys, nothing, run
+from ebmjax.sampling.sample.loop import chain_keys, nothing, run
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels.combinators import parallel
 

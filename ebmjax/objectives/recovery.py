@@ -29,7 +29,7 @@ import jax.numpy as jnp
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, half_square, normal_like, scalar
-from ebmjax.chains import chain_keys, nothing, run
+from ebmjax.sampling.sample.loop import chain_keys, nothing, run
 from ebmjax.kernels.annealed_langevin import check_falls, descend
 from ebmjax.objectives.likelihood import (
     Chains,

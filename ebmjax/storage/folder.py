@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ebmjax import _validation as checks, devices
+from ebmjax import _validation as checks
+from ebmjax.sampling import devices
 from ebmjax.storage import checkpoint, sharded
 from ebmjax.storage.checkpoint import CheckpointError, Damaged
 

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ebmjax import devices
+from ebmjax.sampling import devices
 from ebmjax.storage import folder
 from ebmjax.storage.checkpoint import CheckpointError, Damaged
 

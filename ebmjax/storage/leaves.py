@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from ebmjax import devices
+from ebmjax.sampling import devices
 
 
 class CheckpointError(ValueError):

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from ebmjax import devices
+from ebmjax.sampling import devices
 from ebmjax.storage import leaves
 from ebmjax.storage.checkpoint import sync_folder
 from ebmjax.storage.leaves import CheckpointError, Damaged

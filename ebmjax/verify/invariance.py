@@ -25,7 +25,7 @@ from scipy.special import chdtrc
 
 from ebmjax import _validation as checks
 from ebmjax.base import Energy, Key
-from ebmjax.chains import chain_keys
+from ebmjax.sampling.sample.loop import chain_keys
 from ebmjax.verify import statistics as _stats
 from ebmjax.verify.report import Finding, Report
 

@@ -1,6 +1,6 @@
 """Running chains from the host: checks, compilation, chunks, progress, checkpoints, warnings.
 
-``sample`` is :func:`ebmjax.chains.run` in pieces.  Between them live progress, checkpoints, Ctrl-C and the
+``sample`` is :func:`ebmjax.sampling.loop.run` in pieces.  Between them live progress, checkpoints, Ctrl-C and the
 eyes of the host, so that no callback lives in compiled code; within them the state is donated.  A start whose
 energy is not finite is refused, a chain that never moved is named.
 """
@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax import devices as dev
+from ebmjax.sampling import devices as dev
 from ebmjax.base import Info, Kernel, Key, Position, State
-from ebmjax.beginning import begin, check_energy
-from ebmjax.chains import Collect, Record, Reducer, chain_keys, no_info, nothing, position_of, run
-from ebmjax.faults import POLICIES, Totals, count, restart_lost, warn
+from ebmjax.sampling.sample.initialization import begin, check_energy
+from ebmjax.sampling.sample.loop import Collect, Record, Reducer, chain_keys, no_info, nothing, position_of, run
+from ebmjax.sampling.sample.nonfinite import POLICIES, Totals, count, restart_lost, warn
 from ebmjax.kernels.combinators import guarded, parallel
-from ebmjax.progress import Progress, reporter
+from ebmjax.sampling.sample.progress import Progress, reporter
 from ebmjax.storage import folder
 from ebmjax.storage.journal import Journal, Stopped, fingerprint
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax import devices as dev
+from ebmjax.sampling import devices as dev
 from ebmjax.base import Kernel, Position, State
 from ebmjax.kernels.combinators import parallel
 

@@ -4,7 +4,7 @@ Chain ``c`` takes its step ``t`` with the key ``fold_in(fold_in(key, c), t)``.  
 neither on how many chains run, nor on the chunks in which they run: 1000 steps are 600 and then 400, bit for
 bit, and chain 7 of a million can be run again alone.
 
-``run`` is pure and composes with ``jit``, ``grad`` and ``scan``; :func:`~ebmjax.sampling.sample` runs it from
+``run`` is pure and composes with ``jit``, ``grad`` and ``scan``; :func:`~ebmjax.sampling.sample.sample` runs it from
 the host.
 
 Noise is drawn for a block of steps in one operation, each number still from its own chain's key.  The block
