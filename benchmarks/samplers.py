@@ -26,8 +26,8 @@ import optax
 
 import ebmjax as eb
 from benchmarks.posteriors import Posterior
-from ebmjax.tuning import TARGETS
-from ebmjax.warmup import STEP_JITTER
+from ebmjax.adaptation.step_size.tuning import TARGETS
+from ebmjax.adaptation.step_size.warmup import STEP_JITTER
 
 FEW, MANY = 4, 256
 STEPS = 500

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax import adaptation, targets, tuning, verify, warmup
-from ebmjax.adaptation import NEIGHBOURS, Jump, Length, Moments, StepSize, chees
+from ebmjax.adaptation import step_size as adaptation, tuning, warmup
+from ebmjax import targets, verify
+from ebmjax.adaptation.step_size.step_size import NEIGHBOURS, Jump, Length, Moments, StepSize, chees
 
 SCALES = np.geomspace(0.02, 20.0, 6)
 STRETCHED = targets.gaussian(np.zeros(6), np.diag(SCALES**2))

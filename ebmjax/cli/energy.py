@@ -21,7 +21,7 @@ from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
 from ebmjax.sampling.sample.sample import sample
-from ebmjax.tuning import warm_up
+from ebmjax.adaptation.step_size.tuning import warm_up
 from ebmjax.verify.doctor import check
 
 KERNELS: dict[str, Callable[..., Kernel]] = {

@@ -24,7 +24,7 @@ from ebmjax.experiments.methods import ACCEPTANCE, KERNELS, METHODS
 from ebmjax.experiments.runs import metrics
 from ebmjax.objectives.joint import Labelled
 from ebmjax.sampling.sample.sample import Samples, sample
-from ebmjax.tuning import tune_step_size
+from ebmjax.adaptation.step_size.tuning import tune_step_size
 from ebmjax.updates import TrainState
 
 Rows = list[tuple[str, str]]

@@ -1,4 +1,4 @@
-"""Tuning from the host: checks, one compiled call of :mod:`ebmjax.warmup`, a kernel with fixed parameters.
+"""Tuning from the host: checks, one compiled call of :mod:`ebmjax.adaptation.warmup`, a kernel with fixed parameters.
 
 An adaptation that failed says so: acceptance far from where it should be is told, a step size that is not
 finite is an error.
@@ -19,7 +19,7 @@ from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
-from ebmjax.warmup import STEP_JITTER, WINDOWS, Adapted, adapt
+from ebmjax.adaptation.step_size.warmup import STEP_JITTER, WINDOWS, Adapted, adapt
 
 TARGETS = {  # acceptance at which the sampler is at its best
     random_walk: 0.234,  # Roberts, Gelman & Gilks 1997

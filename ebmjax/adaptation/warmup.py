@@ -26,18 +26,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
-from ebmjax.adaptation import (
-    Length,
-    Moments,
-    StepSize,
-    chees,
-    evenly,
-    first_log_size,
-    harmonic_mean,
-    inverse_root,
-    whitened,
-    whole_steps,
-)
+from ebmjax.adaptation.step_size.step_size import Length, Moments, StepSize, chees, evenly, first_log_size, harmonic_mean, inverse_root, whitened, whole_steps
 from ebmjax.base import (
     Array,
     Energy,
