@@ -9,13 +9,7 @@ from scipy import stats
 
 import ebmjax as eb
 from ebmjax.energies import networks
-from ebmjax.kernels.annealed_langevin import (
-    annealed_langevin,
-    largest_distance,
-    noise_levels,
-    ratio_of_levels,
-    step_for,
-)
+from ebmjax.tempering.annealed_langevin import annealed_langevin, largest_distance, noise_levels, ratio_of_levels, step_for
 from ebmjax.objectives import score_matching
 
 MEAN, SCALE = 1.5, 0.7

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ebmjax.base import Array, Key
 from ebmjax.energies.flows import Flow, sample
-from ebmjax.kernels.annealed_langevin import annealed_langevin, noise_levels, step_for
+from ebmjax.tempering.annealed_langevin import annealed_langevin, noise_levels, step_for
 from ebmjax.kernels.binary import gibbs
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala, ula

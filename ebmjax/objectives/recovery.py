@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, half_square, normal_like, scalar
 from ebmjax.sampling.sample.loop import chain_keys, nothing, run
-from ebmjax.kernels.annealed_langevin import check_falls, descend
+from ebmjax.tempering.annealed_langevin import check_falls, descend
 from ebmjax.objectives.likelihood import (
     Chains,
     Loss,
@@ -59,7 +59,7 @@ def recovery(
     Args:
       energy: ``energy(params, x, noise)`` of one point.
       make_kernel: from an energy and a step size to a kernel, ``mala``.
-      levels: of noise ``[L]``, falling, at least two; :func:`ebmjax.kernels.annealed_langevin.noise_levels`.
+      levels: of noise ``[L]``, falling, at least two; :func:`ebmjax.tempering.annealed_langevin.noise_levels`.
       num_steps: of each chain.
       acceptance_target, adaptation_rate: as of :func:`ebmjax.contrastive`.
 
