@@ -28,7 +28,7 @@ from benchmarks import measure, work
 from ebmjax import data, experiment, plotting, report
 from ebmjax.experiments.experiment import Run
 from ebmjax.experiments.methods import METHODS
-from ebmjax.watch import TrainingDiverged
+from ebmjax.training.fit.divergence import TrainingDiverged
 
 SETS = ("eight_gaussians", "two_moons", "checkerboard", "spirals")
 SMALL_NOISE = {"denoising": {"noise": 0.05}}

@@ -31,7 +31,7 @@ import optax
 import ebmjax as eb
 from benchmarks.measure import alternate, ratio
 from ebmjax.energies import networks
-from ebmjax import starts, training, updates
+from ebmjax.training import chain_init as starts, fit as training, step as updates
 from ebmjax.objectives import contrastive
 
 LANGEVIN_STEP, CONFINEMENT, REGULARISATION, RESTART = 1e-2, 4.0, 1e-3, 0.05

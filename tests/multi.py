@@ -22,7 +22,7 @@ import optax
 import ebmjax as eb
 from ebmjax.sampling import initialization as beginning, devices, sample as sampling
 from ebmjax import folder, targets
-from ebmjax.training import placed
+from ebmjax.training.fit.fit import placed
 
 MESH = devices.connect() if "JAX_NUM_PROCESSES" in os.environ else None  # before anything else of JAX
 SCALES = jnp.array([0.5, 1.0, 2.0])

@@ -10,7 +10,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets
-from ebmjax.watch import NO_REMEDY, diagnose
+from ebmjax.training.fit.divergence import NO_REMEDY, diagnose
 
 TARGET = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
 KEY = jax.random.key(3)

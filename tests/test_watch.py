@@ -11,7 +11,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import data, experiment, targets
-from ebmjax.watch import NO_REMEDY, Remedy, diagnose
+from ebmjax.training.fit.divergence import NO_REMEDY, Remedy, diagnose
 
 KEY = jax.random.key(7)
 TARGET = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import typer
 from rich.console import Console
 
-from ebmjax.watch import TrainingDiverged
+from ebmjax.training.fit.divergence import TrainingDiverged
 
 app = typer.Typer(
     no_args_is_help=True,

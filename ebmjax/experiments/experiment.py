@@ -25,9 +25,9 @@ from ebmjax.experiments.pieces import RunError, check, network_of, optimizer_of,
 from ebmjax.experiments.units import Standard, digest, is_image
 from ebmjax.objectives.joint import labelled, marginal
 from ebmjax.objectives.learned_stein import Players
-from ebmjax.training import fit
-from ebmjax.updates import TrainState, init_state, train_step
-from ebmjax.watch import Remedy
+from ebmjax.training.fit.fit import fit
+from ebmjax.training.fit.step import TrainState, init_state, train_step
+from ebmjax.training.fit.divergence import Remedy
 
 
 @dataclasses.dataclass(frozen=True)

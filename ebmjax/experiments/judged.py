@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ebmjax import classification, plotting
 from ebmjax.experiments.classes import parts
 from ebmjax.experiments.experiment import Run
-from ebmjax.updates import TrainState
+from ebmjax.training.fit.step import TrainState
 
 
 class Judged(NamedTuple):

@@ -10,7 +10,7 @@ from ebmjax.experiments.methods import KERNELS, METHODS
 from ebmjax.experiments.units import is_image
 from ebmjax.objectives.joint import of_points, with_labels
 from ebmjax.objectives.learned_stein import Players
-from ebmjax.starts import Starts, from_data, from_noise, replay_buffer
+from ebmjax.training.fit.chain_init import Starts, from_data, from_noise, replay_buffer
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
 STARTS = ("buffer", "data", "noise")

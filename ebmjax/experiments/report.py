@@ -25,7 +25,7 @@ from ebmjax.experiments.runs import metrics
 from ebmjax.objectives.joint import Labelled
 from ebmjax.sampling.sample.sample import Samples, sample
 from ebmjax.adaptation.step_size.tuning import tune_step_size
-from ebmjax.updates import TrainState
+from ebmjax.training.fit.step import TrainState
 
 Rows = list[tuple[str, str]]
 

@@ -22,9 +22,9 @@ from ebmjax import data
 from ebmjax.sampling import devices
 from ebmjax.experiments.experiment import Config, Run, RunError, build
 from ebmjax.storage import folder
-from ebmjax.training import placed
-from ebmjax.updates import TrainState
-from ebmjax.watch import TrainingDiverged
+from ebmjax.training.fit.fit import placed
+from ebmjax.training.fit.step import TrainState
+from ebmjax.training.fit.divergence import TrainingDiverged
 
 CHECKPOINTS = "checkpoints"
 BEGINNINGS = {CHECKPOINTS, "config.json.tmp"}  # all that a run killed in its first second has left

@@ -30,7 +30,7 @@ from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, normal_like
 from ebmjax.kernels.combinators import within
 from ebmjax.objectives.likelihood import Loss, Mean, Params, contrastive
-from ebmjax.starts import Draw, Starts
+from ebmjax.training.fit.chain_init import Draw, Starts
 
 ClassEnergies = Callable[[Params, Position], Array]  # [K]
 MakeKernel = Callable[[Energy, Array], Kernel]

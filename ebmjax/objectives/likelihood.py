@@ -8,7 +8,7 @@ under the present parameters,
 ``sg`` stops the gradient: samples do not depend on the parameters here.  The value itself is not a
 likelihood, only its gradient means something.  Contrastive divergence (Hinton 2002), persistent chains
 (Tieleman 2008), a replay buffer (Du & Mordatch 2019) and short runs (Nijkamp et al. 2019) are this one
-function: they differ in the ``chains`` that come in (:mod:`ebmjax.starts`).
+function: they differ in the ``chains`` that come in (:mod:`ebmjax.training.chain_init`).
 
 An unbounded energy can fall without end; ``regularisation`` adds  lambda (E_data[E^2] + E_model[E^2])  (Du &
 Mordatch 2019, eq. 4), which fixes the free constant and bounds the scale.  It biases the gradient by its own.

@@ -5,7 +5,7 @@ and steps the optimiser.  ``chunk`` updates are one compiled program; the host s
 
 Nothing diverges silently.  An update whose gradient is not finite is skipped and counted; a chain that ends
 where the energy is not finite is restarted and counted; a run that has left the ground goes back to where it
-was well, with smaller steps, a few times (:mod:`ebmjax.watch`), and then stops with
+was well, with smaller steps, a few times (:mod:`ebmjax.training.divergence`), and then stops with
 :class:`TrainingDiverged`, which says what it saw and carries the last state that was well.
 
 Update ``t`` uses ``fold_in(key, t)``: a run that is stopped and resumed equals one that was not, bit for bit.
@@ -27,9 +27,9 @@ from ebmjax.base import Key, Position
 from ebmjax.objectives import Loss
 from ebmjax.objectives.joint import noisy
 from ebmjax.sampling.sample.progress import Progress, reporter
-from ebmjax.starts import FROM_DATA, Starts
-from ebmjax.updates import TrainState, train_step
-from ebmjax.watch import DEFAULT_REMEDY, SETTLED, Remedy, diagnose, known_mean, roll_back
+from ebmjax.training.fit.chain_init import FROM_DATA, Starts
+from ebmjax.training.fit.step import TrainState, train_step
+from ebmjax.training.fit.divergence import DEFAULT_REMEDY, SETTLED, Remedy, diagnose, known_mean, roll_back
 
 
 def fit(
@@ -94,7 +94,7 @@ def fit(
     if max_gap is not None:
         checks.positive(max_gap, "max_gap")
     checks.instance(state, TrainState, "state", "init_state")
-    checks.instance(remedy, Remedy, "remedy", "ebmjax.watch").check()
+    checks.instance(remedy, Remedy, "remedy", "ebmjax.training.divergence").check()
     if int(state.step) >= num_updates:
         warnings.warn(
             f"nothing is left to do: num_updates is the number in all, {num_updates}, and the state has seen "

@@ -16,7 +16,7 @@ from ebmjax import _validation as checks
 from ebmjax.sampling import devices as dev
 from ebmjax.base import Array, Key, Position, select
 from ebmjax.objectives import Chains, Loss, Params
-from ebmjax.starts import FROM_DATA, Starts, rows
+from ebmjax.training.fit.chain_init import FROM_DATA, Starts, rows
 
 
 class TrainState(NamedTuple):
@@ -44,7 +44,7 @@ def init_state(
     """The state before the first update; objectives without chains need neither starts nor a step size."""
     key = checks.key(key)
     _check_optimizer(optimizer)
-    checks.instance(starts, Starts, "starts", "ebmjax.starts")
+    checks.instance(starts, Starts, "starts", "ebmjax.training.chain_init")
     params = checks.position(params, "params")
     checks.positive(step_size, "step_size")
     zero, one = jnp.int32(0), jnp.float32(1)
@@ -67,7 +67,7 @@ def train_step(
     """
     checks.function(loss, "loss")
     _check_optimizer(optimizer)
-    checks.instance(starts, Starts, "starts", "ebmjax.starts")
+    checks.instance(starts, Starts, "starts", "ebmjax.training.chain_init")
     checks.count(num_chains, "num_chains")
     if not 0 <= ema_decay < 1:
         raise ValueError(f"ema_decay must lie in [0, 1), got {ema_decay}")
