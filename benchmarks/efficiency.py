@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.posteriors import POSTERIORS, Posterior
 from benchmarks.samplers import SAMPLERS, Run, blackjax_nuts
-from ebmjax.diagnostics import ess_bulk, mcse_mean, mcse_sd, rhat
+from ebmjax.diagnostics.convergence.convergence import ess_bulk, mcse_mean, mcse_sd, rhat
 
 CONVERGED, FARTHEST = 1.05, 4.0  # R-hat; standard errors from the truth
 TRUE_RUNS, TRUE_LENGTH, TRUE_RHAT = 8, 1000, 1.02  # for a truth that is not known

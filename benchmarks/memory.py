@@ -26,7 +26,7 @@ import jax
 import ebmjax as eb
 from benchmarks import peers_jax
 from benchmarks.peers_jax import ENERGY, L, step_sizes
-from ebmjax import streaming
+from ebmjax.diagnostics import streaming
 
 DIM, NUM_CHAINS, NUM_STEPS = 100, 64, 1000
 MAKERS = {"random_walk": eb.random_walk, "mala": eb.mala, "hmc": functools.partial(eb.hmc, num_steps=L)}

@@ -23,7 +23,8 @@ import jax
 import jax.numpy as jnp
 
 import ebmjax as eb
-from ebmjax import combinators, data, experiment, runs, streaming
+from ebmjax import combinators, data, experiment, runs
+from ebmjax.diagnostics import streaming
 
 KEY = jax.random.key(11)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2) + jnp.sum(jnp.cos(x))

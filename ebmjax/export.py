@@ -18,7 +18,7 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax.base import Position
 from ebmjax.sampling.sample.loop import Record
-from ebmjax.health import is_divergent
+from ebmjax.diagnostics.convergence.summary import is_divergent
 from ebmjax.sampling.sample.sample import Samples
 
 Groups = dict[str, dict[str, np.ndarray]]

@@ -22,7 +22,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ebmjax as eb
-from ebmjax import base, diagnostics, plotting, targets, verify
+from ebmjax import base, plotting, targets, verify
+from ebmjax.diagnostics import convergence as diagnostics
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)

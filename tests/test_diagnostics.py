@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from ebmjax import diagnostics, hmc, mala, nuts, random_walk, sample, targets
+from ebmjax.diagnostics import convergence as diagnostics
+from ebmjax import hmc, mala, nuts, random_walk, sample, targets
 
 RTOL = 1e-4
 PAIRS = {

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax import diagnostics, export, health
+from ebmjax.diagnostics import convergence as diagnostics, summary as health
+from ebmjax import export
 
 arviz = pytest.importorskip("arviz")
 ENERGY = lambda x: 0.5 * jnp.sum(x["a"] ** 2) + jnp.sum(x["b"]["c"] ** 2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax import streaming
+from ebmjax.diagnostics import streaming
 from ebmjax.base import Info, Kernel, State
 from ebmjax.sampling.sample.nonfinite import ChainFault
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax import health, targets
+from ebmjax.diagnostics import summary as health
+from ebmjax import targets
 
 GOOD = np.asarray(jax.random.normal(jax.random.key(0), (2000, 4, 2)))
 FUNNEL = lambda x: 0.5 * (x[0] / 3) ** 2 + 0.5 * jnp.sum(x[1:] ** 2) * jnp.exp(-x[0]) + 2 * x[0]

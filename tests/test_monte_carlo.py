@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ebmjax import mala, monte_carlo, random_walk, sample, targets, with_stats
+from ebmjax import mala, random_walk, sample, targets, with_stats
+from ebmjax.diagnostics import expectation as monte_carlo
 
 TARGET = targets.correlated_gaussian()
 DRAWS = sample(jax.random.key(1), mala(TARGET.energy, 0.5), TARGET.sample(jax.random.key(2), 16), 500).draws

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax import diagnostics, streaming, targets
+from ebmjax.diagnostics import convergence as diagnostics, streaming
+from ebmjax import targets
 
 TARGET = targets.correlated_gaussian(3, 0.6)
 KERNEL = eb.mala(TARGET.energy, 0.6)

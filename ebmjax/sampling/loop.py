@@ -59,7 +59,7 @@ def nothing(state: State, info: Info) -> None:
 class Reducer(NamedTuple):
     """A running statistic to give as ``collect``: what is stored does not grow with the number of steps.
 
-    See :mod:`ebmjax.streaming`.
+    See :mod:`ebmjax.diagnostics.streaming`.
     """
 
     init: Callable[[State, Info], Any]  # before any step, for states and infos of these shapes

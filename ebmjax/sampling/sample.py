@@ -78,7 +78,7 @@ def sample(
       num_warmup: steps before, thrown away.
       thin: store every ``thin``-th step.
       collect: from ``(state, info)`` of one step, with the chain axis, to what is stored; or a running
-        statistic of :mod:`ebmjax.streaming`, so that memory does not grow with the number of steps.
+        statistic of :mod:`ebmjax.diagnostics.streaming`, so that memory does not grow with the number of steps.
       start: steps already taken, ``Samples.num_steps`` of the run that is continued.
       num_chunks: pieces to run in, between which progress is shown and saved; by default one, or twenty with
         progress or a checkpoint.

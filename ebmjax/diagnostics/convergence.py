@@ -15,8 +15,8 @@
 [V21] Vehtari, Gelman, Simpson, Carpenter & Burkner 2021; [M24] Margossian et al. 2024.  All functions take
 ``draws``, ``[T, C, ...]``, return one figure a coordinate, and work inside ``jit``; what they need beside the
 draws does not grow with the number of coordinates.  A coordinate that never moves has an effective sample
-size of zero, not of its length.  What is wrong, in words: :mod:`ebmjax.health`; averages and their errors:
-:mod:`ebmjax.monte_carlo`.
+size of zero, not of its length.  What is wrong, in words: :mod:`ebmjax.diagnostics.summary`; averages and their errors:
+:mod:`ebmjax.diagnostics.expectation`.
 """
 
 import functools

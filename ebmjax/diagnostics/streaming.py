@@ -30,7 +30,7 @@ from jax.flatten_util import ravel_pytree
 from ebmjax import _validation as checks
 from ebmjax.base import Array
 from ebmjax.sampling.sample.loop import Collect, Reducer, position_of
-from ebmjax.diagnostics import nested_rhat_of_moments
+from ebmjax.diagnostics.convergence.convergence import nested_rhat_of_moments
 
 
 class Moments(NamedTuple):
@@ -75,7 +75,7 @@ class Moments(NamedTuple):
         return jax.tree.map(of, self.origin, self.shift, self.variances)
 
     def nested_rhat(self, num_groups: int) -> Any:
-        """:func:`ebmjax.diagnostics.nested_rhat`, of all that was seen."""
+        """:func:`ebmjax.diagnostics.convergence.nested_rhat`, of all that was seen."""
 
         def of(origin, shift, squares):  # the variance within one step is zero
             variances = squares / jnp.maximum(self.num_steps - 1, 1)

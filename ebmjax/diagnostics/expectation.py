@@ -3,7 +3,7 @@
     E[f(x)]  ~  1/n sum_i f(x_i)                                       (eq. 11)
 
 The draws may be those of chains: the standard error goes through their autocorrelation, sd(f) / sqrt(ess)
-with the effective sample size of f itself (:func:`ebmjax.diagnostics.mcse_mean`).
+with the effective sample size of f itself (:func:`ebmjax.diagnostics.convergence.mcse_mean`).
 """
 
 import warnings
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Position
 from ebmjax.sampling.sample.loop import Record
-from ebmjax.diagnostics import mcse_mean
+from ebmjax.diagnostics.convergence.convergence import mcse_mean
 from ebmjax.sampling.sample.sample import Samples, draws_of
 
 HEAVY = 0.1  # a share of one weight in all that makes an error bar a guess

@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import _validation as checks, diagnostics
+from ebmjax import _validation as checks
+from ebmjax.diagnostics import convergence as diagnostics
 from ebmjax.base import Array, Info, Position
 from ebmjax.sampling.sample.loop import Record
-from ebmjax.diagnostics import checked
+from ebmjax.diagnostics.convergence.convergence import checked
 from ebmjax.sampling.sample.sample import Samples, draws_of
 
 LARGEST_RHAT, LEAST_ESS = 1.01, 400  # recommended by Vehtari et al. 2021
