@@ -22,7 +22,8 @@ import numpy as np
 import optax
 
 import ebmjax as eb
-from ebmjax import evaluation, plotting, targets
+from ebmjax.evaluation import classifier as evaluation
+from ebmjax import plotting, targets
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)

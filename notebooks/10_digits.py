@@ -31,7 +31,8 @@ import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 import ebmjax as eb
-from ebmjax import data, evaluation, experiment, plotting, report
+from ebmjax import data, experiment, plotting, report
+from ebmjax.evaluation import classifier as evaluation
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ebmjax import classification as cl
+from ebmjax.evaluation import classification as cl
 
 NUM = 50_000
 

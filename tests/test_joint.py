@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import classification
+from ebmjax.evaluation import classification
 from ebmjax.energies import networks
 from ebmjax.objectives import Chains, joint
 from ebmjax.objectives.joint import Labelled

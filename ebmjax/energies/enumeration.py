@@ -4,7 +4,7 @@
 
 Energies are computed a chunk of states at a time, and summed in double precision on the host.  State ``k``
 has the bits of ``k``, the lowest first.  For densities on the line and in the plane there is
-:func:`ebmjax.evaluation.log_z`.
+:func:`ebmjax.evaluation.classifier.log_z`.
 """
 
 from collections.abc import Callable, Iterator

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from ebmjax import classification, plotting
+from ebmjax.evaluation import classification
+from ebmjax import plotting
 from ebmjax.experiments.classes import parts
 from ebmjax.experiments.experiment import Run
 from ebmjax.training.fit.step import TrainState

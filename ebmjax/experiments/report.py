@@ -17,7 +17,7 @@ from ebmjax import _validation as checks, data, plotting
 from ebmjax.energies import enumeration
 from ebmjax.base import Energy, Kernel, Key
 from ebmjax.energies.transforms import denoise
-from ebmjax.evaluation import Verdict, judge, log_z, train_classifier
+from ebmjax.evaluation.classifier.classifier import Verdict, judge, log_z, train_classifier
 from ebmjax.experiments.experiment import Run, is_image
 from ebmjax.experiments.judged import judged
 from ebmjax.experiments.methods import ACCEPTANCE, KERNELS, METHODS

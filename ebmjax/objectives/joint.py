@@ -15,7 +15,7 @@ c_y added to the energies change nothing in it, since each class counts among th
 batch (:func:`by_class`).
 
 Both take batches of :class:`Labelled` points.  Calibration and out-of-distribution scores:
-:mod:`ebmjax.classification`.
+:mod:`ebmjax.evaluation.classifier.classification`.
 """
 
 from collections.abc import Callable
