@@ -316,7 +316,7 @@ MUTANTS = [
     # targets and their laws
     Mutant("Rosenbrock drawn too narrow", "targets.py", "x1**2 + math.sqrt(w) * x2", "x1**2 + 0.95 * math.sqrt(w) * x2", "test_targets:test_rosenbrock_is_a_normal_and_a_conditional_normal"),
     Mutant("funnel without its normaliser", "targets.py", " + (dim - 1) * x[0] / 2", "", "test_targets:test_draws_belong_to_the_energy:funnel"),
-    Mutant("law of ULA with a half for a quarter", "verify/laws.py", "step_size**2 * a / 4))), name", "step_size**2 * a / 8))), name", "test_verify:test_the_law_of_ula_is_stationary"),
+    Mutant("law of ULA with a half for a quarter", "verify/stationary_laws.py", "step_size**2 * a / 4))), name", "step_size**2 * a / 8))), name", "test_verify:test_the_law_of_ula_is_stationary"),
     # what fresh eyes found
     Mutant("a class counts as often as it has chains", "objectives/joint.py", "weight = of_chain @ (share / jnp.maximum(num, 1)) / jnp.sum(share)", "weight = is_finite / jnp.sum(is_finite)", "test_joint:test_the_class_conditional_gradient_is_that_of_the_likelihood_given_labels"),
     Mutant("points of a class without chains count", "objectives/joint.py", "batch.label @ (num > 0) / len(batch.label) / jnp.sum(share)", "jnp.ones(len(batch.label)) / len(batch.label)", "test_joint:test_constants_of_classes_have_no_gradient_where_a_class_has_no_chain_or_too_few"),

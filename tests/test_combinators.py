@@ -7,7 +7,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets, verify
-from ebmjax.verify.specimens import tree_target
+from ebmjax.verify.examples import tree_target
 
 TARGET = targets.correlated_gaussian(2, 0.5)
 

@@ -13,7 +13,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets, verify
-from ebmjax.verify.specimens import ring
+from ebmjax.verify.examples import ring
 
 ROOT = Path(__file__).parent.parent
 QUADRATIC = targets.correlated_gaussian(3, 0.6)

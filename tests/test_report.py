@@ -10,7 +10,7 @@ import ebmjax as eb
 from ebmjax import data, experiment, plotting, report, targets, verify
 from ebmjax.evaluation import classifier as evaluation
 from ebmjax.kernels.hamiltonian import hmc
-from ebmjax.verify.specimens import ring
+from ebmjax.verify.examples import ring
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
 from ebmjax.sampling.sample.sample import sample
 from ebmjax.adaptation.step_size.tuning import warm_up
-from ebmjax.verify.doctor import check
+from ebmjax.verify.check_energy import check
 
 KERNELS: dict[str, Callable[..., Kernel]] = {
     "nuts": nuts,

@@ -26,10 +26,10 @@ from ebmjax.kernels.random_walk import random_walk
 from ebmjax.targets import Target
 from ebmjax.verify.exact import integrator
 from ebmjax.verify.invariance import invariance, rank
-from ebmjax.verify.laws import baoab_law, ula_law
+from ebmjax.verify.stationary_laws import baoab_law, ula_law
 from ebmjax.verify.report import Report
 from ebmjax.verify.sequential import sequential
-from ebmjax.verify.specimens import drifted, gibbs, ring, tree_target, wide_independence
+from ebmjax.verify.examples import drifted, gibbs, ring, tree_target, wide_independence
 
 Proof = Callable[..., Report]
 
