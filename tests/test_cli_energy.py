@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_cli import call
 
-from ebmjax import export
+from ebmjax.io import arviz as export
 from ebmjax.cli import energy as cli_energy
 
 MODEL = """

@@ -10,7 +10,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax.diagnostics import convergence as diagnostics, summary as health
-from ebmjax import export
+from ebmjax.io import arviz as export
 
 arviz = pytest.importorskip("arviz")
 ENERGY = lambda x: 0.5 * jnp.sum(x["a"] ** 2) + jnp.sum(x["b"]["c"] ** 2)

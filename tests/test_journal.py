@@ -12,8 +12,8 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import folder
-from ebmjax.storage.checkpoint import CheckpointError
-from ebmjax.storage.journal import Stopped
+from ebmjax.io.checkpoint import CheckpointError
+from ebmjax.io.chunk_store import Stopped
 
 KEY = jax.random.key(4)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)

@@ -12,8 +12,8 @@ from test_checkpoint import TREE
 
 import ebmjax as eb
 from ebmjax import folder
-from ebmjax.storage import checkpoint, leaves, sharded
-from ebmjax.storage.leaves import CheckpointError, Damaged
+from ebmjax.io import checkpoint, serialization as leaves, orbax as sharded
+from ebmjax.io.serialization import CheckpointError, Damaged
 
 ocp = pytest.importorskip("orbax.checkpoint", reason="comes with the extra orbax")
 KEY = jax.random.key(4)

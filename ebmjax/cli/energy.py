@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import _validation as checks, export
+from ebmjax import _validation as checks
+from ebmjax.io import arviz as export
 from ebmjax.diagnostics import summary as health
 from ebmjax.base import Energy, Kernel, Key, Position
 from ebmjax.sampling.sample.loop import with_stats

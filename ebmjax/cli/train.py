@@ -14,7 +14,7 @@ from ebmjax.base import Kernel
 from ebmjax.cli.app import app, console, fail, one_line
 from ebmjax.experiments import experiment, pieces, report, runs
 from ebmjax.experiments.methods import KERNELS, METHODS
-from ebmjax.storage.folder import BACKENDS
+from ebmjax.io.run_directory import BACKENDS
 
 Objective = StrEnum("Objective", list(METHODS))
 Network = StrEnum("Network", list(pieces.NETWORKS))

@@ -2,7 +2,7 @@
 
     RUN/config.json       every choice, and a digest of the data
     RUN/metrics.csv       a row an update
-    RUN/checkpoints/      the whole training state, the last three times (:mod:`ebmjax.storage.folder`)
+    RUN/checkpoints/      the whole training state, the last three times (:mod:`ebmjax.io.run_directory`)
     RUN/*.png             pictures (:mod:`ebmjax.plotting`)
 
 A run that was killed goes on from its newest good checkpoint and ends in the same bytes as one that was not.
@@ -21,7 +21,7 @@ import numpy as np
 from ebmjax import data
 from ebmjax.sampling import devices
 from ebmjax.experiments.experiment import Config, Run, RunError, build
-from ebmjax.storage import folder
+from ebmjax.io import run_directory as folder
 from ebmjax.training.fit.fit import placed
 from ebmjax.training.fit.step import TrainState
 from ebmjax.training.fit.divergence import TrainingDiverged
@@ -42,7 +42,7 @@ def train(
 ) -> TrainState:
     """Train in a folder, saving as it goes; returns the last state.  ``options`` are those of ``fit``.
 
-    ``backend`` writes the checkpoints, ``"npz"`` or ``"orbax"`` (:mod:`ebmjax.storage.folder`); where none is
+    ``backend`` writes the checkpoints, ``"npz"`` or ``"orbax"`` (:mod:`ebmjax.io.run_directory`); where none is
     named, that of the newest there.
 
     Raises:

@@ -21,8 +21,8 @@ from ebmjax.sampling.sample.loop import Collect, Record, Reducer, chain_keys, no
 from ebmjax.sampling.sample.nonfinite import POLICIES, Totals, count, restart_lost, warn
 from ebmjax.kernels.combinators import guarded, parallel
 from ebmjax.sampling.sample.progress import Progress, reporter
-from ebmjax.storage import folder
-from ebmjax.storage.journal import Journal, Stopped, fingerprint
+from ebmjax.io import run_directory as folder
+from ebmjax.io.chunk_store import Journal, Stopped, fingerprint
 
 LAST_STEP = 2**31 - 1
 

@@ -1,8 +1,8 @@
 """A folder that one run writes: locked, its last good checkpoints kept, left in order when told to stop.
 
     FOLDER/000001500.npz     what stood after 1500 steps, gathered and written by process 0
-                             (:mod:`ebmjax.storage.checkpoint`)
-    FOLDER/000001500.orbax   or written by all processes, each its own part (:mod:`ebmjax.storage.sharded`)
+                             (:mod:`ebmjax.io.checkpoint`)
+    FOLDER/000001500.orbax   or written by all processes, each its own part (:mod:`ebmjax.io.orbax`)
 
 What is read is told by its name, so that a folder may hold both.  Every process calls :func:`save`.
 
@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 from ebmjax import _validation as checks
 from ebmjax.sampling import devices
-from ebmjax.storage import checkpoint, sharded
-from ebmjax.storage.checkpoint import CheckpointError, Damaged
+from ebmjax.io import checkpoint, orbax as sharded
+from ebmjax.io.checkpoint import CheckpointError, Damaged
 
 KEEP = 3
 

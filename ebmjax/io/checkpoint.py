@@ -19,8 +19,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ebmjax.storage import leaves
-from ebmjax.storage.leaves import CheckpointError, Damaged
+from ebmjax.io import serialization as leaves
+from ebmjax.io.serialization import CheckpointError, Damaged
 
 __all__ = ["CheckpointError", "Damaged", "load", "notes", "save"]
 

@@ -25,9 +25,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from ebmjax.sampling import devices
-from ebmjax.storage import leaves
-from ebmjax.storage.checkpoint import sync_folder
-from ebmjax.storage.leaves import CheckpointError, Damaged
+from ebmjax.io import serialization as leaves
+from ebmjax.io.checkpoint import sync_folder
+from ebmjax.io.serialization import CheckpointError, Damaged
 
 FORMAT = 1
 STATE, MANIFEST = "state", "manifest"
@@ -96,7 +96,7 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
 def load(path: str | Path, like: Any, *, check: Callable[[dict[str, Any]], None] | None = None) -> Any:
     """Read a tree in the structure of ``like``, each process what it needs for the sharding that is there.
 
-    Args and errors are those of :func:`ebmjax.storage.checkpoint.load`.  The mesh may be another than that of
+    Args and errors are those of :func:`ebmjax.io.checkpoint.load`.  The mesh may be another than that of
     saving.
     """
     ocp, path = orbax(), Path(path).absolute()

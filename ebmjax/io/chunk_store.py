@@ -17,8 +17,8 @@ import jax
 import numpy as np
 
 from ebmjax.sampling import devices
-from ebmjax.storage import folder
-from ebmjax.storage.checkpoint import CheckpointError, Damaged
+from ebmjax.io import run_directory as folder
+from ebmjax.io.checkpoint import CheckpointError, Damaged
 
 
 class Stopped(KeyboardInterrupt):
@@ -43,7 +43,7 @@ class Journal:
           path: the folder; made if missing.
           call: what the result depends on, JSON values; a file of another call is refused.
           is_collecting: chunks collect something, so that all files are kept, and not only the last few.
-          backend: of :data:`ebmjax.storage.folder.BACKENDS`, that writes.
+          backend: of :data:`ebmjax.io.run_directory.BACKENDS`, that writes.
         """
         if path is None:
             yield Journal(None, call, is_collecting, lambda: False)
