@@ -25,9 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import measure, work
-from ebmjax import data, experiment, plotting, report
+from ebmjax.experiments import data
+from ebmjax import experiment, plotting, report
 from ebmjax.experiments.experiment import Run
-from ebmjax.experiments.methods import METHODS
+from ebmjax.experiments.registry import METHODS
 from ebmjax.training.fit.divergence import TrainingDiverged
 
 SETS = ("eight_gaussians", "two_moons", "checkerboard", "spirals")

@@ -23,7 +23,8 @@ import jax
 import jax.numpy as jnp
 
 import ebmjax as eb
-from ebmjax import combinators, data, experiment, runs
+from ebmjax import combinators, experiment, runs
+from ebmjax.experiments import data
 from ebmjax.diagnostics import streaming
 
 KEY = jax.random.key(11)

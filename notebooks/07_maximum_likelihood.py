@@ -27,7 +27,8 @@ import numpy as np
 import optax
 
 import ebmjax as eb
-from ebmjax import data, experiment, plotting, report, targets
+from ebmjax.experiments import data
+from ebmjax import experiment, plotting, report, targets
 from ebmjax.evaluation import classifier as evaluation
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})

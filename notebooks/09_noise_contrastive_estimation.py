@@ -28,7 +28,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ebmjax as eb
-from ebmjax import data, experiment, noise_contrastive, plotting, report, score_matching
+from ebmjax.experiments import data
+from ebmjax import experiment, noise_contrastive, plotting, report, score_matching
 from ebmjax.evaluation import classifier as evaluation
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})

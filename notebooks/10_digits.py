@@ -31,7 +31,8 @@ import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 import ebmjax as eb
-from ebmjax import data, experiment, plotting, report
+from ebmjax.experiments import data
+from ebmjax import experiment, plotting, report
 from ebmjax.evaluation import classifier as evaluation
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})

@@ -25,7 +25,8 @@ import numpy as np
 import optax
 
 import ebmjax as eb
-from ebmjax import data, plotting, targets, verify
+from ebmjax.experiments import data
+from ebmjax import plotting, targets, verify
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)

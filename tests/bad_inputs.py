@@ -18,7 +18,8 @@ import numpy as np
 import optax
 
 import ebmjax as eb
-from ebmjax import checkpoint, data, experiment
+from ebmjax import checkpoint, experiment
+from ebmjax.experiments import data
 from ebmjax.sampling import devices
 
 ROOT = Path(__file__).parent.parent

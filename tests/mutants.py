@@ -238,7 +238,7 @@ MUTANTS = [
     Mutant("penalty on the slope at the draws", "objectives/adversarial.py", "jax.vmap(slope)(batch)", "jax.vmap(slope)(still[1])", "test_adversarial:test_the_gradient_penalty_is_half_the_squared_slope_at_the_data"),
     Mutant("constants of classes of the wrong sign", "experiments/classes.py", "jax.nn.softmax(c - energies)", "jax.nn.softmax(c + energies)", "test_labelled_runs:test_constants_of_classes_are_their_shares_over_their_z"),
     Mutant("points held out and trained on", "experiments/classes.py", "x=x[:cut], labels=labels[:cut]", "x=x, labels=labels", "test_labelled_runs:test_what_is_held_out_is_never_trained_on"),
-    Mutant("rows shuffled in place of coordinates", "experiments/judged.py", "jax.random.uniform(key_shuffle, flat.shape)", "jnp.tile(jax.random.uniform(key_shuffle, (num, 1)), flat.shape[1])", "test_labelled_runs:test_strangers_keep_their_margins_or_their_box"),
+    Mutant("rows shuffled in place of coordinates", "experiments/labelled.py", "jax.random.uniform(key_shuffle, flat.shape)", "jnp.tile(jax.random.uniform(key_shuffle, (num, 1)), flat.shape[1])", "test_labelled_runs:test_strangers_keep_their_margins_or_their_box"),
     # the no-U-turn sampler
     Mutant("NUTS draws its points evenly", "kernels/nuts.py", "-within < -error - log_new", "-within < -jnp.log(i + 1.0)", invariant("nuts")),
     Mutant("NUTS prefers high energies", "kernels/nuts.py", "-jnp.inf, tree.log_new), -error)", "-jnp.inf, tree.log_new), error)", NUTS_WEIGHT),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks import objectives, work
-from ebmjax import data, experiment
+from ebmjax.experiments import data
+from ebmjax import experiment
 
 A, B = np.ones((5, 7), np.float32), np.ones((7, 3), np.float32)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ebmjax import checkpoint, data, experiment, runs
+from ebmjax import checkpoint, experiment, runs
+from ebmjax.experiments import data
 from ebmjax.cli import app
 
 SMALL = ["--num-updates", "30", "--features", "16,16", "--chain-steps", "3", "--num-chains", "64"]

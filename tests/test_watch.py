@@ -10,7 +10,8 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import data, experiment, targets
+from ebmjax.experiments import data
+from ebmjax import experiment, targets
 from ebmjax.training.fit.divergence import NO_REMEDY, Remedy, diagnose
 
 KEY = jax.random.key(7)

@@ -10,7 +10,7 @@ import typer
 
 from ebmjax.cli import energy
 from ebmjax.cli.app import app, console, one_line
-from ebmjax.experiments import methods, report, runs
+from ebmjax.experiments import registry as methods, report, runs
 
 KernelName = StrEnum("KernelName", list({**energy.KERNELS, **methods.KERNELS}))
 OF_A_RUN = "of a trained run"

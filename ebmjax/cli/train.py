@@ -8,12 +8,12 @@ import jax
 import typer
 from rich.table import Table
 
-from ebmjax import data
+from ebmjax.experiments import data
 from ebmjax.sampling import devices
 from ebmjax.base import Kernel
 from ebmjax.cli.app import app, console, fail, one_line
-from ebmjax.experiments import experiment, pieces, report, runs
-from ebmjax.experiments.methods import KERNELS, METHODS
+from ebmjax.experiments import experiment, build as pieces, report, runs
+from ebmjax.experiments.registry import KERNELS, METHODS
 from ebmjax.io.run_directory import BACKENDS
 
 Objective = StrEnum("Objective", list(METHODS))

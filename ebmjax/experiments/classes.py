@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import data
+from ebmjax.experiments import data
 from ebmjax.base import Array
-from ebmjax.data import DataError, Dataset
+from ebmjax.experiments.data import DataError, Dataset
 
 SHARE_HELD = 0.2
 

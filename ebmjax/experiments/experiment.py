@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax.base import Array, Energy
-from ebmjax.data import Dataset
+from ebmjax.experiments.data import Dataset
 from ebmjax.energies.transforms import temper
 from ebmjax.experiments.classes import class_constants, parts
-from ebmjax.experiments.methods import METHODS
-from ebmjax.experiments.pieces import RunError, check, network_of, optimizer_of, starts_of
-from ebmjax.experiments.units import Standard, digest, is_image
+from ebmjax.experiments.registry import METHODS
+from ebmjax.experiments.build import RunError, check, network_of, optimizer_of, starts_of
+from ebmjax.experiments.standardize import Standard, digest, is_image
 from ebmjax.objectives.joint import labelled, marginal
 from ebmjax.objectives.learned_stein import Players
 from ebmjax.training.fit.fit import fit

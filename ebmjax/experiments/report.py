@@ -13,14 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import _validation as checks, data, plotting
+from ebmjax import _validation as checks, plotting
+from ebmjax.experiments import data
 from ebmjax.energies import enumeration
 from ebmjax.base import Energy, Kernel, Key
 from ebmjax.energies.transforms import denoise
 from ebmjax.evaluation.classifier.classifier import Verdict, judge, log_z, train_classifier
 from ebmjax.experiments.experiment import Run, is_image
-from ebmjax.experiments.judged import judged
-from ebmjax.experiments.methods import ACCEPTANCE, KERNELS, METHODS
+from ebmjax.experiments.labelled import judged
+from ebmjax.experiments.registry import ACCEPTANCE, KERNELS, METHODS
 from ebmjax.experiments.runs import metrics
 from ebmjax.objectives.joint import Labelled
 from ebmjax.sampling.sample.sample import Samples, sample

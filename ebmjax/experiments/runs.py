@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ebmjax import data
+from ebmjax.experiments import data
 from ebmjax.sampling import devices
 from ebmjax.experiments.experiment import Config, Run, RunError, build
 from ebmjax.io import run_directory as folder

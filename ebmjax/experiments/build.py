@@ -6,8 +6,8 @@ import optax
 
 from ebmjax import _validation as checks
 from ebmjax.energies import networks
-from ebmjax.experiments.methods import KERNELS, METHODS
-from ebmjax.experiments.units import is_image
+from ebmjax.experiments.registry import KERNELS, METHODS
+from ebmjax.experiments.standardize import is_image
 from ebmjax.objectives.joint import of_points, with_labels
 from ebmjax.objectives.learned_stein import Players
 from ebmjax.training.fit.chain_init import Starts, from_data, from_noise, replay_buffer

@@ -1,8 +1,8 @@
 """Data: toy sets, real digits out of installed packages, and a user's own file.
 
-    two_moons, spirals with labels, checkerboard, and every target in the plane    :mod:`ebmjax.data.toys`
-    mnist, digits, binary_digits                                                   :mod:`ebmjax.data.real`
-    FILE.npy, FILE.npz, FILE.csv       an array [N, ...]                           :mod:`ebmjax.data.files`
+    two_moons, spirals with labels, checkerboard, and every target in the plane    :mod:`ebmjax.experiments.data.toys`
+    mnist, digits, binary_digits                                                   :mod:`ebmjax.experiments.data.real`
+    FILE.npy, FILE.npz, FILE.csv       an array [N, ...]                           :mod:`ebmjax.experiments.data.files`
         labels, whole numbers from 0: the array y or labels of an npz, the last column of a csv where it is
         headed y, label or labels
 
@@ -15,10 +15,10 @@ import jax
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.data.dataset import DataError, Dataset
-from ebmjax.data.files import READERS, read
-from ebmjax.data.real import REAL, binary_digits, digits, mnist
-from ebmjax.data.toys import TOYS, WITH_ARMS, arm, checkerboard, spirals, two_moons
+from ebmjax.experiments.data.dataset import DataError, Dataset
+from ebmjax.experiments.data.files import READERS, read
+from ebmjax.experiments.data.real import REAL, binary_digits, digits, mnist
+from ebmjax.experiments.data.toys import TOYS, WITH_ARMS, arm, checkerboard, spirals, two_moons
 
 __all__ = [
     "REAL",

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ebmjax.data import TOYS, Dataset
+from ebmjax.experiments.data import TOYS, Dataset
 
 
 def is_image(x: np.ndarray) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ebmjax.data.dataset import DataError, Dataset
+from ebmjax.experiments.data.dataset import DataError, Dataset
 
 
 def mnist() -> Dataset:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.data.dataset import DataError, Dataset
+from ebmjax.experiments.data.dataset import DataError, Dataset
 
 LABELS = ("y", "label", "labels")
 
