@@ -27,7 +27,12 @@ def throughput(is_quick: Quick = False, num_repeats: int = 5) -> None:
     found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats))
     cell, names = ["kernel", "dim", "num_chains"], ["ebmjax", *bench.peers("hmc")]
     ratios = [f"x {name}" for name in names[1:]]
-    _show("throughput", [*cell, "ebmjax chain-steps/s", *ratios], found, lost={r: (0, 1) for r in ratios})
+    _show(
+        "throughput",
+        [*cell, "ebmjax chain-steps/s", *ratios],
+        found,
+        lost={r: (0, 1) for r in ratios},
+    )
     for what in ("compilation", "first sample", "peak MB"):
         _show(what, [*cell, *(f"{name} {what}" for name in names)], found)
     for line in bench.summary(found):
@@ -42,9 +47,21 @@ def floor(is_quick: Quick = False, num_repeats: int = 5) -> None:
 
     name = "floor-quick" if is_quick else "floor"
     found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats))
-    columns = ["energy", "kernel", "num_chains", "x gradients", "x both", "goal", "ebmjax us/step"]
+    columns = [
+        "energy",
+        "kernel",
+        "num_chains",
+        "x gradients",
+        "x both",
+        "goal",
+        "ebmjax us/step",
+    ]
     _show("floor", [*columns, "gradients us/step", "numbers us/step"], found)
-    over = [f"{r['energy']} {r['kernel']}" for r in found if r["goal"] and r["x gradients"] > r["goal"]]
+    over = [
+        f"{r['energy']} {r['kernel']}"
+        for r in found
+        if r["goal"] and r["x gradients"] > r["goal"]
+    ]
     console.print(f"over their goal: {', '.join(over) or 'none'}", highlight=False)
     _kept(name, found)
 
@@ -56,7 +73,11 @@ def memory(is_quick: Quick = False) -> None:
 
     name = "memory-quick" if is_quick else "memory"
     found = _collect(name, bench.rows(is_quick=is_quick))
-    columns = [f"{what} {times}x" for what in ("kept MB", "kept / positions", "peak MB") for times in (1, 10)]
+    columns = [
+        f"{what} {times}x"
+        for what in ("kept MB", "kept / positions", "peak MB")
+        for times in (1, 10)
+    ]
     _show("memory", ["kernel", "form", *columns], found)
     _kept(name, found)
 
@@ -65,19 +86,35 @@ def memory(is_quick: Quick = False) -> None:
 def training(
     is_quick: Quick = False,
     num_repeats: int = 7,
-    torch_python: Annotated[str | None, typer.Option(help="An interpreter with torchebm, the peer.")] = None,
-    num_threads: Annotated[int | None, typer.Option(help="For all; every CPU by default.")] = None,
+    torch_python: Annotated[
+        str | None, typer.Option(help="An interpreter with torchebm, the peer.")
+    ] = None,
+    num_threads: Annotated[
+        int | None, typer.Option(help="For all; every CPU by default.")
+    ] = None,
 ) -> None:
     """Persistent training against torchebm, a naive loop in JAX, and its floor of K + 1 gradients."""
     from benchmarks import training as bench
 
     options = {"torch_python": torch_python, "num_threads": num_threads}
     name = "training-quick" if is_quick else "training"
-    found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats, **options))
+    found = _collect(
+        name, bench.rows(is_quick=is_quick, num_repeats=num_repeats, **options)
+    )
     ratios = ["x torchebm", "x torchebm best", "x naive", "x floor"]
-    columns = ["problem", "batch_size", "chain_steps", "num_threads", "ebmjax updates/s", *ratios]
+    columns = [
+        "problem",
+        "batch_size",
+        "chain_steps",
+        "num_threads",
+        "ebmjax updates/s",
+        *ratios,
+    ]
     _show(
-        "training", columns, found, lost={"x torchebm": (0, 3), "x torchebm best": (0, 3), "x naive": (0, 1)}
+        "training",
+        columns,
+        found,
+        lost={"x torchebm": (0, 3), "x torchebm best": (0, 3), "x naive": (0, 1)},
     )
     _kept(name, found)
 
@@ -90,7 +127,15 @@ def scaling(is_quick: Quick = False, num_repeats: int = 5) -> None:
 
     name = "scaling-quick" if is_quick else "scaling"
     found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats))
-    columns = ["what", "chains", "devices", "num_steps", "ns a chain-step", "x base", "MB"]
+    columns = [
+        "what",
+        "chains",
+        "devices",
+        "num_steps",
+        "ns a chain-step",
+        "x base",
+        "MB",
+    ]
     _show("scaling", [*columns, "collectives", "collectives of a mean"], found)
     _kept(name, found, pictures.scaling(found))
 
@@ -103,7 +148,14 @@ def roofline(is_quick: Quick = False, num_repeats: int = 5) -> None:
 
     name = "roofline-quick" if is_quick else "roofline"
     found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats))
-    columns = ["cell", "num_chains", "operations/byte", "operations/s", "bytes/s", "bytes/s in cache"]
+    columns = [
+        "cell",
+        "num_chains",
+        "operations/byte",
+        "operations/s",
+        "bytes/s",
+        "bytes/s in cache",
+    ]
     _show("roofline", [*columns, "of the ceiling"], found)
     _kept(name, found, pictures.roofline(found))
 
@@ -111,13 +163,20 @@ def roofline(is_quick: Quick = False, num_repeats: int = 5) -> None:
 @app.command()
 def objectives(
     is_quick: Quick = False,
-    num_seeds: Annotated[int | None, typer.Option(help="5 by default; 1 with --quick.")] = None,
-    sets: Annotated[str, typer.Option(help="By commas; all four by default.")] = "",
-    names: Annotated[str, typer.Option("--objectives", help="By commas; all by default.")] = "",
-    torch_python: Annotated[
-        str | None, typer.Option(help="An interpreter with torchebm and ebmkit: the peers beside.")
+    num_seeds: Annotated[
+        int | None, typer.Option(help="5 by default; 1 with --quick.")
     ] = None,
-    num_updates: Annotated[int | None, typer.Option(help="Of every run; each one's own by default.")] = None,
+    sets: Annotated[str, typer.Option(help="By commas; all four by default.")] = "",
+    names: Annotated[
+        str, typer.Option("--objectives", help="By commas; all by default.")
+    ] = "",
+    torch_python: Annotated[
+        str | None,
+        typer.Option(help="An interpreter with torchebm and ebmkit: the peers beside."),
+    ] = None,
+    num_updates: Annotated[
+        int | None, typer.Option(help="Of every run; each one's own by default.")
+    ] = None,
 ) -> None:
     """Every objective on toy data: exact log-likelihood, time, share of runs that diverged.
 
@@ -132,7 +191,11 @@ def objectives(
         None,
         bench.runs(
             num_seeds=num_seeds or (1 if is_quick else 5),
-            sets=tuple(sets.split(",")) if sets else ("two_moons",) if is_quick else bench.SETS,
+            sets=tuple(sets.split(","))
+            if sets
+            else ("two_moons",)
+            if is_quick
+            else bench.SETS,
             objectives=tuple(names.split(",")) if names else bench.CONTINUOUS,
             torch_python=torch_python,
             num_updates=num_updates,
@@ -140,9 +203,20 @@ def objectives(
             is_drawn=not is_quick,
         ),
     )
-    columns = ["data", "library", "objective", "log-likelihood", "spread", "seconds", "load", "gradients"]
+    columns = [
+        "data",
+        "library",
+        "objective",
+        "log-likelihood",
+        "spread",
+        "seconds",
+        "load",
+        "gradients",
+    ]
     _show(
-        "objectives", [*columns, "num_seeds", "share_diverged", "num_rollbacks"], bench.rows(bench.load(path))
+        "objectives",
+        [*columns, "num_seeds", "share_diverged", "num_rollbacks"],
+        bench.rows(bench.load(path)),
     )
     console.print(f"kept in {path}")
 
@@ -151,14 +225,18 @@ def objectives(
 def efficiency(
     is_quick: Quick = False,
     num_repeats: int = 3,
-    posteriors: Annotated[str, typer.Option(help="By commas; all eight by default.")] = "",
+    posteriors: Annotated[
+        str, typer.Option(help="By commas; all eight by default.")
+    ] = "",
 ) -> None:
     """Effective samples a second, warm-up included, against BlackJAX (NUTS, ChEES) and NumPyro (NUTS)."""
     from benchmarks import efficiency as bench
 
     names = tuple(posteriors.split(",")) if posteriors else ()
     name = "-".join(["efficiency", *names]) + ("-quick" if is_quick else "")
-    found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats, names=names))
+    found = _collect(
+        name, bench.rows(is_quick=is_quick, num_repeats=num_repeats, names=names)
+    )
     columns = [
         "posterior",
         "sampler",
@@ -178,7 +256,8 @@ def efficiency(
             ratios = bench.ratios(found, ours, peers, of)
             shown = "  ".join(f"{name} {ratio:.2g}" for name, ratio in ratios.items())
             console.print(
-                f"  {of}: {shown}  median {statistics.median(ratios.values()):.2f}", highlight=False
+                f"  {of}: {shown}  median {statistics.median(ratios.values()):.2f}",
+                highlight=False,
             )
     _kept(name, found)
 
@@ -188,11 +267,14 @@ def _collect(name, rows) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for number, total, row in rows:
         found.append(row)
-        shown = {k: _text(v) for k, v in row.items() if isinstance(v, str | int | float)}
+        shown = {
+            k: _text(v) for k, v in row.items() if isinstance(v, str | int | float)
+        }
         if name:
             measure.keep(f"{name}.part", found)
         console.print(
-            f"{number}/{total}  " + "  ".join(f"{k} {v}" for k, v in shown.items()), highlight=False
+            f"{number}/{total}  " + "  ".join(f"{k} {v}" for k, v in shown.items()),
+            highlight=False,
         )
     return found
 
@@ -200,7 +282,9 @@ def _collect(name, rows) -> list[dict[str, Any]]:
 def _show(title, columns, rows, *, lost=None) -> None:
     """A table; ``lost`` names the interval of each column in which a cell is lost, and shown so."""
     about = measure.machine()
-    table = Table(title=f"{title}: {about['device']}, {about['date']}", title_justify="left")
+    table = Table(
+        title=f"{title}: {about['device']}, {about['date']}", title_justify="left"
+    )
     for column in columns:
         table.add_column(column, no_wrap=True)
     for row in rows:

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.posteriors import POSTERIORS, Posterior
 from benchmarks.samplers import SAMPLERS, Run, blackjax_nuts
-from ebmjax.diagnostics.convergence.convergence import ess_bulk, mcse_mean, mcse_sd, rhat
+from ebmjax.diagnostics.convergence import ess_bulk, mcse_mean, mcse_sd, rhat
 
 CONVERGED, FARTHEST = 1.05, 4.0  # R-hat; standard errors from the truth
 TRUE_RUNS, TRUE_LENGTH, TRUE_RHAT = 8, 1000, 1.02  # for a truth that is not known
@@ -71,7 +71,11 @@ def rows(
             for sampler, run in runs.items():
                 warm[sampler].append(_timed(run, repeat))
         for j, sampler in enumerate(SAMPLERS):
-            yield i * len(SAMPLERS) + j + 1, total, _row(name, sampler, cold[sampler], warm[sampler], truth)
+            yield (
+                i * len(SAMPLERS) + j + 1,
+                total,
+                _row(name, sampler, cold[sampler], warm[sampler], truth),
+            )
 
 
 def _row(name, sampler, cold, warm, truth) -> dict[str, Any]:
@@ -84,7 +88,9 @@ def _row(name, sampler, cold, warm, truth) -> dict[str, Any]:
         "sampler": sampler,
         "ESS/s": statistics.median(s / t for s, t in zip(sizes, seconds, strict=True)),
         "ESS/s cold": statistics.median(sizes) / cold[0],
-        "ESS/gradient": statistics.median(s / g for s, g in zip(sizes, grads, strict=True)),
+        "ESS/gradient": statistics.median(
+            s / g for s, g in zip(sizes, grads, strict=True)
+        ),
         "ESS": statistics.median(sizes),
         **{
             what: statistics.median(j[what] for j in judged)
@@ -92,7 +98,10 @@ def _row(name, sampler, cold, warm, truth) -> dict[str, Any]:
         },
         "seconds": statistics.median(seconds),
         "cold": cold[0],
-        "each": {"seconds": seconds, **{what: [j[what] for j in judged] for what in judged[0]}},
+        "each": {
+            "seconds": seconds,
+            **{what: [j[what] for j in judged] for what in judged[0]},
+        },
     }
 
 
@@ -114,12 +123,20 @@ def judge(draws: Any, truth: Moments) -> dict[str, float]:
 
 
 def is_converged(judged: dict[str, float]) -> bool:
-    return judged["R-hat"] <= CONVERGED and max(judged["error of mean"], judged["error of sd"]) <= FARTHEST
+    return (
+        judged["R-hat"] <= CONVERGED
+        and max(judged["error of mean"], judged["error of sd"]) <= FARTHEST
+    )
 
 
 def moments(draws: Any) -> Moments:
     """Of draws ``[T, C, D]``."""
-    found = draws.mean(axis=(0, 1)), mcse_mean(draws), draws.std(axis=(0, 1)), mcse_sd(draws)
+    found = (
+        draws.mean(axis=(0, 1)),
+        mcse_mean(draws),
+        draws.std(axis=(0, 1)),
+        mcse_sd(draws),
+    )
     return Moments(*map(np.asarray, found))
 
 
@@ -129,12 +146,15 @@ def truth_of(posterior: Posterior) -> Moments:
         return Moments(posterior.mean, 0.0, posterior.sd, 0.0)
     run = blackjax_nuts(posterior, length=TRUE_LENGTH)
     draws = np.concatenate(
-        [np.asarray(run(jax.random.key(1000 + i)).draws) for i in range(TRUE_RUNS)], axis=1
+        [np.asarray(run(jax.random.key(1000 + i)).draws) for i in range(TRUE_RUNS)],
+        axis=1,
     )
     draws = draws[:, (np.ptp(draws, axis=0) > 0).all(axis=1)]
     worst = _largest(rhat(jnp.asarray(draws)))
     if worst > TRUE_RHAT:
-        raise RuntimeError(f"the chains of BlackJAX that say what is true have an R-hat of {worst:.3f}")
+        raise RuntimeError(
+            f"the chains of BlackJAX that say what is true have an R-hat of {worst:.3f}"
+        )
     return moments(jnp.asarray(draws))
 
 

@@ -18,7 +18,11 @@ import ebmjax as eb
 from benchmarks.measure import alternate, ratio
 
 L = 10
-GOALS = {"mlp": 1.05, "mlp 784": 1.25, "convolutional": 1.25}  # of x gradients; the quadratic form has none
+GOALS = {
+    "mlp": 1.05,
+    "mlp 784": 1.25,
+    "convolutional": 1.25,
+}  # of x gradients; the quadratic form has none
 
 
 def energies() -> dict[str, tuple[Any, tuple[int, ...], int]]:
@@ -37,7 +41,10 @@ def energies() -> dict[str, tuple[Any, tuple[int, ...], int]]:
 
     def perceptron(dim):
         shapes = (dim, 128), (128, 128), (128, 1)
-        dense = [jax.random.normal(k, s) / s[0] ** 0.5 for k, s in zip(keys[:3], shapes, strict=True)]
+        dense = [
+            jax.random.normal(k, s) / s[0] ** 0.5
+            for k, s in zip(keys[:3], shapes, strict=True)
+        ]
 
         def energy(x):
             hidden = jax.nn.silu(jax.nn.silu(x @ dense[0]) @ dense[1])
@@ -50,7 +57,11 @@ def energies() -> dict[str, tuple[Any, tuple[int, ...], int]]:
         for kernel in kernels:
             hidden = jax.nn.silu(
                 jax.lax.conv_general_dilated(
-                    hidden, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+                    hidden,
+                    kernel,
+                    (2, 2),
+                    "SAME",
+                    dimension_numbers=("NHWC", "HWIO", "NHWC"),
                 )
             )
         return hidden.ravel() @ head + 0.5 * jnp.sum(x**2)
@@ -76,7 +87,9 @@ def ours(kernel, num_steps, key, positions):
     def run(key, positions):
         chains = eb.parallel(kernel)
         keys = eb.chain_keys(key, len(positions))
-        return eb.run(keys, chains, chains.init(positions), num_steps, collect=eb.nothing)[0]
+        return eb.run(
+            keys, chains, chains.init(positions), num_steps, collect=eb.nothing
+        )[0]
 
     return functools.partial(jax.jit(run), key, positions)
 
@@ -86,7 +99,9 @@ def gradients(energy, num_grads, positions):
         value, grad = jax.vmap(jax.value_and_grad(energy))(x)
         return x - 1e-3 * grad, jnp.sum(value)
 
-    return functools.partial(jax.jit(lambda x: jax.lax.scan(one, x, None, length=num_grads)), positions)
+    return functools.partial(
+        jax.jit(lambda x: jax.lax.scan(one, x, None, length=num_grads)), positions
+    )
 
 
 def numbers(num_steps, key, positions):
@@ -97,7 +112,9 @@ def numbers(num_steps, key, positions):
     return functools.partial(jax.jit(run), key, positions)
 
 
-def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, dict[str, Any]]]:
+def rows(
+    *, is_quick: bool, num_repeats: int = 5
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """``(number, total, row)``, a row an energy and kernel."""
     cells = [(e, k) for e in energies() for k in ("ula", "mala", "hmc")]
     for number, (name, kernel_name) in enumerate(cells, 1):
@@ -114,8 +131,17 @@ def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, di
             },
             num_repeats=num_repeats,
         )
-        row: dict[str, Any] = {"energy": name, "kernel": kernel_name, "num_chains": num_chains}
-        both = [g + n for g, n in zip(timings["gradients"].runs, timings["numbers"].runs, strict=True)]
+        row: dict[str, Any] = {
+            "energy": name,
+            "kernel": kernel_name,
+            "num_chains": num_chains,
+        }
+        both = [
+            g + n
+            for g, n in zip(
+                timings["gradients"].runs, timings["numbers"].runs, strict=True
+            )
+        ]
         row |= {
             "num_steps": num_steps,
             "x gradients": ratio(timings["ebmjax"].runs, timings["gradients"].runs),

@@ -14,7 +14,17 @@ from typing import Any, NamedTuple
 import jax
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("jax", "jaxlib", "ebmjax", "flax", "optax", "blackjax", "numpyro", "tfp-nightly", "numpy")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "ebmjax",
+    "flax",
+    "optax",
+    "blackjax",
+    "numpyro",
+    "tfp-nightly",
+    "numpy",
+)
 
 
 class Timing(NamedTuple):
@@ -33,7 +43,10 @@ class Timing(NamedTuple):
 
 
 def alternate(
-    candidates: dict[str, Callable[[], Any]], *, num_repeats: int = 5, limit: float = float("inf")
+    candidates: dict[str, Callable[[], Any]],
+    *,
+    num_repeats: int = 5,
+    limit: float = float("inf"),
 ) -> dict[str, Timing]:
     """Time candidates in turn, so that what slows the machine slows all of them.
 
@@ -60,7 +73,9 @@ class Compiled(NamedTuple):
 
     call: Callable[[], Any]
     seconds: float | None  # of tracing and compiling; None where it is not one program
-    megabytes: float | None  # that a run allocates at most: arguments, results and scratch
+    megabytes: (
+        float | None
+    )  # that a run allocates at most: arguments, results and scratch
 
 
 def compiled(candidate: Callable[[], Any]) -> Compiled:
@@ -75,7 +90,11 @@ def compiled(candidate: Callable[[], Any]) -> Compiled:
     found = program.memory_analysis()
     if found is None:
         return Compiled(call, seconds, None)
-    size = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
+    size = (
+        found.argument_size_in_bytes
+        + found.output_size_in_bytes
+        + found.temp_size_in_bytes
+    )
     return Compiled(call, seconds, (size - found.alias_size_in_bytes) / 1e6)
 
 

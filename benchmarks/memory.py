@@ -29,10 +29,17 @@ from benchmarks.peers_jax import ENERGY, L, step_sizes
 from ebmjax.diagnostics import streaming
 
 DIM, NUM_CHAINS, NUM_STEPS = 100, 64, 1000
-MAKERS = {"random_walk": eb.random_walk, "mala": eb.mala, "hmc": functools.partial(eb.hmc, num_steps=L)}
+MAKERS = {
+    "random_walk": eb.random_walk,
+    "mala": eb.mala,
+    "hmc": functools.partial(eb.hmc, num_steps=L),
+}
 KERNELS = tuple(MAKERS)
 # Large blocks go back to the system when they are freed; accelerators hold no memory in reserve.
-ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
 
 
 def ours(collect, name, num_steps, key, positions):
@@ -45,7 +52,9 @@ def blackjax_default(name, num_steps, key, positions):
     kernel = peers_jax.of_blackjax(name, DIM)
 
     def of_chain(key, position):
-        return blackjax.util.run_inference_algorithm(key, kernel, num_steps, initial_position=position)
+        return blackjax.util.run_inference_algorithm(
+            key, kernel, num_steps, initial_position=position
+        )
 
     return lambda: jax.vmap(of_chain)(jax.random.split(key, NUM_CHAINS), positions)
 
@@ -66,9 +75,16 @@ FORMS: dict[str, Callable[..., Callable[[], Any]]] = {
 
 def rows(*, is_quick: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """``(number, total, row)``, a row a kernel and form."""
-    cells = [(name, form) for name in (("mala",) if is_quick else KERNELS) for form in FORMS]
+    cells = [
+        (name, form) for name in (("mala",) if is_quick else KERNELS) for form in FORMS
+    ]
     for number, (name, form) in enumerate(cells, 1):
-        row: dict[str, Any] = {"kernel": name, "form": form, "num_chains": NUM_CHAINS, "dim": DIM}
+        row: dict[str, Any] = {
+            "kernel": name,
+            "form": form,
+            "num_chains": NUM_CHAINS,
+            "dim": DIM,
+        }
         for times in (1, 10):
             found = _in_process(name, form, times * NUM_STEPS)
             positions = 4 * DIM * NUM_CHAINS * NUM_STEPS * times / 1e6
@@ -80,7 +96,9 @@ def rows(*, is_quick: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
 
 def _in_process(name, form, num_steps) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.memory", name, form, str(num_steps)]
-    done = subprocess.run(command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -90,7 +108,11 @@ def measure(name: str, form: str, num_steps: int) -> dict[str, float]:
     """In this process: bytes kept, and the peak of a run after the first."""
     key = jax.random.key(0)
     run = FORMS[form](name, num_steps, key, jax.random.normal(key, (NUM_CHAINS, DIM)))
-    kept = sum(x.nbytes for x in jax.tree.leaves(jax.block_until_ready(run())) if hasattr(x, "nbytes"))
+    kept = sum(
+        x.nbytes
+        for x in jax.tree.leaves(jax.block_until_ready(run()))
+        if hasattr(x, "nbytes")
+    )
     gc.collect()
     stats = jax.devices()[0].memory_stats()
     if stats:  # the peak of both runs, which are equal

@@ -25,11 +25,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import measure, work
-from ebmjax.experiments import data
-from ebmjax import experiment, plotting, report
+from ebmjax import plotting
+from ebmjax.experiments import data, experiment, report
 from ebmjax.experiments.experiment import Run
 from ebmjax.experiments.registry import METHODS
-from ebmjax.training.fit.divergence import TrainingDiverged
+from ebmjax.training.divergence import TrainingDiverged
 
 SETS = ("eight_gaussians", "two_moons", "checkerboard", "spirals")
 SMALL_NOISE = {"denoising": {"noise": 0.05}}
@@ -60,7 +60,9 @@ def runs(
 
     Those that it holds already, of the same choices, are passed over.
     """
-    peers = [(library, method) for library, methods in PEERS.items() for method in methods]
+    peers = [
+        (library, method) for library, methods in PEERS.items() for method in methods
+    ]
     jobs = [("ebmjax", name) for name in objectives] + (peers if torch_python else [])
     total, number = len(sets) * len(jobs) * num_seeds, 0
     for name in sets:
@@ -68,18 +70,34 @@ def runs(
             for seed in range(num_seeds):
                 number += 1
                 run = _run_of(name, objective, seed, num_updates)
-                about = {"data": name, "library": library, "objective": objective, "seed": seed}
-                about |= {"updates": run.config.num_updates, "choices": digest_of(run.config)}
+                about = {
+                    "data": name,
+                    "library": library,
+                    "objective": objective,
+                    "seed": seed,
+                }
+                about |= {
+                    "updates": run.config.num_updates,
+                    "choices": digest_of(run.config),
+                }
                 if any(about.items() <= kept.items() for kept in load(path)):
                     continue
-                about |= {"date": time.strftime("%Y-%m-%d %H:%M"), "load": round(os.getloadavg()[0], 1)}
+                about |= {
+                    "date": time.strftime("%Y-%m-%d %H:%M"),
+                    "load": round(os.getloadavg()[0], 1),
+                }
                 if library == "ebmjax":
                     found, density = _ours(run)
                 else:
-                    found, density = _peer(torch_python, library, objective, run, limit_s)
+                    found, density = _peer(
+                        torch_python, library, objective, run, limit_s
+                    )
                 if is_drawn and seed == 0 and density is not None:
                     DENSITIES.mkdir(parents=True, exist_ok=True)
-                    np.save(DENSITIES / f"{name}-{library}-{objective}.npy", density.astype(np.float32))
+                    np.save(
+                        DENSITIES / f"{name}-{library}-{objective}.npy",
+                        density.astype(np.float32),
+                    )
                 save(path, about | found)
                 yield number, total, about | found
         if is_drawn:
@@ -102,7 +120,9 @@ def rows(kept: list[Row]) -> list[Row]:
     """A row a data set, library and objective, over their seeds."""
     groups: dict[tuple, list[Row]] = {}
     for run in kept:
-        groups.setdefault((run["data"], run["library"], run["objective"]), []).append(run)
+        groups.setdefault((run["data"], run["library"], run["objective"]), []).append(
+            run
+        )
     return [_row(*names, outcomes) for names, outcomes in groups.items()]
 
 
@@ -133,25 +153,39 @@ def _run_of(name: str, objective: str, seed: int, num_updates: int | None) -> Ru
     choices = {"seed": seed, **SMALL_NOISE.get(objective, {})}
     if objective == "pcd":
         objective = "maximum_likelihood"
-        choices["learning_rate"] = PCD_RATE * METHODS[objective].defaults["learning_rate"]
+        choices["learning_rate"] = (
+            PCD_RATE * METHODS[objective].defaults["learning_rate"]
+        )
     if num_updates is not None:
         choices["num_updates"] = num_updates
-    return experiment.build(experiment.preset(dataset, objective=objective, **choices), dataset)
+    return experiment.build(
+        experiment.preset(dataset, objective=objective, **choices), dataset
+    )
 
 
 def digest_of(config: experiment.Config) -> str:
     """Of all choices but the seed and what follows from it."""
-    choices = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("seed", "data_digest")}
+    choices = {
+        k: v
+        for k, v in dataclasses.asdict(config).items()
+        if k not in ("seed", "data_digest")
+    }
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _ours(run: Run) -> tuple[Row, np.ndarray | None]:
-    found: Row = {"log-likelihood": None, "seconds": None, "rollbacks": run.config.max_rollbacks}
+    found: Row = {
+        "log-likelihood": None,
+        "seconds": None,
+        "rollbacks": run.config.max_rollbacks,
+    }
     found["gradients"] = round(run.config.num_updates * work.of_update(run))
     begin = time.perf_counter()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # roll-backs, which are counted
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # roll-backs, which are counted
             state, _ = run.fit(run.init())
     except TrainingDiverged:
         return found, None
@@ -159,14 +193,21 @@ def _ours(run: Run) -> tuple[Row, np.ndarray | None]:
     found["seconds"] = round(time.perf_counter() - begin, 2)
     found["rollbacks"] = int(state.num_rollbacks)
     found["log-likelihood"] = report.log_likelihood(run, state)
-    energies = jax.jit(jax.vmap(run.trained(state)))(jnp.asarray(_grid(SHOWN, 3.0), jnp.float32))
+    energies = jax.jit(jax.vmap(run.trained(state)))(
+        jnp.asarray(_grid(SHOWN, 3.0), jnp.float32)
+    )
     return found, np.asarray(energies)
 
 
 def _peer(python, library, objective, like, limit_s) -> tuple[Row, np.ndarray | None]:
     """A run of a peer; one that fails, is not finite or outlasts its limit counts as diverged."""
     config, standard = like.config, like.standard
-    found: Row = {"log-likelihood": None, "seconds": None, "rollbacks": 0, "gradients": None}
+    found: Row = {
+        "log-likelihood": None,
+        "seconds": None,
+        "rollbacks": 0,
+        "gradients": None,
+    }
     held = standard.forward(data.load(config.data, seed=config.seed + 1).x)
     with tempfile.TemporaryDirectory() as folder:
         problem, answer = Path(folder) / "problem.npz", Path(folder) / "answer.npz"
@@ -177,25 +218,49 @@ def _peer(python, library, objective, like, limit_s) -> tuple[Row, np.ndarray | 
             grid=_grid(RESOLUTION, REACH).astype(np.float32),
             shown=_grid(SHOWN, 3.0).astype(np.float32),
         )
-        command = [python, str(Path(__file__).with_name("peers_torch.py")), str(problem), str(answer)]
-        command += [library, objective, f"--seed={config.seed}", f"--num-updates={config.num_updates}"]
-        command += [f"--batch-size={config.batch_size}", f"--chain-steps={config.chain_steps}"]
-        command += [f"--learning-rate={config.learning_rate}", f"--noise={config.noise}"]
+        command = [
+            python,
+            str(Path(__file__).with_name("peers_torch.py")),
+            str(problem),
+            str(answer),
+        ]
+        command += [
+            library,
+            objective,
+            f"--seed={config.seed}",
+            f"--num-updates={config.num_updates}",
+        ]
+        command += [
+            f"--batch-size={config.batch_size}",
+            f"--chain-steps={config.chain_steps}",
+        ]
+        command += [
+            f"--learning-rate={config.learning_rate}",
+            f"--noise={config.noise}",
+        ]
         command += [f"--noise-ratio={config.noise_ratio}"]
         try:
-            subprocess.run(command, check=True, timeout=limit_s, capture_output=True, text=True)
+            subprocess.run(
+                command, check=True, timeout=limit_s, capture_output=True, text=True
+            )
         except subprocess.CalledProcessError as error:
-            raise RuntimeError(f"{library} {objective} failed:\n{error.stderr[-2000:]}") from None
+            raise RuntimeError(
+                f"{library} {objective} failed:\n{error.stderr[-2000:]}"
+            ) from None
         except subprocess.TimeoutExpired:
             return found, None
         with np.load(answer) as file:
-            grid, held, shown = (file[k].astype(np.float64) for k in ("grid", "held", "shown"))
+            grid, held, shown = (
+                file[k].astype(np.float64) for k in ("grid", "held", "shown")
+            )
             found["seconds"] = float(file["seconds"])
     if not (np.isfinite(grid).all() and np.isfinite(held).all()):
         return found, None
     cell = 2 * np.log(2 * REACH / RESOLUTION)
     log_z = -grid.min() + np.log(np.exp(grid.min() - grid).sum()) + cell
-    found["log-likelihood"] = float(-held.mean() - log_z - np.log(standard.spread).sum())
+    found["log-likelihood"] = float(
+        -held.mean() - log_z - np.log(standard.spread).sum()
+    )
     return found, shown
 
 
@@ -208,21 +273,29 @@ def _grid(resolution: int, reach: float) -> np.ndarray:
 @plotting.house_style
 def _picture(name: str) -> None:
     """Densities of seed 0, side by side, into the results: ours by name, then the peers'."""
-    jobs = [("ebmjax", n) for n in CONTINUOUS] + [(lib, n) for lib, names in PEERS.items() for n in names]
+    jobs = [("ebmjax", n) for n in CONTINUOUS] + [
+        (lib, n) for lib, names in PEERS.items() for n in names
+    ]
     files = {job: DENSITIES / f"{name}-{job[0]}-{job[1]}.npy" for job in jobs}
     panels = {job: np.load(file) for job, file in files.items() if file.exists()}
     if not panels:
         return
     num_columns = min(len(panels), 6)
     num_rows = -(-len(panels) // num_columns)
-    fig, axes = plotting.figure(num_rows, num_columns, size=(1.4 * num_columns, 1.62 * num_rows))
+    fig, axes = plotting.figure(
+        num_rows, num_columns, size=(1.4 * num_columns, 1.62 * num_rows)
+    )
     for ax in np.atleast_1d(axes).ravel():
         ax.set_axis_off()
     for ax, ((library, objective), energies) in zip(
         np.atleast_1d(axes).ravel(), panels.items(), strict=False
     ):
         values = np.exp(energies.min() - energies).reshape(SHOWN, SHOWN)
-        ax.imshow(values, origin="lower", cmap="cividis", vmax=np.quantile(values, 0.998))
+        ax.imshow(
+            values, origin="lower", cmap="cividis", vmax=np.quantile(values, 0.998)
+        )
         title = objective.replace("_", " ")
-        ax.set_title(title if library == "ebmjax" else f"{library}: {title}", fontsize=7)
+        ax.set_title(
+            title if library == "ebmjax" else f"{library}: {title}", fontsize=7
+        )
     plotting.save(fig, measure.RESULTS / f"objectives-{name}.png")

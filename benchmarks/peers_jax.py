@@ -43,7 +43,10 @@ def of_blackjax(name: str, dim: int) -> Any:
     if name == "mala":
         return blackjax.mala(LOG_DENSITY, step_size=step**2 / 2)
     return blackjax.hmc(
-        LOG_DENSITY, step_size=step, inverse_mass_matrix=jnp.ones(dim), num_integration_steps=L
+        LOG_DENSITY,
+        step_size=step,
+        inverse_mass_matrix=jnp.ones(dim),
+        num_integration_steps=L,
     )
 
 
@@ -58,7 +61,9 @@ def blackjax_documented(name, dim, num_steps, key, positions):
 
     def run():
         states = jax.vmap(kernel.init)(positions)
-        return jax.lax.scan(one_step, states, jax.random.split(key, num_steps))[1].position
+        return jax.lax.scan(one_step, states, jax.random.split(key, num_steps))[
+            1
+        ].position
 
     return run
 
@@ -72,7 +77,9 @@ def blackjax_best(name, dim, num_steps, key, positions):
             states, _ = jax.vmap(kernel.step)(keys, states)
             return states, states.position
 
-        return jax.lax.scan(one_step, jax.vmap(kernel.init)(positions), jax.random.split(key, num_steps))[1]
+        return jax.lax.scan(
+            one_step, jax.vmap(kernel.init)(positions), jax.random.split(key, num_steps)
+        )[1]
 
     return functools.partial(jax.jit(run), key, positions)
 
@@ -86,8 +93,12 @@ def of_tfp(name: str, dim: int) -> Any:
             BATCHED_LOG_DENSITY, new_state_fn=mcmc.random_walk_normal_fn(scale=step)
         )
     if name == "mala":
-        return mcmc.MetropolisAdjustedLangevinAlgorithm(BATCHED_LOG_DENSITY, step_size=step**2)
-    return mcmc.HamiltonianMonteCarlo(BATCHED_LOG_DENSITY, step_size=step, num_leapfrog_steps=L)
+        return mcmc.MetropolisAdjustedLangevinAlgorithm(
+            BATCHED_LOG_DENSITY, step_size=step**2
+        )
+    return mcmc.HamiltonianMonteCarlo(
+        BATCHED_LOG_DENSITY, step_size=step, num_leapfrog_steps=L
+    )
 
 
 def tfp_documented(name, dim, num_steps, key, positions):
@@ -97,7 +108,12 @@ def tfp_documented(name, dim, num_steps, key, positions):
 
     def run(key, positions):
         return mcmc.sample_chain(
-            num_steps, current_state=positions, kernel=kernel, num_burnin_steps=0, trace_fn=None, seed=key
+            num_steps,
+            current_state=positions,
+            kernel=kernel,
+            num_burnin_steps=0,
+            trace_fn=None,
+            seed=key,
         )
 
     return functools.partial(jax.jit(run), key, positions)
@@ -118,7 +134,11 @@ def tfp_best(name, dim, num_steps, key, positions):
 
 
 def _numpyro_options(dim):
-    fixed = {"adapt_step_size": False, "adapt_mass_matrix": False, "trajectory_length": None}
+    fixed = {
+        "adapt_step_size": False,
+        "adapt_mass_matrix": False,
+        "trajectory_length": None,
+    }
     return {"step_size": step_sizes(dim)["hmc"], "num_steps": L, **fixed}
 
 
@@ -134,7 +154,9 @@ def numpyro_documented(name, dim, num_steps, key, positions):
             chain_method="vectorized",
             progress_bar=False,
         )
-        sampler.run(key, init_params=positions if len(positions) > 1 else positions[0])  # as it wants one
+        sampler.run(
+            key, init_params=positions if len(positions) > 1 else positions[0]
+        )  # as it wants one
         return jnp.swapaxes(sampler.get_samples(group_by_chain=True), 0, 1)
 
     return functools.partial(jax.jit(run), key, positions)
@@ -158,7 +180,10 @@ def numpyro_best(name, dim, num_steps, key, positions):
     return functools.partial(jax.jit(run), key, positions)
 
 
-BLACKJAX: dict[str, Make] = {"blackjax": blackjax_documented, "blackjax best": blackjax_best}
+BLACKJAX: dict[str, Make] = {
+    "blackjax": blackjax_documented,
+    "blackjax best": blackjax_best,
+}
 TFP: dict[str, Make] = {"tfp": tfp_documented, "tfp best": tfp_best}
 NUMPYRO: dict[str, Make] = {"numpyro": numpyro_documented, "numpyro best": numpyro_best}
 

@@ -24,7 +24,11 @@ class Net(nn.Module):
 
     def __init__(self, widths=(2, 128, 128)):
         super().__init__()
-        layers = [m for a, b in zip(widths, widths[1:], strict=False) for m in (nn.Linear(a, b), nn.SiLU())]
+        layers = [
+            m
+            for a, b in zip(widths, widths[1:], strict=False)
+            for m in (nn.Linear(a, b), nn.SiLU())
+        ]
         self.net = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
         for layer in self.net:
             if isinstance(layer, nn.Linear):  # as Flax does
@@ -57,7 +61,11 @@ def of_torchebm(method, options):
     if method == "pcd":
         sampler = LangevinDynamics(model, step_size=LANGEVIN_STEP, noise_scale=1.0)
         loss = ContrastiveDivergence(
-            model, sampler, k_steps=options.chain_steps, persistent=True, buffer_size=BUFFER
+            model,
+            sampler,
+            k_steps=options.chain_steps,
+            persistent=True,
+            buffer_size=BUFFER,
         )
     elif method == "sliced":
         loss = SlicedScoreMatching(model, n_projections=1)
@@ -76,8 +84,12 @@ def of_ebmkit(method, options):
 
     model = Net()
     if method == "pcd":
-        sampler = ebm.LangevinDynamics(step_size=LANGEVIN_STEP, steps=options.chain_steps)
-        loss = ebm.ContrastiveDivergence(sampler, ebm.ReplayBuffer(BUFFER, (2,)), energy_reg=0.001)
+        sampler = ebm.LangevinDynamics(
+            step_size=LANGEVIN_STEP, steps=options.chain_steps
+        )
+        loss = ebm.ContrastiveDivergence(
+            sampler, ebm.ReplayBuffer(BUFFER, (2,)), energy_reg=0.001
+        )
     elif method == "sliced":
         loss = ebm.SlicedScoreMatching(n_projections=1)
     elif method == "denoising":
@@ -113,15 +125,21 @@ def main():
     torch.manual_seed(options.seed)
     problem = np.load(options.problem)
     x = torch.from_numpy(problem["x"])
-    importlib.import_module({"ebmkit": "ebm"}.get(options.peer, options.peer))  # not timed
+    importlib.import_module(
+        {"ebmkit": "ebm"}.get(options.peer, options.peer)
+    )  # not timed
     begin = time.perf_counter()
     build = {"torchebm": of_torchebm, "ebmkit": of_ebmkit}[options.peer]
     model, loss, others = build(options.method, options)
     momentum = 0.0 if options.method == "pcd" else 0.9
     optimizer = torch.optim.Adam(
-        [*model.parameters(), *others], lr=options.learning_rate, betas=(momentum, 0.999)
+        [*model.parameters(), *others],
+        lr=options.learning_rate,
+        betas=(momentum, 0.999),
     )
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: schedule(t + 1, options.num_updates))
+    rate = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda t: schedule(t + 1, options.num_updates)
+    )
     average = [p.detach().clone() for p in model.parameters()]
     for step in range(options.num_updates):
         batch = x[torch.randint(len(x), (options.batch_size,))]
@@ -137,7 +155,10 @@ def main():
     with torch.no_grad():
         for a, p in zip(average, model.parameters(), strict=True):
             p.copy_(a)
-        energies = {k: model(torch.from_numpy(problem[k])).numpy() for k in ("grid", "held", "shown")}
+        energies = {
+            k: model(torch.from_numpy(problem[k])).numpy()
+            for k in ("grid", "held", "shown")
+        }
     np.savez(options.answer, seconds=seconds, **energies)
 
 

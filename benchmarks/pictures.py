@@ -41,7 +41,9 @@ def throughput(rows: Rows) -> Figure:
     axes = np.reshape(axes, (len(kernels), len(dims)))
     for i, kernel in enumerate(kernels):
         for ax, dim in zip(axes[i], dims, strict=True):
-            cells = [row for row in rows if (row["kernel"], row["dim"]) == (kernel, dim)]
+            cells = [
+                row for row in rows if (row["kernel"], row["dim"]) == (kernel, dim)
+            ]
             for name, (colour, line, marker) in STYLES.items():
                 points = [
                     (c["num_chains"], c[f"{name} chain-steps/s"])
@@ -49,7 +51,13 @@ def throughput(rows: Rows) -> Figure:
                     if f"{name} chain-steps/s" in c
                 ]
                 if points:
-                    style = {"color": colour, "ls": line, "marker": marker, "ms": 3, "lw": 1.2}
+                    style = {
+                        "color": colour,
+                        "ls": line,
+                        "marker": marker,
+                        "ms": 3,
+                        "lw": 1.2,
+                    }
                     ax.loglog(*np.transpose(points), label=name, **style)
             ax.set_title(f"{NAMES[kernel]}, {dim}-d")
             ax.yaxis.set_minor_formatter(NullFormatter())
@@ -60,7 +68,9 @@ def throughput(rows: Rows) -> Figure:
         for ax in axes[i]:
             ax.set_ylim(reach.min(), reach.max())
     found = {
-        label: line for ax in axes.flat for line, label in zip(*ax.get_legend_handles_labels(), strict=True)
+        label: line
+        for ax in axes.flat
+        for line, label in zip(*ax.get_legend_handles_labels(), strict=True)
     }
     shown = [name for name in STYLES if name in found]
     fig.legend([found[name] for name in shown], shown, loc="outside right center")
@@ -79,13 +89,27 @@ def roofline(rows: Rows) -> Figure:
         ("bytes/s", "--", "{:.2g} GB/s, large copy"),
     ):
         roof = np.minimum(ceiling["operations/s"], ceiling[name] * x)
-        ax.loglog(x, roof / 1e9, color=plotting.GREY, ls=line, label=label.format(ceiling[name] / 1e9))
-    colours = {"random walk": plotting.DATA, "MALA": plotting.MODEL, "HMC": plotting.THIRD}
+        ax.loglog(
+            x,
+            roof / 1e9,
+            color=plotting.GREY,
+            ls=line,
+            label=label.format(ceiling[name] / 1e9),
+        )
+    colours = {
+        "random walk": plotting.DATA,
+        "MALA": plotting.MODEL,
+        "HMC": plotting.THIRD,
+    }
     markers = "o^sDvP"
-    for target, marker in zip(dict.fromkeys(_target(row) for row in cells), markers, strict=False):
+    for target, marker in zip(
+        dict.fromkeys(_target(row) for row in cells), markers, strict=False
+    ):
         for row in cells:
             if _target(row) == target:
-                colour = next(c for name, c in colours.items() if row["cell"].startswith(name))
+                colour = next(
+                    c for name, c in colours.items() if row["cell"].startswith(name)
+                )
                 ax.plot(
                     row["operations/byte"],
                     row["operations/s"] / 1e9,
@@ -98,7 +122,8 @@ def roofline(rows: Rows) -> Figure:
     ax.axhline(ceiling["operations/s"] / 1e9, color=plotting.GREY, lw=0.6, ls=":")
     ax.set(xlabel="operations a byte", ylabel="$10^9$ operations a second")
     ax.set_title(
-        f"{ceiling['operations/s'] / 1e9:.0f} billion operations a second in a matrix product", fontsize=8
+        f"{ceiling['operations/s'] / 1e9:.0f} billion operations a second in a matrix product",
+        fontsize=8,
     )
     fig.legend(loc="outside right center", fontsize=7)
     return fig
@@ -113,6 +138,14 @@ def scaling(rows: Rows) -> Figure:
     """Cost of a chain-step against chains."""
     cells = [row for row in rows if row["what"] == "chains"]
     fig, ax = plotting.figure(size=(4.6, 3.2))
-    ax.loglog(*np.transpose([(r["chains"], r["ns a chain-step"]) for r in cells]), "o-", color=plotting.MODEL)
-    ax.set(xlabel="chains", ylabel="nanoseconds a chain-step", title="HMC, 5 steps, 2-d, nothing stored")
+    ax.loglog(
+        *np.transpose([(r["chains"], r["ns a chain-step"]) for r in cells]),
+        "o-",
+        color=plotting.MODEL,
+    )
+    ax.set(
+        xlabel="chains",
+        ylabel="nanoseconds a chain-step",
+        title="HMC, 5 steps, 2-d, nothing stored",
+    )
     return fig

@@ -58,8 +58,12 @@ def german_credit() -> Posterior:
             columns.append(np.array(values, float))
         except ValueError:
             levels = sorted(set(values))[1:]
-            columns += [np.array([v == level for v in values], float) for level in levels]
-    return _logistic(np.stack(columns, axis=1), np.array([row[-1] == "bad" for row in rows], float))
+            columns += [
+                np.array([v == level for v in values], float) for level in levels
+            ]
+    return _logistic(
+        np.stack(columns, axis=1), np.array([row[-1] == "bad" for row in rows], float)
+    )
 
 
 def eight_schools() -> Posterior:
@@ -70,7 +74,12 @@ def eight_schools() -> Posterior:
     def energy(x):
         tau = jnp.exp(x[1])
         schools = x[0] + tau * x[2:]
-        prior = 0.5 * (x[0] / 5) ** 2 + jnp.log1p((tau / 5) ** 2) - x[1] + 0.5 * jnp.sum(x[2:] ** 2)
+        prior = (
+            0.5 * (x[0] / 5) ** 2
+            + jnp.log1p((tau / 5) ** 2)
+            - x[1]
+            + 0.5 * jnp.sum(x[2:] ** 2)
+        )
         return prior + 0.5 * jnp.sum(((effects - schools) / errors) ** 2)
 
     return Posterior(energy, 10)
@@ -100,7 +109,9 @@ def volatility(num_days: int = 300) -> Posterior:
         _, path = jax.lax.associative_scan(combine, (jnp.full_like(e, phi), shocks))
         h = mu + jnp.exp(log_sigma) * path
         prior = (
-            0.5 * ((mu + 1) / 2) ** 2 + 0.5 * ((x[1] - 1.8) / 0.5) ** 2 + 0.5 * ((log_sigma + 1.5) / 0.7) ** 2
+            0.5 * ((mu + 1) / 2) ** 2
+            + 0.5 * ((x[1] - 1.8) / 0.5) ** 2
+            + 0.5 * ((log_sigma + 1.5) / 0.7) ** 2
         )
         return prior + 0.5 * jnp.sum(e**2) + 0.5 * jnp.sum(h + y**2 * jnp.exp(-h))
 
@@ -108,13 +119,17 @@ def volatility(num_days: int = 300) -> Posterior:
 
 
 def _known(target: targets.Target) -> Posterior:
-    return Posterior(target.energy, target.dim, target.mean, np.sqrt(np.diag(target.covariance)))
+    return Posterior(
+        target.energy, target.dim, target.mean, np.sqrt(np.diag(target.covariance))
+    )
 
 
 def _folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise SystemExit(f"this posterior needs the data of the package {package}: pip install -e '.[bench]'")
+        raise SystemExit(
+            f"this posterior needs the data of the package {package}: pip install -e '.[bench]'"
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 

@@ -23,7 +23,10 @@ KERNELS = {
     "hmc": (blackjax.hmc(LOG_DENSITY, **UNIT, num_integration_steps=2), True),
     "mala": (blackjax.mala(LOG_DENSITY, step_size=0.5), True),
     "nuts": (blackjax.nuts(LOG_DENSITY, **UNIT), True),
-    "multinomial_hmc": (blackjax.multinomial_hmc(LOG_DENSITY, **UNIT, num_integration_steps=2), False),
+    "multinomial_hmc": (
+        blackjax.multinomial_hmc(LOG_DENSITY, **UNIT, num_integration_steps=2),
+        False,
+    ),
 }
 
 
@@ -32,8 +35,16 @@ def main() -> int:
     print(f"blackjax {blackjax.__version__}, jax {jax.__version__}, {device}\n")
     is_as_known = True
     for i, (name, (kernel, is_right)) in enumerate(KERNELS.items()):
-        test = partial(verify.invariance, kernel=kernel, target=TARGET, name=f"blackjax.{name}", num_steps=5)
-        report = verify.sequential(test, jax.random.fold_in(jax.random.key(0), i), num_chains=100_000)
+        test = partial(
+            verify.invariance,
+            kernel=kernel,
+            target=TARGET,
+            name=f"blackjax.{name}",
+            num_steps=5,
+        )
+        report = verify.sequential(
+            test, jax.random.fold_in(jax.random.key(0), i), num_chains=100_000
+        )
         print(report, end="\n\n", flush=True)
         is_as_known &= report.is_passed == is_right
     return 0 if is_as_known else 1

@@ -23,26 +23,45 @@ import jax
 import jax.numpy as jnp
 
 import ebmjax as eb
-from ebmjax import combinators, experiment, runs
-from ebmjax.experiments import data
 from ebmjax.diagnostics import streaming
+from ebmjax.experiments import data, experiment, runs
+from ebmjax.kernels import combinators
 
 KEY = jax.random.key(11)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2) + jnp.sum(jnp.cos(x))
-CHOICES = {"features": (16, 16), "num_chains": 64, "buffer_size": 128, "batch_size": 64, "chain_steps": 4}
+CHOICES = {
+    "features": (16, 16),
+    "num_chains": 64,
+    "buffer_size": 128,
+    "batch_size": 64,
+    "chain_steps": 4,
+}
 
 
 def work(what: str, folder: Path) -> None:
     """A run, begun or gone on with."""
     if what == "sample":
         kernel, start = eb.hmc(ENERGY, 0.3, 5), jnp.ones((8, 2))
-        eb.sample(KEY, kernel, start, 3_000, num_warmup=300, thin=10, num_chunks=60, checkpoint=folder)
+        eb.sample(
+            KEY,
+            kernel,
+            start,
+            3_000,
+            num_warmup=300,
+            thin=10,
+            num_chunks=60,
+            checkpoint=folder,
+        )
     elif (folder / "config.json").exists():
-        runs.train(runs.load(folder)[0], folder, is_resumed=True, progress=False, save_every=25)
+        runs.train(
+            runs.load(folder)[0], folder, is_resumed=True, progress=False, save_every=25
+        )
     else:
         moons = data.load("two_moons")
         config = experiment.preset(moons, num_updates=500, **CHOICES)
-        runs.train(experiment.build(config, moons), folder, progress=False, save_every=25)
+        runs.train(
+            experiment.build(config, moons), folder, progress=False, save_every=25
+        )
 
 
 def kill(number: int, *whats: str) -> int:
@@ -50,7 +69,13 @@ def kill(number: int, *whats: str) -> int:
     failures = 0
     with tempfile.TemporaryDirectory() as scratch:
         for what in whats or ("sample", "train"):
-            rng, kills, finished, same, begin = random.Random(what), 0, 0, 0, time.perf_counter()
+            rng, kills, finished, same, begin = (
+                random.Random(what),
+                0,
+                0,
+                0,
+                time.perf_counter(),
+            )
             whole = Path(scratch) / f"{what}-whole"
             _spawn(what, whole).wait()  # and compiled
             seconds = time.perf_counter()
@@ -62,7 +87,11 @@ def kill(number: int, *whats: str) -> int:
                 while True:
                     process = _spawn(what, part)
                     try:
-                        process.wait(rng.uniform(1.0, max(0.9 * seconds, 2.0)) if kills < number else None)
+                        process.wait(
+                            rng.uniform(1.0, max(0.9 * seconds, 2.0))
+                            if kills < number
+                            else None
+                        )
                     except subprocess.TimeoutExpired:
                         process.send_signal(signal.SIGKILL)
                         process.wait()
@@ -83,7 +112,11 @@ def kill(number: int, *whats: str) -> int:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def soak(num_steps: int) -> None:
@@ -134,10 +167,14 @@ def guard(num_rounds: int = 201) -> None:
         "HMC": eb.hmc(ENERGY, 0.3, 10),
     }
     for name, marked in cases.items():
-        kernel = marked._replace(move=functools.partial(marked.move))  # as a user's own, without the mark
+        kernel = marked._replace(
+            move=functools.partial(marked.move)
+        )  # as a user's own, without the mark
         for num_chains, dim in ((64, 2), (1024, 2), (64, 100)):
             start, keys = jnp.ones((num_chains, dim)), eb.chain_keys(KEY, num_chains)
-            num_steps = max(50, 400_000 // (num_chains * dim * (10 if name == "HMC" else 1)))
+            num_steps = max(
+                50, 400_000 // (num_chains * dim * (10 if name == "HMC" else 1))
+            )
             timed = []
             for wrap in (combinators.guarded, lambda k: k):
                 both = eb.parallel(wrap(kernel))
@@ -145,7 +182,9 @@ def guard(num_rounds: int = 201) -> None:
                 state = both.init(start)
                 jax.block_until_ready(call(keys, state))
                 timed.append(functools.partial(_seconds, call, keys, state))
-            pairs = (_both(*timed, is_second_first=i % 2 == 1) for i in range(num_rounds))
+            pairs = (
+                _both(*timed, is_second_first=i % 2 == 1) for i in range(num_rounds)
+            )
             low, middle, high = statistics.quantiles((a / b for a, b in pairs), n=4)
             print(
                 f"guard: {name}, {num_chains} chains, {dim}-d: {middle:.3f} ({low:.3f} to {high:.3f}), "
@@ -172,7 +211,9 @@ def _seconds(call, *arguments):
 
 
 def _spawn(what, folder):
-    return subprocess.Popen([sys.executable, "-m", "benchmarks.robustness", "work", what, str(folder)])
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.robustness", "work", what, str(folder)]
+    )
 
 
 if __name__ == "__main__":

@@ -31,7 +31,10 @@ def ceilings(num_repeats: int = 5) -> dict[str, float]:
     again = jax.jit(lambda x: jax.lax.fori_loop(0, COPIES, lambda i, x: x + 1.0, x))
     calls = {"product": lambda: product(matrix), "copy": lambda: copy(vector)}
     calls["again"] = lambda: again(jnp.ones(SMALL))
-    best = {name: min(t.runs) for name, t in alternate(calls, num_repeats=num_repeats).items()}
+    best = {
+        name: min(t.runs)
+        for name, t in alternate(calls, num_repeats=num_repeats).items()
+    }
     return {
         "operations/s": 2 * size**3 / best["product"],
         "bytes/s": 8 * length / best["copy"],
@@ -49,14 +52,19 @@ def cells() -> dict[str, tuple[Any, tuple[int, ...], int]]:
             "MALA": eb.mala(ENERGY, sizes["mala"]),
             f"HMC, {L} steps": eb.hmc(ENERGY, sizes["hmc"], L),
         }
-        found |= {f"{name}, Gaussian {dim}-d": (k, (dim,), 1024) for name, k in kernels.items()}
+        found |= {
+            f"{name}, Gaussian {dim}-d": (k, (dim,), 1024)
+            for name, k in kernels.items()
+        }
     for name, (energy, shape, num_chains) in floor.energies().items():
         if name != "quadratic":
             found[f"MALA, {name}"] = floor.kernels(energy)["mala"][0], shape, num_chains
     return found
 
 
-def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, dict[str, Any]]]:
+def rows(
+    *, is_quick: bool, num_repeats: int = 5
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """``(number, total, row)``: the ceilings, then a row a kernel and target."""
     found = cells()
     total = len(found) + 1
@@ -69,14 +77,21 @@ def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, di
         keys, state = eb.chain_keys(key, num_chains), jax.jit(both.init)(positions)
         cost = jax.jit(both.step).lower(keys, state).compile().cost_analysis()
         cost = cost[0] if isinstance(cost, list) else cost
-        num_steps = max(10, min(2000, int((2e9 if is_quick else 1e10) / max(cost["flops"], 1.0))))
+        num_steps = max(
+            10, min(2000, int((2e9 if is_quick else 1e10) / max(cost["flops"], 1.0)))
+        )
         call = floor.ours(kernel, num_steps, key, positions)
         timing = alternate({"run": call}, num_repeats=num_repeats)["run"]
         rate = num_steps / timing.median
         slope = max(ceiling["bytes/s"], ceiling["bytes/s in cache"])
-        bound = min(ceiling["operations/s"], slope * cost["flops"] / cost["bytes accessed"])
+        bound = min(
+            ceiling["operations/s"], slope * cost["flops"] / cost["bytes accessed"]
+        )
         row = {"cell": name, "num_chains": num_chains, "num_steps": num_steps}
         row |= {"operations/byte": cost["flops"] / cost["bytes accessed"]}
-        row |= {"operations/s": rate * cost["flops"], "bytes/s": rate * cost["bytes accessed"]}
+        row |= {
+            "operations/s": rate * cost["flops"],
+            "bytes/s": rate * cost["bytes accessed"],
+        }
         row |= {"of the ceiling": rate * cost["flops"] / bound, "runs": timing.runs}
         yield number, total, row

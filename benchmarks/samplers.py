@@ -26,8 +26,8 @@ import optax
 
 import ebmjax as eb
 from benchmarks.posteriors import Posterior
-from ebmjax.adaptation.step_size.tuning import TARGETS
-from ebmjax.adaptation.step_size.warmup import STEP_JITTER
+from ebmjax.adaptation.tuning import TARGETS
+from ebmjax.adaptation.warmup import STEP_JITTER
 
 FEW, MANY = 4, 256
 STEPS = 500
@@ -56,11 +56,19 @@ def _ours(posterior, make, num_chains, num_warmup, num_steps):
     def run(key):
         key_start, key_warm, key_run = jax.random.split(key, 3)
         start = jax.random.normal(key_start, (num_chains, posterior.dim))
-        found = eb.adapt(key_warm, make, energy, start, num_steps=num_warmup, target=target)
-        options = {"num_steps": found.num_steps, "step_jitter": STEP_JITTER} if make is eb.hmc else {}
+        found = eb.adapt(
+            key_warm, make, energy, start, num_steps=num_warmup, target=target
+        )
+        options = (
+            {"num_steps": found.num_steps, "step_jitter": STEP_JITTER}
+            if make is eb.hmc
+            else {}
+        )
         chains = eb.parallel(make(energy, found.step_size, **options))
         state = chains.init(found.position)
-        _, draws, info = eb.run(eb.chain_keys(key_run, num_chains), chains, state, num_steps)
+        _, draws, info = eb.run(
+            eb.chain_keys(key_run, num_chains), chains, state, num_steps
+        )
         return Run(draws, found.num_grads + jnp.sum(info.num_grads))
 
     return run
@@ -89,21 +97,32 @@ def blackjax_nuts(
 
         def one_step(states, key):
             def of_chain(key, state, size, mass):
-                return kernel(key, state, log_density, step_size=size, inverse_mass_matrix=mass)
+                return kernel(
+                    key, state, log_density, step_size=size, inverse_mass_matrix=mass
+                )
 
             states, info = jax.vmap(of_chain)(
-                jax.random.split(key, FEW), states, parameters["step_size"], parameters["inverse_mass_matrix"]
+                jax.random.split(key, FEW),
+                states,
+                parameters["step_size"],
+                parameters["inverse_mass_matrix"],
             )
             return states, (states.position, info.num_integration_steps)
 
-        _, (draws, taken) = jax.lax.scan(one_step, states, jax.random.split(key_run, length))
+        _, (draws, taken) = jax.lax.scan(
+            one_step, states, jax.random.split(key_run, length)
+        )
         return Run(draws, jnp.sum(taken) + jnp.sum(warm))
 
     return run
 
 
 def blackjax_chees(
-    posterior: Posterior, *, num_warmup: int = 200, first: float = 0.1, rate: float = 0.02
+    posterior: Posterior,
+    *,
+    num_warmup: int = 200,
+    first: float = 0.1,
+    rate: float = 0.02,
 ) -> Callable[[Any], Run]:
     log_density = lambda x: -posterior.energy(x)
 
@@ -115,16 +134,22 @@ def blackjax_chees(
             log_density,
             MANY,
             mass_matrix_estimation="diagonal",
-            adaptation_info_fn=lambda state, info, adaptation, *_: info.num_integration_steps,
+            adaptation_info_fn=lambda state, info, adaptation, *_: (
+                info.num_integration_steps
+            ),
         )
-        (states, parameters), warm = warm_up.run(key_warm, start, first, optax.adam(rate), num_warmup)
+        (states, parameters), warm = warm_up.run(
+            key_warm, start, first, optax.adam(rate), num_warmup
+        )
         kernel = blackjax.dynamic_hmc(log_density, **parameters)
 
         def one_step(states, key):
             states, info = jax.vmap(kernel.step)(jax.random.split(key, MANY), states)
             return states, (states.position, info.num_integration_steps)
 
-        _, (draws, taken) = jax.lax.scan(one_step, states, jax.random.split(key_run, MANY_STEPS))
+        _, (draws, taken) = jax.lax.scan(
+            one_step, states, jax.random.split(key_run, MANY_STEPS)
+        )
         return Run(draws, jnp.sum(taken) + warm.sum())
 
     return run
@@ -147,7 +172,9 @@ def numpyro_nuts(posterior: Posterior) -> Callable[[Any], Run]:
         start = jax.random.normal(key_start, (FEW, posterior.dim))
         sampler.run(key_run, init_params=start, extra_fields=("num_steps",))
         draws = sampler.get_samples(group_by_chain=True)
-        return Run(jnp.swapaxes(draws, 0, 1), jnp.nan)  # the steps of its warm-up are not told
+        return Run(
+            jnp.swapaxes(draws, 0, 1), jnp.nan
+        )  # the steps of its warm-up are not told
 
     return run
 
@@ -159,5 +186,7 @@ SAMPLERS: dict[str, Callable[[Posterior], Callable[[Any], Run]]] = {
     "numpyro nuts": numpyro_nuts,
     "ebmjax hmc": ours_many,
     "blackjax chees": blackjax_chees,
-    "blackjax chees best": functools.partial(blackjax_chees, num_warmup=100, first=1.0, rate=0.05),
+    "blackjax chees best": functools.partial(
+        blackjax_chees, num_warmup=100, first=1.0, rate=0.05
+    ),
 }

@@ -21,19 +21,28 @@ import jax.numpy as jnp
 
 import ebmjax as eb
 from benchmarks.measure import alternate, compiled, ratio
-from ebmjax.sampling import devices, sample as sampling
+from ebmjax.sampling import devices
+from ebmjax.sampling import sample as sampling
 
 KEY = jax.random.key(11)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2) + jnp.sum(jnp.cos(x))
 VIRTUAL = "--xla_force_host_platform_device_count=4"
-COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+COLLECTIVES = (
+    "all-reduce",
+    "all-gather",
+    "all-to-all",
+    "collective-permute",
+    "reduce-scatter",
+)
 CHAINS, QUICK_CHAINS = tuple(4**k for k in range(11)), (1, 64, 1024, 16384, 2**18)
 BASE = 1024
 WORK = 2**21  # chain-steps of a run
 COUNTS = (1, 2, 4)
 
 
-def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, dict[str, Any]]]:
+def rows(
+    *, is_quick: bool, num_repeats: int = 5
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """``(number, total, row)``: numbers of chains, then numbers of devices."""
     chains = QUICK_CHAINS if is_quick else CHAINS
     total = len(chains) + len(COUNTS)
@@ -59,7 +68,9 @@ def over_chains(chains: tuple[int, ...], num_repeats: int) -> list[dict[str, Any
         return compiled(functools.partial(jax.jit(run), KEY, jnp.ones((num_chains, 2))))
 
     programs = {c: program(c) for c in chains}
-    timed = alternate({str(c): p.call for c, p in programs.items()}, num_repeats=num_repeats)
+    timed = alternate(
+        {str(c): p.call for c, p in programs.items()}, num_repeats=num_repeats
+    )
     cost = {c: [t / c / steps(c) for t in timed[str(c)].runs] for c in chains}
     return [
         {
@@ -89,14 +100,26 @@ def over_devices(num_repeats: int) -> list[dict[str, Any]]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def of_devices(num_repeats: int, num_chains: int = 1024, num_steps: int = 1000) -> list[dict[str, Any]]:
+def of_devices(
+    num_repeats: int, num_chains: int = 1024, num_steps: int = 1000
+) -> list[dict[str, Any]]:
     """On the devices of this process."""
-    kernel, counts = eb.hmc(ENERGY, 0.3, 5), [n for n in COUNTS if n <= jax.device_count()]
+    kernel, counts = (
+        eb.hmc(ENERGY, 0.3, 5),
+        [n for n in COUNTS if n <= jax.device_count()],
+    )
     run = lambda n: eb.sample(
-        KEY, kernel, jnp.ones((n * num_chains, 2)), num_steps, collect=eb.nothing, devices=n
+        KEY,
+        kernel,
+        jnp.ones((n * num_chains, 2)),
+        num_steps,
+        collect=eb.nothing,
+        devices=n,
     )
     calls = {str(n): lambda n=n: run(n).state for n in counts}
-    runs = {n: timed.runs for n, timed in alternate(calls, num_repeats=num_repeats).items()}
+    runs = {
+        n: timed.runs for n, timed in alternate(calls, num_repeats=num_repeats).items()
+    }
     is_shared = jax.default_backend() == "cpu"  # virtual devices, on the same cores
     found = []
     for n in counts:
@@ -108,7 +131,11 @@ def of_devices(num_repeats: int, num_chains: int = 1024, num_steps: int = 1000) 
                 "what": "devices",
                 "chains": n * num_chains,
                 "devices": n,
-                "ns a chain-step": 1e9 * statistics.median(runs[str(n)]) / n / num_chains / num_steps,
+                "ns a chain-step": 1e9
+                * statistics.median(runs[str(n)])
+                / n
+                / num_chains
+                / num_steps,
                 "x base": statistics.median(ratios),
                 "MB": None,
                 "num_steps": num_steps,
@@ -128,7 +155,9 @@ def collectives(kernel, num_devices, num_chains) -> tuple[int, int]:
     lowered = sampling._chunk.lower(kernel, eb.nothing, 10, 1, keys, state, 0, None)
     control = jax.jit(jnp.mean).lower(state.energy)
     texts = [program.compile().as_text() for program in (lowered, control)]
-    sample, mean = (sum(text.count(f" {name}(") for name in COLLECTIVES) for text in texts)
+    sample, mean = (
+        sum(text.count(f" {name}(") for name in COLLECTIVES) for text in texts
+    )
     return sample, mean
 
 

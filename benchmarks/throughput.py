@@ -29,7 +29,11 @@ LIMIT = 4.0  # seconds of running a candidate, before it stops taking part in a 
 
 def ours(name, dim, num_steps, key, positions):
     step = step_sizes(dim)[name]
-    make = {"random_walk": eb.random_walk, "mala": eb.mala, "hmc": functools.partial(eb.hmc, num_steps=L)}
+    make = {
+        "random_walk": eb.random_walk,
+        "mala": eb.mala,
+        "hmc": functools.partial(eb.hmc, num_steps=L),
+    }
     kernel = make[name](ENERGY, step_size=step)
 
     def run(key, positions):
@@ -40,25 +44,41 @@ def ours(name, dim, num_steps, key, positions):
     return functools.partial(jax.jit(run), key, positions)
 
 
-def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, dict[str, Any]]]:
+def rows(
+    *, is_quick: bool, num_repeats: int = 5
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """``(number, total, row)`` of each cell of the grid."""
     dims, chains = (QUICK_DIMS, QUICK_CHAINS) if is_quick else (DIMS, CHAINS)
     grid = list(itertools.product(KERNELS, dims, chains))
     for number, (name, dim, num_chains) in enumerate(grid, 1):
         makers = peers(name, is_all=not is_quick or (dim, num_chains) in QUICK_PEERS)
         num_steps = max(10, min(20_000, int(WORK / (dim * num_chains))))
-        yield number, len(grid), cell(name, dim, num_chains, num_steps, makers, num_repeats)
+        yield (
+            number,
+            len(grid),
+            cell(name, dim, num_chains, num_steps, makers, num_repeats),
+        )
 
 
 def cell(
-    name: str, dim: int, num_chains: int, num_steps: int, makers: dict[str, Make], num_repeats: int
+    name: str,
+    dim: int,
+    num_chains: int,
+    num_steps: int,
+    makers: dict[str, Make],
+    num_repeats: int,
 ) -> dict[str, Any]:
     """One kernel, dimension and number of chains."""
     makers = {"ebmjax": ours, **makers}
     key = jax.random.key(0)
     positions = jax.random.normal(key, (num_chains, dim))
     jax.clear_caches()
-    row: dict[str, Any] = {"kernel": name, "dim": dim, "num_chains": num_chains, "num_steps": num_steps}
+    row: dict[str, Any] = {
+        "kernel": name,
+        "dim": dim,
+        "num_chains": num_chains,
+        "num_steps": num_steps,
+    }
     for candidate, make in list(makers.items()):
         begin = time.perf_counter()
         try:
@@ -70,13 +90,18 @@ def cell(
             del makers[candidate]
             continue
         row[f"{candidate} first sample"] = time.perf_counter() - begin
-    programs = {c: measure.compiled(make(name, dim, num_steps, key, positions)) for c, make in makers.items()}
+    programs = {
+        c: measure.compiled(make(name, dim, num_steps, key, positions))
+        for c, make in makers.items()
+    }
     calls = {candidate: program.call for candidate, program in programs.items()}
     timings = measure.alternate(calls, num_repeats=num_repeats, limit=LIMIT)
     for candidate, timing in timings.items():
         seconds = programs[candidate].seconds
         row[f"{candidate} chain-steps/s"] = num_chains * num_steps / timing.median
-        row[f"{candidate} compilation"] = timing.compilation if seconds is None else seconds
+        row[f"{candidate} compilation"] = (
+            timing.compilation if seconds is None else seconds
+        )
         row[f"{candidate} peak MB"] = programs[candidate].megabytes
         row[f"{candidate} runs"] = timing.runs
         if candidate != "ebmjax":
@@ -88,7 +113,11 @@ def summary(found: list[dict[str, Any]]) -> list[str]:
     """A line a peer: geometric mean of the ratios over the grid, and the cells that are lost."""
     lines = []
     for peer in peers("hmc"):
-        cells = {(r["kernel"], r["dim"], r["num_chains"]): r[f"x {peer}"] for r in found if f"x {peer}" in r}
+        cells = {
+            (r["kernel"], r["dim"], r["num_chains"]): r[f"x {peer}"]
+            for r in found
+            if f"x {peer}" in r
+        }
         if not cells:
             lines.append(f"{peer} did not run")
             continue

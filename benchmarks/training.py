@@ -31,8 +31,10 @@ import optax
 import ebmjax as eb
 from benchmarks.measure import alternate, ratio
 from ebmjax.energies import networks
-from ebmjax.training import chain_init as starts, fit as training, step as updates
 from ebmjax.objectives import contrastive
+from ebmjax.training import chain_init as starts
+from ebmjax.training import fit as training
+from ebmjax.training import step as updates
 
 LANGEVIN_STEP, CONFINEMENT, REGULARISATION, RESTART = 1e-2, 4.0, 1e-3, 0.05
 STEP = (2 * LANGEVIN_STEP) ** 0.5  # of the leapfrog
@@ -86,7 +88,9 @@ def ours(problem: Problem) -> Callable[[], None]:
         go.get()
         buffer = starts.replay_buffer(draw(problem), problem.buffer_size, RESTART)
         optimizer = optax.adam(1e-3, b1=0.0)
-        loss = contrastive(energy, eb.ula, problem.chain_steps, regularisation=REGULARISATION)
+        loss = contrastive(
+            energy, eb.ula, problem.chain_steps, regularisation=REGULARISATION
+        )
         try:
             training.fit(
                 jax.random.key(0),
@@ -128,14 +132,22 @@ def naive(problem: Problem) -> Callable[[], Any]:
 
         def langevin(x, key):
             grad = jax.vmap(jax.grad(energy, argnums=1), (None, 0))(params, x)
-            return x - LANGEVIN_STEP * grad + STEP * jax.random.normal(key, x.shape), None
+            return x - LANGEVIN_STEP * grad + STEP * jax.random.normal(
+                key, x.shape
+            ), None
 
-        x, _ = jax.lax.scan(langevin, x, jax.random.split(key_noise, problem.chain_steps))
+        x, _ = jax.lax.scan(
+            langevin, x, jax.random.split(key_noise, problem.chain_steps)
+        )
         grads = jax.grad(functools.partial(loss_of, energy))(params, batch, x)
         updates, opt_state = optimizer.update(grads, opt_state)
         return optax.apply_updates(params, updates), opt_state, buffer.at[slots].set(x)
 
-    state = params, optimizer.init(params), draw(problem)(jax.random.key(3), problem.buffer_size)
+    state = (
+        params,
+        optimizer.init(params),
+        draw(problem)(jax.random.key(3), problem.buffer_size),
+    )
     keys = (jax.random.fold_in(jax.random.key(0), t) for t in itertools.count())
     rng = np.random.default_rng(0)
 
@@ -151,7 +163,11 @@ def naive(problem: Problem) -> Callable[[], Any]:
 def loss_of(energy, params, batch, chains):
     of_params = jax.vmap(functools.partial(energy, params))
     data, model = of_params(batch), of_params(chains)
-    return data.mean() - model.mean() + REGULARISATION * (jnp.mean(data**2) + jnp.mean(model**2))
+    return (
+        data.mean()
+        - model.mean()
+        + REGULARISATION * (jnp.mean(data**2) + jnp.mean(model**2))
+    )
 
 
 def floor(problem: Problem) -> Callable[[], Any]:
@@ -165,18 +181,31 @@ def floor(problem: Problem) -> Callable[[], Any]:
             return x - 1e-3 * grad, None
 
         x, _ = jax.lax.scan(one, x, None, length=problem.chain_steps)
-        grads = jax.grad(functools.partial(loss_of, energy))(params, data[: problem.batch_size], x)
+        grads = jax.grad(functools.partial(loss_of, energy))(
+            params, data[: problem.batch_size], x
+        )
         return (x, jax.tree.map(lambda p, g: p - 1e-6 * g, params, grads)), None
 
-    run = jax.jit(lambda carry: jax.lax.scan(update, carry, None, length=problem.num_updates)[0])
+    run = jax.jit(
+        lambda carry: jax.lax.scan(update, carry, None, length=problem.num_updates)[0]
+    )
     return functools.partial(run, (data[: problem.batch_size], params))
 
 
-def torchebm(problem: Problem, python: str, num_threads: int, *, is_compiled: bool) -> Callable[[], None]:
+def torchebm(
+    problem: Problem, python: str, num_threads: int, *, is_compiled: bool
+) -> Callable[[], None]:
     """A process that does as many updates for each line that it is told."""
-    options = {k.replace("_", "-"): v for k, v in problem._asdict().items() if k != "widths"}
+    options = {
+        k.replace("_", "-"): v for k, v in problem._asdict().items() if k != "widths"
+    }
     options |= {"num-threads": num_threads, "num-points": NUM_POINTS}
-    command = [python, str(Path(__file__).parent / "train_torch.py"), "--widths", *map(str, problem.widths)]
+    command = [
+        python,
+        str(Path(__file__).parent / "train_torch.py"),
+        "--widths",
+        *map(str, problem.widths),
+    ]
     command += [text for k, v in options.items() for text in (f"--{k}", str(v))]
     process = subprocess.Popen(
         command + ["--is-compiled"] * is_compiled,
@@ -194,7 +223,9 @@ def torchebm(problem: Problem, python: str, num_threads: int, *, is_compiled: bo
         process.stdin.write("\n")
         process.stdin.flush()
         if not process.stdout.readline():
-            raise RuntimeError("PyTorch ended; run benchmarks/train_torch.py by hand to see why")
+            raise RuntimeError(
+                "PyTorch ended; run benchmarks/train_torch.py by hand to see why"
+            )
 
     return call
 
@@ -208,7 +239,11 @@ def limit_cpus(num_threads: int | None) -> int:
 
 
 def rows(
-    *, is_quick: bool, num_repeats: int = 7, torch_python: str | None = None, num_threads: int | None = None
+    *,
+    is_quick: bool,
+    num_repeats: int = 7,
+    torch_python: str | None = None,
+    num_threads: int | None = None,
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """``(number, total, row)``, a row a problem."""
     num_threads = limit_cpus(num_threads)
@@ -218,9 +253,15 @@ def rows(
         calls: dict[str, Callable[[], Any]] = {"ebmjax": ours(problem)}
         peers = {"torchebm": False, "torchebm best": True} if torch_python else {}
         for peer, is_compiled in peers.items():
-            calls[peer] = torchebm(problem, str(torch_python), num_threads, is_compiled=is_compiled)
+            calls[peer] = torchebm(
+                problem, str(torch_python), num_threads, is_compiled=is_compiled
+            )
         calls |= {"naive": naive(problem), "floor": floor(problem)}
-        row: dict[str, Any] = {"problem": name, "num_threads": num_threads, **problem._asdict()}
+        row: dict[str, Any] = {
+            "problem": name,
+            "num_threads": num_threads,
+            **problem._asdict(),
+        }
         try:
             calls["torchebm best"]()
         except KeyError:

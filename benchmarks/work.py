@@ -16,13 +16,14 @@ def of_update(run: Run) -> float:
     """Energy gradients that an update costs."""
     state = jax.eval_shape(run.init)
     batch = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((run.config.batch_size, *x.shape[1:]), x.dtype), run.batches
+        lambda x: jax.ShapeDtypeStruct((run.config.batch_size, *x.shape[1:]), x.dtype),
+        run.batches,
     )
     update = jax.make_jaxpr(run.step)(jax.random.key(0), state, batch)
     trained = jax.eval_shape(run.lower, state.params)
-    gradient = jax.make_jaxpr(lambda params, x: jax.grad(lambda x: run.energy(params, x))(x))(
-        trained, run.z[0]
-    )
+    gradient = jax.make_jaxpr(
+        lambda params, x: jax.grad(lambda x: run.energy(params, x))(x)
+    )(trained, run.z[0])
     return multiplications(update.jaxpr) / multiplications(gradient.jaxpr)
 
 
@@ -46,11 +47,17 @@ def _own(eqn) -> int:
     if eqn.primitive.name == "dot_general":
         (contracted, _), _ = eqn.params["dimension_numbers"]
         left = eqn.invars[0].aval.shape
-        return math.prod(eqn.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
+        return math.prod(eqn.outvars[0].aval.shape) * math.prod(
+            left[i] for i in contracted
+        )
     if eqn.primitive.name == "conv_general_dilated":
         kernel = eqn.invars[1].aval.shape
         out_features = eqn.params["dimension_numbers"].rhs_spec[0]
-        return math.prod(eqn.outvars[0].aval.shape) * math.prod(kernel) // kernel[out_features]
+        return (
+            math.prod(eqn.outvars[0].aval.shape)
+            * math.prod(kernel)
+            // kernel[out_features]
+        )
     return 0
 
 

@@ -5,86 +5,121 @@ An energy is a function ``energy(x) -> scalar``; the density is ``exp(-energy(x)
     kernel = ebmjax.hmc(energy, step_size=0.3, num_steps=10)
     samples = ebmjax.sample(jax.random.key(0), kernel, jnp.zeros((64, 2)), 1000)
 
-The kernels need JAX alone.  What trains networks is imported when it is first named, so that kernels start
-fast and Flax is not loaded for them.
+The kernels need JAX alone.  Flax, Optax and matplotlib are imported when a name that needs them is first used.
 """
 
 import importlib
+import importlib.util
+from importlib import metadata
+from typing import TYPE_CHECKING
 
 from ebmjax.base import Energy, Info, Kernel, State
-from ebmjax.sampling.sample.loop import Record, Reducer, chain_keys, nothing, position_of, run, with_stats
-from ebmjax.energies.transforms import confine, denoise, from_log_density, product, temper
+from ebmjax.energies.transforms import (
+    confine,
+    denoise,
+    from_log_density,
+    product,
+    temper,
+)
 from ebmjax.kernels.combinators import cycle, mixture, parallel, repeat, within
 from ebmjax.kernels.hamiltonian import hmc, leapfrog, mclachlan, trajectory, yoshida
-from ebmjax.kernels.langevin import langevin, mala, separate_noise, ula, underdamped_langevin
+from ebmjax.kernels.langevin import (
+    langevin,
+    mala,
+    separate_noise,
+    ula,
+    underdamped_langevin,
+)
 from ebmjax.kernels.metropolis import Proposal, independence, metropolis, unadjusted
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
-from ebmjax.sampling.sample.sample import Samples, sample
+from ebmjax.sampling.loop import (
+    Record,
+    Reducer,
+    chain_keys,
+    nothing,
+    position_of,
+    run,
+    with_stats,
+)
+from ebmjax.sampling.sample import Samples, sample
 
-_LATER = {
-    "objectives": ("contrastive", "Chains"),
-    "adaptation": (),
-    "tuning": ("Tuned", "tune_step_size", "warm_up"),
-    "warmup": ("adapt",),
-    "objectives.score_matching": (),
-    "objectives.noise_contrastive": (),
-    "objectives.energy_discrepancy": (),
-    "objectives.improved": (),
-    "objectives.flow_contrastive": (),
-    "objectives.binary_data": (),
-    "objectives.stein": (),
-    "objectives.learned_stein": ("Players",),
-    "objectives.adversarial": (),
-    "kernels.annealed_langevin": (),
-    "objectives.recovery": (),
+if TYPE_CHECKING:
+    from ebmjax.adaptation.tuning import Tuned, tune_step_size, warm_up
+    from ebmjax.adaptation.warmup import adapt
+    from ebmjax.diagnostics.expectation import expectation
+    from ebmjax.diagnostics.summary import assert_healthy, summary
+    from ebmjax.energies.flows import Flow
+    from ebmjax.energies.networks import MLP, Conv
+    from ebmjax.io.arviz import to_arviz
+    from ebmjax.kernels.blackjax import from_blackjax, to_blackjax
+    from ebmjax.objectives.joint import Labelled, labelled
+    from ebmjax.objectives.learned_stein import Players
+    from ebmjax.objectives.likelihood import Chains, contrastive
+    from ebmjax.training.chain_init import from_data, from_noise, replay_buffer
+    from ebmjax.training.divergence import NO_REMEDY, Remedy, TrainingDiverged
+    from ebmjax.training.fit import fit
+    from ebmjax.training.step import TrainState, init_state, train_step
+    from ebmjax.verify.check_energy import check
+
+_LAZY = {  # imported when first used: module -> names
+    "adaptation.tuning": ("Tuned", "tune_step_size", "warm_up"),
+    "adaptation.warmup": ("adapt",),
+    "diagnostics.expectation": ("expectation",),
+    "diagnostics.summary": ("assert_healthy", "summary"),
+    "energies.flows": ("Flow",),
+    "energies.networks": ("MLP", "Conv"),
+    "io.arviz": ("to_arviz",),
+    "kernels.blackjax": ("from_blackjax", "to_blackjax"),
     "objectives.joint": ("Labelled", "labelled"),
-    "kernels.binary": (),
-    "kernels.combinators": (),
-    "enumeration": (),
-    "starts": ("from_data", "from_noise", "replay_buffer"),
-    "updates": ("TrainState", "init_state", "train_step"),
-    "training": ("fit",),
-    "watch": ("NO_REMEDY", "Remedy", "TrainingDiverged"),
-    "networks": ("MLP", "Conv"),
-    "flows": ("Flow",),
-    "storage.checkpoint": (),
-    "storage.folder": (),
-    "data": (),
-    "diagnostics": (),
-    "monte_carlo": ("expectation",),
-    "evaluation": (),
-    "experiments.experiment": (),
-    "experiments.report": (),
-    "experiments.runs": (),
-    "classification": (),
-    "health": ("assert_healthy", "summary"),
-    "adapters": ("from_blackjax", "to_blackjax"),
-    "export": ("to_arviz",),
-    "streaming": (),
-    "plotting": (),
-    "targets": (),
-    "verify": ("check",),
+    "objectives.learned_stein": ("Players",),
+    "objectives.likelihood": ("Chains", "contrastive"),
+    "training.chain_init": ("from_data", "from_noise", "replay_buffer"),
+    "training.divergence": ("NO_REMEDY", "Remedy", "TrainingDiverged"),
+    "training.fit": ("fit",),
+    "training.step": ("TrainState", "init_state", "train_step"),
+    "verify.check_energy": ("check",),
 }
-_HOME = {name: module for module, names in _LATER.items() for name in names}
-_ROOMS = {module.rpartition(".")[2]: module for module in _LATER}
+_MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
+    "MLP",
+    "NO_REMEDY",
+    "Chains",
+    "Conv",
     "Energy",
+    "Flow",
     "Info",
     "Kernel",
+    "Labelled",
+    "Players",
     "Proposal",
     "Record",
     "Reducer",
+    "Remedy",
     "Samples",
     "State",
+    "TrainState",
+    "TrainingDiverged",
+    "Tuned",
+    "adapt",
+    "assert_healthy",
     "chain_keys",
+    "check",
     "confine",
+    "contrastive",
     "cycle",
     "denoise",
+    "expectation",
+    "fit",
+    "from_blackjax",
+    "from_data",
     "from_log_density",
+    "from_noise",
     "hmc",
     "independence",
+    "init_state",
+    "labelled",
     "langevin",
     "leapfrog",
     "mala",
@@ -98,14 +133,21 @@ __all__ = [
     "product",
     "random_walk",
     "repeat",
+    "replay_buffer",
     "run",
     "sample",
     "separate_noise",
+    "summary",
     "temper",
+    "to_arviz",
+    "to_blackjax",
+    "train_step",
     "trajectory",
+    "tune_step_size",
     "ula",
     "unadjusted",
     "underdamped_langevin",
+    "warm_up",
     "with_stats",
     "within",
     "yoshida",
@@ -113,12 +155,14 @@ __all__ = [
 
 
 def __getattr__(name):
-    if name in _HOME:
-        return getattr(importlib.import_module(f"ebmjax.{_HOME[name]}"), name)
-    if name in _ROOMS:
-        return importlib.import_module(f"ebmjax.{_ROOMS[name]}")
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"ebmjax.{_MODULE_OF[name]}"), name)
+    if name == "__version__":
+        return metadata.version("ebmjax")
+    if importlib.util.find_spec(f"ebmjax.{name}") is not None:
+        return importlib.import_module(f"ebmjax.{name}")
     raise AttributeError(f"module 'ebmjax' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted([*__all__, *_ROOMS, *_HOME])
+    return sorted([*__all__, "__version__"])

@@ -28,9 +28,21 @@ import numpy as np
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 ACCEPT = 0xFFFFFFFF  # the high word of the block that decides on acceptance
 
-_CENTRE: tuple[float, ...] = (2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087)
+_CENTRE: tuple[float, ...] = (
+    2.81022636e-08,
+    3.43273939e-07,
+    -3.5233877e-06,
+    -4.39150654e-06,
+    0.00021858087,
+)
 _CENTRE += (-0.00125372503, -0.00417768164, 0.246640727, 1.50140941)
-_TAIL: tuple[float, ...] = (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773)
+_TAIL: tuple[float, ...] = (
+    -0.000200214257,
+    0.000100950558,
+    0.00134934322,
+    -0.00367342844,
+    0.00573950773,
+)
 _TAIL += (-0.0076224613, 0.00943887047, 1.00167406, 2.83297682)
 # log(1 + f) / f on [sqrt(1/2) - 1, sqrt(2) - 1], by least largest error of the logarithm, 3.4e-8
 _LOG: tuple[float, ...] = (-0.101022296, 0.164199874, -0.173334658, 0.198730469)
@@ -41,7 +53,9 @@ once = partial(jax.jit, inline=True)  # traced once, and pasted wherever it is c
 
 
 @once
-def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[jax.Array, jax.Array]:
+def threefry(
+    key: tuple[Any, Any], counter: tuple[Any, Any]
+) -> tuple[jax.Array, jax.Array]:
     """Two words from two words and a key of two, all uint32 and broadcast."""
     keys = (*key, key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
     x, y = counter[0] + keys[0], counter[1] + keys[1]
@@ -58,7 +72,9 @@ def fold_in(key: jax.Array, data: Any) -> jax.Array:
     words = _words(key)
     if words is None:
         return jax.random.fold_in(key, data)
-    folded = jnp.stack(threefry(words, (jnp.uint32(0), jnp.asarray(data).astype(jnp.uint32))))
+    folded = jnp.stack(
+        threefry(words, (jnp.uint32(0), jnp.asarray(data).astype(jnp.uint32)))
+    )
     is_typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return jax.random.wrap_key_data(folded, impl="threefry2x32") if is_typed else folded
 
@@ -121,14 +137,18 @@ def normal_of(bits: jax.Array) -> jax.Array:
     p = jnp.where(is_centre, np.float32(_CENTRE[0]), np.float32(_TAIL[0]))
     for centre, tail in zip(_CENTRE[1:], _TAIL[1:], strict=True):
         p = jnp.where(is_centre, np.float32(centre), np.float32(tail)) + p * v
-    sign = jnp.where((bits & np.uint32(1)) == 0, np.float32(math.sqrt(2)), np.float32(-math.sqrt(2)))
+    sign = jnp.where(
+        (bits & np.uint32(1)) == 0, np.float32(math.sqrt(2)), np.float32(-math.sqrt(2))
+    )
     return sign * p * (1.0 - u)
 
 
 def _log(x):
     """log x in float32 for normal x, with an absolute error of 1e-7 near 1, and its rounding elsewhere."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
-    exponent = (bits - np.int32(0x3F3504F3)) >> 23  # x = 2^exponent m, with m from sqrt(1/2) to sqrt(2)
+    exponent = (
+        bits - np.int32(0x3F3504F3)
+    ) >> 23  # x = 2^exponent m, with m from sqrt(1/2) to sqrt(2)
     f = jax.lax.bitcast_convert_type(bits - (exponent << 23), jnp.float32) - 1.0
     p = jnp.full_like(f, np.float32(_LOG[0]))
     for c in _LOG[1:]:

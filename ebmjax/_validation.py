@@ -22,12 +22,16 @@ def is_traced(value: Any) -> bool:
 
 def key(value: Any, name: str = "key") -> jax.Array:
     """One typed PRNG key; a raw ``uint32[2]`` is wrapped, a seed is refused."""
-    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if isinstance(value, jax.Array) and jnp.issubdtype(
+        value.dtype, jax.dtypes.prng_key
+    ):
         wrapped = value
     elif getattr(value, "dtype", None) == np.uint32 and np.shape(value)[-1:] == (2,):
         wrapped = jax.random.wrap_key_data(jnp.asarray(value), impl="threefry2x32")
     else:
-        raise TypeError(f"{name} must be a PRNG key, got {describe(value)}; pass jax.random.key(0)")
+        raise TypeError(
+            f"{name} must be a PRNG key, got {describe(value)}; pass jax.random.key(0)"
+        )
     if wrapped.shape != ():
         raise ValueError(
             f"{name} must be one key, got {wrapped.size} keys of shape {wrapped.shape}; "
@@ -52,7 +56,9 @@ def path(value: Any, name: str) -> Path:
 def instance(value: Any, kind: type, name: str, source: str) -> Any:
     """Of a type, which comes from a named place."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, of {source}; got {describe(value)}")
+        raise TypeError(
+            f"{name} must be a {kind.__name__}, of {source}; got {describe(value)}"
+        )
     return value
 
 
@@ -107,7 +113,9 @@ def positive(value: Any, name: str, *, zero: bool = False) -> None:
         bad = ~np.isfinite(array) | (array < 0 if zero else array <= 0)
         if bad.any():
             wants = "at least 0" if zero else "above 0"
-            raise ValueError(f"{name} must be finite and {wants}, got {array[bad].flat[0]!s}")
+            raise ValueError(
+                f"{name} must be finite and {wants}, got {array[bad].flat[0]!s}"
+            )
     if not jax.tree.leaves(value):
         raise TypeError(f"{name} must be a number or an array, got {describe(value)}")
 
@@ -143,7 +151,9 @@ def covariance(value: Any, name: str) -> None:
         positive(array, name)
         return
     if array.ndim != 2 or array.shape[0] != array.shape[1]:
-        raise ValueError(f"{name} must be a vector [D] or a matrix [D, D], got shape {array.shape}")
+        raise ValueError(
+            f"{name} must be a vector [D] or a matrix [D, D], got shape {array.shape}"
+        )
     if not np.allclose(array, array.T, rtol=1e-5, atol=1e-6 * np.abs(array).max()):
         raise ValueError(
             f"{name} must be symmetric, got a difference of "
@@ -151,14 +161,18 @@ def covariance(value: Any, name: str) -> None:
         )
     smallest = np.linalg.eigvalsh(array)[0]
     if not smallest > 0:
-        raise ValueError(f"{name} must be positive definite, got smallest eigenvalue {smallest:.3g}")
+        raise ValueError(
+            f"{name} must be positive definite, got smallest eigenvalue {smallest:.3g}"
+        )
 
 
 def position(value: Any, name: str = "positions") -> Any:
     """A tree of floating arrays, none empty, all finite; returned as JAX arrays."""
     leaves = jax.tree_util.tree_leaves_with_path(value)
     if not leaves:
-        raise TypeError(f"{name} must be an array or a tree of arrays, got {describe(value)}")
+        raise TypeError(
+            f"{name} must be an array or a tree of arrays, got {describe(value)}"
+        )
     for path, leaf in leaves:
         where = name + jax.tree_util.keystr(path)
         dtype = getattr(leaf, "dtype", None)
@@ -171,7 +185,8 @@ def position(value: Any, name: str = "positions") -> Any:
             raise ValueError(f"{where} must not be empty, got shape {np.shape(leaf)}")
         if dtype == np.float64 and not jax.config.read("jax_enable_x64"):
             warnings.warn(
-                f"{where} is float64 and becomes float32: x64 is off (jax_enable_x64)", stacklevel=3
+                f"{where} is float64 and becomes float32: x64 is off (jax_enable_x64)",
+                stacklevel=3,
             )
         if not isinstance(leaf, jax.core.Tracer):
             finite_rows(leaf, where)
@@ -180,16 +195,25 @@ def position(value: Any, name: str = "positions") -> Any:
 
 def finite_rows(leaf: Any, where: str) -> None:
     """Raise, naming the rows, where an array holds NaN or infinity."""
-    bad = ~(np.isfinite(leaf) if isinstance(leaf, np.ndarray) else np.asarray(jnp.isfinite(leaf)))
+    bad = ~(
+        np.isfinite(leaf)
+        if isinstance(leaf, np.ndarray)
+        else np.asarray(jnp.isfinite(leaf))
+    )
     if bad.any():
         rows = np.unique(np.nonzero(bad)[0]) if bad.ndim else np.zeros(0, int)
         listed = f" in rows {_few(rows)}" if bad.ndim else ""
-        raise ValueError(f"{where} must be finite, got {bad.sum()} NaN or infinite values{listed}")
+        raise ValueError(
+            f"{where} must be finite, got {bad.sum()} NaN or infinite values{listed}"
+        )
 
 
 def num_chains(positions: Any, name: str = "positions") -> int:
     """The length of the chain axis, the first of every leaf."""
-    shapes = {jax.tree_util.keystr(p): np.shape(x) for p, x in jax.tree_util.tree_leaves_with_path(positions)}
+    shapes = {
+        jax.tree_util.keystr(p): np.shape(x)
+        for p, x in jax.tree_util.tree_leaves_with_path(positions)
+    }
     if any(len(s) == 0 for s in shapes.values()):
         raise ValueError(
             f"{name} must have a leading chain axis [C, ...], got a scalar leaf; for one chain "
@@ -197,14 +221,18 @@ def num_chains(positions: Any, name: str = "positions") -> int:
         )
     lengths = {s[0] for s in shapes.values()}
     if len(lengths) > 1:
-        raise ValueError(f"{name} must have the same number of chains in every leaf, got {shapes}")
+        raise ValueError(
+            f"{name} must have the same number of chains in every leaf, got {shapes}"
+        )
     return lengths.pop()
 
 
 def on_host(values: Any, name: str, instead: str) -> None:
     """Raise where anything is traced: what compiles and warns by itself cannot run inside ``jit``."""
     if is_traced(values):
-        raise TypeError(f"{name} runs from the host and got traced values; inside jit use {instead}")
+        raise TypeError(
+            f"{name} runs from the host and got traced values; inside jit use {instead}"
+        )
 
 
 def describe(value: Any) -> str:
@@ -222,19 +250,26 @@ def _few(rows) -> str:
 
 
 def _is_integer(leaf, dtype) -> bool:
-    return isinstance(leaf, int) if dtype is None else jnp.issubdtype(dtype, jnp.integer)
+    return (
+        isinstance(leaf, int) if dtype is None else jnp.issubdtype(dtype, jnp.integer)
+    )
 
 
 def _numbers(value, name):
     if jnp.issubdtype(getattr(value, "dtype", np.float32), jax.dtypes.extended):
-        raise TypeError(f"{name} must be a number or an array of numbers, got {describe(value)}")
+        raise TypeError(
+            f"{name} must be a number or an array of numbers, got {describe(value)}"
+        )
     array = np.asarray(value)
     if array.size == 0:
         raise ValueError(f"{name} must not be empty, got shape {array.shape}")
     if array.dtype == bool or not (
-        np.issubdtype(array.dtype, np.number) or jnp.issubdtype(array.dtype, jnp.floating)
+        np.issubdtype(array.dtype, np.number)
+        or jnp.issubdtype(array.dtype, jnp.floating)
     ):
-        raise TypeError(f"{name} must be a number or an array of numbers, got {describe(value)}")
+        raise TypeError(
+            f"{name} must be a number or an array of numbers, got {describe(value)}"
+        )
     if np.iscomplexobj(array):
         raise TypeError(f"{name} must be real, got {describe(value)}")
     return array.astype(np.float64)
@@ -243,4 +278,6 @@ def _numbers(value, name):
 def scalar_step(value: Any, other: str) -> None:
     """With a covariance or a mass the step size is one number: no two arguments for one thing."""
     if np.ndim(value) != 0:
-        raise ValueError(f"step_size must be a scalar when {other} is given, got shape {np.shape(value)}")
+        raise ValueError(
+            f"step_size must be a scalar when {other} is given, got shape {np.shape(value)}"
+        )

@@ -42,7 +42,9 @@ class State(NamedTuple):
     position: Position
     energy: Array  # []
     grad: Position | None = None  # the gradient of the energy at the position
-    momentum: Position | None = None  # only where it persists from step to step (underdamped Langevin)
+    momentum: Position | None = (
+        None  # only where it persists from step to step (underdamped Langevin)
+    )
 
 
 class Info(NamedTuple):
@@ -50,8 +52,12 @@ class Info(NamedTuple):
 
     acceptance_rate: Array  # [] probability of acceptance, the mean over steps
     is_accepted: Array  # [] bool, whether the chain moved, in any of the steps
-    energy_error: Array  # [] minus the log acceptance ratio, the largest in size over steps
-    num_nonfinite: Array  # [] int32, proposals whose energy or ratio was NaN or minus infinity
+    energy_error: (
+        Array  # [] minus the log acceptance ratio, the largest in size over steps
+    )
+    num_nonfinite: (
+        Array  # [] int32, proposals whose energy or ratio was NaN or minus infinity
+    )
     # [] E + kinetic energy where the last step began; 0 without momenta
     hamiltonian: Array = np.float32(0)  # type: ignore[assignment]
     # [] int32, gradients of the energy that the step took
@@ -62,7 +68,9 @@ class Kernel(NamedTuple):
     """A Markov kernel as a random map; everything made of kernels is a kernel again."""
 
     init: Callable[[Position], State]  # evaluates the energy (and gradient) once
-    draw: Callable[[Key, Position], Noise]  # all randomness of a step; reads shapes and dtypes only
+    draw: Callable[
+        [Key, Position], Noise
+    ]  # all randomness of a step; reads shapes and dtypes only
     move: Callable[[Noise, State], tuple[State, Info]]  # deterministic
 
     def step(self, key: Key, state: State) -> tuple[State, Info]:
@@ -93,15 +101,25 @@ def scalar(energy: Callable[..., Array]) -> Callable[..., Array]:
         if not hasattr(value, "shape") or not hasattr(value, "dtype"):
             raise TypeError(
                 f"energy must return one floating scalar, got {_kind(value)}"
-                + ("; return the energy alone" if isinstance(value, tuple | list) else "")
+                + (
+                    "; return the energy alone"
+                    if isinstance(value, tuple | list)
+                    else ""
+                )
             )
         if value.shape != ():
             raise TypeError(
                 f"energy must return a scalar for one point, got shape {value.shape}"
-                + ("; use .squeeze()" if value.size == 1 else "; sum over the coordinates, or vmap")
+                + (
+                    "; use .squeeze()"
+                    if value.size == 1
+                    else "; sum over the coordinates, or vmap"
+                )
             )
         if not jnp.issubdtype(value.dtype, jnp.floating):
-            raise TypeError(f"energy must return a floating scalar, got dtype {value.dtype}")
+            raise TypeError(
+                f"energy must return a floating scalar, got dtype {value.dtype}"
+            )
         return value.astype(jnp.promote_types(value.dtype, jnp.float32))
 
     return checked
@@ -158,7 +176,8 @@ def axpy(a: float | Array, x: Any, y: Any) -> Any:
 def half_square(tree: Any) -> Array:
     """1/2 |x|^2 over all leaves, in float32 or wider."""
     leaves = [
-        jnp.sum(jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32)))) for x in jax.tree.leaves(tree)
+        jnp.sum(jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32))))
+        for x in jax.tree.leaves(tree)
     ]
     return 0.5 * sum(leaves[1:], leaves[0])
 
@@ -180,17 +199,26 @@ def scale(step_size: Any, tree: Any, *, transpose: bool = False) -> Any:
     """
     if is_matrix(step_size, tree):
         if not checks.is_traced(step_size) and np.all(np.asarray(step_size) > 0):
-            checks.full_rank(step_size, "step_size")  # for all that was known, it could have been diagonal
+            checks.full_rank(
+                step_size, "step_size"
+            )  # for all that was known, it could have been diagonal
         flat, unravel = ravel_pytree(tree)
         matrix = jnp.asarray(step_size, flat.dtype)
         matrix = matrix.T if transpose else matrix
         if flat.size <= UNROLLED:
-            return unravel(sum([matrix[:, i] * flat[i] for i in range(1, flat.size)], matrix[:, 0] * flat[0]))
+            return unravel(
+                sum(
+                    [matrix[:, i] * flat[i] for i in range(1, flat.size)],
+                    matrix[:, 0] * flat[0],
+                )
+            )
         return unravel(jnp.matmul(matrix, flat, precision=jax.lax.Precision.HIGHEST))
     leaves, treedef = jax.tree.flatten(tree)
     same = jax.tree.structure(step_size) == treedef
     sizes = jax.tree.leaves(step_size) if same else [step_size] * len(leaves)
-    return jax.tree.unflatten(treedef, [_stretch(s, v) for s, v in zip(sizes, leaves, strict=True)])
+    return jax.tree.unflatten(
+        treedef, [_stretch(s, v) for s, v in zip(sizes, leaves, strict=True)]
+    )
 
 
 def _stretch(size, leaf):
@@ -236,7 +264,9 @@ def merge(infos: Info) -> Info:
         energy_error=jnp.take_along_axis(infos.energy_error, worst, axis=0)[0],
         num_nonfinite=jnp.sum(infos.num_nonfinite, axis=0),
         hamiltonian=jnp.broadcast_to(infos.hamiltonian, infos.energy_error.shape)[-1],
-        num_grads=jnp.sum(jnp.broadcast_to(infos.num_grads, infos.energy_error.shape), axis=0),
+        num_grads=jnp.sum(
+            jnp.broadcast_to(infos.num_grads, infos.energy_error.shape), axis=0
+        ),
     )
 
 

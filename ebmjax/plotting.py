@@ -33,7 +33,9 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:
     figure.savefig(path, dpi=dpi)
 
 
-def figure(num_rows: int = 1, num_columns: int = 1, *, size: tuple[float, float] = (6.0, 4.0)):
+def figure(
+    num_rows: int = 1, num_columns: int = 1, *, size: tuple[float, float] = (6.0, 4.0)
+):
     """A figure and its axes."""
     fig = Figure(figsize=size, layout="constrained")
     return fig, fig.subplots(num_rows, num_columns)
@@ -41,7 +43,10 @@ def figure(num_rows: int = 1, num_columns: int = 1, *, size: tuple[float, float]
 
 @house_style
 def image_grids(
-    panels: dict[str, np.ndarray], *, num_rows: int = 10, value_range: tuple[float, float] = (0.0, 1.0)
+    panels: dict[str, np.ndarray],
+    *,
+    num_rows: int = 10,
+    value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
     """Square grids of images ``[N, H, W]`` or ``[N, H, W, 3]`` side by side, one a title."""
     fig, axes = figure(1, len(panels), size=(3.4 * len(panels), 3.7))
@@ -56,7 +61,11 @@ def _show(ax, image, value_range):
     """Grey, dark for large; or colour, which Matplotlib wants in [0, 1]."""
     low, high = value_range
     if image.ndim == 3:
-        ax.imshow(np.clip((image - low) / (high - low), 0.0, 1.0)[..., : 1 if image.shape[-1] == 1 else 3])
+        ax.imshow(
+            np.clip((image - low) / (high - low), 0.0, 1.0)[
+                ..., : 1 if image.shape[-1] == 1 else 3
+            ]
+        )
     else:
         ax.imshow(image, cmap="gray_r", vmin=low, vmax=high)
 
@@ -71,19 +80,28 @@ def tile(images: np.ndarray, num_rows: int) -> np.ndarray:
     edge = [(0, 0), (0, 1), (0, 1)] + [(0, 0)] * (images.ndim - 3)
     padded = np.pad(images[: num_rows**2], edge, constant_values=images.min())
     grid = padded.reshape(num_rows, num_rows, height + 1, width + 1, *images.shape[3:])
-    return np.moveaxis(grid, 2, 1).reshape(num_rows * (height + 1), num_rows * (width + 1), *images.shape[3:])
+    return np.moveaxis(grid, 2, 1).reshape(
+        num_rows * (height + 1), num_rows * (width + 1), *images.shape[3:]
+    )
 
 
 @house_style
 def density(
-    energy: Callable, data: np.ndarray, samples: np.ndarray, *, resolution: int = 200, margin: float = 0.25
+    energy: Callable,
+    data: np.ndarray,
+    samples: np.ndarray,
+    *,
+    resolution: int = 200,
+    margin: float = 0.25,
 ) -> Figure:
     """A 2-d model: the data, the density exp(-E) normalised on the box, and samples on the same axes."""
     low, high = data.min(axis=0), data.max(axis=0)
     low, high = low - margin * (high - low), high + margin * (high - low)
     grid = [np.linspace(a, b, resolution) for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*grid), axis=-1).reshape(-1, 2).astype(np.float32)
-    energies = np.asarray(jax.jit(jax.vmap(energy))(jnp.asarray(points))).reshape(resolution, resolution)
+    energies = np.asarray(jax.jit(jax.vmap(energy))(jnp.asarray(points))).reshape(
+        resolution, resolution
+    )
     values = np.exp(energies.min() - energies)
     values /= values.sum() * np.prod((high - low) / (resolution - 1))
 
@@ -92,7 +110,9 @@ def density(
     axes[1].imshow(values, origin="lower", extent=extent, cmap="cividis", aspect="auto")
     for ax, points, colour in ((axes[0], data, DATA), (axes[2], samples, MODEL)):
         ax.scatter(*points[:3000].T, s=2, alpha=0.4, color=colour, linewidths=0)
-    for ax, title in zip(axes, ("data", "density of the model", "samples of its chains"), strict=True):
+    for ax, title in zip(
+        axes, ("data", "density of the model", "samples of its chains"), strict=True
+    ):
         ax.set(title=title, xlim=extent[:2], ylim=extent[2:], xlabel="$x_1$")
     axes[0].set_ylabel("$x_2$")
     return fig
@@ -105,7 +125,9 @@ def energy_histogram(energies: dict[str, np.ndarray]) -> Figure:
     low, high = np.quantile(pooled[np.isfinite(pooled)], [0.002, 0.998])
     bins = np.linspace(low, high, 60)
     fig, ax = figure(size=(5.2, 3.2))
-    for (name, values), colour in zip(energies.items(), (DATA, MODEL, THIRD, GREY), strict=False):
+    for (name, values), colour in zip(
+        energies.items(), (DATA, MODEL, THIRD, GREY), strict=False
+    ):
         fill = {"histtype": "stepfilled", "alpha": 0.45 if len(energies) < 3 else 0.2}
         ax.hist(values, bins, density=True, color=colour, label=name, **fill)
         ax.hist(values, bins, density=True, color=colour, histtype="step", lw=1)
@@ -115,16 +137,28 @@ def energy_histogram(energies: dict[str, np.ndarray]) -> Figure:
 
 
 @house_style
-def reliability(confidence: np.ndarray, accuracy: np.ndarray, share: np.ndarray, error: float) -> Figure:
+def reliability(
+    confidence: np.ndarray, accuracy: np.ndarray, share: np.ndarray, error: float
+) -> Figure:
     """Accuracy against confidence in bins, a calibrated classifier's diagonal, and how full each bin is."""
     fig = Figure(figsize=(3.6, 4.2), layout="constrained")
     top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls="--", label="calibrated")
     is_filled = share > 0
     top.plot(
-        confidence[is_filled], accuracy[is_filled], "o-", ms=4, lw=1, color=DATA, label="held-out points"
+        confidence[is_filled],
+        accuracy[is_filled],
+        "o-",
+        ms=4,
+        lw=1,
+        color=DATA,
+        label="held-out points",
     )
-    top.set(title=f"expected calibration error {error:.3f}", ylabel="accuracy", ylim=(-0.02, 1.02))
+    top.set(
+        title=f"expected calibration error {error:.3f}",
+        ylabel="accuracy",
+        ylim=(-0.02, 1.02),
+    )
     top.legend()
     edges = np.linspace(0, 1, len(share) + 1)
     bottom.bar(edges[:-1], share, np.diff(edges), align="edge", color=DATA, alpha=0.45)
@@ -135,9 +169,15 @@ def reliability(confidence: np.ndarray, accuracy: np.ndarray, share: np.ndarray,
 @house_style
 def training_curves(metrics: dict[str, np.ndarray]) -> Figure:
     """Energies, acceptance and gradient norm against the update."""
-    steps = metrics["step"] if "step" in metrics else np.arange(1, len(metrics["grad_norm"]) + 1)
+    steps = (
+        metrics["step"]
+        if "step" in metrics
+        else np.arange(1, len(metrics["grad_norm"]) + 1)
+    )
     has_chains = "energy_model" in metrics
-    fig, axes = figure(1, 3 if has_chains else 2, size=(9.6 if has_chains else 6.6, 2.9))
+    fig, axes = figure(
+        1, 3 if has_chains else 2, size=(9.6 if has_chains else 6.6, 2.9)
+    )
     if has_chains:
         axes[0].plot(steps, metrics["energy_data"], color=DATA, label="data", lw=1)
         axes[0].plot(steps, metrics["energy_model"], color=MODEL, label="chains", lw=1)
@@ -160,16 +200,23 @@ def chain_traces(energies: np.ndarray, *, num_shown: int = 12) -> Figure:
     """Energies along chains, ``[T, C]``, and how they are spread at the end."""
     fig, axes = figure(1, 2, size=(8.0, 2.9))
     axes[0].plot(energies[:, :num_shown], lw=0.7, alpha=0.8)
-    axes[0].set(title=f"energy along {min(num_shown, energies.shape[1])} chains", xlabel="stored step")
+    axes[0].set(
+        title=f"energy along {min(num_shown, energies.shape[1])} chains",
+        xlabel="stored step",
+    )
     axes[0].set_ylabel("energy $E(x)$ [nat]")
     axes[1].hist(energies[-1], 40, color=MODEL, alpha=0.6)
-    axes[1].set(title=f"all {energies.shape[1]} chains at the end", xlabel="energy $E(x)$ [nat]")
+    axes[1].set(
+        title=f"all {energies.shape[1]} chains at the end", xlabel="energy $E(x)$ [nat]"
+    )
     axes[1].set_ylabel("chains")
     return fig
 
 
 @house_style
-def film_strips(positions: np.ndarray, *, value_range: tuple[float, float] = (0.0, 1.0)) -> Figure:
+def film_strips(
+    positions: np.ndarray, *, value_range: tuple[float, float] = (0.0, 1.0)
+) -> Figure:
     """Chains of images ``[T, C, H, W]`` or ``[T, C, H, W, 3]``, one a row, time to the right, with gaps."""
     edges = [(0, 0), (0, 0), (0, 1), (0, 1)] + [(0, 0)] * (positions.ndim - 4)
     positions = np.pad(positions, edges, constant_values=min(value_range))
@@ -186,9 +233,16 @@ def film_strips(positions: np.ndarray, *, value_range: tuple[float, float] = (0.
 @house_style
 def verification(report: Report) -> Figure:
     """What a test of :mod:`ebmjax.verify` saw, against the truth."""
-    draw = {"invariance": _two_histograms, "rank": _ranks, "flow": _flows, "order": _orders}
+    draw = {
+        "invariance": _two_histograms,
+        "rank": _ranks,
+        "flow": _flows,
+        "order": _orders,
+    }
     fig = draw[report.evidence["kind"]](report.evidence)
-    fig.suptitle(f"{report.title}: {'passed' if report.is_passed else 'FAILED'}, p = {report.p_value:.2g}")
+    fig.suptitle(
+        f"{report.title}: {'passed' if report.is_passed else 'FAILED'}, p = {report.p_value:.2g}"
+    )
     return fig
 
 
@@ -199,9 +253,17 @@ def _two_histograms(evidence):
     for i, ax in enumerate(np.atleast_1d(axes)):
         low, high = np.quantile(exact[:, i], [0.001, 0.999])
         bins = np.linspace(low, high, 60)
-        ax.hist(exact[:, i], bins, density=True, color=GREY, alpha=0.35, label="exact draws")
         ax.hist(
-            after[:, i], bins, density=True, histtype="step", color=MODEL, lw=1.2, label="after the kernel"
+            exact[:, i], bins, density=True, color=GREY, alpha=0.35, label="exact draws"
+        )
+        ax.hist(
+            after[:, i],
+            bins,
+            density=True,
+            histtype="step",
+            color=MODEL,
+            lw=1.2,
+            label="after the kernel",
         )
         ax.set(xlabel=f"$x_{{{i + 1}}}$", yticks=[])
     np.atleast_1d(axes)[0].set_ylabel("density")
@@ -214,7 +276,9 @@ def _ranks(evidence):
     fig, axes = figure(1, len(ranks), size=(2.8 * len(ranks) + 0.6, 2.9))
     for ax, (name, counts) in zip(np.atleast_1d(axes), ranks.items(), strict=True):
         mean = counts.sum() / len(counts)
-        ax.axhspan(mean - 3.3 * mean**0.5, mean + 3.3 * mean**0.5, color=GREY, alpha=0.3, lw=0)
+        ax.axhspan(
+            mean - 3.3 * mean**0.5, mean + 3.3 * mean**0.5, color=GREY, alpha=0.3, lw=0
+        )
         ax.bar(np.arange(len(counts)), counts, color=MODEL, alpha=0.8, width=0.8)
         ax.set(xlabel="rank of the exact draw", title=name)
     np.atleast_1d(axes)[0].set_ylabel("chains (grey: 99.9 % band)")
@@ -225,10 +289,15 @@ def _flows(evidence):
     flow = evidence["flow"]
     fig, axes = figure(1, 2, size=(7.4, 3.2))
     for ax, values, title in zip(
-        axes, (flow, flow - flow.T), ("flow $\\pi_i P_{ij}$", "flow - flow back"), strict=True
+        axes,
+        (flow, flow - flow.T),
+        ("flow $\\pi_i P_{ij}$", "flow - flow back"),
+        strict=True,
     ):
         limit = np.abs(values).max() or 1.0
-        image = ax.imshow(values, cmap="RdBu_r" if values is not flow else "cividis", vmax=limit)
+        image = ax.imshow(
+            values, cmap="RdBu_r" if values is not flow else "cividis", vmax=limit
+        )
         fig.colorbar(image, ax=ax)
         ax.set(title=title, xlabel="to $j$", ylabel="from $i$")
     return fig
@@ -239,7 +308,13 @@ def _orders(evidence):
     fig, ax = figure(size=(4.2, 3.2))
     ax.loglog(steps, errors, "o-", color=MODEL, label="largest error of $H$")
     for order, line in ((2, "--"), (4, ":")):
-        ax.loglog(steps, errors[0] * (steps / steps[0]) ** order, line, color=GREY, label=f"order {order}")
+        ax.loglog(
+            steps,
+            errors[0] * (steps / steps[0]) ** order,
+            line,
+            color=GREY,
+            label=f"order {order}",
+        )
     ax.set(xlabel="step size", ylabel="error [nat]")
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.legend()

@@ -75,7 +75,9 @@ def correlated_gaussian(dim: int = 2, correlation: float = 0.9) -> Target:
 def ill_conditioned_gaussian(dim: int = 100, condition: float = 1e4) -> Target:
     """Variances from 1/condition to 1, evenly in the logarithm; along the axes."""
     return gaussian(
-        np.zeros(dim), np.diag(np.geomspace(1 / condition, 1, dim)), name="ill_conditioned_gaussian"
+        np.zeros(dim),
+        np.diag(np.geomspace(1 / condition, 1, dim)),
+        name="ill_conditioned_gaussian",
     )
 
 
@@ -89,7 +91,9 @@ def mixture(weights: Any, means: Any, scales: Any, *, name: str = "mixture") -> 
     checks.positive(weights, "weights")
     checks.positive(scales, "scales")
     if means.ndim != 2 or np.shape(weights) != means.shape[:1]:
-        raise ValueError(f"weights [K] and means [K, D] must agree, got {np.shape(weights)}, {means.shape}")
+        raise ValueError(
+            f"weights [K] and means [K, D] must agree, got {np.shape(weights)}, {means.shape}"
+        )
     weights = np.asarray(weights, np.float64) / np.sum(weights)
     scales = np.broadcast_to(np.asarray(scales, np.float64), weights.shape)
     dim = means.shape[1]
@@ -104,10 +108,14 @@ def mixture(weights: Any, means: Any, scales: Any, *, name: str = "mixture") -> 
 
     def sample(key, n):
         key_component, key_noise = jax.random.split(key)
-        k = jax.random.categorical(key_component, jnp.log(jnp.asarray(weights)), shape=(n,))
+        k = jax.random.categorical(
+            key_component, jnp.log(jnp.asarray(weights)), shape=(n,)
+        )
         return mu[k] + s[k, None] * jax.random.normal(key_noise, (n, dim))
 
-    return Target(name, energy, sample, mean, spread + (weights @ scales**2) * np.eye(dim), 0.0)
+    return Target(
+        name, energy, sample, mean, spread + (weights @ scales**2) * np.eye(dim), 0.0
+    )
 
 
 def two_modes() -> Target:
@@ -190,7 +198,9 @@ def funnel(dim: int = 10, scale: float = 3.0) -> Target:
 
     def energy(x):
         v = x[0] / scale
-        return 0.5 * v**2 + half_square(x[1:] * jnp.exp(-x[0] / 2)) + (dim - 1) * x[0] / 2
+        return (
+            0.5 * v**2 + half_square(x[1:] * jnp.exp(-x[0] / 2)) + (dim - 1) * x[0] / 2
+        )
 
     def sample(key, n):
         z = jax.random.normal(key, (n, dim)).at[:, 0].multiply(scale)
@@ -211,7 +221,10 @@ def double_well(dim: int = 2, height: float = 3.0) -> Target:
     weights = np.exp(-height * (x**2 - 1) ** 2)
     cumulative = np.concatenate([[0.0], np.cumsum((weights[1:] + weights[:-1]) / 2)])
     integral = cumulative[-1] * (x[1] - x[0])
-    table, levels = jnp.asarray(x, jnp.float32), jnp.asarray(cumulative / cumulative[-1], jnp.float32)
+    table, levels = (
+        jnp.asarray(x, jnp.float32),
+        jnp.asarray(cumulative / cumulative[-1], jnp.float32),
+    )
 
     def sample(key, n):
         key_well, key_rest = jax.random.split(key)

@@ -35,7 +35,11 @@ key = jax.random.key(0)
 
 # %%
 target = targets.two_modes()
-weights, means, scales = np.array([0.3, 0.7]), np.array([-2.0, 1.5]), np.array([0.6, 0.8])
+weights, means, scales = (
+    np.array([0.3, 0.7]),
+    np.array([-2.0, 1.5]),
+    np.array([0.6, 0.8]),
+)
 truth = weights @ (means**2 + scales**2)
 fourth = weights @ (means**4 + 6 * means**2 * scales**2 + 3 * scales**4)
 deviation = np.sqrt(fourth - truth**2)
@@ -49,17 +53,43 @@ for n, k in zip(sizes, jax.random.split(key, len(sizes)), strict=True):
 spread = np.array([estimates[n].std() for n in sizes])
 slope = np.polyfit(np.log(sizes), np.log(spread), 1)[0]
 fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.0), layout="constrained")
-axes[0].loglog(sizes, spread, "o", color=plotting.MODEL, label=f"measured, slope {slope:.3f}")
-axes[0].loglog(sizes, deviation / np.sqrt(sizes), color=plotting.GREY, lw=1, label="$\\sqrt{\\mathbb{D}f/n}$")
+axes[0].loglog(
+    sizes, spread, "o", color=plotting.MODEL, label=f"measured, slope {slope:.3f}"
+)
+axes[0].loglog(
+    sizes,
+    deviation / np.sqrt(sizes),
+    color=plotting.GREY,
+    lw=1,
+    label="$\\sqrt{\\mathbb{D}f/n}$",
+)
 axes[0].set(title="standard error", xlabel="$n$", ylabel="deviation of $\\hat I$")
 axes[0].legend()
 for n, colour in ((10, plotting.DATA), (640, plotting.MODEL)):
     scaled = (estimates[n] - truth) / (deviation / np.sqrt(n))
-    axes[1].hist(scaled, 40, range=(-4, 4), density=True, histtype="step", color=colour, label=f"$n = {n}$")
+    axes[1].hist(
+        scaled,
+        40,
+        range=(-4, 4),
+        density=True,
+        histtype="step",
+        color=colour,
+        label=f"$n = {n}$",
+    )
     assert abs(scaled.mean()) < 4 / np.sqrt(REPEATS)  # unbiased, at every n
 bell = np.linspace(-4, 4, 200)
-axes[1].plot(bell, np.exp(-(bell**2) / 2) / np.sqrt(2 * np.pi), color=plotting.GREY, lw=1, label="$N(0, 1)$")
-axes[1].set(title="central limit", xlabel="$(\\hat I - I) / \\sqrt{\\mathbb{D}f/n}$", ylabel="density")
+axes[1].plot(
+    bell,
+    np.exp(-(bell**2) / 2) / np.sqrt(2 * np.pi),
+    color=plotting.GREY,
+    lw=1,
+    label="$N(0, 1)$",
+)
+axes[1].set(
+    title="central limit",
+    xlabel="$(\\hat I - I) / \\sqrt{\\mathbb{D}f/n}$",
+    ylabel="density",
+)
 axes[1].legend()
 assert abs(slope + 0.5) < 0.02
 
@@ -92,7 +122,9 @@ def product_rule_errors(d, rule, budget=1e9):
     most = min(int(budget ** (1 / d)) - 1, 10_000)
     intervals = np.unique(np.geomspace(even, most, 25).astype(int) // even * even)
     intervals = intervals[intervals > 0]
-    errors = np.abs([np.expm1(d * np.log1p(simpson_or_trapezoid(m, rule))) for m in intervals])
+    errors = np.abs(
+        [np.expm1(d * np.log1p(simpson_or_trapezoid(m, rule))) for m in intervals]
+    )
     return intervals[errors > 1e-12], errors[errors > 1e-12]
 
 
@@ -100,7 +132,17 @@ def monte_carlo_errors(key, d, sizes, repeats=200):
     """Root-mean-square errors, and the constant sqrt(D f)."""
     f = lambda u: jnp.prod(jnp.exp(u) / (np.e - 1), axis=-1)
     rms = [
-        np.sqrt(np.mean((np.asarray(jnp.mean(f(jax.random.uniform(k, (repeats, n, d))), axis=1)) - 1) ** 2))
+        np.sqrt(
+            np.mean(
+                (
+                    np.asarray(
+                        jnp.mean(f(jax.random.uniform(k, (repeats, n, d))), axis=1)
+                    )
+                    - 1
+                )
+                ** 2
+            )
+        )
         for k, n in zip(jax.random.split(key, len(sizes)), sizes, strict=True)
     ]
     second = (np.e**2 - 1) / 2 / (np.e - 1) ** 2  # E f^2 in one dimension
@@ -113,28 +155,50 @@ mc_sizes = (100, 400, 1600, 6400)
 fig, axes = plt.subplots(1, 4, figsize=(12, 3.2), sharey=True, layout="constrained")
 slopes, constants = {}, {}
 for ax, d, k in zip(axes, dimensions, jax.random.split(key, 4), strict=True):
-    for rule, colour, order in (("trapezoid", plotting.DATA, 2), ("Simpson", plotting.THIRD, 4)):
+    for rule, colour, order in (
+        ("trapezoid", plotting.DATA, 2),
+        ("Simpson", plotting.THIRD, 4),
+    ):
         m, errors = product_rule_errors(d, rule)
         fine = m >= np.sqrt(m.max())  # the rate is that of fine grids
-        slope = slopes[rule, d] = np.polyfit(d * np.log(m[fine]), np.log(errors[fine]), 1)[0]
-        ax.loglog((m + 1.0) ** d, errors, "o-", ms=3, lw=0.8, color=colour, label=f"{rule} {slope:.3f}")
+        slope = slopes[rule, d] = np.polyfit(
+            d * np.log(m[fine]), np.log(errors[fine]), 1
+        )[0]
+        ax.loglog(
+            (m + 1.0) ** d,
+            errors,
+            "o-",
+            ms=3,
+            lw=0.8,
+            color=colour,
+            label=f"{rule} {slope:.3f}",
+        )
         assert abs(slope + order / d) < 0.01 * order / d
     rms, constants[d] = monte_carlo_errors(k, d, mc_sizes)
     slopes["Monte Carlo", d] = np.polyfit(np.log(mc_sizes), np.log(rms), 1)[0]
     ax.loglog(
-        mc_sizes, rms, "s", ms=3, color=plotting.MODEL, label=f"Monte Carlo {slopes['Monte Carlo', d]:.2f}"
+        mc_sizes,
+        rms,
+        "s",
+        ms=3,
+        color=plotting.MODEL,
+        label=f"Monte Carlo {slopes['Monte Carlo', d]:.2f}",
     )
     reach = np.array([1e1, 1e9])
     ax.loglog(reach, constants[d] / np.sqrt(reach), color=plotting.MODEL, lw=0.8)
     assert abs(slopes["Monte Carlo", d] + 0.5) < 0.06
     assert np.all(np.abs(rms * np.sqrt(mc_sizes) / constants[d] - 1) < 0.3)
-    ax.set(title=f"$d = {d}$", xlabel="evaluations $n$", ylim=(1e-12, 1e5), xlim=(2, 2e9))
+    ax.set(
+        title=f"$d = {d}$", xlabel="evaluations $n$", ylim=(1e-12, 1e5), xlim=(2, 2e9)
+    )
     ax.legend(title="slope", fontsize=7, title_fontsize=7, loc="upper right")
 axes[0].set_ylabel("error of the integral")
 for d in dimensions:
     m, errors = product_rule_errors(d, "trapezoid")
     monte_carlo = constants[d] / np.sqrt((m[-1] + 1.0) ** d)
-    print(f"d = {d}: trapezoid {errors[-1]:.1e}, Monte Carlo with as many evaluations {monte_carlo:.1e}")
+    print(
+        f"d = {d}: trapezoid {errors[-1]:.1e}, Monte Carlo with as many evaluations {monte_carlo:.1e}"
+    )
     assert d == 4 or (errors[-1] < monte_carlo) == (
         d < 4
     )  # at four both fall alike, and the constants decide
@@ -155,15 +219,34 @@ for rule in orders:
         fitted[rule, d] = -np.polyfit(d * np.log(m[fine]), np.log(errors[fine]), 1)[0]
         most = int(1e9 ** (1 / d) + 1e-9) - 1  # intervals, m + 1 nodes
         most -= most % 2 if rule == "Simpson" else 0
-        bought[rule, d] = abs(np.expm1(d * np.log1p(simpson_or_trapezoid(most, rule)))) if d > 1 else 1e-12
+        bought[rule, d] = (
+            abs(np.expm1(d * np.log1p(simpson_or_trapezoid(most, rule))))
+            if d > 1
+            else 1e-12
+        )
 second = (np.e**2 - 1) / 2 / (np.e - 1) ** 2
 by_chance = np.sqrt(second**many - 1) / np.sqrt(1e9)
 fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
 for rule, colour in (("trapezoid", plotting.DATA), ("Simpson", plotting.THIRD)):
-    axes[0].plot(many, orders[rule] / many, color=colour, lw=1, label=f"${orders[rule]}/d$")
-    axes[0].plot(many, [fitted[rule, d] for d in many], "o", ms=4, color=colour, label=f"{rule}, fitted")
+    axes[0].plot(
+        many, orders[rule] / many, color=colour, lw=1, label=f"${orders[rule]}/d$"
+    )
+    axes[0].plot(
+        many,
+        [fitted[rule, d] for d in many],
+        "o",
+        ms=4,
+        color=colour,
+        label=f"{rule}, fitted",
+    )
     axes[1].semilogy(
-        many[1:], [bought[rule, d] for d in many[1:]], "o-", ms=4, lw=1, color=colour, label=rule
+        many[1:],
+        [bought[rule, d] for d in many[1:]],
+        "o-",
+        ms=4,
+        lw=1,
+        color=colour,
+        label=rule,
     )
 axes[0].axhline(0.5, color=plotting.MODEL, lw=1)
 axes[0].plot(
@@ -202,7 +285,9 @@ for ax in axes:
 assert all(abs(fitted[rule, d] * d / orders[rule] - 1) < 0.02 for rule, d in fitted)
 for rule, crossing in (("trapezoid", 4), ("Simpson", 8)):
     for d in many[1:]:
-        is_near = abs(d - crossing) <= 2  # where the exponents are close the constants decide
+        is_near = (
+            abs(d - crossing) <= 2
+        )  # where the exponents are close the constants decide
         assert is_near or (bought[rule, d] < by_chance[d - 1]) == (d < crossing)
 
 # %% [markdown]
@@ -217,7 +302,11 @@ for rule in orders:
     rms = []
     for m in (8, 16, 32, 64, 128, 256):
         x = np.linspace(0, 1, m + 1)
-        weight = np.where(np.arange(m + 1) % 2, 4.0, 2.0) if rule == "Simpson" else np.full(m + 1, 2.0)
+        weight = (
+            np.where(np.arange(m + 1) % 2, 4.0, 2.0)
+            if rule == "Simpson"
+            else np.full(m + 1, 2.0)
+        )
         weight[[0, -1]] = 1.0
         sums = np.abs(x - places[:, None]) @ weight / weight.sum()
         rms.append(np.sqrt(np.mean((sums - (places**2 + (1 - places) ** 2) / 2) ** 2)))
@@ -263,9 +352,14 @@ for group in groups:
     naive.append((group**2).std() / np.sqrt(group.size))
 off = np.array(off)
 inside = {
-    name: np.mean(np.abs(off) < 1.96 * np.array(e)) for name, e in (("honest", honest), ("naive", naive))
+    name: np.mean(np.abs(off) < 1.96 * np.array(e))
+    for name, e in (("honest", honest), ("naive", naive))
 }
-print(f"true error {off.std():.3f}, honest {np.mean(honest):.3f}, naive {np.mean(naive):.3f}")
-print(f"95 % intervals that cover: honest {inside['honest']:.0%}, naive {inside['naive']:.0%}")
+print(
+    f"true error {off.std():.3f}, honest {np.mean(honest):.3f}, naive {np.mean(naive):.3f}"
+)
+print(
+    f"95 % intervals that cover: honest {inside['honest']:.0%}, naive {inside['naive']:.0%}"
+)
 assert abs(np.mean(honest) / off.std() - 1) < 0.15
 assert inside["honest"] > 0.88 and inside["naive"] < 0.75

@@ -57,7 +57,9 @@ def simulate(key, matrix, start, num_steps):
 matrix = np.array([[0.90, 0.08, 0.02], [0.05, 0.85, 0.10], [0.02, 0.18, 0.80]])
 pi = stationary(matrix)
 steps, chains = 60, 20_000
-marginals = np.stack([np.eye(3)[0] @ np.linalg.matrix_power(matrix, t) for t in range(steps + 1)])
+marginals = np.stack(
+    [np.eye(3)[0] @ np.linalg.matrix_power(matrix, t) for t in range(steps + 1)]
+)
 shares = simulate(key, matrix, jnp.zeros(chains, jnp.int32), steps)
 distance = 0.5 * np.abs(marginals - pi).sum(axis=1)
 second = np.sort(np.abs(np.linalg.eigvals(matrix)))[-2]
@@ -78,7 +80,9 @@ axes[1].semilogy(
     lw=1,
     label=f"$|\\lambda_2|^t$, $|\\lambda_2| = {second:.4f}$",
 )
-axes[1].set(title="distance to the stationary law", xlabel="step $t$", ylabel="total variation")
+axes[1].set(
+    title="distance to the stationary law", xlabel="step $t$", ylabel="total variation"
+)
 axes[1].legend()
 assert np.abs(shares - marginals).max() < 5 * np.sqrt(0.25 / chains)
 assert abs(rate - second) < 2e-3
@@ -100,28 +104,50 @@ chains_of = {
     "lazy ring: zeros, yet fine": np.array(
         [[0.2, 0.8, 0, 0], [0, 0.2, 0.8, 0], [0, 0, 0.2, 0.8], [0.8, 0, 0, 0.2]]
     ),
-    "ring: of period four": np.array([[0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0], [1.0, 0, 0, 0]]),
-    "two swaps: neither": np.array([[0, 1.0, 0, 0], [1.0, 0, 0, 0], [0, 0, 0, 1.0], [0, 0, 1.0, 0]]),
+    "ring: of period four": np.array(
+        [[0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0], [1.0, 0, 0, 0]]
+    ),
+    "two swaps: neither": np.array(
+        [[0, 1.0, 0, 0], [1.0, 0, 0, 0], [0, 0, 0, 1.0], [0, 0, 1.0, 0]]
+    ),
 }
 fig, axes = plt.subplots(1, 4, figsize=(12, 2.8), sharey=True, layout="constrained")
 ends = {}
 for ax, (name, p) in zip(axes, chains_of.items(), strict=True):
     for start, colour in ((0, plotting.DATA), (2, plotting.MODEL)):
-        first = [(np.eye(4)[start] @ np.linalg.matrix_power(p, t))[0] for t in range(25)]
-        ax.plot(first, ".-", ms=4, lw=0.9, color=colour, label=f"from state {start + 1}")
+        first = [
+            (np.eye(4)[start] @ np.linalg.matrix_power(p, t))[0] for t in range(25)
+        ]
+        ax.plot(
+            first, ".-", ms=4, lw=0.9, color=colour, label=f"from state {start + 1}"
+        )
         ends[name, start] = np.eye(4)[start] @ np.linalg.matrix_power(p, 1000)
     ones = sum(np.abs(np.linalg.eigvals(p)) > 1 - 1e-9)
-    ax.set(title=f"{name}\n{ones} eigenvalue{'s' if ones > 1 else ''} on the unit circle", xlabel="step $t$")
+    ax.set(
+        title=f"{name}\n{ones} eigenvalue{'s' if ones > 1 else ''} on the unit circle",
+        xlabel="step $t$",
+    )
 axes[0].set_ylabel("probability of state 1")
 axes[0].legend()
 islands, lazy, ring, swaps = chains_of
-assert np.abs(ends[islands, 0] - ends[islands, 2]).max() > 0.4  # where it ends depends on where it began
+assert (
+    np.abs(ends[islands, 0] - ends[islands, 2]).max() > 0.4
+)  # where it ends depends on where it began
 assert np.abs(ends[lazy, 0] - ends[lazy, 2]).max() < 1e-9
 assert np.abs(ends[ring, 0] - ends[ring, 2]).max() == 1.0  # for ever
-assert np.array_equal(ends[swaps, 0], [1, 0, 0, 0]) and np.array_equal(ends[swaps, 2], [0, 0, 1, 0])
-after = {name: np.eye(4)[0] @ np.linalg.matrix_power(p, 1001) for name, p in chains_of.items()}
-moved = {name: np.abs(after[name] - ends[name, 0]).max() for name in chains_of}  # in one more step, late
-assert moved[islands] < 1e-9 and moved[lazy] < 1e-9 and moved[ring] == moved[swaps] == 1.0
+assert np.array_equal(ends[swaps, 0], [1, 0, 0, 0]) and np.array_equal(
+    ends[swaps, 2], [0, 0, 1, 0]
+)
+after = {
+    name: np.eye(4)[0] @ np.linalg.matrix_power(p, 1001)
+    for name, p in chains_of.items()
+}
+moved = {
+    name: np.abs(after[name] - ends[name, 0]).max() for name in chains_of
+}  # in one more step, late
+assert (
+    moved[islands] < 1e-9 and moved[lazy] < 1e-9 and moved[ring] == moved[swaps] == 1.0
+)
 
 # %% [markdown]
 # ## Detailed balance, computed
@@ -142,7 +168,9 @@ def walk_on_ring(xi, state):
     return proposed._replace(energy=energy(proposed.position)), jnp.float32(0.0)
 
 
-draw = lambda key, position: jax.random.choice(key, jnp.asarray(noises), p=jnp.asarray(weights))
+draw = lambda key, position: jax.random.choice(
+    key, jnp.asarray(noises), p=jnp.asarray(weights)
+)
 kernel = eb.metropolis(energy, eb.Proposal(draw, walk_on_ring))
 report = verify.detailed_balance(kernel, energy, states, noises, weights)
 print(report)
@@ -154,7 +182,11 @@ assert report.is_passed
 # balance must see the one and a test of stationarity the other, which is why the library has both.
 
 # %%
-drift = 0.7 * np.roll(np.eye(7), 1, axis=1) + 0.1 * np.roll(np.eye(7), -1, axis=1) + 0.2 * np.eye(7)
+drift = (
+    0.7 * np.roll(np.eye(7), 1, axis=1)
+    + 0.1 * np.roll(np.eye(7), -1, axis=1)
+    + 0.2 * np.eye(7)
+)
 uniform = np.full(7, 1 / 7)
 assert np.allclose(uniform @ drift, uniform)
 matrix = verify.transition_matrix(kernel, states, noises, weights)
@@ -163,14 +195,18 @@ boltzmann /= boltzmann.sum()
 
 fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.2), layout="constrained")
 for ax, (name, law, p) in zip(
-    axes, (("Metropolis", boltzmann, matrix), ("drifting walk", uniform, drift)), strict=True
+    axes,
+    (("Metropolis", boltzmann, matrix), ("drifting walk", uniform, drift)),
+    strict=True,
 ):
     flow = law[:, None] * p
     current = flow - flow.T
     image = ax.imshow(current, cmap="RdBu_r", vmin=-0.1, vmax=0.1)
     stationarity = np.abs(law @ p - law).max()
     ax.set(
-        title=f"{name}\nlargest net flow {np.abs(current).max():.1g}", xlabel="to state", ylabel="from state"
+        title=f"{name}\nlargest net flow {np.abs(current).max():.1g}",
+        xlabel="to state",
+        ylabel="from state",
     )
     ax.set(xticks=range(7), yticks=range(7))
     assert stationarity < 1e-6  # both are stationary

@@ -40,11 +40,27 @@ kernel = eb.random_walk(target.energy, 1.5)
 samples = eb.sample(key, kernel, start, 400)
 draws = np.asarray(samples.draws)
 
-fig, axes = plt.subplots(1, 2, figsize=(8.4, 4.2), sharex=True, sharey=True, layout="constrained")
-axes[0].scatter(*np.asarray(target.sample(key, 2000)).T, s=2, alpha=0.4, color=plotting.DATA, label="target")
-axes[0].scatter(*np.asarray(start[:2000]).T, s=2, alpha=0.4, color=plotting.GREY, label="base")
+fig, axes = plt.subplots(
+    1, 2, figsize=(8.4, 4.2), sharex=True, sharey=True, layout="constrained"
+)
+axes[0].scatter(
+    *np.asarray(target.sample(key, 2000)).T,
+    s=2,
+    alpha=0.4,
+    color=plotting.DATA,
+    label="target",
+)
+axes[0].scatter(
+    *np.asarray(start[:2000]).T, s=2, alpha=0.4, color=plotting.GREY, label="base"
+)
 for step, colour in ((3, "#56B4E9"), (12, "#E69F00"), (400, plotting.MODEL)):
-    axes[1].scatter(*draws[step - 1, :2000].T, s=2, alpha=0.4, color=colour, label=f"after {step} steps")
+    axes[1].scatter(
+        *draws[step - 1, :2000].T,
+        s=2,
+        alpha=0.4,
+        color=colour,
+        label=f"after {step} steps",
+    )
 for ax, title in zip(axes, ("target and base", "the chains"), strict=True):
     ax.set(title=title, xlabel="$x_1$", ylim=(-3, 13.5))
     ax.legend(
@@ -62,10 +78,20 @@ _ = axes[0].set_ylabel("$x_2$")
 
 # %%
 frames = (1, 5, 15, 30, 60, 400)
-fig, axes = plt.subplots(1, 6, figsize=(11.4, 3.4), sharex=True, sharey=True, layout="constrained")
+fig, axes = plt.subplots(
+    1, 6, figsize=(11.4, 3.4), sharex=True, sharey=True, layout="constrained"
+)
 for ax, step in zip(axes, frames, strict=True):
-    ax.scatter(*draws[step - 1, :1200].T, s=1.5, alpha=0.5, color=plotting.MODEL, linewidths=0)
-    ax.set(title=f"step {step}", xlabel="$x_1$", xlim=(-6, 6), ylim=(-3, 12), xticks=[-4, 0, 4])
+    ax.scatter(
+        *draws[step - 1, :1200].T, s=1.5, alpha=0.5, color=plotting.MODEL, linewidths=0
+    )
+    ax.set(
+        title=f"step {step}",
+        xlabel="$x_1$",
+        xlim=(-6, 6),
+        ylim=(-3, 12),
+        xticks=[-4, 0, 4],
+    )
 axes[0].set_ylabel("$x_2$")
 height = draws[..., 1].mean(axis=1)
 print("mean height", {step: round(float(height[step - 1]), 2) for step in frames})
@@ -95,7 +121,9 @@ assert verify.invariance(key, square, target, name="uniform in a square").is_pas
 below = np.asarray(eb.sample(key, square, start, 1, num_warmup=800).draws)[0]
 left = (below[:, 0] < 0).mean()
 print(f"left of zero: {left:.3f}, mean height {below[:, 1].mean():.3f}")
-assert abs(left - exact) < 4 * error and abs(below[:, 1].mean()) < 4 * 0.6 / np.sqrt(len(below))
+assert abs(left - exact) < 4 * error and abs(below[:, 1].mean()) < 4 * 0.6 / np.sqrt(
+    len(below)
+)
 
 # %% [markdown]
 # ## A proposal that is not symmetric
@@ -124,16 +152,29 @@ reports = {
     for name, kernel in (("with its ratio", right), ("without its ratio", forgotten))
 }
 print(reports["without its ratio"])
-assert reports["with its ratio"].is_passed and not reports["without its ratio"].is_passed
+assert (
+    reports["with its ratio"].is_passed and not reports["without its ratio"].is_passed
+)
 
 # %%
 grid = np.linspace(-4.5, 4.5, 300)
-density = np.exp(-np.asarray(jax.vmap(line.energy)(jnp.asarray(grid[:, None], jnp.float32))))
+density = np.exp(
+    -np.asarray(jax.vmap(line.energy)(jnp.asarray(grid[:, None], jnp.float32)))
+)
 fig, axes = plt.subplots(1, 2, figsize=(8.4, 2.9), sharey=True, layout="constrained")
 for ax, (name, report) in zip(axes, reports.items(), strict=True):
     after = report.evidence["after"][:, 0]
-    ax.hist(after, 80, density=True, color=plotting.MODEL, alpha=0.5, label="chains, 20 steps")
+    ax.hist(
+        after,
+        80,
+        density=True,
+        color=plotting.MODEL,
+        alpha=0.5,
+        label="chains, 20 steps",
+    )
     ax.plot(grid, density, color=plotting.DATA, label="target")
-    ax.set(title=f"{name}: {'passed' if report.is_passed else 'rejected'}", xlabel="$x$")
+    ax.set(
+        title=f"{name}: {'passed' if report.is_passed else 'rejected'}", xlabel="$x$"
+    )
 axes[0].set_ylabel("density")
 _ = axes[0].legend()

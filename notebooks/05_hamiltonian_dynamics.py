@@ -23,7 +23,7 @@ import numpy as np
 
 import ebmjax as eb
 from ebmjax import base, plotting, targets, verify
-from ebmjax.diagnostics import convergence as diagnostics
+from ebmjax.diagnostics import convergence
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)
@@ -39,11 +39,21 @@ grid = np.linspace(-1.8, 1.8, 400)
 potential = np.asarray(jax.vmap(well.energy)(jnp.asarray(grid[:, None], jnp.float32)))
 fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.0), layout="constrained")
 axes[0].plot(grid, potential, color="black", lw=1.2)
-axes[0].fill_between(grid, potential, 2.0, where=potential < 2.0, color=plotting.MODEL, alpha=0.35)
+axes[0].fill_between(
+    grid, potential, 2.0, where=potential < 2.0, color=plotting.MODEL, alpha=0.35
+)
 axes[0].axhline(2.0, color=plotting.MODEL, lw=1, label="$H = 2$")
-axes[0].set(title="particle: low potential", xlabel="$x$", ylabel="$E(x)$ [nat]", ylim=(0, 6))
+axes[0].set(
+    title="particle: low potential", xlabel="$x$", ylabel="$E(x)$ [nat]", ylim=(0, 6)
+)
 axes[0].legend()
-axes[1].hist(np.asarray(well.sample(key, 50_000))[:, 0], 120, density=True, color=plotting.DATA, alpha=0.4)
+axes[1].hist(
+    np.asarray(well.sample(key, 50_000))[:, 0],
+    120,
+    density=True,
+    color=plotting.DATA,
+    alpha=0.4,
+)
 axes[1].plot(grid, np.exp(-potential - well.log_z), color="black", lw=1.2)
 _ = axes[1].set(title="random variable: high density", xlabel="$x$", ylabel="density")
 
@@ -73,7 +83,9 @@ def leapfrog(x, p, h):
     return state.position, p
 
 
-fig, axes = plt.subplots(1, 3, figsize=(9.6, 3.3), sharex=True, sharey=True, layout="constrained")
+fig, axes = plt.subplots(
+    1, 3, figsize=(9.6, 3.3), sharex=True, sharey=True, layout="constrained"
+)
 angle = np.linspace(0, 2 * np.pi, 200)
 for ax, step in zip(axes, (euler, symplectic_euler, leapfrog), strict=True):
     x, p, path = jnp.array([1.0]), jnp.array([0.0]), []
@@ -83,7 +95,13 @@ for ax, step in zip(axes, (euler, symplectic_euler, leapfrog), strict=True):
     ax.plot(np.cos(angle), np.sin(angle), color=plotting.GREY, lw=1)
     ax.plot(*np.array(path).T, "o-", ms=2.5, lw=0.7, color=plotting.MODEL)
     name = step.__name__.replace("_", " ").replace("euler", "Euler")
-    ax.set(title=name[0].upper() + name[1:], xlabel="$x$", aspect="equal", xlim=(-3, 3), ylim=(-3, 3))
+    ax.set(
+        title=name[0].upper() + name[1:],
+        xlabel="$x$",
+        aspect="equal",
+        xlim=(-3, 3),
+        ylim=(-3, 3),
+    )
 _ = axes[0].set_ylabel("$p$")
 
 # %% [markdown]
@@ -94,14 +112,22 @@ _ = axes[0].set_ylabel("$p$")
 # %%
 reports = {
     "leapfrog": verify.integrator(well.energy, np.array([0.5])),
-    "Yoshida": verify.integrator(well.energy, np.array([0.5]), coefficients=eb.yoshida, order=4),
+    "Yoshida": verify.integrator(
+        well.energy, np.array([0.5]), coefficients=eb.yoshida, order=4
+    ),
 }
 fig, ax = plt.subplots(figsize=(4.4, 3.2), layout="constrained")
-for (name, report), colour in zip(reports.items(), (plotting.DATA, plotting.MODEL), strict=True):
+for (name, report), colour in zip(
+    reports.items(), (plotting.DATA, plotting.MODEL), strict=True
+):
     slope = next(f.value for f in report.findings if f.name == "order")
     evidence = report.evidence
     ax.loglog(
-        evidence["step_sizes"], evidence["errors"], "o-", color=colour, label=f"{name}, slope {slope:.2f}"
+        evidence["step_sizes"],
+        evidence["errors"],
+        "o-",
+        color=colour,
+        label=f"{name}, slope {slope:.2f}",
     )
     assert report.is_passed
 with jax.enable_x64(True):
@@ -117,7 +143,13 @@ with jax.enable_x64(True):
             largest = max(largest, abs(hamiltonian(x, p) - start))
         errors.append(largest)
 slope = np.polyfit(np.log(sizes), np.log(errors), 1)[0]
-ax.loglog(sizes, errors, "o-", color=plotting.THIRD, label=f"symplectic Euler, slope {slope:.2f}")
+ax.loglog(
+    sizes,
+    errors,
+    "o-",
+    color=plotting.THIRD,
+    label=f"symplectic Euler, slope {slope:.2f}",
+)
 assert abs(slope - 1) < 0.1
 ax.set(xlabel="step size", ylabel="largest error of $H$ [nat]")
 ax.set_xticks([0.003, 0.01, 0.03], ["0.003", "0.01", "0.03"])
@@ -141,16 +173,23 @@ kernels = {
 found, paths = {}, {}
 for name, (kernel, cost) in kernels.items():
     collect = lambda state, info: (state.position, state.energy)
-    samples = eb.sample(key, kernel, start, 10_000 if cost == 1 else 250, collect=collect)
+    samples = eb.sample(
+        key, kernel, start, 10_000 if cost == 1 else 250, collect=collect
+    )
     x, energy = (np.asarray(v) for v in samples.draws)
     paths[name] = x
     for what, arrived in (("valley", energy < typical), ("other end", x[..., 0] > 2)):
         share = np.maximum.accumulate(arrived).mean(axis=1)
         steps = int(np.argmax(share > 0.75)) + 1 if share[-1] > 0.75 else None
         found[name, what] = steps
-        print(f"{name:30s} {what:10s} after {steps} steps, {steps and steps * cost} energies or gradients")
+        print(
+            f"{name:30s} {what:10s} after {steps} steps, {steps and steps * cost} energies or gradients"
+        )
 assert found["HMC, step 0.03, 80 leapfrogs", "valley"] <= 10
-assert found["HMC, step 0.03, 80 leapfrogs", "other end"] * 5 < found["random walk, step 0.8", "other end"]
+assert (
+    found["HMC, step 0.03, 80 leapfrogs", "other end"] * 5
+    < found["random walk, step 0.8", "other end"]
+)
 
 # %%
 low, high = np.array([-9.0, -4.0]), np.array([10.0, 70.0])
@@ -163,7 +202,10 @@ for ax, (name, x) in zip(axes, paths.items(), strict=True):
     ax.plot(*x[:60, 0].T, ".-", ms=3, lw=0.7, color=plotting.MODEL)
     ax.plot(-4, 5, "k*", ms=8)
     ax.set(
-        title=f"{name}: 60 steps of one chain", xlabel="$x_1$", xlim=(low[0], high[0]), ylim=(low[1], high[1])
+        title=f"{name}: 60 steps of one chain",
+        xlabel="$x_1$",
+        xlim=(low[0], high[0]),
+        ylim=(low[1], high[1]),
     )
 _ = axes[0].set_ylabel("$x_2$")
 
@@ -177,7 +219,7 @@ ess, exact = {}, target.sample(key, 100)
 for name, (kernel, cost) in kernels.items():
     num_steps = 20_000 // cost  # as much work for both, from exact starts
     draws = eb.sample(key, kernel, exact, num_steps, thin=max(1, 20 // cost)).draws
-    ess[name] = float(jnp.min(diagnostics.ess_bulk(draws))) / 100 / num_steps
+    ess[name] = float(jnp.min(convergence.ess_bulk(draws))) / 100 / num_steps
     print(
         f"{name:30s} ESS a step {ess[name]:.5f}, of a thousand energies or gradients {1000 * ess[name] / cost:.3f}"
     )
@@ -196,17 +238,30 @@ for d in (10, 100, 400):
     length = round(1.6 * d**0.25)
     for name, make, cost, rate, thin in (
         ("random walk", eb.random_walk, 1, 0.234, 8),
-        ("HMC", lambda energy, h, n=length: eb.hmc(energy, h, n, jitter=True), 0.5 * (length + 1), 0.651, 1),
+        (
+            "HMC",
+            lambda energy, h, n=length: eb.hmc(energy, h, n, jitter=True),
+            0.5 * (length + 1),
+            0.651,
+            1,
+        ),
     ):
         step = eb.tune_step_size(key, make, normal.energy, exact, target=rate).step_size
-        draws = eb.sample(key, make(normal.energy, step), exact, 1000 * thin, thin=thin).draws[:, :, :10]
-        worth[name, d] = float(jnp.median(diagnostics.ess_bulk(draws))) / 32 / cost / thin
+        draws = eb.sample(
+            key, make(normal.energy, step), exact, 1000 * thin, thin=thin
+        ).draws[:, :, :10]
+        worth[name, d] = (
+            float(jnp.median(convergence.ess_bulk(draws))) / 32 / cost / thin
+        )
     ratio = worth["HMC", d] / worth["random walk", d]
     print(
         f"d = {d:4d}: ESS of a thousand evaluations, walk {worth['random walk', d]:.3g}, HMC {worth['HMC', d]:.3g}"
     )
 assert worth["HMC", 400] > 20 * worth["random walk", 400]
-assert worth["HMC", 400] / worth["random walk", 400] > 5 * worth["HMC", 10] / worth["random walk", 10]
+assert (
+    worth["HMC", 400] / worth["random walk", 400]
+    > 5 * worth["HMC", 10] / worth["random walk", 10]
+)
 
 # %% [markdown]
 # ## Masses
@@ -225,6 +280,8 @@ for name, m in (("unit masses", None), ("masses 1 / variance", mass)):
     make = lambda energy, h, m=m: eb.hmc(energy, h, 10, mass=m, jitter=True)
     step = eb.tune_step_size(key, make, stretched.energy, exact, target=0.651).step_size
     draws = eb.sample(key, make(stretched.energy, step), exact, 1000).draws
-    best[name] = float(jnp.min(diagnostics.ess_bulk(draws))) / 32
-    print(f"{name:20s} step {float(step):.3f}, worst ESS of a thousand steps {best[name]:.1f}")
+    best[name] = float(jnp.min(convergence.ess_bulk(draws))) / 32
+    print(
+        f"{name:20s} step {float(step):.3f}, worst ESS of a thousand steps {best[name]:.1f}"
+    )
 assert best["masses 1 / variance"] > 20 * best["unit masses"]

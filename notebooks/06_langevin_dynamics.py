@@ -47,14 +47,23 @@ normal = targets.standard_normal(1)
 eps = np.array([0.2, 0.4, 0.8, 1.2, 1.6])
 measured, error = [], []
 for e in eps:
-    samples = eb.sample(key, eb.ula(normal.energy, e), normal.sample(key, CHAINS), 20, num_warmup=200, thin=5)
+    samples = eb.sample(
+        key,
+        eb.ula(normal.energy, e),
+        normal.sample(key, CHAINS),
+        20,
+        num_warmup=200,
+        thin=5,
+    )
     x = np.asarray(samples.draws)[..., 0]
     measured.append(np.mean(x**2))
     error.append((x**2).mean(axis=0).std() / np.sqrt(CHAINS))
 measured, error = np.array(measured), np.array(error)
 law = 1 / (1 - eps**2 / 4)
 assert np.all(np.abs(measured - law) < 4.5 * error)
-assert verify.invariance(key, eb.ula(normal.energy, 0.8), verify.ula_law([1.0], 0.8)).is_passed
+assert verify.invariance(
+    key, eb.ula(normal.energy, 0.8), verify.ula_law([1.0], 0.8)
+).is_passed
 assert not verify.invariance(key, eb.ula(normal.energy, 0.8), normal).is_passed
 
 # %% [markdown]
@@ -75,36 +84,72 @@ truth = (grid**2 @ mass) / mass.sum()
 
 def ula_second_moment(e):
     """Of the law that ULA leaves invariant: the fixed point of its transition matrix."""
-    transition = np.exp(-(((grid[None] - grid[:, None] + e**2 / 2 * slopes[:, None]) / e) ** 2) / 2)
+    transition = np.exp(
+        -(((grid[None] - grid[:, None] + e**2 / 2 * slopes[:, None]) / e) ** 2) / 2
+    )
     transition /= transition.sum(axis=1, keepdims=True)
     balance = transition.T - np.eye(len(grid))
     balance[-1] = 1.0  # the law sums to one
     return np.linalg.solve(balance, np.eye(len(grid))[-1]) @ grid**2
 
 
-makers = {"ULA": eb.ula, "BAOAB": lambda energy, e: eb.underdamped_langevin(energy, e, 2.0)}
+makers = {
+    "ULA": eb.ula,
+    "BAOAB": lambda energy, e: eb.underdamped_langevin(energy, e, 2.0),
+}
 steps = np.array([0.15, 0.2, 0.3, 0.4])
 computed = np.array([ula_second_moment(e) for e in steps]) - truth
 short = np.array([0.05, 0.1])
-slope = np.diff(np.log(truth - np.array([ula_second_moment(e) for e in short])))[0] / np.log(2)
+slope = np.diff(np.log(truth - np.array([ula_second_moment(e) for e in short])))[
+    0
+] / np.log(2)
 bias = {}
 for name, make in makers.items():
     for e in steps:
         thin = int(2 / e)
         starts = well.sample(key, CHAINS)
-        samples = eb.sample(key, make(well.energy, e), starts, 20 * thin, num_warmup=20 * thin, thin=thin)
+        samples = eb.sample(
+            key,
+            make(well.energy, e),
+            starts,
+            20 * thin,
+            num_warmup=20 * thin,
+            thin=thin,
+        )
         square = np.asarray(samples.draws)[..., 0] ** 2
-        bias[name, e] = square.mean() - truth, square.mean(axis=0).std() / np.sqrt(CHAINS)
+        bias[name, e] = (
+            square.mean() - truth,
+            square.mean(axis=0).std() / np.sqrt(CHAINS),
+        )
 assert abs(slope - 2) < 0.05
-assert all(abs(bias["ULA", e][0] - c) < 4 * bias["ULA", e][1] for e, c in zip(steps, computed, strict=True))
-assert all(abs(bias["BAOAB", e][0]) < 0.4 * abs(c) for e, c in zip(steps[2:], computed[2:], strict=True))
+assert all(
+    abs(bias["ULA", e][0] - c) < 4 * bias["ULA", e][1]
+    for e, c in zip(steps, computed, strict=True)
+)
+assert all(
+    abs(bias["BAOAB", e][0]) < 0.4 * abs(c)
+    for e, c in zip(steps[2:], computed[2:], strict=True)
+)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.1), layout="constrained")
 smooth = np.linspace(0.05, 1.9, 200)
-axes[0].plot(smooth, 1 / (1 - smooth**2 / 4), color=plotting.GREY, lw=1, label="$1/(1-\\epsilon^2/4)$")
-axes[0].errorbar(eps, measured, 3 * error, fmt="o", ms=4, color=plotting.MODEL, label="ULA")
-axes[0].set(title="variance of ULA on $N(0,1)$", xlabel="$\\epsilon$", ylabel="variance", ylim=(0.9, 4))
+axes[0].plot(
+    smooth,
+    1 / (1 - smooth**2 / 4),
+    color=plotting.GREY,
+    lw=1,
+    label="$1/(1-\\epsilon^2/4)$",
+)
+axes[0].errorbar(
+    eps, measured, 3 * error, fmt="o", ms=4, color=plotting.MODEL, label="ULA"
+)
+axes[0].set(
+    title="variance of ULA on $N(0,1)$",
+    xlabel="$\\epsilon$",
+    ylabel="variance",
+    ylim=(0.9, 4),
+)
 axes[0].legend()
 axes[1].plot(
     steps,
@@ -115,9 +160,22 @@ axes[1].plot(
 )
 for name, colour in (("ULA", plotting.MODEL), ("BAOAB", plotting.DATA)):
     values, errors = np.array([bias[name, e] for e in steps]).T
-    axes[1].errorbar(steps, values, 3 * errors, fmt="o", ms=4, lw=0.8, color=colour, label=f"{name}, chains")
+    axes[1].errorbar(
+        steps,
+        values,
+        3 * errors,
+        fmt="o",
+        ms=4,
+        lw=0.8,
+        color=colour,
+        label=f"{name}, chains",
+    )
 axes[1].axhline(0, color=plotting.GREY, lw=0.8)
-axes[1].set(title="bias of $\\mathbb{E}x^2$ in a double well", xlabel="$\\epsilon$", ylabel="bias")
+axes[1].set(
+    title="bias of $\\mathbb{E}x^2$ in a double well",
+    xlabel="$\\epsilon$",
+    ylabel="bias",
+)
 axes[1].legend(fontsize=8)
 
 # %% [markdown]
@@ -132,8 +190,18 @@ with warnings.catch_warnings(record=True) as caught:
     samples = eb.sample(key, eb.ula(deep.energy, 0.3), deep.sample(key, 1000), 200)
 for warning in caught:
     print(warning.message)
-assert any("NaN" in str(w.message) for w in caught) and int(samples.num_nonfinite.sum()) > 0
-assert int(eb.sample(key, eb.mala(deep.energy, 0.3), deep.sample(key, 1000), 200).num_nonfinite.sum()) == 0
+assert (
+    any("NaN" in str(w.message) for w in caught)
+    and int(samples.num_nonfinite.sum()) > 0
+)
+assert (
+    int(
+        eb.sample(
+            key, eb.mala(deep.energy, 0.3), deep.sample(key, 1000), 200
+        ).num_nonfinite.sum()
+    )
+    == 0
+)
 
 # %% [markdown]
 # ## MALA: the step as a proposal
@@ -161,16 +229,35 @@ for ax, d in zip(axes, (1, 28, 784), strict=True):
     start = gaussian.sample(key, 4000)
     ends = {
         name: np.asarray(eb.sample(key, kernel, start, 1, num_warmup=60).state.energy)
-        for name, kernel in (("ULA", eb.ula(gaussian.energy, 0.8)), ("MALA", eb.mala(gaussian.energy, 0.8)))
+        for name, kernel in (
+            ("ULA", eb.ula(gaussian.energy, 0.8)),
+            ("MALA", eb.mala(gaussian.energy, 0.8)),
+        )
     }
-    exact = np.asarray(jax.vmap(gaussian.energy)(gaussian.sample(jax.random.key(1), 4000)))
-    bins = np.linspace(min(exact.min(), ends["ULA"].min()), np.quantile(ends["ULA"], 0.995), 50)
+    exact = np.asarray(
+        jax.vmap(gaussian.energy)(gaussian.sample(jax.random.key(1), 4000))
+    )
+    bins = np.linspace(
+        min(exact.min(), ends["ULA"].min()), np.quantile(ends["ULA"], 0.995), 50
+    )
     ax.hist(exact, bins, density=True, color=plotting.GREY, alpha=0.35, label="exact")
-    for (name, energies), colour in zip(ends.items(), (plotting.MODEL, plotting.DATA), strict=True):
-        ax.hist(energies, bins, density=True, histtype="step", lw=1.2, color=colour, label=name)
+    for (name, energies), colour in zip(
+        ends.items(), (plotting.MODEL, plotting.DATA), strict=True
+    ):
+        ax.hist(
+            energies,
+            bins,
+            density=True,
+            histtype="step",
+            lw=1.2,
+            color=colour,
+            label=name,
+        )
     ax.set(title=f"$d = {d}$", xlabel="energy [nat]", yticks=[])
     shift = d / 2 * (1 / (1 - 0.64 / 4) - 1)
-    assert abs(ends["ULA"].mean() - exact.mean() - shift) < 0.05 * shift + 5 * np.sqrt(d / 4000)
+    assert abs(ends["ULA"].mean() - exact.mean() - shift) < 0.05 * shift + 5 * np.sqrt(
+        d / 4000
+    )
     assert abs(ends["MALA"].mean() - exact.mean()) < 5 * np.sqrt(d / 4000)
 axes[0].set_ylabel("density")
 axes[0].legend()
@@ -184,22 +271,47 @@ assert np.mean(ends["ULA"] > np.quantile(exact, 0.99)) > 0.8  # at d = 784
 # %%
 dims = np.array([16, 64, 256, 1024])
 tuned = {}
-for name, make, rate in (("random walk", eb.random_walk, 0.234), ("MALA", eb.mala, 0.574)):
+for name, make, rate in (
+    ("random walk", eb.random_walk, 0.234),
+    ("MALA", eb.mala, 0.574),
+):
     for d in dims:
         gaussian = targets.standard_normal(int(d))
         found = eb.tune_step_size(
-            key, make, gaussian.energy, gaussian.sample(key, 64), target=rate, num_steps=300
+            key,
+            make,
+            gaussian.energy,
+            gaussian.sample(key, 64),
+            target=rate,
+            num_steps=300,
         )
         tuned[name, d] = float(found.step_size)
 fig, ax = plt.subplots(figsize=(4.6, 3.1), layout="constrained")
-for name, order, colour in (("MALA", -1 / 6, plotting.DATA), ("random walk", -1 / 2, plotting.THIRD)):
+for name, order, colour in (
+    ("MALA", -1 / 6, plotting.DATA),
+    ("random walk", -1 / 2, plotting.THIRD),
+):
     values = np.array([tuned[name, d] for d in dims])
     slope = np.polyfit(np.log(dims), np.log(values), 1)[0]
-    ax.loglog(dims, values, "o", ms=4, color=colour, label=f"{name}, slope {slope:.2f}, theory {order:.2f}")
+    ax.loglog(
+        dims,
+        values,
+        "o",
+        ms=4,
+        color=colour,
+        label=f"{name}, slope {slope:.2f}, theory {order:.2f}",
+    )
     ax.loglog(dims, values[0] * (dims / dims[0]) ** order, color=colour, lw=0.8)
     assert abs(slope - order) < 0.04
 unadjusted = (64 * 0.1 / dims) ** 0.25
-ax.loglog(dims, unadjusted, "--", color=plotting.MODEL, lw=1, label="ULA, 0.1 nat off, $d^{-1/4}$")
+ax.loglog(
+    dims,
+    unadjusted,
+    "--",
+    color=plotting.MODEL,
+    lw=1,
+    label="ULA, 0.1 nat off, $d^{-1/4}$",
+)
 ax.set(xlabel="dimension $d$", ylabel="step size $\\epsilon$")
 ax.legend(fontsize=8)
 assert tuned["MALA", 1024] > 1.5 * unadjusted[-1]
@@ -230,7 +342,9 @@ def image_paper_step(x, key):
 
 
 by_hand, _ = jax.lax.scan(image_paper_step, x, jax.random.split(key, 400))
-cold = eb.sample(key, eb.ula(eb.temper(target.energy, temperature), sigma), x, 1, num_warmup=400).draws[0]
+cold = eb.sample(
+    key, eb.ula(eb.temper(target.energy, temperature), sigma), x, 1, num_warmup=400
+).draws[0]
 fig, ax = plt.subplots(figsize=(5.2, 3.0), layout="constrained")
 axis = jnp.linspace(-5, 5, 400)[:, None]
 for t, colour in ((1.0, plotting.GREY), (temperature, plotting.MODEL)):
@@ -249,7 +363,14 @@ ax.hist(
     alpha=0.35,
     label="$\\alpha, \\sigma$ by hand",
 )
-ax.hist(np.asarray(cold)[:, 0], 80, density=True, histtype="step", color=plotting.DATA, label="ula of temper")
+ax.hist(
+    np.asarray(cold)[:, 0],
+    80,
+    density=True,
+    histtype="step",
+    color=plotting.DATA,
+    label="ula of temper",
+)
 ax.set(xlabel="$x$", ylabel="density")
 ax.legend(fontsize=8)
 deviation = {

@@ -27,9 +27,9 @@ import numpy as np
 import optax
 
 import ebmjax as eb
-from ebmjax.experiments import data
-from ebmjax import experiment, plotting, report, targets
-from ebmjax.evaluation import classifier as evaluation
+from ebmjax import plotting, targets
+from ebmjax.evaluation import quadrature
+from ebmjax.experiments import data, experiment, report
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)
@@ -50,9 +50,9 @@ batch = target.sample(key, 4096)
 
 
 def log_likelihood(params):
-    log_z = jax.nn.logsumexp(-jax.vmap(lambda x: network.apply(params, x))(grid)) + jnp.log(
-        grid[1, 0] - grid[0, 0]
-    )
+    log_z = jax.nn.logsumexp(
+        -jax.vmap(lambda x: network.apply(params, x))(grid)
+    ) + jnp.log(grid[1, 0] - grid[0, 0])
     return -jnp.mean(jax.vmap(lambda x: network.apply(params, x))(batch)) - log_z
 
 
@@ -60,17 +60,23 @@ left = jax.grad(log_likelihood)(params)
 probability = jax.nn.softmax(-jax.vmap(lambda x: network.apply(params, x))(grid))
 gradients = jax.vmap(jax.grad(network.apply), (None, 0))
 right = jax.tree.map(
-    lambda of_data, of_model: -of_data.mean(axis=0) + jnp.tensordot(probability, of_model, 1),
+    lambda of_data, of_model: (
+        -of_data.mean(axis=0) + jnp.tensordot(probability, of_model, 1)
+    ),
     gradients(params, batch),
     gradients(params, grid),
 )
 scale = optax.tree.norm(left)
-print(f"|left| = {scale:.4f}, |left - right| = {optax.tree.norm(optax.tree.sub(left, right)):.1e}")
+print(
+    f"|left| = {scale:.4f}, |left - right| = {optax.tree.norm(optax.tree.sub(left, right)):.1e}"
+)
 assert optax.tree.norm(optax.tree.sub(left, right)) < 1e-4 * scale
 
 exact = jax.random.choice(key, grid, (65_536,), p=probability)
 objective = eb.contrastive(network.apply, eb.mala, num_steps=5)
-by_chains = jax.grad(lambda p: -objective(p, key, batch, eb.Chains(exact, jnp.float32(0.5)))[0])(params)
+by_chains = jax.grad(
+    lambda p: -objective(p, key, batch, eb.Chains(exact, jnp.float32(0.5)))[0]
+)(params)
 error = optax.tree.norm(optax.tree.sub(by_chains, left)) / scale
 print(f"with chains, relative error {error:.3f}")
 assert error < 0.03
@@ -87,11 +93,21 @@ assert error < 0.03
 
 # %%
 moons = data.load("two_moons")
-new = data.load("two_moons", seed=1).x.astype(np.float64)  # on which the likelihood is measured
+new = data.load("two_moons", seed=1).x.astype(
+    np.float64
+)  # on which the likelihood is measured
 angle = np.pi * (np.arange(2000) + 0.5) / 2000
-arcs = np.stack([np.cos(angle), np.sin(angle)]), np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)])
-squares = (((new[:, :1] - arc[0]) ** 2 + (new[:, 1:] - arc[1]) ** 2) / (2 * 0.1**2) for arc in arcs)
-CEILING = np.log(sum(np.exp(-s).mean(axis=1) for s in squares) / (4 * np.pi * 0.1**2)).mean()
+arcs = (
+    np.stack([np.cos(angle), np.sin(angle)]),
+    np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)]),
+)
+squares = (
+    ((new[:, :1] - arc[0]) ** 2 + (new[:, 1:] - arc[1]) ** 2) / (2 * 0.1**2)
+    for arc in arcs
+)
+CEILING = np.log(
+    sum(np.exp(-s).mean(axis=1) for s in squares) / (4 * np.pi * 0.1**2)
+).mean()
 print(f"ceiling {CEILING:.4f} nat")
 assert abs(CEILING + 1.007) < 0.01
 runs, trained, metrics, seconds = {}, {}, {}, {}
@@ -110,15 +126,25 @@ for name in runs:
 def density_on(ax, energy, reach=3.0, resolution=160):
     axis = np.linspace(-reach, reach, resolution)
     points = jnp.asarray(np.stack(np.meshgrid(axis, axis), axis=-1), jnp.float32)
-    log_z = evaluation.log_z(energy, [-6, -6], [6, 6], resolution=600)
+    log_z = quadrature.log_z(energy, [-6, -6], [6, 6], resolution=600)
     values = np.exp(-np.asarray(jax.vmap(jax.vmap(energy))(points)) - log_z)
-    ax.imshow(values, origin="lower", extent=(-reach, reach, -reach, reach), cmap="cividis", vmax=0.6)
+    ax.imshow(
+        values,
+        origin="lower",
+        extent=(-reach, reach, -reach, reach),
+        cmap="cividis",
+        vmax=0.6,
+    )
     ax.set(xlabel="$x_1$", xticks=[-2, 0, 2], yticks=[-2, 0, 2])
 
 
 fig, axes = plt.subplots(1, 4, figsize=(11.6, 3.2), sharey=True, layout="constrained")
-axes[0].scatter(*np.asarray(runs["data"].z[:2000]).T, s=1.5, color=plotting.DATA, alpha=0.5)
-axes[0].set(title=f"data, ceiling {CEILING:.3f}", xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+axes[0].scatter(
+    *np.asarray(runs["data"].z[:2000]).T, s=1.5, color=plotting.DATA, alpha=0.5
+)
+axes[0].set(
+    title=f"data, ceiling {CEILING:.3f}", xlabel="$x_1$", ylabel="$x_2$", aspect="equal"
+)
 axes[0].set(xlim=(-3, 3), ylim=(-3, 3))
 for ax, name in zip(axes[1:], runs, strict=True):
     density_on(ax, runs[name].trained(trained[name]))
@@ -138,19 +164,41 @@ for name in runs:
     energy = runs[name].trained(trained[name])
     of_data = float(jnp.mean(jax.vmap(energy)(runs[name].z)))
     kernel = eb.mala(energy, float(trained[name].step_size))
-    along = eb.sample(key, kernel, runs[name].draw(key, 4000), 1000, collect=lambda state, info: state.energy)
+    along = eb.sample(
+        key,
+        kernel,
+        runs[name].draw(key, 4000),
+        1000,
+        collect=lambda state, info: state.energy,
+    )
     gap[name] = np.asarray(along.draws).mean(axis=1) - of_data
     print(
         f"chains from {name:7s} E - E data after 10 steps {gap[name][9]:+.3f} nat, at the end {gap[name][-1]:+.3f}"
     )
 
 fig, ax = plt.subplots(figsize=(5.2, 3.0), layout="constrained")
-for (name, values), colour in zip(gap.items(), (plotting.DATA, plotting.MODEL, plotting.THIRD), strict=True):
-    ax.semilogx(np.arange(1, 1001), values, color=colour, lw=1.2, label=f"trained on chains from {name}")
+for (name, values), colour in zip(
+    gap.items(), (plotting.DATA, plotting.MODEL, plotting.THIRD), strict=True
+):
+    ax.semilogx(
+        np.arange(1, 1001),
+        values,
+        color=colour,
+        lw=1.2,
+        label=f"trained on chains from {name}",
+    )
 ax.axvline(10, color=plotting.GREY, lw=0.8, ls=":")
 ax.axhline(0, color=plotting.GREY, lw=0.8)
-assert abs(gap["buffer"][-1]) < 0.1 and abs(gap["data"][-1]) < 0.1 and gap["noise"][-1] < -0.15
-ax.set(xlabel="steps from noise", ylabel="mean energy less that of data [nat]", ylim=(-1, 2))
+assert (
+    abs(gap["buffer"][-1]) < 0.1
+    and abs(gap["data"][-1]) < 0.1
+    and gap["noise"][-1] < -0.15
+)
+ax.set(
+    xlabel="steps from noise",
+    ylabel="mean energy less that of data [nat]",
+    ylim=(-1, 2),
+)
 ax.legend(fontsize=8)
 
 # %% [markdown]
@@ -191,11 +239,16 @@ for name, choices in {
     "0.1": {"learning_rate": 0.1},
     "0.001": {"learning_rate": 1e-3},
 }.items():
-    run, kept = experiment.build(experiment.preset(moons, num_updates=600, **choices), moons), []
+    run, kept = (
+        experiment.build(experiment.preset(moons, num_updates=600, **choices), moons),
+        [],
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            rescued[name], _ = run.fit(run.init(), chunk=5, on_chunk=lambda _, m, kept=kept: kept.append(m))
+            rescued[name], _ = run.fit(
+                run.init(), chunk=5, on_chunk=lambda _, m, kept=kept: kept.append(m)
+            )
             told = f"went through, {report.log_likelihood(run, rescued[name]):+.3f} nat after 600 updates"
         except eb.TrainingDiverged as error:
             told, last_good = str(error), error.state
@@ -215,9 +268,27 @@ for values, colour, name in (
     (gaps["0.1"], plotting.DATA, "0.1, with roll-backs"),
     (gaps["0.001"], plotting.THIRD, "0.001"),
 ):
-    ax.plot(np.arange(1, len(values) + 1), values, color=colour, lw=1.2, label=f"learning rate {name}")
+    ax.plot(
+        np.arange(1, len(values) + 1),
+        values,
+        color=colour,
+        lw=1.2,
+        label=f"learning rate {name}",
+    )
 back = int(last_good.step)
-ax.plot(back, gaps["0.1"][back - 1], "o", ms=5, color=plotting.DATA, label="where it went back to")
-ax.set(xlabel="update", ylabel="$E_{data} - E_{model}$ [nat]", xscale="log", yscale="symlog")
+ax.plot(
+    back,
+    gaps["0.1"][back - 1],
+    "o",
+    ms=5,
+    color=plotting.DATA,
+    label="where it went back to",
+)
+ax.set(
+    xlabel="update",
+    ylabel="$E_{data} - E_{model}$ [nat]",
+    xscale="log",
+    yscale="symlog",
+)
 ax.set_yticks([-(10**7), -(10**5), -(10**3), -10, 0, 10, 10**3, 10**5])
 _ = ax.legend(fontsize=8, loc="lower left")

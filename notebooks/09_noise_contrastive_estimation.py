@@ -28,9 +28,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ebmjax as eb
-from ebmjax.experiments import data
-from ebmjax import experiment, noise_contrastive, plotting, report, score_matching
-from ebmjax.evaluation import classifier as evaluation
+from ebmjax import plotting
+from ebmjax.evaluation import quadrature
+from ebmjax.experiments import data, experiment, report
+from ebmjax.objectives import noise_contrastive, score_matching
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)
@@ -51,7 +52,11 @@ def parabola(params, x):
 def normal_noise(mean, scale):
     return noise_contrastive.Noise(
         lambda key, n: mean + scale * jax.random.normal(key, (n, 1)),
-        lambda x: jnp.sum(-0.5 * ((x - mean) / scale) ** 2 - jnp.log(scale) - 0.5 * jnp.log(2 * jnp.pi)),
+        lambda x: jnp.sum(
+            -0.5 * ((x - mean) / scale) ** 2
+            - jnp.log(scale)
+            - 0.5 * jnp.log(2 * jnp.pi)
+        ),
     )
 
 
@@ -72,16 +77,27 @@ def as_parameters(w):
 points = 1 + 0.5 * jax.random.normal(jax.random.key(1), (20_000, 1))
 noise = noise_contrastive.fitted_normal(points, widen=2.0)
 objectives = {
-    "binary": lambda w: noise_contrastive.binary(parabola, noise, 4)(as_parameters(w), key, points, None)[0],
-    "ranking": lambda w: noise_contrastive.ranking(parabola, noise, 8)(w, key, points, None)[0],
-    "conditional": lambda w: noise_contrastive.conditional(parabola, 0.5)(w, key, points, None)[0],
+    "binary": lambda w: noise_contrastive.binary(parabola, noise, 4)(
+        as_parameters(w), key, points, None
+    )[0],
+    "ranking": lambda w: noise_contrastive.ranking(parabola, noise, 8)(
+        w, key, points, None
+    )[0],
+    "conditional": lambda w: noise_contrastive.conditional(parabola, 0.5)(
+        w, key, points, None
+    )[0],
 }
 found = {
-    name: np.asarray(jax.jit(lambda w, f=f: newton(f, w, 25))(jnp.ones(3 if name == "binary" else 2)))
+    name: np.asarray(
+        jax.jit(lambda w, f=f: newton(f, w, 25))(jnp.ones(3 if name == "binary" else 2))
+    )
     for name, f in objectives.items()
 }
 for name, w in found.items():
-    print(f"{name:12s} a = {w[0]:.3f}, b = {w[1]:.3f}" + (f", log Z = {w[2]:.4f}" if len(w) == 3 else ""))
+    print(
+        f"{name:12s} a = {w[0]:.3f}, b = {w[1]:.3f}"
+        + (f", log Z = {w[2]:.4f}" if len(w) == 3 else "")
+    )
     assert np.abs(w[:2] - 4).max() < 0.15
 a, b, c = found["binary"]
 exact = b**2 / (2 * a) + 0.5 * np.log(2 * np.pi / a)
@@ -95,13 +111,29 @@ learned = -(0.5 * a * x**2 - b * x) - c
 fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.0), layout="constrained")
 axes[0].plot(x, np.exp(log_q), color=plotting.GREY, lw=1.2, label="noise $q$")
 axes[0].plot(x, np.exp(log_p), color=plotting.DATA, lw=3.5, alpha=0.4, label="data")
-axes[0].plot(x, np.exp(learned), "--", color=plotting.MODEL, lw=1.2, label="$e^{-E-c}$, not normalised by us")
+axes[0].plot(
+    x,
+    np.exp(learned),
+    "--",
+    color=plotting.MODEL,
+    lw=1.2,
+    label="$e^{-E-c}$, not normalised by us",
+)
 axes[0].set(title="densities", xlabel="$x$", ylabel="density", ylim=(0, 1.25))
 axes[0].legend(fontsize=8)
 odds = lambda log_ratio: 1 / (1 + np.exp(-(log_ratio - np.log(4))))
-axes[1].plot(x, odds(log_p - log_q), color=plotting.DATA, lw=3.5, alpha=0.4, label="Bayes")
-axes[1].plot(x, odds(learned - log_q), "--", color=plotting.MODEL, lw=1.2, label="learned")
-axes[1].set(title="probability of being data", xlabel="$x$", ylabel="$\\sigma(h(x))$", ylim=(0, 1))
+axes[1].plot(
+    x, odds(log_p - log_q), color=plotting.DATA, lw=3.5, alpha=0.4, label="Bayes"
+)
+axes[1].plot(
+    x, odds(learned - log_q), "--", color=plotting.MODEL, lw=1.2, label="learned"
+)
+axes[1].set(
+    title="probability of being data",
+    xlabel="$x$",
+    ylabel="$\\sigma(h(x))$",
+    ylim=(0, 1),
+)
 axes[1].legend(fontsize=8)
 
 # %% [markdown]
@@ -143,9 +175,15 @@ def measured(key, scale, ratio):
     def estimate(key):
         key_data, key_noise = jax.random.split(key)
         batch = jax.random.normal(key_data, (NUM, 1))
-        return newton(lambda w: loss(as_parameters(w), key_noise, batch, None)[0], truth, 6)[0]
+        return newton(
+            lambda w: loss(as_parameters(w), key_noise, batch, None)[0], truth, 6
+        )[0]
 
-    a = np.asarray(jax.jit(lambda keys: jax.lax.map(estimate, keys))(jax.random.split(key, REPEATS)))
+    a = np.asarray(
+        jax.jit(lambda keys: jax.lax.map(estimate, keys))(
+            jax.random.split(key, REPEATS)
+        )
+    )
     squares = NUM * (a - a.mean()) ** 2
     return squares.mean(), squares.std() / np.sqrt(REPEATS)
 
@@ -159,13 +197,30 @@ for ax, values, smooth, case_of in (
     cases, between = [case_of(v) for v in values], [case_of(v) for v in smooth]
     spread, error = np.array([measured(key, *case) for case in cases]).T
     computed = np.array([theory(*case) for case in cases])
-    ax.plot(smooth, [theory(*case) for case in between], color=plotting.MODEL, lw=1, label="computed")
-    ax.errorbar(values, spread, 3 * error, fmt="o", ms=4, color=plotting.MODEL, label="measured")
+    ax.plot(
+        smooth,
+        [theory(*case) for case in between],
+        color=plotting.MODEL,
+        lw=1,
+        label="computed",
+    )
+    ax.errorbar(
+        values, spread, 3 * error, fmt="o", ms=4, color=plotting.MODEL, label="measured"
+    )
     ax.axhline(2.0, color=plotting.DATA, lw=1, ls="--", label="maximum likelihood")
-    ax.set(xscale="log", yscale="log", ylabel="$N\\, \\mathrm{Var}(\\hat a)$", ylim=(1.5, 40))
-    assert np.all(np.abs(spread - computed) < 4 * error + 0.05 * computed)  # the theory is for large N
+    ax.set(
+        xscale="log",
+        yscale="log",
+        ylabel="$N\\, \\mathrm{Var}(\\hat a)$",
+        ylim=(1.5, 40),
+    )
+    assert np.all(
+        np.abs(spread - computed) < 4 * error + 0.05 * computed
+    )  # the theory is for large N
     assert np.all(computed > 2.0)
-axes[0].set(title="one noise point a data point", xlabel="deviation of the noise / of the data")
+axes[0].set(
+    title="one noise point a data point", xlabel="deviation of the noise / of the data"
+)
 axes[0].set_xticks([0.7, 1, 2, 5], ["0.7", "1", "2", "5"])
 axes[1].set(title="noise 1.5 times as wide", xlabel="noise points a data point $\\nu$")
 axes[1].set_xticks([1, 3, 10, 30], ["1", "3", "10", "30"])
@@ -179,7 +234,9 @@ print(f"best deviation of the noise {best:.2f}, where N Var(a) = {theory(best, 1
 print(
     f"with the density of the data itself {theory(1.0, 1):.2f}, a third as wide {theory(1 / 3, 1):.0f}, three times {theory(3, 1):.2f}"
 )
-print(f"thirty noise points a data point {theory(1.5, 30):.2f}, and maximum likelihood 2")
+print(
+    f"thirty noise points a data point {theory(1.5, 30):.2f}, and maximum likelihood 2"
+)
 assert best > 1.5 and theory(1, 1) > 1.3 * theory(best, 1) and theory(1.5, 30) < 2.1
 assert theory(1 / 3, 1) > 10 * theory(3, 1)
 
@@ -206,7 +263,9 @@ def true_log_density(x, noise=0.1, num_angles=2000):
     upper = np.stack([np.cos(angle), np.sin(angle)])
     lower = np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)])
     density = sum(
-        np.exp(-((x[:, :1] - c[0]) ** 2 + (x[:, 1:] - c[1]) ** 2) / (2 * noise**2)).mean(axis=1)
+        np.exp(
+            -((x[:, :1] - c[0]) ** 2 + (x[:, 1:] - c[1]) ** 2) / (2 * noise**2)
+        ).mean(axis=1)
         for c in (upper, lower)
     )
     return np.log(density / 2 / (2 * np.pi * noise**2))
@@ -245,29 +304,45 @@ axis = np.linspace(-3, 3, 160)
 mesh = jnp.asarray(np.stack(np.meshgrid(axis, axis), axis=-1), jnp.float32)
 few = np.linspace(-2.7, 2.7, 19)
 coarse = jnp.asarray(np.stack(np.meshgrid(few, few), axis=-1), jnp.float32)
-fig, axes = plt.subplots(3, 3, figsize=(8.2, 8.0), sharex=True, sharey=True, layout="constrained")
+fig, axes = plt.subplots(
+    3, 3, figsize=(8.2, 8.0), sharex=True, sharey=True, layout="constrained"
+)
 for row, name in zip(axes, ("binary", "ranking", "conditional"), strict=True):
     energy = runs[name].trained(states[name])
-    log_z = evaluation.log_z(energy, [-6, -6], [6, 6], resolution=600)
+    log_z = quadrature.log_z(energy, [-6, -6], [6, 6], resolution=600)
     if name == "binary":
-        print(f"log Z learned {float(states[name].ema.log_z):.3f}, by quadrature {log_z:.3f}")
+        print(
+            f"log Z learned {float(states[name].ema.log_z):.3f}, by quadrature {log_z:.3f}"
+        )
         assert abs(float(states[name].ema.log_z) - log_z) < 0.1
     values = np.exp(-np.asarray(jax.vmap(jax.vmap(energy))(mesh)) - log_z)
-    row[0].imshow(values, origin="lower", extent=(-3, 3, -3, 3), cmap="cividis", vmax=0.6)
+    row[0].imshow(
+        values, origin="lower", extent=(-3, 3, -3, 3), cmap="cividis", vmax=0.6
+    )
     field = -np.asarray(jax.vmap(jax.vmap(jax.grad(energy)))(coarse))
     length = np.linalg.norm(field, axis=-1, keepdims=True)
     field = field / length * np.log1p(length)
     row[1].quiver(
-        coarse[..., 0], coarse[..., 1], *np.moveaxis(field, -1, 0), color=plotting.DATA, width=0.005
+        coarse[..., 0],
+        coarse[..., 1],
+        *np.moveaxis(field, -1, 0),
+        color=plotting.DATA,
+        width=0.005,
     )
     start = runs[name].draw(key, 2000)
     step = eb.tune_step_size(key, eb.mala, energy, start, target=0.574).step_size
     ends = eb.sample(key, eb.mala(energy, step), start, 1, num_warmup=500).draws[-1]
-    row[2].scatter(*np.asarray(ends).T, s=1.5, color=plotting.MODEL, alpha=0.5, linewidths=0)
-    row[0].set(ylabel=f"{name}, {likelihood[name]:.3f} nat\n$x_2$", xlim=(-3, 3), ylim=(-3, 3))
+    row[2].scatter(
+        *np.asarray(ends).T, s=1.5, color=plotting.MODEL, alpha=0.5, linewidths=0
+    )
+    row[0].set(
+        ylabel=f"{name}, {likelihood[name]:.3f} nat\n$x_2$", xlim=(-3, 3), ylim=(-3, 3)
+    )
     assert CEILING - 0.12 < likelihood[name] < CEILING + 0.02
 for ax, title in zip(
-    axes[0], ("density", "score, length as $\\log(1 + |s|)$", "samples of MALA"), strict=True
+    axes[0],
+    ("density", "score, length as $\\log(1 + |s|)$", "samples of MALA"),
+    strict=True,
 ):
     ax.set_title(title)
 for ax in axes[-1]:
@@ -295,10 +370,16 @@ def cost_of_update(run, state):
     mean_energy = lambda p: jnp.mean(jax.vmap(lambda x: run.energy(p, x))(batch))
     one = operations(jax.grad(mean_energy), params)
     chains = eb.Chains(batch, jnp.float32(0.1))
-    gradient = lambda loss, p: operations(jax.grad(lambda p: loss(p, key, batch, chains)[0]), p)
+    gradient = lambda loss, p: operations(
+        jax.grad(lambda p: loss(p, key, batch, chains)[0]), p
+    )
     if config.objective == "maximum_likelihood":
-        in_x = operations(lambda p: jax.vmap(jax.grad(lambda x: run.energy(p, x)))(batch), params)
-        return (gradient(eb.contrastive(run.energy, eb.mala, 10), params) + 9 * in_x) / one
+        in_x = operations(
+            lambda p: jax.vmap(jax.grad(lambda x: run.energy(p, x)))(batch), params
+        )
+        return (
+            gradient(eb.contrastive(run.energy, eb.mala, 10), params) + 9 * in_x
+        ) / one
     if config.objective == "explicit":
         of_score = gradient(score_matching.denoising(run.energy, 0.1), params)
         counted = gradient(score_matching.explicit(run.energy), params)
@@ -308,26 +389,52 @@ def cost_of_update(run, state):
         "sliced": lambda: score_matching.sliced(run.energy),
         "denoising": lambda: score_matching.denoising(run.energy, 0.1),
         "nce": lambda: noise_contrastive.binary(run.energy, noise, config.noise_ratio),
-        "ranking": lambda: noise_contrastive.ranking(run.energy, noise, config.noise_ratio),
+        "ranking": lambda: noise_contrastive.ranking(
+            run.energy, noise, config.noise_ratio
+        ),
         "conditional": lambda: noise_contrastive.conditional(run.energy, 0.1),
     }[config.objective]()
     return gradient(loss, state.ema) / one
 
 
 cost = {name: cost_of_update(runs[name], states[name]) for name in runs}
-print(f"{'':22s} log-likelihood   below the ceiling   updates   gradients an update   gradients   seconds")
+print(
+    f"{'':22s} log-likelihood   below the ceiling   updates   gradients an update   gradients   seconds"
+)
 for name in sorted(runs, key=lambda name: -likelihood[name]):
     updates = runs[name].config.num_updates
     print(
         f"{name:22s} {likelihood[name]:14.3f} {CEILING - likelihood[name]:19.3f} {updates:9d}"
         f" {cost[name]:21.1f} {updates * cost[name]:11,.0f} {seconds[name]:9.1f}"
     )
-for name, expected in (("binary", 1 + 4), ("ranking", 1 + 4), ("conditional", 2), ("denoising", 2)):
-    assert abs(cost[name] / expected - 1) < 0.1  # a point of noise costs as much as one of data
-assert cost["chains from data"] > 8 and cost["explicit"] > cost["sliced"] > cost["denoising"]
-assert all(CEILING - 0.1 < likelihood[name] < CEILING + 0.02 for name in runs if name != "chains from noise")
-assert min(likelihood["explicit"], likelihood["sliced"], likelihood["conditional"]) > CEILING - 0.06
-for name, share in (("binary", 0.6), ("ranking", 0.6), ("sliced", 0.65), ("conditional", 0.25)):
+for name, expected in (
+    ("binary", 1 + 4),
+    ("ranking", 1 + 4),
+    ("conditional", 2),
+    ("denoising", 2),
+):
+    assert (
+        abs(cost[name] / expected - 1) < 0.1
+    )  # a point of noise costs as much as one of data
+assert (
+    cost["chains from data"] > 8
+    and cost["explicit"] > cost["sliced"] > cost["denoising"]
+)
+assert all(
+    CEILING - 0.1 < likelihood[name] < CEILING + 0.02
+    for name in runs
+    if name != "chains from noise"
+)
+assert (
+    min(likelihood["explicit"], likelihood["sliced"], likelihood["conditional"])
+    > CEILING - 0.06
+)
+for name, share in (
+    ("binary", 0.6),
+    ("ranking", 0.6),
+    ("sliced", 0.65),
+    ("conditional", 0.25),
+):
     assert likelihood[name] > likelihood["chains from data"] - 0.02
     assert cost[name] < share * cost["chains from data"]  # at as many updates
 assert likelihood["chains from noise"] == min(
@@ -340,7 +447,9 @@ assert likelihood["chains from noise"] == min(
 
 # %%
 nodes = np.linspace(-6, 6, 301)
-square = jnp.asarray(np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2), jnp.float32)
+square = jnp.asarray(
+    np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2), jnp.float32
+)
 run = runs["sliced"]
 at_new = jnp.asarray(run.standard.forward(new), jnp.float32)
 log_cell = 2 * np.log(nodes[1] - nodes[0]) + np.log(run.standard.spread).sum()
@@ -352,15 +461,33 @@ def likelihood_of(params):
     return -jnp.mean(of(at_new)) - jax.nn.logsumexp(-of(square)) - log_cell
 
 
-colours = (plotting.MODEL, plotting.DATA, plotting.THIRD)  # chains, scores, contrast with noise
+colours = (
+    plotting.MODEL,
+    plotting.DATA,
+    plotting.THIRD,
+)  # chains, scores, contrast with noise
 fig, ax = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
 for i, name in enumerate(runs):
-    values = {step: float(likelihood_of(params)) for step, params in snapshots[name].items()}
-    assert abs(values[max(values)] - likelihood[name]) < 5e-3  # the coarser grid is fine enough
+    values = {
+        step: float(likelihood_of(params)) for step, params in snapshots[name].items()
+    }
+    assert (
+        abs(values[max(values)] - likelihood[name]) < 5e-3
+    )  # the coarser grid is fine enough
     below = CEILING - np.array(list(values.values()))
     work = cost[name] * np.array(list(values))
-    ax.loglog(work, below, ("o-", "s--", "D:")[i % 3], ms=3.5, lw=1.2, color=colours[i // 3], label=name)
-ax.set(xlabel="work [gradients of a batch]", ylabel="nat below the ceiling", ylim=(0.01, 3))
+    ax.loglog(
+        work,
+        below,
+        ("o-", "s--", "D:")[i % 3],
+        ms=3.5,
+        lw=1.2,
+        color=colours[i // 3],
+        label=name,
+    )
+ax.set(
+    xlabel="work [gradients of a batch]", ylabel="nat below the ceiling", ylim=(0.01, 3)
+)
 _ = ax.legend(fontsize=7.5, ncols=3, loc="upper right")
 
 # %% [markdown]

@@ -31,9 +31,9 @@ import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 import ebmjax as eb
-from ebmjax.experiments import data
-from ebmjax import experiment, plotting, report
-from ebmjax.evaluation import classifier as evaluation
+from ebmjax import plotting
+from ebmjax.evaluation import classifier
+from ebmjax.experiments import data, experiment, report
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)
@@ -57,7 +57,9 @@ def show(ax, images, columns=None, title=None):
     ax.set(yticks=[], xticks=[])
     if columns is not None:
         ax.set_xticks(width * (np.arange(num_columns) + 0.5), columns, fontsize=8)
-        ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+        ax.tick_params(
+            length=0, top=False, labeltop=True, bottom=False, labelbottom=False
+        )
     if title is not None:
         ax.set_title(title)
 
@@ -70,7 +72,9 @@ def show(ax, images, columns=None, title=None):
 
 # %%
 training = data.Dataset("mnist", seen, mnist.labels[:4000], mnist.range)
-config = experiment.preset(training, features=(256, 256), noise=NOISE, num_updates=700, buffer_size=1024)
+config = experiment.preset(
+    training, features=(256, 256), noise=NOISE, num_updates=700, buffer_size=1024
+)
 run = experiment.build(config, training)
 frames = {0: (run.init().ema, np.asarray(run.init().store[:8]))}
 FRAMES = (25, 50, 100, 150, 200, 300, 400, 550, 700)
@@ -102,9 +106,13 @@ axes[0].legend()
 axes[1].plot(metrics["acceptance_rate"], color=plotting.THIRD, lw=1)
 axes[1].set(title="acceptance rate of the chains", xlabel="update", ylim=(0, 1.02))
 gap = np.mean(metrics["energy_data"][-100:] - metrics["energy_model"][-100:])
-print(f"step size {float(state.step_size):.3f}, data above the chains by {gap:.0f} nat at the end")
+print(
+    f"step size {float(state.step_size):.3f}, data above the chains by {gap:.0f} nat at the end"
+)
 assert int(state.num_skipped) == 0 and int(state.num_restarted) == 0
-assert abs(metrics["acceptance_rate"][-100:].mean() - 0.574) < 0.02  # what the step size was tuned to
+assert (
+    abs(metrics["acceptance_rate"][-100:].mean() - 0.574) < 0.02
+)  # what the step size was tuned to
 gaps = metrics["energy_data"] - metrics["energy_model"]
 assert 0 < gap < gaps[300:400].mean() < gaps[100:200].mean()
 
@@ -118,7 +126,7 @@ assert 0 < gap < gaps[300:400].mean() < gaps[100:200].mean()
 # distance to the nearest training image, whether they are copies.
 
 # %%
-predict = evaluation.train_classifier(key, seen, mnist.labels[:4000])
+predict = classifier.train_classifier(key, seen, mnist.labels[:4000])
 accuracy = np.mean(np.asarray(predict(held)).argmax(axis=1) == labels_held)
 noisy = lambda x, i: x + NOISE * jax.random.normal(jax.random.key(i), x.shape)
 groups = {
@@ -130,14 +138,16 @@ print(f"accuracy of the judge on images it has not seen: {accuracy:.3f}\n")
 print(f"{'':40s} confidence  above 0.9  classes  nearest")
 verdicts = {}
 for name, images in groups.items():
-    v = verdicts[name] = evaluation.judge(predict, images, seen)
+    v = verdicts[name] = classifier.judge(predict, images, seen)
     print(
         f"{name:40s} {v.mean_confidence:10.3f} {v.share_confident:9.0%} {v.num_classes:7d}  {v.nearest:7.3f}"
     )
 v = verdicts["chains of training, denoised"]
 assert accuracy > 0.93
 assert v.mean_confidence > 0.85 and v.num_classes == 10 and v.class_shares.max() < 0.2
-assert v.nearest > 0.7 * verdicts["real, held out, with noise and denoised"].nearest  # no copies
+assert (
+    v.nearest > 0.7 * verdicts["real, held out, with noise and denoised"].nearest
+)  # no copies
 
 panels = {
     "data": held[:64],
@@ -163,20 +173,32 @@ probability = np.stack([np.asarray(predict(x)) for x in along])
 digit, is_sure = probability.argmax(axis=-1), probability.max(axis=-1) > 0.9
 visited = np.array([len(set(d[s])) for d, s in zip(digit.T, is_sure.T, strict=True)])
 stayed = np.mean(digit[-1] == digit[0])
-print(f"digits visited by a chain, mean {visited.mean():.1f}; still (or again) where it began {stayed:.0%}")
+print(
+    f"digits visited by a chain, mean {visited.mean():.1f}; still (or again) where it began {stayed:.0%}"
+)
 assert visited.mean() > 2 and stayed < 0.6
 
 changes = (np.diff(digit, axis=0) != 0).sum(axis=0)
 shown = np.argsort(-visited, kind="stable")[:8]
-fig, axes = plt.subplots(1, 2, figsize=(10.4, 4.6), width_ratios=[2.3, 1], layout="constrained")
-show(axes[0], np.moveaxis(along[3::4, shown], 0, 1), [f"{50 * (t + 1)}" for t in range(3, 40, 4)])
+fig, axes = plt.subplots(
+    1, 2, figsize=(10.4, 4.6), width_ratios=[2.3, 1], layout="constrained"
+)
+show(
+    axes[0],
+    np.moveaxis(along[3::4, shown], 0, 1),
+    [f"{50 * (t + 1)}" for t in range(3, 40, 4)],
+)
 axes[0].set_title("the eight that travelled most, by step", pad=18)
 flow = np.zeros((10, 10))
 np.add.at(flow, (digit[:-10].ravel(), digit[10:].ravel()), 1)
 flow /= flow.sum(axis=1, keepdims=True)
 image = axes[1].imshow(flow, cmap="cividis", vmin=0, vmax=1)
 axes[1].set(
-    title="where it is 500 steps later", xlabel="to", ylabel="from", xticks=range(10), yticks=range(10)
+    title="where it is 500 steps later",
+    xlabel="to",
+    ylabel="from",
+    xticks=range(10),
+    yticks=range(10),
 )
 _ = fig.colorbar(image, ax=axes[1], label="share of the chains", shrink=0.6)
 assert flow[4, 9] + flow[9, 4] > 5 * (flow[0, 1] + flow[1, 0])
@@ -211,10 +233,18 @@ for i, (name, images) in enumerate(strangers.items()):
 
 fig, ax = plt.subplots(figsize=(8.0, 4.4), layout="constrained")
 names = list(energies)[::-1]
-parts = ax.violinplot([energies[n] for n in names], orientation="horizontal", widths=0.85, showextrema=False)
+parts = ax.violinplot(
+    [energies[n] for n in names],
+    orientation="horizontal",
+    widths=0.85,
+    showextrema=False,
+)
 for body, name in zip(parts["bodies"], names, strict=True):
     body.set(
-        facecolor=plotting.DATA if "digits" in name and "mean" not in name else plotting.MODEL, alpha=0.7
+        facecolor=plotting.DATA
+        if "digits" in name and "mean" not in name
+        else plotting.MODEL,
+        alpha=0.7,
     )
 ax.axvline(usual.mean(), color=plotting.GREY, lw=0.8, ls=":")
 ax.set_yticks(
@@ -227,10 +257,23 @@ ax.xaxis.set_minor_formatter(plt.NullFormatter())
 examples = [held[0], *(images[0] for images in strangers.values())][::-1]
 for row, picture in enumerate(examples, 1):
     box = OffsetImage(picture, zoom=0.9, cmap="gray_r", norm=plt.Normalize(0, 1))
-    ax.add_artist(AnnotationBbox(box, (1.04, row), xycoords=("axes fraction", "data"), pad=0.05))
-assert abs(detected["training digits"] - 0.5) < 0.05  # it has not learned its images by heart
+    ax.add_artist(
+        AnnotationBbox(box, (1.04, row), xycoords=("axes fraction", "data"), pad=0.05)
+    )
 assert (
-    min(detected[n] for n in ("pixels shuffled", "uniform noise", "negative", "shifted by six pixels")) > 0.95
+    abs(detected["training digits"] - 0.5) < 0.05
+)  # it has not learned its images by heart
+assert (
+    min(
+        detected[n]
+        for n in (
+            "pixels shuffled",
+            "uniform noise",
+            "negative",
+            "shifted by six pixels",
+        )
+    )
+    > 0.95
 )
 assert 0.7 < detected["upside down"] < 0.95 and 0.7 < detected["mirrored"] < 0.95
 assert detected["mean of two digits"] < 0.5 and detected["blank"] < 0.7
@@ -259,8 +302,12 @@ start = {
 }
 whole = lambda parts: energy(jnp.concatenate([parts["seen"], parts["hidden"]]))
 kernel = eb.within(whole, "hidden", partial(eb.mala, step_size=step_size))
-painted = jax.tree.map(lambda x: np.asarray(x[-1]), eb.sample(key, kernel, start, 800, thin=800).draws)
-assert np.array_equal(painted["seen"], start["seen"])  # not one bit of what was seen has moved
+painted = jax.tree.map(
+    lambda x: np.asarray(x[-1]), eb.sample(key, kernel, start, 800, thin=800).draws
+)
+assert np.array_equal(
+    painted["seen"], start["seen"]
+)  # not one bit of what was seen has moved
 completed = clean(np.concatenate([painted["seen"], painted["hidden"]], axis=1))
 named = np.asarray(predict(completed)).argmax(axis=1).reshape(10, CHAINS)
 right = np.mean(named == np.arange(10)[:, None])

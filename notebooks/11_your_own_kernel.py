@@ -25,8 +25,8 @@ import numpy as np
 import optax
 
 import ebmjax as eb
-from ebmjax.experiments import data
 from ebmjax import plotting, targets, verify
+from ebmjax.experiments import data
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)
@@ -87,7 +87,10 @@ assert not verdict.is_passed
 # %%
 start = jnp.array([-6.0, 0.0]) + 0.1 * jax.random.normal(key, (2000, 2))
 fig, ax = plt.subplots(figsize=(5.4, 3.0), layout="constrained")
-for name, each, colour in (("MALA alone", local, plotting.GREY), ("jump and MALA", kernel, plotting.MODEL)):
+for name, each, colour in (
+    ("MALA alone", local, plotting.GREY),
+    ("jump and MALA", kernel, plotting.MODEL),
+):
     draws = np.asarray(eb.sample(key, each, start, 60).draws)
     share = (draws[..., 0] < 0).mean(axis=1)
     ax.plot(share, color=colour, label=name)
@@ -104,10 +107,14 @@ _ = ax.legend()
 # minute, and let chains cross between the moons.
 
 # %%
-from ebmjax import score_matching
+from ebmjax.objectives import score_matching
 
 x = jnp.asarray(data.load("two_moons").x)
-network, adam, starts = eb.MLP((128, 128), confinement=4.0), optax.adam(2e-3), eb.from_data()
+network, adam, starts = (
+    eb.MLP((128, 128), confinement=4.0),
+    optax.adam(2e-3),
+    eb.from_data(),
+)
 loss = score_matching.denoising(network.apply, 0.1)
 state = eb.init_state(key, network.init(key, x[0]), adam, starts, 0.1)
 state, _ = eb.fit(key, loss, adam, state, x, starts, num_updates=1500, batch_size=512)
@@ -126,9 +133,13 @@ for name, each in (("MALA alone", langevin), ("jump and MALA", crossing)):
     share[name] = changes
 assert share["jump and MALA"] > 3 * share["MALA alone"] > 0
 
-fig, axes = plt.subplots(1, 2, figsize=(8.2, 3.2), sharex=True, sharey=True, layout="constrained")
+fig, axes = plt.subplots(
+    1, 2, figsize=(8.2, 3.2), sharex=True, sharey=True, layout="constrained"
+)
 for ax, (name, draws) in zip(axes, moons.items(), strict=True):
-    ax.scatter(*np.asarray(x[:3000]).T, s=2, color=plotting.GREY, alpha=0.3, linewidths=0)
+    ax.scatter(
+        *np.asarray(x[:3000]).T, s=2, color=plotting.GREY, alpha=0.3, linewidths=0
+    )
     ax.plot(*draws[:80, 0].T, ".-", ms=3, lw=0.5, color=plotting.MODEL)
     ax.set(title=f"{name}: 80 steps of one chain", xlabel="$x_1$")
 _ = axes[0].set_ylabel("$x_2$")

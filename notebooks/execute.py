@@ -28,7 +28,9 @@ from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
 HERE = Path(__file__).parent
-METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
+}
 LONGEST = 900  # seconds of a cell
 
 
@@ -37,7 +39,9 @@ def execute(script: Path) -> nbformat.NotebookNode:
     notebook = notebook_of(script)
     with tempfile.TemporaryDirectory() as folder:
         place = {"metadata": {"path": folder}}
-        NotebookClient(notebook, timeout=LONGEST, resources=place, coalesce_streams=True).execute()
+        NotebookClient(
+            notebook, timeout=LONGEST, resources=place, coalesce_streams=True
+        ).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
@@ -57,7 +61,9 @@ def write(script: Path, folder: Path) -> str:
     try:
         notebook = execute(script)
     except CellExecutionError as error:
-        raise RuntimeError(f"{script.name} failed after {time.time() - start:.0f} s\n{error}") from None
+        raise RuntimeError(
+            f"{script.name} failed after {time.time() - start:.0f} s\n{error}"
+        ) from None
     path = folder / script.with_suffix(".ipynb").name
     nbformat.write(notebook, path)
     return f"{script.name:30s} {time.time() - start:4.0f} s {path.stat().st_size / 1000:5.0f} kB"
@@ -66,7 +72,9 @@ def write(script: Path, folder: Path) -> str:
 def write_all(scripts: list[Path], folder: Path, num_jobs: int) -> Iterator[str]:
     """Several at a time, each in a process of its own; nothing is begun after the first error."""
     with ProcessPoolExecutor(num_jobs) as pool:
-        tasks: list[Future[str]] = [pool.submit(write, script, folder) for script in scripts]
+        tasks: list[Future[str]] = [
+            pool.submit(write, script, folder) for script in scripts
+        ]
         try:
             for task in as_completed(tasks):
                 yield task.result()
@@ -105,7 +113,9 @@ def main() -> None:
         sys.exit(f"no notebook begins with {', '.join(choices.names)}")
     choices.out.mkdir(parents=True, exist_ok=True)
     root = str(HERE.parent.resolve())
-    os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        p for p in (root, os.environ.get("PYTHONPATH")) if p
+    )
     began = time.time()
     try:
         for line in write_all(scripts, choices.out, choices.jobs):

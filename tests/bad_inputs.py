@@ -18,8 +18,8 @@ import numpy as np
 import optax
 
 import ebmjax as eb
-from ebmjax import checkpoint, experiment
-from ebmjax.experiments import data
+from ebmjax.experiments import data, experiment
+from ebmjax.io import checkpoint
 from ebmjax.sampling import devices
 
 ROOT = Path(__file__).parent.parent
@@ -48,14 +48,26 @@ def of(energy, make=eb.random_walk, start=START, **options):
 
 
 def fit(points=None, batch_size=8, num_chains=8, starts=None, **options):
-    points = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32) if points is None else points
+    points = (
+        np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+        if points is None
+        else points
+    )
     starts, adam = starts or eb.from_data(), optax.adam(1e-2)
     energy = lambda params, x: params["a"] * jnp.sum(x**2)
     loss = eb.contrastive(energy, eb.mala, 2)
     state = eb.init_state(KEY, {"a": jnp.float32(1.0)}, adam, starts, 0.3)
     state = options.pop("change", lambda state: state)(state)
     return eb.fit(
-        KEY, loss, adam, state, points, starts, num_updates=2, batch_size=batch_size, num_chains=num_chains
+        KEY,
+        loss,
+        adam,
+        state,
+        points,
+        starts,
+        num_updates=2,
+        batch_size=batch_size,
+        num_chains=num_chains,
     )
 
 
@@ -79,7 +91,9 @@ def with_nan():
 def other_model():
     SCRATCH.mkdir(parents=True, exist_ok=True)
     checkpoint.save(SCRATCH / "c.npz", {"w": jnp.zeros((2, 3))})
-    return checkpoint.load(SCRATCH / "c.npz", {"w": jnp.zeros((2, 4)), "b": jnp.zeros(2)})
+    return checkpoint.load(
+        SCRATCH / "c.npz", {"w": jnp.zeros((2, 4)), "b": jnp.zeros(2)}
+    )
 
 
 class FourDevices:
@@ -123,7 +137,10 @@ def old_state_elsewhere():
 
 def bfloat16():
     samples = sample(start=START.astype(jnp.bfloat16))
-    return samples.draws.dtype == jnp.bfloat16 and samples.state.energy.dtype == jnp.float32
+    return (
+        samples.draws.dtype == jnp.bfloat16
+        and samples.state.energy.dtype == jnp.float32
+    )
 
 
 def one_program():
@@ -143,7 +160,9 @@ def if_else(limit, value):
 
 q = lambda key, x: x + jax.random.normal(key, x.shape)
 hmc = partial(eb.hmc, ENERGY, 0.1, 2)
-symmetric = lambda propose: sample(kernel=eb.metropolis(ENERGY, propose, symmetric=True))
+symmetric = lambda propose: sample(
+    kernel=eb.metropolis(ENERGY, propose, symmetric=True)
+)
 T = TypeError
 ROWS = [
     Row(1, "raw `PRNGKey(0)`", "works", same(lambda: sample(jax.random.PRNGKey(0)))),
@@ -236,7 +255,12 @@ ROWS = [
 
 
 def document() -> str:
-    told = {"raises": "error", "warns": "warning", "told": "`ebmjax.check` says", "works": "works"}
+    told = {
+        "raises": "error",
+        "warns": "warning",
+        "told": "`ebmjax.check` says",
+        "works": "works",
+    }
     lines = [
         "# Bad inputs",
         "",
@@ -248,8 +272,12 @@ def document() -> str:
         "|---|---|---|---|",
     ]
     for row in ROWS:
-        kind = told[row.outcome] + (f" (`{row.error.__name__}`)" if row.outcome == "raises" else "")
-        says = row.says.replace("|", "\\|") or ("-" if row.outcome == "works" else "Optax's own")
+        kind = told[row.outcome] + (
+            f" (`{row.error.__name__}`)" if row.outcome == "raises" else ""
+        )
+        says = row.says.replace("|", "\\|") or (
+            "-" if row.outcome == "works" else "Optax's own"
+        )
         lines.append(f"| {row.number} | {row.what} | {kind} | {says} |")
     return "\n".join(lines) + "\n"
 

@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-CACHE = Path(__file__).parent.parent / ".pytest_cache" / "programs"  # the same program is compiled once
+CACHE = (
+    Path(__file__).parent.parent / ".pytest_cache" / "programs"
+)  # the same program is compiled once
 CACHE = Path(os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE)))
 if worker := os.environ.get(
     "PYTEST_XDIST_WORKER"

@@ -39,6 +39,13 @@ class Mutant(NamedTuple):
     error: str = ""  # a pattern of "Type: message" where the mutant dies of the library's own error
 
 
+def pattern(text: str) -> re.Pattern[str]:
+    """Matches a piece of code however the formatter has broken its lines."""
+    tokens = re.findall(r"\w+|[^\w\s]", text)
+    parts = [r",?\s*" + re.escape(t) if t in ")]}" else re.escape(t) for t in tokens]
+    return re.compile(r"\s*".join(parts))
+
+
 # --- the library with a bug -------------------------------------------------------------------------------
 
 
@@ -55,7 +62,9 @@ class _Loader(importlib.machinery.SourceFileLoader):
             raise TextIsGone(
                 f"{self.mutant.name}: its text stands {source.count(self.mutant.old)} times in {self.path}"
             )
-        return compile(source.replace(self.mutant.old, self.mutant.new), self.path, "exec")
+        return compile(
+            source.replace(self.mutant.old, self.mutant.new), self.path, "exec"
+        )
 
 
 class _Finder:
@@ -67,7 +76,9 @@ class _Finder:
         if name != self.module:
             return None
         file = str(ROOT / "ebmjax" / self.mutant.file)
-        return importlib.util.spec_from_file_location(name, file, loader=_Loader(name, file, self.mutant))
+        return importlib.util.spec_from_file_location(
+            name, file, loader=_Loader(name, file, self.mutant)
+        )
 
 
 def _is_ours(name):
@@ -124,7 +135,9 @@ def _cases(test) -> dict[str, dict[str, Any]]:
 
 def _rows(mark) -> list[tuple[str, dict[str, Any]]]:
     names, values = mark.args
-    names = [n.strip() for n in names.split(",")] if isinstance(names, str) else list(names)
+    names = (
+        [n.strip() for n in names.split(",")] if isinstance(names, str) else list(names)
+    )
     ids, rows = mark.kwargs.get("ids"), []
     for i, value in enumerate(values):
         value = tuple(value) if len(names) > 1 else (value,)
@@ -154,8 +167,16 @@ def call(killer: str) -> None:
         MonkeyPatch.context() as monkeypatch,
     ):
         warnings.simplefilter("ignore")
-        fixtures = {"key": jax.random.key(20261123), "tmp_path": Path(folder), "monkeypatch": monkeypatch}
-        used = {n: fixtures[n] for n in inspect.signature(test).parameters if n not in arguments}
+        fixtures = {
+            "key": jax.random.key(20261123),
+            "tmp_path": Path(folder),
+            "monkeypatch": monkeypatch,
+        }
+        used = {
+            n: fixtures[n]
+            for n in inspect.signature(test).parameters
+            if n not in arguments
+        }
         test(**arguments, **used)
 
 
@@ -172,5 +193,9 @@ def verdict(mutant: Mutant) -> str:
             return "killed"
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
-            return "killed" if mutant.error and re.match(mutant.error, what) else f"died of {what}"
+            return (
+                "killed"
+                if mutant.error and re.match(mutant.error, what)
+                else f"died of {what}"
+            )
     return "survives"

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 if os.environ.get("NUM_DEVICES"):
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={os.environ['NUM_DEVICES']}"
+    os.environ["XLA_FLAGS"] = (
+        f"--xla_force_host_platform_device_count={os.environ['NUM_DEVICES']}"
+    )
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import jax
@@ -20,13 +22,20 @@ import numpy as np
 import optax
 
 import ebmjax as eb
-from ebmjax.sampling import initialization as beginning, devices, sample as sampling
-from ebmjax import folder, targets
-from ebmjax.training.fit.fit import placed
+from ebmjax import targets
+from ebmjax.io import run_directory as folder
+from ebmjax.sampling import devices
+from ebmjax.sampling import initialization as beginning
+from ebmjax.sampling import sample as sampling
+from ebmjax.training.fit import placed
 
-MESH = devices.connect() if "JAX_NUM_PROCESSES" in os.environ else None  # before anything else of JAX
+MESH = (
+    devices.connect() if "JAX_NUM_PROCESSES" in os.environ else None
+)  # before anything else of JAX
 SCALES = jnp.array([0.5, 1.0, 2.0])
-ENERGY = lambda x: 0.5 * jnp.sum((x / SCALES) ** 2) + jnp.sum(jnp.cos(x))  # no matrix product: same bits
+ENERGY = lambda x: (
+    0.5 * jnp.sum((x / SCALES) ** 2) + jnp.sum(jnp.cos(x))
+)  # no matrix product: same bits
 KEY = jax.random.key(8)
 KERNELS = {
     "hmc": eb.hmc(ENERGY, 0.3, 4),
@@ -62,9 +71,13 @@ def lose_newest(path):
 
 
 def train(mesh, path, num_updates=60):
-    energy = lambda params, x: 0.5 * jnp.sum((params["root"] @ (x - params["mean"])) ** 2)
+    energy = lambda params, x: (
+        0.5 * jnp.sum((params["root"] @ (x - params["mean"])) ** 2)
+    )
     data = targets.correlated_gaussian(3, 0.6).sample(KEY, 500)
-    starts = eb.replay_buffer(lambda key, n: 2 * jax.random.normal(key, (n, 3)), 64, 0.01)
+    starts = eb.replay_buffer(
+        lambda key, n: 2 * jax.random.normal(key, (n, 3)), 64, 0.01
+    )
     loss = eb.contrastive(energy, eb.mala, 5, acceptance_target=0.574)
     params, adam = {"root": jnp.eye(3), "mean": jnp.ones(3)}, optax.adam(0.02)
     state = eb.init_state(KEY, params, adam, starts, 0.5)
@@ -75,7 +88,12 @@ def train(mesh, path, num_updates=60):
             folder.save(path, 50, state, backend="orbax")
 
     def fit(state, **more):
-        options = {"num_updates": num_updates, "batch_size": 64, "num_chains": 32, "devices": mesh}
+        options = {
+            "num_updates": num_updates,
+            "batch_size": 64,
+            "num_chains": 32,
+            "devices": mesh,
+        }
         state, _ = eb.fit(KEY, loss, adam, state, data, starts, **options, **more)
         found = {k: np.asarray(v) for k, v in devices.to_host(state.params).items()}
         return found | {"store": np.asarray(devices.to_host(state.store))}, state
@@ -83,7 +101,10 @@ def train(mesh, path, num_updates=60):
     found, last = fit(state, on_chunk=keep)
     _, back = folder.newest(path, placed(jax.eval_shape(lambda: state), mesh))
     if mesh is not None:
-        shards = [s.data.shape[0] for s in last.store.addressable_shards + back.store.addressable_shards]
+        shards = [
+            s.data.shape[0]
+            for s in last.store.addressable_shards + back.store.addressable_shards
+        ]
         assert set(shards) == {64 // mesh.size}, shards
     again, _ = fit(back)
     assert all(np.array_equal(found[name], again[name]) for name in found)
@@ -96,11 +117,15 @@ def buffer(mesh):
     store = starts.init(KEY).at[:, 0].set(-0.0)
 
     def exchange(key, store):
-        chains, slots = starts.take(key, devices.constrain_as(store, devices.divided(store, mesh)), None, 16)
+        chains, slots = starts.take(
+            key, devices.constrain_as(store, devices.divided(store, mesh)), None, 16
+        )
         return chains, devices.constrain(starts.put(store, slots, chains + 1), mesh)
 
     whole = jax.jit(
-        lambda key, store: starts.put(store, (t := starts.take(key, store, None, 16))[1], t[0] + 1)
+        lambda key, store: starts.put(
+            store, (t := starts.take(key, store, None, 16))[1], t[0] + 1
+        )
     )
     divided = jax.jit(exchange)(KEY, devices.spread(store, mesh))
     assert np.array_equal(divided[1], whole(KEY, store))
@@ -112,7 +137,11 @@ def text(mesh, collect):
     kernel = KERNELS["hmc"]
     state = beginning._init(kernel, devices.spread(jnp.ones((16, 3)), mesh))
     keys = devices.spread(eb.chain_keys(KEY, 16), mesh)
-    return sampling._chunk.lower(kernel, collect, 64, 2, keys, state, 0, None).compile().as_text()
+    return (
+        sampling._chunk.lower(kernel, collect, 64, 2, keys, state, 0, None)
+        .compile()
+        .as_text()
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ def invariant(kernel, place="correlated_gaussian"):
 
 
 RING = "test_laws:test_metropolis_has_detailed_balance_and_without_its_ratio_has_not"
-ACCEPT = "test_metropolis:test_it_accepts_when_minus_the_exponential_is_below_the_log_ratio"
+ACCEPT = (
+    "test_metropolis:test_it_accepts_when_minus_the_exponential_is_below_the_log_ratio"
+)
 BROKEN = "test_metropolis:test_nan_and_minus_infinity_are_rejected_and_counted"
 ULA = "test_invariance:test_proof:ula against its own law"
 BAOAB = "test_samplers:test_baoab_has_exact_positions_and_a_known_momentum"
@@ -33,17 +35,26 @@ SPLIT = "test_laws:test_sample_of_1000_is_600_and_then_400_bit_for_bit:make0"
 CHUNKS = "test_laws:test_chunks_and_thinning_change_no_number"
 
 ED = "test_energy_discrepancy:test_it_is_the_gap_to_the_contrastive_potential"
-THROUGH = "test_improved:test_the_gradient_through_one_of_three_steps_is_its_closed_form"
+THROUGH = (
+    "test_improved:test_the_gradient_through_one_of_three_steps_is_its_closed_form"
+)
 GAME = "test_flows:test_energy_and_flow_each_have_their_own_finite_differences"
 NUTS_TREE = "test_nuts:test_the_tree_is_the_one_grown_by_recursion:0.25"
 NUTS_WEIGHT = "test_nuts:test_points_are_drawn_by_their_weight"
 DENSE = "test_warmup:test_correlations_are_as_dense_as_the_points_can_tell"
-MOMENTS = "test_warmup:test_moments_are_those_of_all_points_and_forget_what_is_not_finite"
+MOMENTS = (
+    "test_warmup:test_moments_are_those_of_all_points_and_forget_what_is_not_finite"
+)
 ROOT_OF = "test_warmup:test_the_root_is_one_and_falls_back_where_nothing_moved"
 CHEES = "test_warmup:test_the_criterion_of_a_length_is_that_of_a_rotation"
 CLIMBS = "test_warmup:test_a_length_climbs_to_the_top_and_not_where_it_does_not_pay"
 
-M, L, H, B = "kernels/metropolis.py", "kernels/langevin.py", "kernels/hamiltonian.py", "base.py"
+M, L, H, B = (
+    "kernels/metropolis.py",
+    "kernels/langevin.py",
+    "kernels/hamiltonian.py",
+    "base.py",
+)
 RATIO = "log_ratio = state.energy - proposed.energy + log_q_ratio"
 MUTANTS = [
     # the one accept
@@ -358,17 +369,36 @@ def usual_test() -> None:
 
     target = eb.targets.gaussian([1.0, -1.0], [[1.0, 0.5], [0.5, 2.0]])
     energy = target.energy
-    kernels = [eb.random_walk(energy, 1.5), eb.mala(energy, 0.9), eb.hmc(energy, 0.4, 5), eb.ula(energy, 0.4)]
-    for kernel in [*kernels, eb.cycle(*kernels[:3]), eb.underdamped_langevin(energy, 0.3)]:
+    kernels = [
+        eb.random_walk(energy, 1.5),
+        eb.mala(energy, 0.9),
+        eb.hmc(energy, 0.4, 5),
+        eb.ula(energy, 0.4),
+    ]
+    for kernel in [
+        *kernels,
+        eb.cycle(*kernels[:3]),
+        eb.underdamped_langevin(energy, 0.3),
+    ]:
         start = jax.numpy.zeros((100, 2))
-        draws = np.asarray(eb.sample(jax.random.key(0), kernel, start, 1000, num_warmup=200).draws).reshape(
-            -1, 2
-        )
+        draws = np.asarray(
+            eb.sample(jax.random.key(0), kernel, start, 1000, num_warmup=200).draws
+        ).reshape(-1, 2)
         assert np.allclose(draws.mean(axis=0), target.mean, atol=0.1)
-        assert np.allclose(draws.std(axis=0), np.sqrt(np.diag(target.covariance)), rtol=0.1)
+        assert np.allclose(
+            draws.std(axis=0), np.sqrt(np.diag(target.covariance)), rtol=0.1
+        )
 
 
-SAMPLERS = (M, "kernels/random_walk.py", L, H, B, "kernels/combinators.py", "sampling/loop.py")
+SAMPLERS = (
+    M,
+    "kernels/random_walk.py",
+    L,
+    H,
+    B,
+    "kernels/combinators.py",
+    "sampling/loop.py",
+)
 
 
 def is_seen_by_the_usual_test(mutant: Mutant) -> bool:
@@ -389,7 +419,9 @@ def judge(mutant: Mutant) -> tuple[str, str]:
     import conftest  # noqa: F401  (the cache of compiled programs)
 
     usual = is_seen_by_the_usual_test(mutant) if mutant.file in SAMPLERS else None
-    return verdict(mutant), {True: "yes", False: "**no**", None: "not its business"}[usual]
+    return verdict(mutant), {True: "yes", False: "**no**", None: "not its business"}[
+        usual
+    ]
 
 
 def page(results: list[tuple[Mutant, str, str]]) -> str:
@@ -427,7 +459,9 @@ def main(word: str = "") -> int:
     begin = time.perf_counter()
     mutants, results = [m for m in MUTANTS if word in m.name], []
     with ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=20) as pool:
-        for mutant, (found, seen) in zip(mutants, pool.map(judge, mutants), strict=True):
+        for mutant, (found, seen) in zip(
+            mutants, pool.map(judge, mutants), strict=True
+        ):
             results.append((mutant, found, seen))
             print(
                 f"{len(results):3d}/{len(mutants)}  usual test: {seen:16s}  {found}: {mutant.name}",

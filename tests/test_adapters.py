@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax.kernels import blackjax as adapters
 from ebmjax import targets, verify
+from ebmjax.kernels import blackjax as adapters
 
 blackjax = pytest.importorskip("blackjax")
 
@@ -27,13 +27,20 @@ THEIRS = {
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_theirs_in_a_cycle_with_ours_stays_exact(name, key):
-    kernel = eb.cycle(eb.hmc(TARGET.energy, 0.45, 3), adapters.from_blackjax(THEIRS[name](), TARGET.energy))
+    kernel = eb.cycle(
+        eb.hmc(TARGET.energy, 0.45, 3),
+        adapters.from_blackjax(THEIRS[name](), TARGET.energy),
+    )
     verify.invariance(key, kernel, TARGET, num_steps=5).require()
 
 
 def test_theirs_of_another_density_is_rejected(key):
-    warm = blackjax.hmc(lambda x: -TARGET.energy(x) / 1.2, **UNIT, num_integration_steps=5)
-    kernel = eb.cycle(eb.hmc(TARGET.energy, 0.45, 3), adapters.from_blackjax(warm, TARGET.energy))
+    warm = blackjax.hmc(
+        lambda x: -TARGET.energy(x) / 1.2, **UNIT, num_integration_steps=5
+    )
+    kernel = eb.cycle(
+        eb.hmc(TARGET.energy, 0.45, 3), adapters.from_blackjax(warm, TARGET.energy)
+    )
     assert not verify.invariance(key, kernel, TARGET, num_steps=5).is_passed
 
 
@@ -46,17 +53,23 @@ def test_a_cache_that_is_carried_along_is_rejected(key):
         ours, theirs = states
         key_ours, key_theirs = jax.random.split(key)
         ours, _ = walk.step(key_ours, ours)
-        theirs = theirs._replace(position=ours.position)  # its gradient and log density are of before
+        theirs = theirs._replace(
+            position=ours.position
+        )  # its gradient and log density are of before
         theirs, info = algorithm.step(key_theirs, theirs)
         return (walk.init(theirs.position), theirs), info
 
     def carried(k, position):
         states = walk.init(position), algorithm.init(position)
-        return jax.lax.scan(lambda s, i: (step(jax.random.fold_in(k, i), s)[0], None), states, jnp.arange(5))[
-            0
-        ][0]
+        return jax.lax.scan(
+            lambda s, i: (step(jax.random.fold_in(k, i), s)[0], None),
+            states,
+            jnp.arange(5),
+        )[0][0]
 
-    stale = eb.Kernel(walk.init, lambda k, x: k, lambda k, s: (carried(k, s.position), None))
+    stale = eb.Kernel(
+        walk.init, lambda k, x: k, lambda k, s: (carried(k, s.position), None)
+    )
     assert not verify.invariance(key, stale, TARGET, num_steps=2).is_passed
     fresh = eb.cycle(walk, adapters.from_blackjax(algorithm, TARGET.energy))
     verify.invariance(key, fresh, TARGET, num_steps=10).require()
@@ -68,18 +81,28 @@ def test_theirs_runs_in_ours_with_an_info(key):
         kernel = adapters.from_blackjax(THEIRS[name](), TARGET.energy)
         samples = eb.sample(key, kernel, start, 40, collect=eb.with_stats)
         position, energy, info = samples.draws
-        np.testing.assert_allclose(energy, jax.vmap(jax.vmap(TARGET.energy))(position), rtol=1e-4, atol=1e-4)
-        is_moved = np.any(np.diff(position, axis=0, prepend=np.asarray(start)[None]) != 0, axis=2)
+        np.testing.assert_allclose(
+            energy, jax.vmap(jax.vmap(TARGET.energy))(position), rtol=1e-4, atol=1e-4
+        )
+        is_moved = np.any(
+            np.diff(position, axis=0, prepend=np.asarray(start)[None]) != 0, axis=2
+        )
         assert (info.is_accepted == is_moved).all()
         assert ((0 <= info.acceptance_rate) & (info.acceptance_rate <= 1.001)).all()
-        assert np.any(info.hamiltonian) == (name != "random_walk") == np.any(info.num_grads)
+        assert (
+            np.any(info.hamiltonian)
+            == (name != "random_walk")
+            == np.any(info.num_grads)
+        )
 
 
 def test_their_divergences_are_ours(key):
     far = blackjax.hmc(log_density, 30.0, jnp.ones(2), num_integration_steps=5)
     kernel = adapters.from_blackjax(far, TARGET.energy)
     with pytest.warns(RuntimeWarning, match="never moved"):
-        samples = eb.sample(key, kernel, TARGET.sample(key, 4), 30, collect=eb.with_stats)
+        samples = eb.sample(
+            key, kernel, TARGET.sample(key, 4), 30, collect=eb.with_stats
+        )
     assert "steps diverged" in str(eb.summary(samples))
 
 
@@ -90,10 +113,16 @@ def test_a_divergence_with_a_rate_is_one_all_the_same(key):
         acceptance_rate: float = 0.5
         is_divergent: bool = True
 
-    theirs = SimpleNamespace(init=lambda x: eb.State(x, None), step=lambda key, state: (state, Theirs()))
+    theirs = SimpleNamespace(
+        init=lambda x: eb.State(x, None), step=lambda key, state: (state, Theirs())
+    )
     kernel = adapters.from_blackjax(theirs, TARGET.energy)
     _, info = kernel.step(key, kernel.init(jnp.ones(2)))
-    assert info.energy_error == jnp.inf and info.acceptance_rate == 0.5 and not info.is_accepted
+    assert (
+        info.energy_error == jnp.inf
+        and info.acceptance_rate == 0.5
+        and not info.is_accepted
+    )
 
 
 def test_the_kernel_that_theirs_gives_without_a_cycle_is_theirs(key):
@@ -105,7 +134,9 @@ def test_the_kernel_that_theirs_gives_without_a_cycle_is_theirs(key):
     np.testing.assert_allclose(found.position, wants.position, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("make", "is_right"), [(partial(eb.hmc, num_steps=5), True), (eb.ula, False)])
+@pytest.mark.parametrize(
+    ("make", "is_right"), [(partial(eb.hmc, num_steps=5), True), (eb.ula, False)]
+)
 def test_ours_in_their_shape_is_proved_or_rejected(make, is_right, key):
     algorithm = adapters.to_blackjax(make(TARGET.energy, 0.45))
     assert isinstance(algorithm, blackjax.base.SamplingAlgorithm)
@@ -115,7 +146,10 @@ def test_ours_in_their_shape_is_proved_or_rejected(make, is_right, key):
 def test_ours_runs_in_their_loop(key):
     algorithm = adapters.to_blackjax(eb.hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 5))
     _, (states, infos) = blackjax.util.run_inference_algorithm(
-        rng_key=key, inference_algorithm=algorithm, num_steps=2000, initial_position=jnp.ones(2)
+        rng_key=key,
+        inference_algorithm=algorithm,
+        num_steps=2000,
+        initial_position=jnp.ones(2),
     )
     assert states.position.shape == (2000, 2) and infos.acceptance_rate.shape == (2000,)
     value, error = eb.expectation(lambda x: x**2, states.position[:, None])
@@ -124,9 +158,13 @@ def test_ours_runs_in_their_loop(key):
 
 def test_a_rate_that_underflows_is_no_divergence():
     state = eb.State(jnp.zeros(2), jnp.float32(0.0))
-    info = adapters._info(SimpleNamespace(acceptance_rate=0.0, is_divergent=False), state, state)
+    info = adapters._info(
+        SimpleNamespace(acceptance_rate=0.0, is_divergent=False), state, state
+    )
     assert np.isfinite(info.energy_error)
-    info = adapters._info(SimpleNamespace(acceptance_rate=0.0, is_divergent=True), state, state)
+    info = adapters._info(
+        SimpleNamespace(acceptance_rate=0.0, is_divergent=True), state, state
+    )
     assert np.isposinf(info.energy_error)
 
 

@@ -9,8 +9,14 @@ from scipy import stats
 
 import ebmjax as eb
 from ebmjax.energies import networks
-from ebmjax.tempering.annealed_langevin import annealed_langevin, largest_distance, noise_levels, ratio_of_levels, step_for
 from ebmjax.objectives import score_matching
+from ebmjax.tempering.annealed_langevin import (
+    annealed_langevin,
+    largest_distance,
+    noise_levels,
+    ratio_of_levels,
+    step_for,
+)
 
 MEAN, SCALE = 1.5, 0.7
 LEVELS, STEP, NUM_STEPS, NUM = [2.0, 1.0, 0.3], 0.6, 4, 100_000
@@ -24,7 +30,10 @@ def law(levels, mean, variance, step=lambda noise: STEP * noise, num_steps=NUM_S
     for noise in levels:
         for _ in range(num_steps):
             shrinks = 1 - step(noise) ** 2 / (2 * (SCALE**2 + noise**2))
-            mean, variance = MEAN + shrinks * (mean - MEAN), shrinks**2 * variance + step(noise) ** 2
+            mean, variance = (
+                MEAN + shrinks * (mean - MEAN),
+                shrinks**2 * variance + step(noise) ** 2,
+            )
     return mean, variance
 
 
@@ -37,16 +46,26 @@ def is_law(x, mean, variance):
 def test_each_level_is_its_linear_recursion():
     start = LEVELS[0] * jax.random.normal(jax.random.key(1), (NUM,))
     for levels in (LEVELS[:1], LEVELS[:2], LEVELS):
-        call = jax.jit(lambda key, x, to=levels: annealed_langevin(key, gaussian, x, to, STEP, NUM_STEPS))
+        call = jax.jit(
+            lambda key, x, to=levels: annealed_langevin(
+                key, gaussian, x, to, STEP, NUM_STEPS
+            )
+        )
         ends = call(jax.random.key(2), start)
         assert is_law(ends, *law(levels, 0.0, LEVELS[0] ** 2))
-        assert not is_law(ends, *law(levels, 0.0, LEVELS[0] ** 2, step=lambda noise: STEP))
+        assert not is_law(
+            ends, *law(levels, 0.0, LEVELS[0] ** 2, step=lambda noise: STEP)
+        )
         assert not is_law(ends, *law([*levels, 0.2], 0.0, LEVELS[0] ** 2))
 
 
 def test_levels_draw_noise_of_their_own():
     """On a flat energy all steps are sums of noise: the variance is the sum of those of all steps."""
-    call = jax.jit(lambda key: annealed_langevin(key, lambda x, noise: 0 * x, jnp.zeros(NUM), LEVELS, 1.0, 2))
+    call = jax.jit(
+        lambda key: annealed_langevin(
+            key, lambda x, noise: 0 * x, jnp.zeros(NUM), LEVELS, 1.0, 2
+        )
+    )
     ends = np.asarray(call(jax.random.key(0)), np.float64)
     wants = 2 * np.sum(np.square(LEVELS))
     assert abs(ends.var() - wants) < 5 * wants * np.sqrt(2 / NUM)
@@ -59,10 +78,14 @@ def test_neighbours_overlap_by_one_half():
     of noise, chi distributed, overlap as it says, to what a normal in place of a chi is worth."""
     for dim in (200, 3072):
         ratio = ratio_of_levels(dim)
-        assert ratio == pytest.approx(np.sqrt(2 * dim) / (np.sqrt(2 * dim) - 3), abs=1e-6)
+        assert ratio == pytest.approx(
+            np.sqrt(2 * dim) / (np.sqrt(2 * dim) - 3), abs=1e-6
+        )
         low, high = np.sqrt(dim) - 3 / np.sqrt(2), np.sqrt(dim) + 3 / np.sqrt(2)
         norm = stats.chi(dim)
-        assert norm.cdf(ratio * high) - norm.cdf(ratio * low) == pytest.approx(0.5, abs=0.03)
+        assert norm.cdf(ratio * high) - norm.cdf(ratio * low) == pytest.approx(
+            0.5, abs=0.03
+        )
         assert norm.cdf(ratio**2 * high) - norm.cdf(ratio**2 * low) < 0.1
 
 
@@ -73,8 +96,12 @@ def test_the_ladder_falls_by_one_ratio_from_the_largest_distance_to_the_smallest
     levels = noise_levels(data, 0.01)
     assert levels[0] == pytest.approx(pairs.max()) and levels[-1] == pytest.approx(0.01)
     ratios = levels[:-1] / levels[1:]
-    assert np.ptp(ratios) < 1e-9 and 0.9 * ratio_of_levels(64) < ratios[0] <= ratio_of_levels(64)
-    assert noise_levels(np.eye(2), 0.1, largest=0.8) == pytest.approx([0.8, 0.4, 0.2, 0.1])
+    assert np.ptp(ratios) < 1e-9 and 0.9 * ratio_of_levels(64) < ratios[
+        0
+    ] <= ratio_of_levels(64)
+    assert noise_levels(np.eye(2), 0.1, largest=0.8) == pytest.approx(
+        [0.8, 0.4, 0.2, 0.1]
+    )
 
 
 def test_the_step_leaves_the_variance_that_the_next_level_expects():
@@ -101,7 +128,10 @@ def test_a_noise_conditional_network_of_zero_weights_is_a_gaussian_of_the_right_
         assert float(network.apply(zero, x, noise)) == pytest.approx(wants, rel=1e-5)
         assert float(network.apply(params, x, noise)) != pytest.approx(wants, rel=1e-3)
     with pytest.raises(AssertionError):  # it knows its level
-        a, b = (jax.grad(network.apply, argnums=1)(params, 0 * x + MEAN, noise) for noise in (0.5, 1.0))
+        a, b = (
+            jax.grad(network.apply, argnums=1)(params, 0 * x + MEAN, noise)
+            for noise in (0.5, 1.0)
+        )
         np.testing.assert_allclose(a, b, rtol=1e-2)
 
 
@@ -110,22 +140,33 @@ def test_multi_scale_and_the_network_learn_every_level_and_the_sampler_returns_t
     end as the recursion says for that score."""
     data = MEAN + SCALE * jax.random.normal(jax.random.key(3), (4000, 1))
     levels = noise_levels(data, 0.2)
-    network = networks.NoiseConditional((32,), spread=1.0)  # neither the center nor the spread of the data
+    network = networks.NoiseConditional(
+        (32,), spread=1.0
+    )  # neither the center nor the spread of the data
     params = network.init(jax.random.key(4), data[0], 1.0)
     optimizer = optax.adam(optax.cosine_decay_schedule(1e-2, 1500))
     loss, starts = score_matching.multi_scale(network.apply, levels), eb.from_data()
     state = eb.init_state(jax.random.key(0), params, optimizer, starts, 1.0)
     options = {"num_updates": 1500, "batch_size": 256, "chunk": 500}
-    state, _ = eb.fit(jax.random.key(1), loss, optimizer, state, data, starts, **options)
+    state, _ = eb.fit(
+        jax.random.key(1), loss, optimizer, state, data, starts, **options
+    )
 
-    score = jax.jit(jax.vmap(jax.grad(lambda x, noise: -network.apply(state.ema, x, noise)), (0, None)))
+    score = jax.jit(
+        jax.vmap(
+            jax.grad(lambda x, noise: -network.apply(state.ema, x, noise)), (0, None)
+        )
+    )
     for noise in (levels[0], levels[len(levels) // 2], levels[-1]):
         width = np.sqrt(SCALE**2 + noise**2)
         x = MEAN + width * np.linspace(-2, 2, 41, dtype=np.float32)[:, None]
         miss = width * np.asarray(score(x, noise)) + (x - MEAN) / width
         assert np.sqrt(np.mean(miss**2)) < 0.15
         fresh = jax.vmap(jax.grad(lambda x, n=noise: -network.apply(params, x, n)))(x)
-        assert np.sqrt(np.mean((width * np.asarray(fresh) + (x - MEAN) / width) ** 2)) > 0.3
+        assert (
+            np.sqrt(np.mean((width * np.asarray(fresh) + (x - MEAN) / width) ** 2))
+            > 0.3
+        )
 
     energy = lambda x, noise: network.apply(state.ema, x, noise)
     start = levels[0] * jax.random.normal(jax.random.key(5), (4000, 1))
@@ -133,7 +174,9 @@ def test_multi_scale_and_the_network_learn_every_level_and_the_sampler_returns_t
     call = jax.jit(lambda key, x: annealed_langevin(key, energy, x, levels, step, 20))
     ends = np.asarray(call(jax.random.key(6), start))
     mean, variance = law(levels, 0.0, levels[0] ** 2, lambda noise: step * noise, 20)
-    assert abs(ends.mean() - mean) < 0.1 and ends.std() == pytest.approx(np.sqrt(variance), rel=0.1)
+    assert abs(ends.mean() - mean) < 0.1 and ends.std() == pytest.approx(
+        np.sqrt(variance), rel=0.1
+    )
     assert np.sqrt(variance) < 0.25 * levels[0]
 
 
@@ -143,33 +186,51 @@ def test_the_gradient_of_multi_scale_with_it_is_that_of_finite_differences():
     x = jax.random.normal(jax.random.key(1), (100, 2))
     loss = score_matching.multi_scale(network.apply, LEVELS)
     of = jax.jit(lambda p: loss(p, jax.random.key(3), x, None)[0])
-    direction = jax.tree.map(lambda w: jax.random.normal(jax.random.key(w.size), w.shape), params)
-    shifted = [jax.tree.map(lambda w, d, s=s: w + s * 1e-2 * d, params, direction) for s in (1, -1)]
+    direction = jax.tree.map(
+        lambda w: jax.random.normal(jax.random.key(w.size), w.shape), params
+    )
+    shifted = [
+        jax.tree.map(lambda w, d, s=s: w + s * 1e-2 * d, params, direction)
+        for s in (1, -1)
+    ]
     slope = (of(shifted[0]) - of(shifted[1])) / 2e-2
     exact = optax.tree.vdot(jax.grad(of)(params), direction)
-    assert np.isclose(slope, exact, rtol=2e-2, atol=1e-3) and not np.isclose(slope, 0, atol=0.05)
+    assert np.isclose(slope, exact, rtol=2e-2, atol=1e-3) and not np.isclose(
+        slope, 0, atol=0.05
+    )
 
 
 @pytest.mark.parametrize(
     ("call", "says"),
     [
         (
-            lambda: annealed_langevin(jax.random.key(0), gaussian, jnp.zeros(3), [1.0, 2.0], 0.1, 2),
+            lambda: annealed_langevin(
+                jax.random.key(0), gaussian, jnp.zeros(3), [1.0, 2.0], 0.1, 2
+            ),
             "levels must",
         ),
         (
-            lambda: annealed_langevin(jax.random.key(0), gaussian, jnp.zeros(3), [1.0, -2.0], 0.1, 2),
+            lambda: annealed_langevin(
+                jax.random.key(0), gaussian, jnp.zeros(3), [1.0, -2.0], 0.1, 2
+            ),
             "levels must",
         ),
         (
-            lambda: annealed_langevin(jax.random.key(0), gaussian, jnp.zeros(3), [1.0], 0.0, 2),
+            lambda: annealed_langevin(
+                jax.random.key(0), gaussian, jnp.zeros(3), [1.0], 0.0, 2
+            ),
             "step_size must",
         ),
         (
-            lambda: annealed_langevin(jax.random.key(0), gaussian, jnp.zeros(3), [1.0], 0.1, 0),
+            lambda: annealed_langevin(
+                jax.random.key(0), gaussian, jnp.zeros(3), [1.0], 0.1, 0
+            ),
             "num_steps must",
         ),
-        (lambda: noise_levels(np.eye(2), 9.0), "smallest must be below the largest noise, 1.41"),
+        (
+            lambda: noise_levels(np.eye(2), 9.0),
+            "smallest must be below the largest noise, 1.41",
+        ),
         (lambda: noise_levels(np.full((2, 2), np.nan), 0.1), "data must be finite"),
         (lambda: step_for([1.0], 3), "levels must be at least two"),
     ],

@@ -22,14 +22,18 @@ def warm():
     bad_inputs.data.load("two_moons", num_points=100)
 
 
-@pytest.mark.parametrize("row", bad_inputs.ROWS, ids=lambda row: f"{row.number} {row.what}")
+@pytest.mark.parametrize(
+    "row", bad_inputs.ROWS, ids=lambda row: f"{row.number} {row.what}"
+)
 def test_row(row):
     if row.outcome == "works":
         assert row.call()
     elif row.outcome == "told":
         assert row.says in row.call()
     elif row.outcome == "warns":
-        with pytest.warns(UserWarning if row.number in (13, 53) else RuntimeWarning) as caught:
+        with pytest.warns(
+            UserWarning if row.number in (13, 53) else RuntimeWarning
+        ) as caught:
             row.call()
         assert any(row.says in str(w.message) for w in caught)
     else:
@@ -37,7 +41,9 @@ def test_row(row):
         with pytest.raises(row.error) as caught:
             row.call()
         assert row.says in str(caught.value)
-        assert row.number in (49, 50) or time.process_time() - begin < 1.0  # these two run a chain first
+        assert (
+            row.number in (49, 50) or time.process_time() - begin < 1.0
+        )  # these two run a chain first
 
 
 def test_all_62_are_there_and_the_page_is_made_of_them():
@@ -51,11 +57,15 @@ ANY = st.one_of(
     st.lists(st.floats(width=32), max_size=3), st.just(object()), st.just(jax.random.key(1)),
 )  # fmt: skip
 ARRAYS = hnp.arrays(
-    st.sampled_from([np.float32, np.float16, np.int32, np.uint8, np.bool_, np.complex64]),
+    st.sampled_from(
+        [np.float32, np.float16, np.int32, np.uint8, np.bool_, np.complex64]
+    ),
     hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
 )
 TREES = st.recursive(
-    ARRAYS | ANY, lambda inner: st.dictionaries(st.text(max_size=2), inner, max_size=2), max_leaves=3
+    ARRAYS | ANY,
+    lambda inner: st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=3,
 )
 quietly = settings(deadline=None, max_examples=150, derandomize=True)
 
@@ -72,7 +82,10 @@ def test_any_positions_are_finite_floating_chains_or_refused_by_name(tree):
     leaves = jax.tree.leaves(positions)
     assert leaves and number > 0
     assert all(
-        jnp.issubdtype(x.dtype, jnp.floating) and jnp.isfinite(x).all() and len(x) == number for x in leaves
+        jnp.issubdtype(x.dtype, jnp.floating)
+        and jnp.isfinite(x).all()
+        and len(x) == number
+        for x in leaves
     )
 
 
@@ -111,7 +124,9 @@ def test_any_mass_is_positive_definite_or_refused_by_name(value):
         assert str(error).startswith("mass")
         return
     array = np.asarray(value, np.float64)
-    assert (array > 0).all() if array.ndim == 1 else (np.linalg.eigvalsh(array) > 0).all()
+    assert (
+        (array > 0).all() if array.ndim == 1 else (np.linalg.eigvalsh(array) > 0).all()
+    )
 
 
 @quietly
@@ -140,4 +155,6 @@ def test_a_start_of_any_scale_is_sampled_or_its_trouble_told(first, second):
     assert np.isfinite(samples.draws[0]).all() and (told or moved.all())
 
 
-BOWL = eb.random_walk(lambda x: 0.5 * jnp.sum(x[0] ** 2) + 0.5 * jnp.sum(x[1] ** 2), 0.5)
+BOWL = eb.random_walk(
+    lambda x: 0.5 * jnp.sum(x[0] ** 2) + 0.5 * jnp.sum(x[1] ** 2), 0.5
+)

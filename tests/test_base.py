@@ -16,16 +16,31 @@ def flat(tree):
 
 
 @pytest.mark.parametrize(
-    "step_size", [0.3, {"a": np.array([0.5, 2.0]), "b": 0.1}, np.arange(16.0).reshape(4, 4) + np.eye(4)]
+    "step_size",
+    [
+        0.3,
+        {"a": np.array([0.5, 2.0]), "b": 0.1},
+        np.arange(16.0).reshape(4, 4) + np.eye(4),
+    ],
 )
 @pytest.mark.parametrize("transpose", [False, True])
 def test_scale_is_the_linear_map_that_it_says(step_size, transpose):
     columns = []
     for i in range(4):
         unit = jnp.zeros(4).at[i].set(1.0)
-        columns.append(flat(base.scale(step_size, {"a": unit[:2], "b": unit[2:, None]}, transpose=transpose)))
+        columns.append(
+            flat(
+                base.scale(
+                    step_size, {"a": unit[:2], "b": unit[2:, None]}, transpose=transpose
+                )
+            )
+        )
     matrix = np.stack(columns, axis=1)
-    assert np.allclose(matrix @ flat(TREE), flat(base.scale(step_size, TREE, transpose=transpose)), rtol=1e-6)
+    assert np.allclose(
+        matrix @ flat(TREE),
+        flat(base.scale(step_size, TREE, transpose=transpose)),
+        rtol=1e-6,
+    )
     other = np.stack(columns, axis=0)
     is_symmetric = np.ndim(step_size) != 2 if not isinstance(step_size, dict) else True
     assert np.allclose(matrix, other) == is_symmetric
@@ -34,15 +49,24 @@ def test_scale_is_the_linear_map_that_it_says(step_size, transpose):
 @pytest.mark.parametrize("dim", [3, base.UNROLLED + 1])
 def test_a_matrix_acts_from_the_left(dim):
     """As a sum of columns, where small, and as a product."""
-    matrix, x = np.random.default_rng(0).normal(size=(dim, dim)).astype(np.float32), jnp.arange(1.0, dim + 1)
+    matrix, x = (
+        np.random.default_rng(0).normal(size=(dim, dim)).astype(np.float32),
+        jnp.arange(1.0, dim + 1),
+    )
     assert np.allclose(base.scale(matrix, x), matrix @ np.asarray(x), rtol=1e-5)
-    assert np.allclose(base.scale(matrix, x, transpose=True), matrix.T @ np.asarray(x), rtol=1e-5)
+    assert np.allclose(
+        base.scale(matrix, x, transpose=True), matrix.T @ np.asarray(x), rtol=1e-5
+    )
 
 
 def test_an_array_of_the_shape_of_the_position_is_diagonal_even_if_square():
     x = jnp.ones((2, 2))
-    assert np.array_equal(base.scale(np.array([[1.0, 2.0], [3.0, 4.0]]), x), [[1.0, 2.0], [3.0, 4.0]])
-    mala = eb.mala(lambda x: 0.5 * jnp.sum(x**2), np.full((2, 2), 0.3))  # singular, were it a matrix
+    assert np.array_equal(
+        base.scale(np.array([[1.0, 2.0], [3.0, 4.0]]), x), [[1.0, 2.0], [3.0, 4.0]]
+    )
+    mala = eb.mala(
+        lambda x: 0.5 * jnp.sum(x**2), np.full((2, 2), 0.3)
+    )  # singular, were it a matrix
     assert mala.step(jax.random.key(0), mala.init(x))[0].position.shape == (2, 2)
 
 
@@ -63,9 +87,13 @@ def test_merge_and_add_agree():
     total = jax.tree.map(lambda x: x[0], infos)
     for i in (1, 2):
         total = base.add(total, jax.tree.map(lambda x, i=i: x[i], infos))
-    assert merged.acceptance_rate == pytest.approx(0.6) and total.acceptance_rate == pytest.approx(1.8)
+    assert merged.acceptance_rate == pytest.approx(
+        0.6
+    ) and total.acceptance_rate == pytest.approx(1.8)
     for info in (merged, total):
-        assert info.is_accepted and info.energy_error == -3.0 and info.num_nonfinite == 3
+        assert (
+            info.is_accepted and info.energy_error == -3.0 and info.num_nonfinite == 3
+        )
         assert info.hamiltonian == 6.0 and info.num_grads == 8
 
 

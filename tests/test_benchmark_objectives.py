@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import objectives, work
-from ebmjax.experiments import data
-from ebmjax import experiment
+from ebmjax.experiments import data, experiment
 
 A, B = np.ones((5, 7), np.float32), np.ones((7, 3), np.float32)
 
@@ -40,8 +39,15 @@ def test_the_work_of_an_update_is_that_of_its_points(objective, points):
     """A value costs half a gradient in x, its gradient in the parameters one and a half: two points, or five of
     binary NCE, or a chain of ten steps and its first gradient, beside the two energies of the loss."""
     moons = data.load("two_moons", num_points=256)
-    choices = {"features": (256, 256), "batch_size": 64, "num_chains": 64, "buffer_size": 64}
-    run = experiment.build(experiment.preset(moons, objective=objective, **choices), moons)
+    choices = {
+        "features": (256, 256),
+        "batch_size": 64,
+        "num_chains": 64,
+        "buffer_size": 64,
+    }
+    run = experiment.build(
+        experiment.preset(moons, objective=objective, **choices), moons
+    )
     assert work.of_update(run) == pytest.approx(64 * points, rel=0.03)
 
 
@@ -54,16 +60,33 @@ def test_runs_are_kept_as_they_end_and_not_run_again(tmp_path, monkeypatch):
         if len(calls) == 3:
             raise KeyboardInterrupt
         value = None if run.config.seed == 1 else -1.0 - run.config.seed
-        return {"log-likelihood": value, "seconds": 1.0, "rollbacks": 1, "gradients": 10}, None
+        return {
+            "log-likelihood": value,
+            "seconds": 1.0,
+            "rollbacks": 1,
+            "gradients": 10,
+        }, None
 
     monkeypatch.setattr(objectives, "_ours", ours)
-    options = {"sets": ("two_moons",), "objectives": ("nce",), "path": path, "num_updates": 5}
+    options = {
+        "sets": ("two_moons",),
+        "objectives": ("nce",),
+        "path": path,
+        "num_updates": 5,
+    }
     with pytest.raises(KeyboardInterrupt):
         list(objectives.runs(num_seeds=5, **options))
     assert [r["seed"] for r in objectives.load(path)] == [0, 1]
     assert [r["seed"] for _, _, r in objectives.runs(num_seeds=4, **options)] == [2, 3]
     (row,) = json.loads(path.read_text())["rows"]
-    assert row["num_seeds"] == 4 and row["share_diverged"] == 0.25 and row["num_rollbacks"] == 4
+    assert (
+        row["num_seeds"] == 4
+        and row["share_diverged"] == 0.25
+        and row["num_rollbacks"] == 4
+    )
     assert row["log-likelihood"] == pytest.approx(-(1 + 3 + 4) / 3)
     again = {**options, "num_updates": 6}  # other choices: in the place of the old
-    assert len(list(objectives.runs(num_seeds=1, **again))) == 1 and len(objectives.load(path)) == 4
+    assert (
+        len(list(objectives.runs(num_seeds=1, **again))) == 1
+        and len(objectives.load(path)) == 4
+    )

@@ -25,18 +25,24 @@ def test_peers_take_the_same_steps(name, monkeypatch):
     ours = squared_jumps(throughput.ours, name)
 
     def errors(theirs):
-        return abs(ours.mean() - theirs.mean()) / np.sqrt((ours.var() + theirs.var()) / NUM_CHAINS)
+        return abs(ours.mean() - theirs.mean()) / np.sqrt(
+            (ours.var() + theirs.var()) / NUM_CHAINS
+        )
 
     for peer, make in peers_jax.peers(name).items():
         if peer.endswith("best"):
             assert errors(squared_jumps(make, name)) < 4, peer
     sizes = peers_jax.step_sizes(2)
-    monkeypatch.setattr(throughput, "step_sizes", lambda dim: {k: 0.5 * v for k, v in sizes.items()})
+    monkeypatch.setattr(
+        throughput, "step_sizes", lambda dim: {k: 0.5 * v for k, v in sizes.items()}
+    )
     assert errors(squared_jumps(throughput.ours, name)) > 4  # the control
 
 
 def test_what_is_kept_is_the_positions_and_a_statistic_does_not_grow():
-    kept = lambda form, num_steps: memory.measure("random_walk", form, num_steps)["kept"]
+    kept = lambda form, num_steps: memory.measure("random_walk", form, num_steps)[
+        "kept"
+    ]
     positions = 4 * memory.DIM * memory.NUM_CHAINS * 100
     assert positions < kept("ebmjax default", 100) < 1.2 * positions
     assert kept("ebmjax moments", 100) == kept("ebmjax moments", 1000) < 0.1 * positions

@@ -10,14 +10,17 @@ import pytest
 from scipy import special
 
 import ebmjax as eb
-from ebmjax import binary, verify
+from ebmjax import verify
 from ebmjax.energies import enumeration
+from ebmjax.kernels import binary
 from ebmjax.objectives import Chains
 
 V, H = 5, 3
 WEIGHTS = 1.8 + 0.4 * np.random.default_rng(0).normal(size=(V, H)).astype(np.float32)
 MODEL = binary.RBM(  # all units on, or all off, and seldom from one to the other
-    jnp.asarray(WEIGHTS), jnp.asarray(-0.5 * WEIGHTS.sum(axis=1)), jnp.asarray(-0.5 * WEIGHTS.sum(axis=0))
+    jnp.asarray(WEIGHTS),
+    jnp.asarray(-0.5 * WEIGHTS.sum(axis=1)),
+    jnp.asarray(-0.5 * WEIGHTS.sum(axis=0)),
 )
 STATES = np.asarray(enumeration.states(V), np.float64)
 
@@ -27,8 +30,12 @@ def exact_block_gibbs(params, states):
     w, b, c = (np.asarray(p, np.float64) for p in params)
     hidden = np.asarray(enumeration.states(len(c)), np.float64)
     up, down = special.expit(c + states @ w), special.expit(b + hidden @ w.T)
-    given_v = np.prod(np.where(hidden[None] == 1, up[:, None], 1 - up[:, None]), axis=2)  # [2^V, 2^H]
-    given_h = np.prod(np.where(states[None] == 1, down[:, None], 1 - down[:, None]), axis=2)
+    given_v = np.prod(
+        np.where(hidden[None] == 1, up[:, None], 1 - up[:, None]), axis=2
+    )  # [2^V, 2^H]
+    given_h = np.prod(
+        np.where(states[None] == 1, down[:, None], 1 - down[:, None]), axis=2
+    )
     return given_v @ given_h
 
 
@@ -41,7 +48,9 @@ def test_the_ring_has_the_z_of_its_transfer_matrix(coupling):
         energy = partial(binary.boltzmann, binary.ring(num, coupling))
         found = enumeration.log_z(energy, num)
         assert found == pytest.approx(binary.ring_log_z(num, coupling), abs=1e-5)
-    assert abs(found - 9 * np.log(2 * np.cosh(coupling))) > 1e-6  # the second eigenvalue counts
+    assert (
+        abs(found - 9 * np.log(2 * np.cosh(coupling))) > 1e-6
+    )  # the second eigenvalue counts
 
 
 def test_two_to_the_twenty_states():
@@ -68,7 +77,10 @@ def test_the_gradient_of_log_z_is_that_of_its_finite_differences():
     found = enumeration.mean_gradient(binary.rbm, MODEL, V)
     for name, i in (("weights", (2, 1)), ("visible", (3,)), ("hidden", (0,))):
         h = 1e-2
-        up, down = (MODEL._replace(**{name: getattr(MODEL, name).at[i].add(s * h)}) for s in (1, -1))
+        up, down = (
+            MODEL._replace(**{name: getattr(MODEL, name).at[i].add(s * h)})
+            for s in (1, -1)
+        )
         slope = (binary.rbm_log_z(up) - binary.rbm_log_z(down)) / (2 * h)
         assert -getattr(found, name)[i] == pytest.approx(slope, abs=2e-4)
 
@@ -78,7 +90,9 @@ def test_exact_draws_have_the_probabilities(key):
     x = np.asarray(enumeration.sampler(energy, V)(key, 100_000), int)
     counts = np.bincount(x @ 2 ** np.arange(V), minlength=2**V)
     p = enumeration.probabilities(energy, V)
-    assert np.sum((counts - 1e5 * p) ** 2 / (1e5 * p)) < 2**V - 1 + 6 * np.sqrt(2 * (2**V - 1))
+    assert np.sum((counts - 1e5 * p) ** 2 / (1e5 * p)) < 2**V - 1 + 6 * np.sqrt(
+        2 * (2**V - 1)
+    )
 
 
 def test_draws_of_twenty_four_bits_have_their_last_bit(key):
@@ -91,7 +105,9 @@ def test_log_likelihood_is_minus_the_cross_entropy():
     energy = partial(binary.rbm, MODEL)
     p = enumeration.probabilities(energy, V)
     x = enumeration.states(V)[:8]
-    assert enumeration.log_likelihood(energy, x) == pytest.approx(np.log(p[:8]).mean(), abs=1e-5)
+    assert enumeration.log_likelihood(energy, x) == pytest.approx(
+        np.log(p[:8]).mean(), abs=1e-5
+    )
 
 
 # --- kernels ----------------------------------------------------------------------------------------------
@@ -101,9 +117,13 @@ def test_flip_has_detailed_balance():
     energy = partial(binary.rbm, MODEL)
     sites, weights = jnp.arange(V), np.full(V, 1 / V)
     states = enumeration.states(V)
-    verify.detailed_balance(binary.flip(energy), energy, states, sites, weights).require()
+    verify.detailed_balance(
+        binary.flip(energy), energy, states, sites, weights
+    ).require()
     other = partial(binary.rbm, MODEL._replace(visible=MODEL.visible + 0.1))
-    assert not verify.detailed_balance(binary.flip(energy), other, states, sites, weights).is_passed
+    assert not verify.detailed_balance(
+        binary.flip(energy), other, states, sites, weights
+    ).is_passed
 
 
 def test_block_gibbs_and_sweeps_leave_the_model_alone(key):
@@ -116,7 +136,9 @@ def test_block_gibbs_and_sweeps_leave_the_model_alone(key):
 
     def misfit(kernel, start, num_steps, wants):
         states = eb.sample(key, kernel, start, num_steps, thin=num_steps).draws[0]
-        counts = np.bincount(np.asarray(states, int) @ 2 ** np.arange(V), minlength=2**V)
+        counts = np.bincount(
+            np.asarray(states, int) @ 2 ** np.arange(V), minlength=2**V
+        )
         return np.sum((counts - num * wants) ** 2 / np.maximum(num * wants, 1e-12))
 
     exact = enumeration.sampler(energy, V)(jax.random.key(3), num)
@@ -132,13 +154,15 @@ def test_block_gibbs_and_sweeps_leave_the_model_alone(key):
 # --- contrastive divergence -------------------------------------------------------------------------------
 
 NUM = 40_000
-DATA = enumeration.sampler(partial(binary.rbm, binary.rbm_params(jax.random.key(2), V, H, 3.0)), V)(
-    jax.random.key(4), NUM
-)
+DATA = enumeration.sampler(
+    partial(binary.rbm, binary.rbm_params(jax.random.key(2), V, H, 3.0)), V
+)(jax.random.key(4), NUM)
 
 
 def gradient(start, num_steps):
-    loss = eb.contrastive(binary.rbm, lambda energy, step_size: binary.rbm_gibbs(MODEL), num_steps)
+    loss = eb.contrastive(
+        binary.rbm, lambda energy, step_size: binary.rbm_gibbs(MODEL), num_steps
+    )
     chains = Chains(start, jnp.float32(1.0))
     return jax.grad(lambda p: loss(p, jax.random.key(6), DATA, chains)[0])(MODEL)
 
@@ -147,22 +171,35 @@ def mean_energy_gradient(weights):
     """sum_v weight(v) grad E(v), in float64; [2^V] weights."""
     w, _, c = (np.asarray(p, np.float64) for p in MODEL)
     h = special.expit(c + STATES @ w)
-    return -np.einsum("s,si,sj->ij", weights, STATES, h), -weights @ STATES, -weights @ h
+    return (
+        -np.einsum("s,si,sj->ij", weights, STATES, h),
+        -weights @ STATES,
+        -weights @ h,
+    )
 
 
 def test_the_gradient_with_exact_samples_is_the_exact_gradient():
     exact = enumeration.sampler(partial(binary.rbm, MODEL), V)(jax.random.key(5), NUM)
     found = gradient(exact, 1)
-    counts = np.bincount(np.asarray(DATA, int) @ 2 ** np.arange(V), minlength=2**V) / NUM
+    counts = (
+        np.bincount(np.asarray(DATA, int) @ 2 ** np.arange(V), minlength=2**V) / NUM
+    )
     of_model = enumeration.mean_gradient(binary.rbm, MODEL, V)
-    for a, data, model in zip(found, mean_energy_gradient(counts), of_model, strict=True):
+    for a, data, model in zip(
+        found, mean_energy_gradient(counts), of_model, strict=True
+    ):
         assert np.abs(a - (data - model)).max() < 5 * 0.5 / np.sqrt(NUM)
     assert np.abs(found.visible - mean_energy_gradient(counts)[1]).max() > 0.1
 
 
 def test_the_bias_of_cd_k_is_that_of_its_transition_matrix_and_shrinks():
-    counts = np.bincount(np.asarray(DATA, int) @ 2 ** np.arange(V), minlength=2**V) / NUM
-    p, matrix = enumeration.probabilities(partial(binary.rbm, MODEL), V), exact_block_gibbs(MODEL, STATES)
+    counts = (
+        np.bincount(np.asarray(DATA, int) @ 2 ** np.arange(V), minlength=2**V) / NUM
+    )
+    p, matrix = (
+        enumeration.probabilities(partial(binary.rbm, MODEL), V),
+        exact_block_gibbs(MODEL, STATES),
+    )
     error, biases = 5 * 0.5 / np.sqrt(NUM), []
     for k in (1, 5, 20):
         after = counts @ np.linalg.matrix_power(matrix, k)
@@ -170,14 +207,20 @@ def test_the_bias_of_cd_k_is_that_of_its_transition_matrix_and_shrinks():
         for a, data, model in zip(gradient(DATA, k), of_data, wants, strict=True):
             assert np.abs(a - (data - model)).max() < error
         exact = mean_energy_gradient(p)
-        biases.append(max(np.abs(a - b).max() for a, b in zip(wants, exact, strict=True)))
+        biases.append(
+            max(np.abs(a - b).max() for a, b in zip(wants, exact, strict=True))
+        )
     assert biases[0] > 10 * error and biases[0] > 1.2 * biases[1] > 2.4 * biases[2]
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: enumeration.log_z(jnp.sum, 30), ValueError, r"num_bits must be at most 24, got 30: 2\^30"),
+        (
+            lambda: enumeration.log_z(jnp.sum, 30),
+            ValueError,
+            r"num_bits must be at most 24, got 30: 2\^30",
+        ),
         (lambda: enumeration.states(0), ValueError, "num_bits must be at least 1"),
         (lambda: binary.ring(2, 1.0), ValueError, "num must be at least 3"),
         (lambda: binary.flip(3), TypeError, "energy must be a function"),

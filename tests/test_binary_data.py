@@ -9,18 +9,23 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import binary
 from ebmjax.energies import enumeration
+from ebmjax.kernels import binary
 from ebmjax.objectives import binary_data
 
 N = 7
-LOSSES = {"pseudo_likelihood": binary_data.pseudo_likelihood, "ratio_matching": binary_data.ratio_matching}
+LOSSES = {
+    "pseudo_likelihood": binary_data.pseudo_likelihood,
+    "ratio_matching": binary_data.ratio_matching,
+}
 
 
 def truth(seed=0):
     rng = np.random.default_rng(seed)
     couplings = 0.4 * rng.normal(size=(N, N))
-    return binary.Boltzmann(jnp.asarray(couplings + couplings.T), jnp.asarray(0.4 * rng.normal(size=N)))
+    return binary.Boltzmann(
+        jnp.asarray(couplings + couplings.T), jnp.asarray(0.4 * rng.normal(size=N))
+    )
 
 
 def population(loss, params, model, key=None):
@@ -37,7 +42,9 @@ def test_the_truth_is_a_stationary_point_and_a_minimum(name):
     with jax.enable_x64(True):
         model = truth()
         slope = jax.grad(lambda p: population(loss, p, model))
-        assert max(float(jnp.abs(g).max()) for g in slope(model)) < 1e-6  # states' energies come in float32
+        assert (
+            max(float(jnp.abs(g).max()) for g in slope(model)) < 1e-6
+        )  # states' energies come in float32
         wrong = model._replace(fields=model.fields + 0.2)
         assert max(float(jnp.abs(g).max()) for g in slope(wrong)) > 1e-2
         least = population(loss, model, model)
@@ -52,7 +59,10 @@ def test_independent_bits_have_a_closed_form(name, key):
     b = jnp.linspace(-1.0, 2.0, N)
     x = jax.random.bernoulli(key, 0.4, (500, N)).astype(jnp.float32)
     value, (_, metrics) = LOSSES[name](lambda b, x: -b @ x)(b, key, x, None)
-    p, q = np.asarray(x, np.float64).mean(axis=0), 1 / (1 + np.exp(-np.asarray(b, np.float64)))
+    p, q = (
+        np.asarray(x, np.float64).mean(axis=0),
+        1 / (1 + np.exp(-np.asarray(b, np.float64))),
+    )
     wants = {
         "pseudo_likelihood": -np.sum(p * np.log(q) + (1 - p) * np.log(1 - q)),
         "ratio_matching": np.sum(p * (1 - q) ** 2 + (1 - p) * q**2),
@@ -60,7 +70,9 @@ def test_independent_bits_have_a_closed_form(name, key):
     assert value == pytest.approx(wants, rel=1e-5)
     assert 0 < metrics["share_right"] < 1
     if name == "pseudo_likelihood":
-        assert -value == pytest.approx(enumeration.log_likelihood(lambda x: -b @ x, x), abs=1e-4)
+        assert -value == pytest.approx(
+            enumeration.log_likelihood(lambda x: -b @ x, x), abs=1e-4
+        )
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -70,7 +82,10 @@ def test_the_gradient_is_that_of_finite_differences(name):
         x = enumeration.states(N)[5:60:7].astype(jnp.float64)
         value = lambda p: loss(p, jax.random.key(0), x, None)[0]
         slope = jax.grad(value)(model).couplings[1, 4]
-        up, down = (value(model._replace(couplings=model.couplings.at[1, 4].add(s))) for s in (h, -h))
+        up, down = (
+            value(model._replace(couplings=model.couplings.at[1, 4].add(s)))
+            for s in (h, -h)
+        )
         assert float(slope) == pytest.approx(float((up - down) / (2 * h)), abs=1e-8)
 
 
@@ -86,13 +101,28 @@ def test_a_few_sites_are_right_in_the_mean(name, key):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_training_finds_the_coupling_of_a_ring(name):
-    x = enumeration.sampler(partial(binary.boltzmann, binary.ring(8, 0.5)), 8)(jax.random.key(1), 20_000)
+    x = enumeration.sampler(partial(binary.boltzmann, binary.ring(8, 0.5)), 8)(
+        jax.random.key(1), 20_000
+    )
     energy = lambda j, x: j * binary.boltzmann(binary.ring(8, 1.0), x)
-    optimizer, starts = optax.adam(optax.cosine_decay_schedule(0.05, 200)), eb.from_data()
+    optimizer, starts = (
+        optax.adam(optax.cosine_decay_schedule(0.05, 200)),
+        eb.from_data(),
+    )
     for start in (0.0, 1.5):
-        state = eb.init_state(jax.random.key(0), jnp.float32(start), optimizer, starts, 1.0)
+        state = eb.init_state(
+            jax.random.key(0), jnp.float32(start), optimizer, starts, 1.0
+        )
         options = {"num_updates": 200, "batch_size": 1000, "ema_decay": 0.9}
-        state, _ = eb.fit(jax.random.key(2), LOSSES[name](energy), optimizer, state, x, starts, **options)
+        state, _ = eb.fit(
+            jax.random.key(2),
+            LOSSES[name](energy),
+            optimizer,
+            state,
+            x,
+            starts,
+            **options,
+        )
         assert float(state.ema) == pytest.approx(0.5, abs=0.02)
 
 

@@ -6,12 +6,16 @@ import numpy as np
 
 import ebmjax as eb
 
-FREE = lambda x: 0.0 * jnp.sum(x)  # every proposal is accepted, so that steps are noises
+FREE = lambda x: (
+    0.0 * jnp.sum(x)
+)  # every proposal is accepted, so that steps are noises
 
 
 def noises(key, num_steps, num_chains=3, **options):
     kernel = eb.random_walk(FREE, 1.0)
-    draws = np.asarray(eb.sample(key, kernel, jnp.zeros((num_chains, 2)), num_steps, **options).draws)
+    draws = np.asarray(
+        eb.sample(key, kernel, jnp.zeros((num_chains, 2)), num_steps, **options).draws
+    )
     return np.diff(draws, axis=0, prepend=0 * draws[:1])
 
 
@@ -33,7 +37,9 @@ def test_the_block_changes_no_number(key):
     kernel = eb.mala(lambda x: 0.5 * jnp.sum(x**2), 0.7)
     state = kernel.init(jnp.ones(2))
     run = lambda block: eb.run(key, kernel, state, 60, block=block)[1]
-    assert np.allclose(run(1), run(7), atol=1e-5) and np.allclose(run(1), run(60), atol=1e-5)
+    assert np.allclose(run(1), run(7), atol=1e-5) and np.allclose(
+        run(1), run(60), atol=1e-5
+    )
 
 
 def test_run_works_inside_jit_and_under_grad(key):
@@ -54,7 +60,9 @@ def test_collect_sees_the_state_and_the_info(key):
     assert samples.draws["E"].shape == (10, 4) and np.allclose(
         samples.draws["rate"].mean(axis=0), samples.acceptance_rate
     )
-    assert eb.sample(key, kernel, jnp.zeros((4, 2)), 30, collect=eb.nothing).draws is None
+    assert (
+        eb.sample(key, kernel, jnp.zeros((4, 2)), 30, collect=eb.nothing).draws is None
+    )
 
 
 def test_the_callers_state_is_not_consumed(key):
@@ -68,7 +76,13 @@ def test_progress_is_told_between_chunks(key):
     told = []
     kernel = eb.mala(lambda x: 0.5 * jnp.sum(x**2), 0.7)
     eb.sample(
-        key, kernel, jnp.zeros((4, 2)), 100, num_warmup=50, num_chunks=5, progress=lambda *a: told.append(a)
+        key,
+        kernel,
+        jnp.zeros((4, 2)),
+        100,
+        num_warmup=50,
+        num_chunks=5,
+        progress=lambda *a: told.append(a),
     )
     assert [t[0] for t in told] == [10, 20, 30, 40, 50, 70, 90, 110, 130, 150]
     assert "warm-up" in told[0][2] and "warm-up" not in told[-1][2]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ebmjax import checkpoint
+from ebmjax.io import checkpoint
 
 TREE = {
     "w": jnp.arange(6.0).reshape(2, 3),
@@ -28,9 +28,13 @@ def test_everything_comes_back(tmp_path):
     checkpoint.save(path, TREE, step=5)
     back = checkpoint.load(path, TREE)
     assert jax.tree.structure(back) == jax.tree.structure(TREE)
-    assert np.array_equal(back["w"], TREE["w"]) and np.array_equal(back["half"], TREE["half"])
+    assert np.array_equal(back["w"], TREE["w"]) and np.array_equal(
+        back["half"], TREE["half"]
+    )
     assert back["half"].dtype == jnp.bfloat16 and back["count"].dtype == jnp.int32
-    assert np.array_equal(jax.random.normal(back["key"]), jax.random.normal(TREE["key"]))
+    assert np.array_equal(
+        jax.random.normal(back["key"]), jax.random.normal(TREE["key"])
+    )
     assert checkpoint.notes(path) == {"step": 5}
 
 
@@ -43,7 +47,8 @@ def test_it_is_a_plain_npz_without_pickle(tmp_path):
 def test_shapes_are_enough_to_load(tmp_path):
     checkpoint.save(tmp_path / "c.npz", TREE["w"])
     assert np.array_equal(
-        checkpoint.load(tmp_path / "c.npz", jax.ShapeDtypeStruct((2, 3), jnp.float32)), TREE["w"]
+        checkpoint.load(tmp_path / "c.npz", jax.ShapeDtypeStruct((2, 3), jnp.float32)),
+        TREE["w"],
     )
 
 
@@ -52,7 +57,9 @@ def test_a_file_cut_short_is_damaged(tmp_path, keep):
     path = tmp_path / "c.npz"
     checkpoint.save(path, TREE)
     content = path.read_bytes()
-    path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    path.write_bytes(
+        content[: int(keep * len(content)) if isinstance(keep, float) else keep]
+    )
     with pytest.raises(checkpoint.CheckpointError, match="is damaged"):
         checkpoint.load(path, TREE)
 
@@ -66,7 +73,10 @@ def corruptions(content, rng):
     for length in rng.choice(len(content), 20, replace=False):
         yield f"cut at {length}", content[:length]
     for position in rng.choice(len(content), 10, replace=False):
-        yield f"byte put in at {position}", content[:position] + b"\0" + content[position:]
+        yield (
+            f"byte put in at {position}",
+            content[:position] + b"\0" + content[position:],
+        )
     for i, j in rng.choice(len(content) // 64, (5, 2), replace=False):
         blocks = [content[k : k + 64] for k in range(0, len(content), 64)]
         blocks[i], blocks[j] = blocks[j], blocks[i]
@@ -100,7 +110,9 @@ def test_exchanged_members_under_a_new_seal_are_noticed_by_their_own_digests(tmp
     arrays["['a']"], arrays["['b']"] = arrays["['b']"], arrays["['a']"]
     with open(path, "w+b") as file:
         checkpoint._write(file, arrays)
-    with pytest.raises(checkpoint.Damaged, match=r"the bytes of \['a'\] do not match their SHA-256"):
+    with pytest.raises(
+        checkpoint.Damaged, match=r"the bytes of \['a'\] do not match their SHA-256"
+    ):
         checkpoint.load(path, tree)
 
 
@@ -108,17 +120,25 @@ def test_other_trees_are_refused_by_name(tmp_path):
     path = tmp_path / "c.npz"
     checkpoint.save(path, {"w": jnp.zeros((2, 3)), "b": jnp.zeros(3)})
     for like, message in (
-        ({"w": jnp.zeros((2, 4)), "b": jnp.zeros(3)}, r"\['w'\] is float32\[2, 3\], wanted float32\[2, 4\]"),
+        (
+            {"w": jnp.zeros((2, 4)), "b": jnp.zeros(3)},
+            r"\['w'\] is float32\[2, 3\], wanted float32\[2, 4\]",
+        ),
         ({"w": jnp.zeros((2, 3), jnp.int32), "b": jnp.zeros(3)}, r"wanted int32"),
         ({"w": jnp.zeros((2, 3))}, r"\['b'\] is not wanted"),
-        ({"w": jnp.zeros((2, 3)), "b": jnp.zeros(3), "c": jnp.zeros(1)}, r"\['c'\] is missing"),
+        (
+            {"w": jnp.zeros((2, 3)), "b": jnp.zeros(3), "c": jnp.zeros(1)},
+            r"\['c'\] is missing",
+        ),
     ):
         with pytest.raises(checkpoint.CheckpointError, match=message):
             checkpoint.load(path, like)
 
 
 def test_a_missing_file():
-    with pytest.raises(FileNotFoundError, match="there is no checkpoint at nowhere.npz"):
+    with pytest.raises(
+        FileNotFoundError, match="there is no checkpoint at nowhere.npz"
+    ):
         checkpoint.load("nowhere.npz", TREE)
 
 
@@ -134,12 +154,17 @@ def test_a_disk_that_fails_leaves_the_older_file(fault, tmp_path, monkeypatch):
         monkeypatch.setattr(os, fault, full)
         new, message = TREE["w"] + 1, "No space left on device"
     elif fault == "open":
-        (tmp_path / "c.npz.tmp").mkdir()  # what cannot be opened for writing, also as root
+        (
+            tmp_path / "c.npz.tmp"
+        ).mkdir()  # what cannot be opened for writing, also as root
         new, message = TREE["w"] + 1, "Is a directory"
     else:
         new, message = jnp.zeros(100_000), "File too large"
     with limited(20_000 if fault == "limit" else None):
-        with pytest.raises(checkpoint.CheckpointError, match=f"{message}; what was saved before is intact"):
+        with pytest.raises(
+            checkpoint.CheckpointError,
+            match=f"{message}; what was saved before is intact",
+        ):
             checkpoint.save(path, new)
     monkeypatch.undo()
     assert np.array_equal(checkpoint.load(path, TREE["w"]), TREE["w"])
@@ -160,7 +185,8 @@ def limited(size):
 
 
 @pytest.mark.parametrize(
-    "dtype", ["bfloat16", "float16", "float8_e4m3fn", "int4", "uint32", "bool", "complex64"]
+    "dtype",
+    ["bfloat16", "float16", "float8_e4m3fn", "int4", "uint32", "bool", "complex64"],
 )
 def test_every_dtype_comes_back(dtype, tmp_path):
     tree = jnp.asarray([0, 1, 1, 0], dtype)

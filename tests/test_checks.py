@@ -12,8 +12,13 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import _validation as checks, noise_contrastive, score_matching
-from ebmjax.objectives import energy_discrepancy, stein
+from ebmjax import _validation as checks
+from ebmjax.objectives import (
+    energy_discrepancy,
+    noise_contrastive,
+    score_matching,
+    stein,
+)
 
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)
 KEY = jax.random.key(0)
@@ -185,7 +190,8 @@ def test_raw_keys_are_wrapped_and_give_the_same_numbers():
 
 
 @pytest.mark.parametrize(
-    ("value", "error"), [(True, TypeError), (1.0, TypeError), (-1, ValueError), (2**32, ValueError)]
+    ("value", "error"),
+    [(True, TypeError), (1.0, TypeError), (-1, ValueError), (2**32, ValueError)],
 )
 def test_seeds(value, error):
     with pytest.raises(error, match="seed must"):
@@ -199,13 +205,18 @@ def test_float64_positions_warn_once_that_they_become_float32():
 
 
 def test_frozen_chains_are_named():
-    with pytest.warns(RuntimeWarning, match=r"3 of 3 chains never moved in 10 steps \(chain 0, 1, 2\)"):
+    with pytest.warns(
+        RuntimeWarning, match=r"3 of 3 chains never moved in 10 steps \(chain 0, 1, 2\)"
+    ):
         eb.sample(KEY, eb.mala(ENERGY, 1e6), START, 10)
 
 
 def test_an_energy_that_is_nan_elsewhere_is_counted():
     kernel = eb.random_walk(lambda x: jnp.where(x[0] > 0.5, jnp.nan, ENERGY(x)), 1.0)
-    with pytest.warns(RuntimeWarning, match="proposals had an energy or a ratio of NaN or minus infinity"):
+    with pytest.warns(
+        RuntimeWarning,
+        match="proposals had an energy or a ratio of NaN or minus infinity",
+    ):
         samples = eb.sample(KEY, kernel, START, 200)
     assert samples.num_nonfinite.sum() > 0 and (samples.draws[..., 0] <= 0.5).all()
 
@@ -220,7 +231,9 @@ def test_an_energy_of_minus_infinity_is_rejected_and_counted():
 def test_a_wall_of_plus_infinity_is_an_honest_rejection(recwarn):
     kernel = eb.random_walk(lambda x: jnp.where(x[0] < 0, jnp.inf, jnp.sum(x)), 1.0)
     samples = eb.sample(KEY, kernel, START + 1.0, 200)
-    assert not [w for w in recwarn if "never moved" in str(w.message) or "NaN" in str(w.message)]
+    assert not [
+        w for w in recwarn if "never moved" in str(w.message) or "NaN" in str(w.message)
+    ]
     assert samples.num_nonfinite.sum() == 0
 
 
@@ -231,7 +244,11 @@ def test_step_size_as_a_number_or_an_array_compiles_the_same_program():
         traces.append(1)
         return ENERGY(x)
 
-    step = jax.jit(lambda h, key, x: eb.mala(energy, h).step(key, eb.mala(energy, h).init(x))[0].position)
+    step = jax.jit(
+        lambda h, key, x: (
+            eb.mala(energy, h).step(key, eb.mala(energy, h).init(x))[0].position
+        )
+    )
     step(0.5, KEY, jnp.ones(2))
     first = len(traces)
     step(0.25, KEY, jnp.ones(2))
@@ -241,7 +258,9 @@ def test_step_size_as_a_number_or_an_array_compiles_the_same_program():
 def test_bfloat16_positions_keep_the_accept_in_float32():
     state = KERNEL.init(jnp.ones(2, jnp.bfloat16))
     state, info = KERNEL.step(KEY, state)
-    assert state.position.dtype == jnp.bfloat16 and info.energy_error.dtype == jnp.float32
+    assert (
+        state.position.dtype == jnp.bfloat16 and info.energy_error.dtype == jnp.float32
+    )
 
 
 def test_one_point_without_its_chain_axis_is_told(key):
@@ -250,19 +269,28 @@ def test_one_point_without_its_chain_axis_is_told(key):
         lambda x: eb.sample(key, eb.hmc(energy, 0.3, 5), x, 5),
         lambda x: eb.warm_up(key, eb.mala, energy, x, num_steps=20),
     ):
-        with pytest.warns(UserWarning, match=r"positions of shape \(2,\) are 2 chains of one number each"):
+        with pytest.warns(
+            UserWarning,
+            match=r"positions of shape \(2,\) are 2 chains of one number each",
+        ):
             call(jnp.zeros(2))
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         eb.sample(key, eb.hmc(energy, 0.3, 5), jnp.zeros((1, 2)), 5)
-        eb.sample(key, eb.hmc(lambda x: 0.5 * x**2, 0.3, 5), jnp.zeros(2), 5)  # numbers, and meant so
+        eb.sample(
+            key, eb.hmc(lambda x: 0.5 * x**2, 0.3, 5), jnp.zeros(2), 5
+        )  # numbers, and meant so
 
 
 def test_what_runs_from_the_host_says_so_inside_jit(key):
     kernel = eb.mala(lambda x: 0.5 * jnp.sum(x**2), 0.3)
-    with pytest.raises(TypeError, match=r"sample runs from the host .* inside jit use run\("):
+    with pytest.raises(
+        TypeError, match=r"sample runs from the host .* inside jit use run\("
+    ):
         jax.jit(lambda x: eb.sample(key, kernel, x, 5))(jnp.zeros((4, 2)))
-    with pytest.raises(TypeError, match=r"warm_up runs from the host .* inside jit use adapt\("):
+    with pytest.raises(
+        TypeError, match=r"warm_up runs from the host .* inside jit use adapt\("
+    ):
         jax.jit(lambda x: eb.warm_up(key, eb.mala, kernel, x))(jnp.zeros((4, 2)))
 
 
@@ -270,9 +298,14 @@ def test_a_run_that_is_done_says_so(key):
     optimizer = optax.adam(0.1)
     loss = score_matching.sliced(lambda p, x: 0.5 * p * jnp.sum(x**2))
     state = eb.init_state(key, jnp.float32(1.0), optimizer)
-    fit = lambda state: eb.fit(key, loss, optimizer, state, jnp.ones((20, 2)), num_updates=5, batch_size=10)
+    fit = lambda state: eb.fit(
+        key, loss, optimizer, state, jnp.ones((20, 2)), num_updates=5, batch_size=10
+    )
     state, _ = fit(state)
-    with pytest.warns(UserWarning, match="num_updates is the number in all, 5, and the state has seen 5"):
+    with pytest.warns(
+        UserWarning,
+        match="num_updates is the number in all, 5, and the state has seen 5",
+    ):
         fit(state)
 
 
@@ -290,5 +323,7 @@ NOT_SCALAR = lambda p, x: p * x**2
     ],
 )
 def test_objectives_refuse_an_energy_that_is_no_scalar(loss, key):
-    with pytest.raises(TypeError, match=r"energy must return a scalar for one point, got shape \(2,\)"):
+    with pytest.raises(
+        TypeError, match=r"energy must return a scalar for one point, got shape \(2,\)"
+    ):
         loss(jnp.float32(1.0), key, jnp.ones((4, 2)), None)

@@ -19,9 +19,15 @@ def two_classes(confidence, is_right):
 
 def test_the_calibration_error_of_four_rows_by_hand():
     """Bins (0.5, 0.6], (0.6, 0.7], ...: gaps of 0.55 - 1/2 for two rows, of 1 - 0.95 and 0 - 0.65 for one each."""
-    rows = two_classes(np.array([0.52, 0.58, 0.95, 0.65]), np.array([True, False, True, False]))
-    assert cl.calibration_error(*rows, num_bins=10) == pytest.approx((2 * 0.05 + 0.05 + 0.65) / 4)
-    assert cl.calibration_error(*two_classes(np.array([0.6, 0.55]), np.array([True, False])), 5) == (
+    rows = two_classes(
+        np.array([0.52, 0.58, 0.95, 0.65]), np.array([True, False, True, False])
+    )
+    assert cl.calibration_error(*rows, num_bins=10) == pytest.approx(
+        (2 * 0.05 + 0.05 + 0.65) / 4
+    )
+    assert cl.calibration_error(
+        *two_classes(np.array([0.6, 0.55]), np.array([True, False])), 5
+    ) == (
         pytest.approx(0.575 - 0.5)  # the edge belongs to the bin below it
     )
     assert cl.accuracy(*rows) == 0.5
@@ -45,8 +51,14 @@ def test_auroc_of_wider_normals_is_fishers_f():
         energy = lambda x: 0.5 * jnp.sum(x**2)
         wants = stats.f(dim, dim).cdf(scale**2)
         error = np.sqrt(wants * (1 - wants) / NUM)
-        for score in (cl.density_score, cl.mass_score):  # for a normal, both order by |x|
-            assert abs(cl.auroc(score(energy, inside), score(energy, outside)) - wants) < 5 * error
+        for score in (
+            cl.density_score,
+            cl.mass_score,
+        ):  # for a normal, both order by |x|
+            assert (
+                abs(cl.auroc(score(energy, inside), score(energy, outside)) - wants)
+                < 5 * error
+            )
         assert abs(wants - 0.5) > 20 * error
 
 
@@ -71,13 +83,19 @@ def test_scores_are_minus_the_energy_and_minus_the_norm_of_its_gradient():
     [
         (lambda: cl.auroc([], [1.0]), "inside must be scores without NaN, got 0"),
         (lambda: cl.auroc([1.0], [np.nan]), "outside must be scores without NaN"),
-        (lambda: cl.accuracy(np.ones(3), np.zeros(3, int)), r"probabilities must be \[N, K\]"),
+        (
+            lambda: cl.accuracy(np.ones(3), np.zeros(3, int)),
+            r"probabilities must be \[N, K\]",
+        ),
         (lambda: cl.calibration_error(np.ones((3, 2)), np.zeros(3, int)), "sum to one"),
         (
             lambda: cl.calibration_error(np.full((3, 2), 0.5), np.zeros(2, int)),
             "labels must be 3 whole numbers",
         ),
-        (lambda: cl.calibration_error(np.full((3, 2), 0.5), np.full(3, 2)), r"labels must lie in \[0, 2\)"),
+        (
+            lambda: cl.calibration_error(np.full((3, 2), 0.5), np.full(3, 2)),
+            r"labels must lie in \[0, 2\)",
+        ),
         (
             lambda: cl.calibration_error(np.full((3, 2), 0.5), np.zeros(3, int), 0),
             "num_bins must be at least 1",

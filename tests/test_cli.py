@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ebmjax import checkpoint, experiment, runs
-from ebmjax.experiments import data
 from ebmjax.cli import app
+from ebmjax.experiments import data, experiment, runs
+from ebmjax.io import checkpoint
 
-SMALL = ["--num-updates", "30", "--features", "16,16", "--chain-steps", "3", "--num-chains", "64"]
+SMALL = [
+    "--num-updates",
+    "30",
+    "--features",
+    "16,16",
+    "--chain-steps",
+    "3",
+    "--num-chains",
+    "64",
+]
 
 
 def call(*arguments):
@@ -54,17 +63,23 @@ def test_train_leaves_a_run_with_pictures(moons):
         "density.png",
     }
     assert {p.name for p in folder.iterdir()} == names
-    assert "acceptance in training" in result.output and "energy of data" in result.output
+    assert (
+        "acceptance in training" in result.output and "energy of data" in result.output
+    )
 
 
 def test_sample_writes_draws_and_pictures(moons):
     folder, _ = moons
-    result = call("sample", folder, "--kernel", "hmc", "--num-chains", 16, "--num-steps", 40)
+    result = call(
+        "sample", folder, "--kernel", "hmc", "--num-chains", 16, "--num-steps", 40
+    )
     assert result.exit_code == 0, result.output
     with np.load(folder / "samples-hmc-1" / "samples.npz") as file:
         assert file["x"].shape == (20, 16, 2) and file["energy"].shape == (20, 16)
         assert np.isfinite(file["x"]).all()
-    again = call("sample", folder, "--kernel", "hmc", "--num-chains", 16, "--num-steps", 40)
+    again = call(
+        "sample", folder, "--kernel", "hmc", "--num-chains", 16, "--num-steps", 40
+    )
     assert again.exit_code == 2 and "exists and is not empty" in again.stderr
 
 
@@ -79,7 +94,9 @@ def test_a_users_array_trains_without_code(tmp_path):
         path = tmp_path / f"{len(shape)}.npy"
         np.save(path, np.random.default_rng(0).uniform(size=shape))
         options = [*SMALL, "--features", "4,4", "--buffer-size", 64]
-        result = call("train", "--data", path, "--out", tmp_path / f"run{len(shape)}", *options)
+        result = call(
+            "train", "--data", path, "--out", tmp_path / f"run{len(shape)}", *options
+        )
         assert result.exit_code == 0, result.output
         assert (tmp_path / f"run{len(shape)}" / "energies.png").exists()
 
@@ -99,22 +116,42 @@ ENERGY_ALONE = (
 @pytest.mark.parametrize("objective", [*ENERGY_ALONE, "kernel_stein", "learned_stein"])
 def test_every_objective_trains(objective, tmp_path):
     out = tmp_path / "run"
-    result = call("train", "--data", "two_moons", "--objective", objective, "--out", out, *SMALL)
+    result = call(
+        "train", "--data", "two_moons", "--objective", objective, "--out", out, *SMALL
+    )
     assert result.exit_code == 0, result.output
-    assert f"{objective}, 30" in result.output and "log-likelihood, Z by quadrature" in result.output
+    assert (
+        f"{objective}, 30" in result.output
+        and "log-likelihood, Z by quadrature" in result.output
+    )
     assert (out / "density.png").exists()
 
 
-@pytest.mark.parametrize("objective", ["multi_scale", "recovery", "flow_contrastive", "adversarial"])
+@pytest.mark.parametrize(
+    "objective", ["multi_scale", "recovery", "flow_contrastive", "adversarial"]
+)
 def test_what_is_more_than_an_energy_trains_goes_on_and_samples(objective, tmp_path):
     """Levels of noise, a flow, a critic: they come back from the folder, too."""
-    result = call("train", "--data", "two_moons", "--objective", objective, "--out", tmp_path / "run", *SMALL)
+    result = call(
+        "train",
+        "--data",
+        "two_moons",
+        "--objective",
+        objective,
+        "--out",
+        tmp_path / "run",
+        *SMALL,
+    )
     assert result.exit_code == 0, result.output
-    assert objective in result.output and "log-likelihood, Z by quadrature" in result.output
+    assert (
+        objective in result.output
+        and "log-likelihood, Z by quadrature" in result.output
+    )
     run, state = runs.load(tmp_path / "run")
     again = runs.train(run, tmp_path / "run", is_resumed=True, progress=False)
     assert all(
-        np.array_equal(a, b) for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True)
+        np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True)
     )
     sampled = call("sample", tmp_path / "run", "--num-chains", 16, "--num-steps", 40)
     assert sampled.exit_code == 0, sampled.output
@@ -122,9 +159,17 @@ def test_what_is_more_than_an_energy_trains_goes_on_and_samples(objective, tmp_p
 
 def test_help_teaches():
     text = call("train", "--help").output
-    for word in ("--data", "mnist", "--resume", "--chain-steps", "python -m ebmjax train"):
+    for word in (
+        "--data",
+        "mnist",
+        "--resume",
+        "--chain-steps",
+        "python -m ebmjax train",
+    ):
         assert word in text
-    assert {"train", "sample", "selftest", "verify"} <= set(call("--help").output.split())
+    assert {"train", "sample", "selftest", "verify"} <= set(
+        call("--help").output.split()
+    )
 
 
 BAD = {
@@ -167,7 +212,12 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(name, tmp_path):
         (tmp_path / f"{file}.csv").write_text(text)
     before = sorted(tmp_path.iterdir())
     arguments, message = BAD[name]
-    result = call(*(a.replace("OUT", str(tmp_path / "out")).replace("TMP", str(tmp_path)) for a in arguments))
+    result = call(
+        *(
+            a.replace("OUT", str(tmp_path / "out")).replace("TMP", str(tmp_path))
+            for a in arguments
+        )
+    )
     assert result.exit_code == 2, result.output
     assert message in " ".join(result.stderr.split()), result.stderr
     assert "Traceback" not in result.output + result.stderr
@@ -184,21 +234,38 @@ def test_verify_passes_a_right_kernel_and_rejects_a_wrong_one(tmp_path, monkeypa
         "    return eb.metropolis(energy, q, symmetric=True)\n"
     )
     monkeypatch.chdir(tmp_path)
-    good = call("verify", "mine:right", "--target", "two_modes", "--picture", tmp_path / "p.png")
-    assert good.exit_code == 0 and "PASSED" in good.output and (tmp_path / "p.png").exists()
+    good = call(
+        "verify", "mine:right", "--target", "two_modes", "--picture", tmp_path / "p.png"
+    )
+    assert (
+        good.exit_code == 0
+        and "PASSED" in good.output
+        and (tmp_path / "p.png").exists()
+    )
     bad = call("verify", "mine:forgotten", "--target", "two_modes")
-    assert bad.exit_code == 1 and "FAILED" in bad.output and "Hastings ratio" in bad.output
+    assert (
+        bad.exit_code == 1 and "FAILED" in bad.output and "Hastings ratio" in bad.output
+    )
 
 
 def test_bits_train_from_the_command_line(tmp_path):
     out = tmp_path / "run"
-    arguments = ["--objective", "pseudo_likelihood", "--num-updates", 10, "--features", "8"]
+    arguments = [
+        "--objective",
+        "pseudo_likelihood",
+        "--num-updates",
+        10,
+        "--features",
+        "8",
+    ]
     x = np.random.default_rng(0).integers(0, 2, (300, 6)).astype(np.float32)
     np.save(tmp_path / "bits.npy", x)
     result = call("train", "--data", tmp_path / "bits.npy", *arguments, "--out", out)
     assert result.exit_code == 0, result.output
     shown = float(re.search(r"Z by a sum\D*(-[0-9.]+) nat", result.output).group(1))
-    assert -6 * np.log(2) - 0.5 < shown < -6 * np.log(2) + 0.1  # six fair coins, hardly trained on
+    assert (
+        -6 * np.log(2) - 0.5 < shown < -6 * np.log(2) + 0.1
+    )  # six fair coins, hardly trained on
     result = call("sample", out, "--num-chains", 16, "--num-steps", 20)
     assert result.exit_code == 0, result.output
     with np.load(out / "samples-gibbs-1" / "samples.npz") as file:
@@ -209,10 +276,16 @@ def test_bits_train_from_the_command_line(tmp_path):
 
 def test_bits_of_digits_are_trained_on_as_they_are():
     dataset = data.load("binary_digits")
-    config = experiment.preset(dataset, objective="ratio_matching", num_updates=3, features=(8,))
+    config = experiment.preset(
+        dataset, objective="ratio_matching", num_updates=3, features=(8,)
+    )
     run = experiment.build(config, dataset)
     state, metrics = run.fit(run.init())
-    assert np.isin(run.z, (0, 1)).all() and run.z.shape[1:] == (8, 8) and len(metrics["loss"]) == 3
+    assert (
+        np.isin(run.z, (0, 1)).all()
+        and run.z.shape[1:] == (8, 8)
+        and len(metrics["loss"]) == 3
+    )
     assert np.isin(run.draw(jax.random.key(0), 5), (0, 1)).all()
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from test_cli import call
 
-from ebmjax.io import arviz as export
 from ebmjax.cli import energy as cli_energy
+from ebmjax.io import arviz as export
 
 MODEL = """
 import jax, jax.numpy as jnp
@@ -47,7 +47,9 @@ def without_arviz(monkeypatch):
 
 
 def test_from_an_energy_to_a_verdict(folder):
-    result = call("sample", "plain:energy", "--dim", 2, "--num-steps", 500, "--out", "run")
+    result = call(
+        "sample", "plain:energy", "--dim", 2, "--num-steps", 500, "--out", "run"
+    )
     assert result.exit_code == 0, result.output
     names = {p.name for p in (folder / "run").iterdir()}
     pictures = {"trace.png", "rank.png", "autocorr.png", "energy.png"}
@@ -55,10 +57,15 @@ def test_from_an_energy_to_a_verdict(folder):
     with np.load(folder / "run" / "draws.npz") as file:
         draws = file["posterior/x"]
     assert draws.shape == (4, 500, 2)
-    np.testing.assert_array_equal(export.load(folder / "run" / "draws.nc")["posterior"]["x"], draws)
+    np.testing.assert_array_equal(
+        export.load(folder / "run" / "draws.nc")["posterior"]["x"], draws
+    )
     lines = (folder / "run" / "summary.txt").read_text().splitlines()
     rows = np.array([line.split()[1:] for line in lines[1:3]], float)
-    assert lines[0].split()[:3] == ["mean", "sd", "mcse_mean"] and lines[1] in result.output
+    assert (
+        lines[0].split()[:3] == ["mean", "sd", "mcse_mean"]
+        and lines[1] in result.output
+    )
     assert (np.abs(rows[:, 0] - 1) < 5 * rows[:, 2]).all()
     assert (np.abs(rows[:, 1] - [1, 10]) < 5 * rows[:, 3]).all()
     assert "steps of nuts after" in result.output
@@ -68,17 +75,41 @@ def test_from_an_energy_to_a_verdict(folder):
 
 @pytest.mark.usefixtures("without_arviz")
 def test_a_module_says_where_to_start_and_a_step_size_can_be_given(folder):
-    options = ["--kernel", "hmc", "--step-size", 0.5, "--leapfrog-steps", 4, "--num-steps", 60]
+    options = [
+        "--kernel",
+        "hmc",
+        "--step-size",
+        0.5,
+        "--leapfrog-steps",
+        4,
+        "--num-steps",
+        60,
+    ]
     result = call("sample", "with_start:tree", *options, "--num-chains", 3)
     assert result.exit_code == 0, result.output
     out = folder / "samples" / "with_start-tree-hmc-1"
     assert {p.name for p in out.iterdir()} == {"draws.npz", "summary.txt"}
-    assert "pip install 'ebmjax[export]'" in result.output and "no warm-up" in result.output
+    assert (
+        "pip install 'ebmjax[export]'" in result.output
+        and "no warm-up" in result.output
+    )
     with np.load(out / "draws.npz") as file:
-        assert file["posterior/a"].shape == (3, 60, 3) and file["posterior/b"].shape == (3, 60)
+        assert file["posterior/a"].shape == (3, 60, 3) and file[
+            "posterior/b"
+        ].shape == (3, 60)
         assert file["sample_stats/energy"].shape == (3, 60)
-    result = call("sample", "with_initial:energy", "--kernel", "random_walk", "--dense", "--num-steps", 60)
-    assert result.exit_code == 0 and "steps of random_walk after" in result.output, result.output
+    result = call(
+        "sample",
+        "with_initial:energy",
+        "--kernel",
+        "random_walk",
+        "--dense",
+        "--num-steps",
+        60,
+    )
+    assert result.exit_code == 0 and "steps of random_walk after" in result.output, (
+        result.output
+    )
 
 
 @pytest.mark.usefixtures("without_arviz")
@@ -86,7 +117,10 @@ def test_chains_that_do_not_agree_are_told(folder):
     options = ["--kernel", "mala", "--step-size", 1.0, "--num-steps", 200]
     result = call("sample", "plain:modes", *options, "--start", "rows.npy")
     assert result.exit_code == 0 and "R-hat above 1.01 in x[0]" in result.output
-    assert "R-hat above" in (folder / "samples" / "plain-modes-mala-1" / "summary.txt").read_text()
+    assert (
+        "R-hat above"
+        in (folder / "samples" / "plain-modes-mala-1" / "summary.txt").read_text()
+    )
 
 
 @pytest.mark.usefixtures("without_arviz")
@@ -125,5 +159,9 @@ def test_a_mistake_is_one_clear_line_and_leaves_nothing(name, folder):
     assert result.exit_code == 2, result.output
     assert message in " ".join((result.output + result.stderr).split())
     assert "Traceback" not in result.output + result.stderr
-    left = [p for p in sorted(folder.rglob("*")) if p not in before and "__pycache__" not in str(p)]
+    left = [
+        p
+        for p in sorted(folder.rglob("*"))
+        if p not in before and "__pycache__" not in str(p)
+    ]
     assert not [p for p in left if p.is_file()]

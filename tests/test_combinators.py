@@ -40,13 +40,17 @@ def test_a_walk_inside_a_cycle_keeps_the_gradient_true(key):
     both = eb.cycle(eb.random_walk(TARGET.energy, 0.5), eb.hmc(TARGET.energy, 0.3, 3))
     samples = eb.sample(key, both, TARGET.sample(key, 20), 15)
     state = samples.state
-    assert np.allclose(state.grad, jax.vmap(jax.grad(TARGET.energy))(state.position), atol=1e-4)
+    assert np.allclose(
+        state.grad, jax.vmap(jax.grad(TARGET.energy))(state.position), atol=1e-4
+    )
     assert np.allclose(state.energy, jax.vmap(TARGET.energy)(state.position), atol=1e-4)
 
 
 def test_mixture_takes_each_as_often_as_its_weight(key):
     still = eb.metropolis(TARGET.energy, lambda key, x: x, symmetric=True)
-    away = eb.metropolis(lambda x: 0.0 * jnp.sum(x), lambda key, x: x + 1, symmetric=True)
+    away = eb.metropolis(
+        lambda x: 0.0 * jnp.sum(x), lambda key, x: x + 1, symmetric=True
+    )
     kernel = eb.mixture([still, away], [1.0, 3.0])
     samples = eb.sample(key, kernel, jnp.zeros((4000, 2)), 1)
     share = float((samples.draws[0, :, 0] > 0).mean())
@@ -62,7 +66,9 @@ def test_within_moves_one_part_and_a_wrong_conditional_is_caught(key):
     assert not np.array_equal(end.position["values"], start["values"])
     assert np.allclose(end.energy, jax.vmap(target.energy)(end.position), atol=1e-3)
     wrong = eb.within(
-        lambda x: target.energy(x) - x["log_scale"], "log_scale", lambda e: eb.random_walk(e, 0.7)
+        lambda x: target.energy(x) - x["log_scale"],
+        "log_scale",
+        lambda e: eb.random_walk(e, 0.7),
     )
     assert not verify.invariance(key, eb.cycle(move, wrong), target).is_passed
 
@@ -77,7 +83,8 @@ def test_within_refuses_a_kernel_that_would_lose_its_momentum(key):
 def test_within_takes_tuples(key):
     energy = lambda x: 0.5 * jnp.sum(x[0] ** 2) + 0.5 * jnp.sum(x[1] ** 2)
     kernel = eb.cycle(
-        eb.within(energy, 0, lambda e: eb.hmc(e, 0.3, 2)), eb.within(energy, 1, lambda e: eb.ula(e, 0.1))
+        eb.within(energy, 0, lambda e: eb.hmc(e, 0.3, 2)),
+        eb.within(energy, 1, lambda e: eb.ula(e, 0.1)),
     )
     draws = eb.sample(key, kernel, (jnp.zeros((3, 2)), jnp.zeros((3, 1))), 5).draws
     assert draws[0].shape == (5, 3, 2) and draws[1].shape == (5, 3, 1)

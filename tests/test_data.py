@@ -35,7 +35,9 @@ def test_checkerboard_is_uniform_on_its_dark_squares(key):
     row, column = (np.floor(x[:, i] + 2).astype(int) for i in (1, 0))
     assert ((row + column) % 2 == 0).all()
     counts = np.bincount(4 * row + column, minlength=16)
-    assert np.abs(counts[counts > 0] - 10_000).max() < 5 * 100 and (counts > 0).sum() == 8
+    assert (
+        np.abs(counts[counts > 0] - 10_000).max() < 5 * 100 and (counts > 0).sum() == 8
+    )
 
 
 def test_two_moons_lie_on_their_circles(key):
@@ -48,7 +50,9 @@ def test_two_moons_lie_on_their_circles(key):
 def test_spirals_have_two_arms_half_a_turn_apart(key):
     x = np.asarray(data.spirals(key, 20_000, noise=1e-6))
     radius, angle = np.hypot(*x.T), np.arctan2(x[:, 1], -x[:, 0])
-    phase = (angle - 3 * radius * np.pi / np.pi) % np.pi  # both arms, modulo half a turn
+    phase = (
+        angle - 3 * radius * np.pi / np.pi
+    ) % np.pi  # both arms, modulo half a turn
     assert np.isclose(radius.max(), np.pi, atol=0.01)
     assert np.minimum(phase, np.pi - phase).max() < 1e-3
 
@@ -64,7 +68,9 @@ def test_a_users_own_array(tmp_path, suffix):
     elif suffix == ".npz":
         np.savez(path, x=GOOD, y=np.arange(4))
     else:
-        path.write_text("a,b,c\n" + "\n".join(",".join(str(v) for v in row) for row in GOOD) + "\n")
+        path.write_text(
+            "a,b,c\n" + "\n".join(",".join(str(v) for v in row) for row in GOOD) + "\n"
+        )
     read = data.load(str(path))
     assert np.array_equal(read.x, GOOD) and read.x.dtype == np.float32
     assert (read.labels is not None) == (suffix == ".npz")
@@ -89,12 +95,21 @@ def write(path, content):
 
 BAD_FILES = {
     "empty.npy": (b"", "is not a plain .npy array"),
-    "zero.npy": (np.zeros((0, 2)), "must hold points [N, ...], got an array of shape (0, 2)"),
-    "scalar.npy": (np.float64(1.0), "must hold points [N, ...], got an array of shape ()"),
+    "zero.npy": (
+        np.zeros((0, 2)),
+        "must hold points [N, ...], got an array of shape (0, 2)",
+    ),
+    "scalar.npy": (
+        np.float64(1.0),
+        "must hold points [N, ...], got an array of shape ()",
+    ),
     "objects.npy": (np.array([{}, None], object), "is not a plain .npy array"),
     "text.npy": (np.array(["a", "b"]), "must hold real numbers, got <U1"),
     "complex.npy": (np.ones(2, complex), "must hold real numbers, got complex128"),
-    "nan.npy": (np.array([[1.0], [np.nan]]), "must be finite, got 1 NaN or infinite values in rows 1"),
+    "nan.npy": (
+        np.array([[1.0], [np.nan]]),
+        "must be finite, got 1 NaN or infinite values in rows 1",
+    ),
     "inf.npy": (np.array([[1.0], [np.inf]]), "must be finite"),
     "large.npy": (np.array([[1e300]]), "holds values beyond float32"),
     "cut.npz": (b"PK\x03\x04 and then nothing", "is not a readable .npz"),

@@ -13,14 +13,27 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
+from ebmjax.experiments import runs
+from ebmjax.io import run_directory as folder
 from ebmjax.sampling import devices
-from ebmjax import folder, runs
 
-COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+COLLECTIVES = (
+    "all-reduce",
+    "all-gather",
+    "all-to-all",
+    "collective-permute",
+    "reduce-scatter",
+)
 
 
 def start(what, out, **environment):
-    command = [sys.executable, str(Path(multi.__file__)), what, str(out), environment.pop("number", "1")]
+    command = [
+        sys.executable,
+        str(Path(multi.__file__)),
+        what,
+        str(out),
+        environment.pop("number", "1"),
+    ]
     return subprocess.Popen(
         command,
         env={**os.environ, **environment},
@@ -59,13 +72,19 @@ def agree(alone, out):
             assert np.abs(trained[name]).max() > 0.1
 
 
-def test_four_devices_give_the_bits_of_one_and_do_not_talk_while_sampling(alone, tmp_path):
+def test_four_devices_give_the_bits_of_one_and_do_not_talk_while_sampling(
+    alone, tmp_path
+):
     finish(start("all", tmp_path / "out.npz", number="4", NUM_DEVICES="4"))
     agree(alone, tmp_path / "out.npz")
     text = (tmp_path / "out.txt").read_text()
     assert "num_partitions=4" in text and "while" in text
     assert not [word for word in COLLECTIVES if word in text]
-    assert [word for word in COLLECTIVES if word in (tmp_path / "out.control.txt").read_text()]
+    assert [
+        word
+        for word in COLLECTIVES
+        if word in (tmp_path / "out.control.txt").read_text()
+    ]
 
 
 def test_two_processes_give_the_bits_of_one(alone, tmp_path):
@@ -74,14 +93,23 @@ def test_two_processes_give_the_bits_of_one(alone, tmp_path):
         "JAX_NUM_PROCESSES": "2",
         "NUM_DEVICES": "1",
     }
-    finish(*(start("all", tmp_path / "out.npz", JAX_PROCESS_ID=str(i), **port) for i in range(2)))
+    finish(
+        *(
+            start("all", tmp_path / "out.npz", JAX_PROCESS_ID=str(i), **port)
+            for i in range(2)
+        )
+    )
     agree(alone, tmp_path / "out.npz")
     assert len(list((tmp_path / "out" / "hmc").glob("*.npz"))) == 4
     written = sorted((tmp_path / "out" / "langevin").glob("*.orbax"))
-    assert len(written) == 4  # each process its own chains, and one process reads them all
+    assert (
+        len(written) == 4
+    )  # each process its own chains, and one process reads them all
     assert all(len(list(p.glob("state/ocdbt.process_[01]"))) == 2 for p in written)
     kernel, folder = multi.KERNELS["langevin"], tmp_path / "out" / "langevin"
-    read = eb.sample(multi.KEY, kernel, jnp.ones((16, 3)), 64, num_chunks=4, checkpoint=folder)
+    read = eb.sample(
+        multi.KEY, kernel, jnp.ones((16, 3)), 64, num_chunks=4, checkpoint=folder
+    )
     assert np.array_equal(read.draws, alone[0]["langevin"])
 
 
@@ -91,7 +119,16 @@ TINY = {"features": "8", "num-chains": "16", "buffer-size": "32", "batch-size": 
 def test_train_by_two_processes_at_the_command_line_is_the_training_of_one(tmp_path):
     """And what they leave, by Orbax, is a run that one process reads."""
     options = [f"--{name}={value}" for name, value in TINY.items()]
-    command = [sys.executable, "-m", "ebmjax", "train", "--data", "two_moons", "--out", str(tmp_path / "two")]
+    command = [
+        sys.executable,
+        "-m",
+        "ebmjax",
+        "train",
+        "--data",
+        "two_moons",
+        "--out",
+        str(tmp_path / "two"),
+    ]
     environment = {
         **os.environ,
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
@@ -110,12 +147,19 @@ def test_train_by_two_processes_at_the_command_line_is_the_training_of_one(tmp_p
     finish(*processes)
     run, two = runs.load(tmp_path / "two")
     one = runs.train(run, tmp_path / "one", progress=False)
-    assert int(two.step) == int(one.step) == 50 and folder.backend_of(tmp_path / "two/checkpoints") == "orbax"
+    assert (
+        int(two.step) == int(one.step) == 50
+        and folder.backend_of(tmp_path / "two/checkpoints") == "orbax"
+    )
     for a, b in zip(jax.tree.leaves(two), jax.tree.leaves(one), strict=True):
         assert np.allclose(a, b, atol=2e-5)  # sums over devices round in another order
-    assert not np.allclose(jax.tree.leaves(two.params)[0], jax.tree.leaves(run.init().params)[0], atol=1e-3)
+    assert not np.allclose(
+        jax.tree.leaves(two.params)[0], jax.tree.leaves(run.init().params)[0], atol=1e-3
+    )
     names = {p.name for p in (tmp_path / "two").iterdir()}
-    assert {"config.json", "metrics.csv", "checkpoints"} <= names and any(n.endswith(".png") for n in names)
+    assert {"config.json", "metrics.csv", "checkpoints"} <= names and any(
+        n.endswith(".png") for n in names
+    )
 
 
 BAD = {
@@ -131,22 +175,31 @@ BAD = {
 def test_bad_devices_are_named(name):
     wrong, error, message = BAD[name]
     with pytest.raises(error, match=message):
-        eb.sample(jax.random.key(0), multi.KERNELS["hmc"], jnp.ones((4, 3)), 8, devices=wrong)
+        eb.sample(
+            jax.random.key(0), multi.KERNELS["hmc"], jnp.ones((4, 3)), 8, devices=wrong
+        )
 
 
 def test_chains_that_do_not_divide_are_told_with_both_numbers():
     class Four:
         shape = {"chains": 4}
 
-    with pytest.raises(ValueError, match="got 10 on 4 devices; the nearest are 8 and 12"):
+    with pytest.raises(
+        ValueError, match="got 10 on 4 devices; the nearest are 8 and 12"
+    ):
         devices.check_divides(10, Four(), "num_chains")
     devices.check_divides(12, Four(), "num_chains")
 
 
 def test_half_an_environment_is_refused(monkeypatch):
     monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
-    with pytest.raises(ValueError, match="JAX_NUM_PROCESSES and JAX_PROCESS_ID must be set both or neither"):
+    with pytest.raises(
+        ValueError,
+        match="JAX_NUM_PROCESSES and JAX_PROCESS_ID must be set both or neither",
+    ):
         devices.connect()
     monkeypatch.setenv("JAX_PROCESS_ID", "2")
-    with pytest.raises(ValueError, match="must be a number below JAX_NUM_PROCESSES, got '2' of '2'"):
+    with pytest.raises(
+        ValueError, match="must be a number below JAX_NUM_PROCESSES, got '2' of '2'"
+    ):
         devices.connect()

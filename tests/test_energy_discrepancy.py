@@ -24,7 +24,11 @@ def closed_form(a, mu, t):
     """E[E(x)] - E[a y^2 / (2 (1 + t a)) + log(1 + t a) / 2], y of variance t more, and its gradient in a, mu."""
     x = np.asarray(X, np.float64)
     second, shift = ((x - mu) ** 2).mean(), mu - x.mean()
-    value = 0.5 * a * second - 0.5 * a * (second + t) / (1 + t * a) - 0.5 * np.log(1 + t * a)
+    value = (
+        0.5 * a * second
+        - 0.5 * a * (second + t) / (1 + t * a)
+        - 0.5 * np.log(1 + t * a)
+    )
     slope = 0.5 * second - 0.5 * (second + t) / (1 + t * a) ** 2 - 0.5 * t / (1 + t * a)
     return value, np.array([slope, a * shift - a * shift / (1 + t * a)])
 
@@ -32,11 +36,17 @@ def closed_form(a, mu, t):
 def test_it_is_the_gap_to_the_contrastive_potential():
     for noise in (0.3, 1.0):
         loss = energy_discrepancy(energy, noise, DRAWS, stabiliser=0.0)
-        run = jax.jit(jax.value_and_grad(lambda p, k, loss=loss: loss(p, k, X, None), has_aux=True))
+        run = jax.jit(
+            jax.value_and_grad(
+                lambda p, k, loss=loss: loss(p, k, X, None), has_aux=True
+            )
+        )
         for params in ((1.3, 0.2), (3.0, -0.4)):
             (value, (_, metrics)), grads = run(jnp.array(params), jax.random.key(1))
             wants, slope = closed_form(*params, noise**2)
-            error = 5 * float(metrics["loss_spread"]) / np.sqrt(NUM) + 2 / DRAWS  # a log of a mean is low
+            error = (
+                5 * float(metrics["loss_spread"]) / np.sqrt(NUM) + 2 / DRAWS
+            )  # a log of a mean is low
             assert abs(value - wants) < error
             assert np.abs(grads - slope).max() < 0.03 * max(1.0, np.abs(slope).max())
             assert (
@@ -57,17 +67,26 @@ def test_it_is_least_at_the_data_and_the_closed_form_is_too():
 def test_its_gradient_is_that_of_finite_differences():
     with jax.enable_x64(True):
         x, key, h = jnp.asarray(np.asarray(X[:50], np.float64)), jax.random.key(3), 1e-5
-        value = jax.jit(lambda p: energy_discrepancy(energy, 0.5, 4)(p, key, x, None)[0])
+        value = jax.jit(
+            lambda p: energy_discrepancy(energy, 0.5, 4)(p, key, x, None)[0]
+        )
         params = jnp.array([1.3, 0.2])
-        steps = [(value(params + h * e) - value(params - h * e)) / (2 * h) for e in jnp.eye(2)]
+        steps = [
+            (value(params + h * e) - value(params - h * e)) / (2 * h)
+            for e in jnp.eye(2)
+        ]
         assert np.allclose(jax.grad(value)(params), steps, rtol=1e-7)
-        assert not np.allclose(jax.grad(value)(params), 1.01 * np.array(steps), rtol=1e-7)
+        assert not np.allclose(
+            jax.grad(value)(params), 1.01 * np.array(steps), rtol=1e-7
+        )
 
 
 def test_of_a_flat_energy_it_is_the_logarithm_of_1_and_w_over_m():
     for w, num_draws in ((0.0, 3), (1.0, 4), (2.0, 1)):
         loss = energy_discrepancy(lambda p, x: p, 0.5, num_draws, stabiliser=w)
-        (value, _), slope = jax.value_and_grad(loss, has_aux=True)(2.0, jax.random.key(0), X[:9], None)
+        (value, _), slope = jax.value_and_grad(loss, has_aux=True)(
+            2.0, jax.random.key(0), X[:9], None
+        )
         assert float(value) == pytest.approx(np.log(1 + w / num_draws), abs=1e-6)
         assert float(slope) == pytest.approx(0.0, abs=1e-6)
 
@@ -75,9 +94,21 @@ def test_of_a_flat_energy_it_is_the_logarithm_of_1_and_w_over_m():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (partial(energy_discrepancy, None, 0.5), TypeError, "energy must be a function"),
-        (partial(energy_discrepancy, energy, 0.0), ValueError, "noise must be finite and above 0"),
-        (partial(energy_discrepancy, energy, 0.5, 0), ValueError, "num_draws must be at least 1"),
+        (
+            partial(energy_discrepancy, None, 0.5),
+            TypeError,
+            "energy must be a function",
+        ),
+        (
+            partial(energy_discrepancy, energy, 0.0),
+            ValueError,
+            "noise must be finite and above 0",
+        ),
+        (
+            partial(energy_discrepancy, energy, 0.5, 0),
+            ValueError,
+            "num_draws must be at least 1",
+        ),
         (
             partial(energy_discrepancy, energy, 0.5, stabiliser=-1.0),
             ValueError,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax.diagnostics import convergence as diagnostics, summary as health
+from ebmjax.diagnostics import convergence
+from ebmjax.diagnostics import summary as health
 from ebmjax.io import arviz as export
 
 arviz = pytest.importorskip("arviz")
@@ -19,7 +20,9 @@ START = {"a": jnp.zeros((4, 3)), "b": {"c": jnp.ones(4)}}
 
 @pytest.fixture(scope="module")
 def samples():
-    return eb.sample(jax.random.key(0), eb.hmc(ENERGY, 0.4, 4), START, 200, collect=eb.with_stats)
+    return eb.sample(
+        jax.random.key(0), eb.hmc(ENERGY, 0.4, 4), START, 200, collect=eb.with_stats
+    )
 
 
 def test_the_schema(samples):
@@ -27,10 +30,18 @@ def test_the_schema(samples):
     old = arviz.__version__.startswith("0")
     assert type(data).__name__ == ("InferenceData" if old else "DataTree")
     posterior, stats = data["posterior"], data["sample_stats"]
-    assert posterior["a"].dims[:2] == ("chain", "draw") and posterior["a"].shape == (4, 200, 3)
+    assert posterior["a"].dims[:2] == ("chain", "draw") and posterior["a"].shape == (
+        4,
+        200,
+        3,
+    )
     record = samples.draws
-    np.testing.assert_array_equal(posterior["a"].values, np.swapaxes(record.position["a"], 0, 1))
-    np.testing.assert_array_equal(posterior["b.c"].values, np.asarray(record.position["b"]["c"]).T)
+    np.testing.assert_array_equal(
+        posterior["a"].values, np.swapaxes(record.position["a"], 0, 1)
+    )
+    np.testing.assert_array_equal(
+        posterior["b.c"].values, np.asarray(record.position["b"]["c"]).T
+    )
     wants = {
         "lp": -record.energy,
         "acceptance_rate": record.info.acceptance_rate,
@@ -41,18 +52,23 @@ def test_the_schema(samples):
     }
     for name, value in wants.items():
         np.testing.assert_array_equal(stats[name].values, np.asarray(value).T)
-    assert stats["diverging"].dtype == bool and posterior.attrs["inference_library"] == "ebmjax"
+    assert (
+        stats["diverging"].dtype == bool
+        and posterior.attrs["inference_library"] == "ebmjax"
+    )
 
 
 def test_arviz_computes_the_same_from_it(samples):
     data = eb.to_arviz(samples)
-    ours = diagnostics.ess_bulk(samples.draws.position["a"])
+    ours = convergence.ess_bulk(samples.draws.position["a"])
     theirs = arviz.ess(data)
     theirs = theirs["a"] if "a" in theirs else theirs["posterior"]["a"]
     np.testing.assert_allclose(ours, theirs.values, rtol=1e-4)
     bfmi = arviz.bfmi(data)
     bfmi = np.asarray(bfmi if isinstance(bfmi, np.ndarray) else bfmi["energy"])
-    np.testing.assert_allclose(health.bfmi(samples.draws.info.hamiltonian), bfmi, rtol=1e-4)
+    np.testing.assert_allclose(
+        health.bfmi(samples.draws.info.hamiltonian), bfmi, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".npz"])
@@ -64,7 +80,9 @@ def test_to_disk_and_back(samples, suffix, tmp_path):
         names = set(export.groups(samples, step_size=0.4)[group])
         assert set(data[group].data_vars) == names == set(whole[group].data_vars)
         for name in names:
-            np.testing.assert_array_equal(data[group][name].values, whole[group][name].values)
+            np.testing.assert_array_equal(
+                data[group][name].values, whole[group][name].values
+            )
     before = path.read_bytes()
     with pytest.raises(FileExistsError, match="nothing is overwritten"):
         export.save(samples, path)
@@ -74,13 +92,19 @@ def test_to_disk_and_back(samples, suffix, tmp_path):
 def test_npz_needs_numpy_alone(samples, tmp_path):
     export.save(samples, tmp_path / "run.npz")
     with np.load(tmp_path / "run.npz") as file:
-        assert file["posterior/a"].shape == (4, 200, 3) and file["sample_stats/lp"].shape == (4, 200)
+        assert file["posterior/a"].shape == (4, 200, 3) and file[
+            "sample_stats/lp"
+        ].shape == (4, 200)
 
 
 def test_divergences_are_marked():
-    energy = lambda x: 0.5 * (x[0] / 3) ** 2 + 0.5 * jnp.sum(x[1:] ** 2) * jnp.exp(-x[0]) + 2 * x[0]
+    energy = lambda x: (
+        0.5 * (x[0] / 3) ** 2 + 0.5 * jnp.sum(x[1:] ** 2) * jnp.exp(-x[0]) + 2 * x[0]
+    )
     start = 0.1 * jax.random.normal(jax.random.key(1), (4, 10))
-    samples = eb.sample(jax.random.key(0), eb.hmc(energy, 0.7, 10), start, 1000, collect=eb.with_stats)
+    samples = eb.sample(
+        jax.random.key(0), eb.hmc(energy, 0.7, 10), start, 1000, collect=eb.with_stats
+    )
     diverging = export.groups(samples)["sample_stats"]["diverging"]
     wants = health.divergences(samples.draws.info)
     assert diverging.any() and (diverging.sum(axis=1) == wants).all()
@@ -90,15 +114,24 @@ def test_draws_alone_have_no_stats(key):
     kernel = eb.random_walk(lambda x: 0.5 * jnp.sum(x**2), 1.0)
     plain = eb.sample(key, kernel, jnp.zeros((2, 3)), 20)
     assert set(export.groups(plain)) == {"posterior"}
-    assert {name: x.shape for name, x in export.groups(plain)["posterior"].items()} == {"x": (2, 20, 3)}
+    assert {name: x.shape for name, x in export.groups(plain)["posterior"].items()} == {
+        "x": (2, 20, 3)
+    }
     walked = eb.sample(key, kernel, jnp.zeros((2, 3)), 20, collect=eb.with_stats)
     assert "energy" not in export.groups(walked)["sample_stats"]  # no momenta
 
 
 def test_pictures(samples, tmp_path):
     paths = export.pictures(samples, tmp_path)
-    assert [p.name for p in paths] == ["trace.png", "rank.png", "autocorr.png", "energy.png"]
-    assert all(p.read_bytes()[:4] == b"\x89PNG" and p.stat().st_size > 5000 for p in paths)
+    assert [p.name for p in paths] == [
+        "trace.png",
+        "rank.png",
+        "autocorr.png",
+        "energy.png",
+    ]
+    assert all(
+        p.read_bytes()[:4] == b"\x89PNG" and p.stat().st_size > 5000 for p in paths
+    )
     many = jax.random.normal(jax.random.key(3), (50, 100, 30))
     (tmp_path / "many").mkdir()
     assert len(export.pictures(many, tmp_path / "many")) == 3
@@ -107,14 +140,22 @@ def test_pictures(samples, tmp_path):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: export.groups(jnp.zeros(5)), TypeError, r"draws must be \[T, C, ...\]"),
+        (
+            lambda: export.groups(jnp.zeros(5)),
+            TypeError,
+            r"draws must be \[T, C, ...\]",
+        ),
         (lambda: export.groups(None), TypeError, "draws must be an array or a tree"),
         (
             lambda: export.groups(jnp.zeros((5, 2)), step_size=jnp.ones(3)),
             ValueError,
             "step_size must be one number",
         ),
-        (lambda: export.save(jnp.zeros((5, 2)), "run.csv"), ValueError, "path must end in .nc or .npz"),
+        (
+            lambda: export.save(jnp.zeros((5, 2)), "run.csv"),
+            ValueError,
+            "path must end in .nc or .npz",
+        ),
     ],
 )
 def test_mistakes(call, error, message):

@@ -15,15 +15,26 @@ NUM_KEYS, RATES, COVERAGE = 400, (0.05, 0.01), 0.999
 TARGET = targets.correlated_gaussian(2, 0.5)
 HEAVY = targets.funnel(3)
 CASES = {
-    "invariance, mala on a Gaussian": (verify.invariance, eb.mala(TARGET.energy, 0.7), TARGET),
-    "invariance, random walk on the funnel": (verify.invariance, eb.random_walk(HEAVY.energy, 0.5), HEAVY),
+    "invariance, mala on a Gaussian": (
+        verify.invariance,
+        eb.mala(TARGET.energy, 0.7),
+        TARGET,
+    ),
+    "invariance, random walk on the funnel": (
+        verify.invariance,
+        eb.random_walk(HEAVY.energy, 0.5),
+        HEAVY,
+    ),
     "rank, hmc on a Gaussian": (verify.rank, eb.hmc(TARGET.energy, 0.5, 3), TARGET),
 }
 
 
 def band(rate):
     """Where a share of NUM_KEYS falls at 99.9 %, if the rate is true."""
-    return stats.binom.ppf([(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], NUM_KEYS, rate) / NUM_KEYS
+    return (
+        stats.binom.ppf([(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], NUM_KEYS, rate)
+        / NUM_KEYS
+    )
 
 
 def p_values(name):
@@ -31,7 +42,9 @@ def p_values(name):
     test, kernel, target = CASES[name]
     found: dict[str, list[float]] = {}
     for i in range(NUM_KEYS):
-        report = test(jax.random.key(1000 + i), kernel, target, num_chains=2000, num_steps=5)
+        report = test(
+            jax.random.key(1000 + i), kernel, target, num_chains=2000, num_steps=5
+        )
         for finding in report.findings:
             if not finding.name.startswith("chains that"):
                 found.setdefault(finding.name, []).append(finding.p_value)
@@ -43,7 +56,9 @@ def test_p_values_of_right_kernels_are_uniform(name):
     for statistic, p in p_values(name).items():
         for rate in RATES:
             low, high = band(rate)
-            assert low <= (p < rate).mean() <= high, f"{statistic}: P(p < {rate}) = {(p < rate).mean()}"
+            assert low <= (p < rate).mean() <= high, (
+                f"{statistic}: P(p < {rate}) = {(p < rate).mean()}"
+            )
 
 
 def test_a_test_that_cries_wolf_would_be_noticed():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax.diagnostics import streaming
 from ebmjax.base import Info, Kernel, State
-from ebmjax.sampling.sample.nonfinite import ChainFault
+from ebmjax.diagnostics import streaming
+from ebmjax.sampling.nonfinite import ChainFault
 
 KEY = jax.random.key(2)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)
@@ -31,19 +31,29 @@ def careless(energy):
 
 
 HOLE = lambda x: jnp.where(x[0] > 1.5, jnp.nan, ENERGY(x))
-TRAP = lambda x: jnp.where(x[1] > 50, 1e6 * jnp.sum((x - 100.0) ** 2), ENERGY(x))  # nobody leaves it
+TRAP = lambda x: jnp.where(
+    x[1] > 50, 1e6 * jnp.sum((x - 100.0) ** 2), ENERGY(x)
+)  # nobody leaves it
 TRAPPED = START.at[2].set(100.0)
 
 
 def test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain():
-    with pytest.warns(RuntimeWarning, match="proposals had an energy or a ratio of NaN"):
+    with pytest.warns(
+        RuntimeWarning, match="proposals had an energy or a ratio of NaN"
+    ):
         samples = eb.sample(KEY, careless(HOLE), START, 200)
     assert np.isfinite(samples.draws).all() and np.isfinite(samples.state.energy).all()
     stayed = (np.diff(np.asarray(samples.draws), axis=0) == 0).all(axis=2).sum(axis=0)
-    assert samples.num_nonfinite.shape == (4,) and (abs(samples.num_nonfinite - stayed) <= 1).all()
+    assert (
+        samples.num_nonfinite.shape == (4,)
+        and (abs(samples.num_nonfinite - stayed) <= 1).all()
+    )
     assert samples.num_nonfinite.sum() > 0
     raw = eb.run(
-        eb.chain_keys(KEY, 4), eb.parallel(careless(HOLE)), eb.parallel(careless(HOLE)).init(START), 200
+        eb.chain_keys(KEY, 4),
+        eb.parallel(careless(HOLE)),
+        eb.parallel(careless(HOLE)).init(START),
+        200,
     )
     assert np.isnan(raw[0].energy).any()  # without it
 
@@ -69,7 +79,12 @@ def test_our_kernels_are_guarded_for_nothing_and_others_are_guarded():
     for kernel in (make(HOLE) for make in CAREFUL.values()):
         assert program(eb.combinators.guarded(kernel)) == program(kernel)
     ours, theirs = eb.random_walk(HOLE, 1.0), careless(HOLE)
-    for kernel in (theirs, eb.repeat(theirs, 2), eb.cycle(ours, theirs), eb.mixture([theirs, ours])):
+    for kernel in (
+        theirs,
+        eb.repeat(theirs, 2),
+        eb.cycle(ours, theirs),
+        eb.mixture([theirs, ours]),
+    ):
         assert program(eb.combinators.guarded(kernel)) != program(kernel)
 
 
@@ -83,16 +98,30 @@ def holes(x):
 def test_our_kernels_never_give_the_guard_anything_to_undo(name):
     kernel = eb.parallel(CAREFUL[name](holes))
     energies = lambda state, info: state.energy
-    end = eb.run(eb.chain_keys(KEY, 50), kernel, kernel.init(jnp.ones((50, 2))), 40, collect=energies)
-    assert np.isfinite(end[1]).all() and (np.diff(end[1], axis=0) != 0).any() and end[2].num_nonfinite.any()
+    end = eb.run(
+        eb.chain_keys(KEY, 50),
+        kernel,
+        kernel.init(jnp.ones((50, 2))),
+        40,
+        collect=energies,
+    )
+    assert (
+        np.isfinite(end[1]).all()
+        and (np.diff(end[1], axis=0) != 0).any()
+        and end[2].num_nonfinite.any()
+    )
 
 
 @pytest.mark.parametrize("hole", [jnp.nan, jnp.inf, -jnp.inf])
 def test_a_sweep_of_gibbs_stays_out_of_the_hole(hole):
     """On three bits without the states (1, 1, .), where six are left."""
-    kernel = eb.parallel(eb.binary.gibbs(lambda x: jnp.where(x[0] * x[1] > 0.5, hole, 0.0)))
+    kernel = eb.parallel(
+        eb.binary.gibbs(lambda x: jnp.where(x[0] * x[1] > 0.5, hole, 0.0))
+    )
     end = eb.run(eb.chain_keys(KEY, 200), kernel, kernel.init(jnp.zeros((200, 3))), 10)
-    assert np.isfinite(end[0].energy).all() and not (end[1][..., 0] * end[1][..., 1]).any()
+    assert (
+        np.isfinite(end[0].energy).all() and not (end[1][..., 0] * end[1][..., 1]).any()
+    )
     assert len(np.unique(np.asarray(end[1][-1]) @ [4, 2, 1])) == 6
     assert end[2].num_nonfinite.any() == (hole != jnp.inf)
 
@@ -102,18 +131,27 @@ def test_within_looks_after_the_kernel_of_a_part():
     kernel = eb.within(energy, "a", careless)
     start = {"a": jnp.ones(4), "b": jnp.ones(4)}
     several = eb.parallel(kernel)
-    state, draws, info = eb.run(eb.chain_keys(KEY, 4), several, several.init(start), 200)
+    state, draws, info = eb.run(
+        eb.chain_keys(KEY, 4), several, several.init(start), 200
+    )
     assert np.isfinite(state.energy).all() and (np.asarray(draws["a"]) <= 1.5).all()
     assert info.num_nonfinite.any() and np.ptp(np.asarray(draws["a"])) > 0.5
 
 
 def test_a_chain_that_never_moves_is_put_where_another_one_is_and_counted():
     kernel = eb.random_walk(TRAP, 0.5)
-    with pytest.warns(RuntimeWarning, match="1 chains never moved in a chunk and were put where others are"):
+    with pytest.warns(
+        RuntimeWarning,
+        match="1 chains never moved in a chunk and were put where others are",
+    ):
         samples = eb.sample(KEY, kernel, TRAPPED, 200, num_chunks=4, on_fault="reinit")
     assert samples.num_restarted.tolist() == [0, 0, 1, 0]
-    assert (samples.draws[:50, 2] == 100).all() and (abs(samples.draws[50:, 2]) < 10).all()
-    with pytest.warns(RuntimeWarning, match=r"1 of 4 chains never moved in 200 steps \(chain 2\)"):
+    assert (samples.draws[:50, 2] == 100).all() and (
+        abs(samples.draws[50:, 2]) < 10
+    ).all()
+    with pytest.warns(
+        RuntimeWarning, match=r"1 of 4 chains never moved in 200 steps \(chain 2\)"
+    ):
         left = eb.sample(KEY, kernel, TRAPPED, 200, num_chunks=4)
     assert left.num_restarted.sum() == 0
     others = np.array([0, 1, 3])
@@ -137,18 +175,31 @@ def test_reinit_is_the_same_after_a_stop(tmp_path):
 
 
 def test_raise_names_chain_and_chunk():
-    with pytest.raises(ChainFault, match="chain 2 never moved in the chunk that began at step 0"):
-        eb.sample(KEY, eb.random_walk(TRAP, 0.5), TRAPPED, 200, num_chunks=4, on_fault="raise")
-    with pytest.raises(ChainFault, match=r"proposed \d+ points of energy NaN or -inf in the chunk"):
-        eb.sample(KEY, eb.random_walk(HOLE, 1.0), START, 200, num_chunks=4, on_fault="raise")
-    eb.sample(KEY, eb.random_walk(ENERGY, 1.0), START, 200, num_chunks=4, on_fault="raise")
-    with pytest.raises(ValueError, match="on_fault must be one of revert, reinit, raise, got 'ignore'"):
+    with pytest.raises(
+        ChainFault, match="chain 2 never moved in the chunk that began at step 0"
+    ):
+        eb.sample(
+            KEY, eb.random_walk(TRAP, 0.5), TRAPPED, 200, num_chunks=4, on_fault="raise"
+        )
+    with pytest.raises(
+        ChainFault, match=r"proposed \d+ points of energy NaN or -inf in the chunk"
+    ):
+        eb.sample(
+            KEY, eb.random_walk(HOLE, 1.0), START, 200, num_chunks=4, on_fault="raise"
+        )
+    eb.sample(
+        KEY, eb.random_walk(ENERGY, 1.0), START, 200, num_chunks=4, on_fault="raise"
+    )
+    with pytest.raises(
+        ValueError, match="on_fault must be one of revert, reinit, raise, got 'ignore'"
+    ):
         eb.sample(KEY, eb.random_walk(ENERGY, 1.0), START, 200, on_fault="ignore")
 
 
 def test_an_offset_that_eats_float32_is_told():
     with pytest.warns(
-        RuntimeWarning, match=r"energies are about 1e\+07, where float32 rounds .* subtract a constant"
+        RuntimeWarning,
+        match=r"energies are about 1e\+07, where float32 rounds .* subtract a constant",
     ):
         eb.sample(KEY, eb.random_walk(lambda x: 1e7 + ENERGY(x), 1.0), START, 50)
     eb.sample(KEY, eb.random_walk(lambda x: 1e3 + ENERGY(x), 1.0), START, 50)

@@ -18,7 +18,9 @@ def test_figure_one_from_a_far_base_to_both_modes_with_the_right_weights(key):
     left = (draws[-1, :, 0] < 0).mean()
     exact = (np.asarray(target.sample(key, 100_000))[:, 0] < 0).mean()
     assert abs(left - exact) < 5 * np.sqrt(exact * (1 - exact) / 4000)
-    assert np.abs(draws[-1].mean(axis=0) - target.mean).max() < 5 * np.sqrt(target.covariance.max() / 4000)
+    assert np.abs(draws[-1].mean(axis=0) - target.mean).max() < 5 * np.sqrt(
+        target.covariance.max() / 4000
+    )
     after_few = eb.sample(key, eb.random_walk(target.energy, 1.5), start, 3).draws[-1]
     assert after_few[:, 1].mean() > 3  # not there yet: the test can fail
 
@@ -32,7 +34,9 @@ def test_figure_three_hmc_falls_into_the_valley_and_travels_along_it(key):
     start = jnp.tile(jnp.array([-4.0, 5.0]), (200, 1))
 
     def first_step(kernel, is_there, num_steps=1000):
-        arrived = eb.sample(key, kernel, start, num_steps, collect=lambda state, _: is_there(state)).draws
+        arrived = eb.sample(
+            key, kernel, start, num_steps, collect=lambda state, _: is_there(state)
+        ).draws
         share = np.maximum.accumulate(np.asarray(arrived)).mean(axis=1)
         return int(np.argmax(share > 0.75)) if share[-1] > 0.75 else num_steps
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax.energies import flows
 from ebmjax import targets
+from ebmjax.energies import flows
 from ebmjax.objectives import noise_contrastive as nce
 from ebmjax.objectives.flow_contrastive import flow_contrastive
 from ebmjax.objectives.learned_stein import Players
@@ -24,7 +24,10 @@ def a_flow(shape=(2,), num_couplings=4, size=0.3):
     params = flow.init(jax.random.key(0), jnp.zeros(shape))
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
-    moved = [x + size * jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+    moved = [
+        x + size * jax.random.normal(k, x.shape, x.dtype)
+        for k, x in zip(keys, leaves, strict=True)
+    ]
     return flow, jax.tree.unflatten(tree, moved)
 
 
@@ -53,7 +56,10 @@ def test_the_maps_are_inverse_and_their_determinants_those_of_the_jacobian():
 def test_every_coordinate_moves_with_every_other():
     flow, params = a_flow((4,))
     z = jax.random.normal(jax.random.key(2), (4,))
-    assert (jnp.abs(jax.jacfwd(lambda z: flow.apply(params, z, method="forward")[0])(z)) > 1e-6).all()
+    assert (
+        jnp.abs(jax.jacfwd(lambda z: flow.apply(params, z, method="forward")[0])(z))
+        > 1e-6
+    ).all()
 
 
 def test_the_density_is_normalised_and_that_of_the_draws(key):
@@ -61,14 +67,25 @@ def test_the_density_is_normalised_and_that_of_the_draws(key):
     draws = np.asarray(flows.sample(flow, params, key, 40_000), np.float64)
     side = np.linspace(-18, 18, 601)
     grid = np.stack(np.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 2)
-    q = np.exp(np.asarray(jax.vmap(partial(flow.apply, params))(jnp.asarray(grid, jnp.float32)), np.float64))
+    q = np.exp(
+        np.asarray(
+            jax.vmap(partial(flow.apply, params))(jnp.asarray(grid, jnp.float32)),
+            np.float64,
+        )
+    )
     cell = (side[1] - side[0]) ** 2
     assert q.sum() * cell == pytest.approx(1.0, abs=1e-4)
-    for f in (lambda x: x[:, 0], lambda x: x[:, 1] ** 2, lambda x: np.sin(x[:, 0] * x[:, 1])):
+    for f in (
+        lambda x: x[:, 0],
+        lambda x: x[:, 1] ** 2,
+        lambda x: np.sin(x[:, 0] * x[:, 1]),
+    ):
         error = f(draws).std() / np.sqrt(len(draws))
         assert abs(f(draws).mean() - (q * f(grid)).sum() * cell) < 5 * error
     energy = flows.energy_of(flow, params, 1.7)
-    weights = np.exp(-np.asarray(jax.vmap(energy)(jnp.asarray(grid, jnp.float32)), np.float64))
+    weights = np.exp(
+        -np.asarray(jax.vmap(energy)(jnp.asarray(grid, jnp.float32)), np.float64)
+    )
     assert np.log(weights.sum() * cell) == pytest.approx(1.7, abs=1e-4)
 
 
@@ -92,7 +109,11 @@ def draw(flow, key, num):
 
 
 def log_prob(flow, x):
-    return -0.5 * jnp.sum((x - flow[0]) ** 2) * jnp.exp(-2 * flow[1]) - flow[1] - 0.5 * jnp.log(2 * jnp.pi)
+    return (
+        -0.5 * jnp.sum((x - flow[0]) ** 2) * jnp.exp(-2 * flow[1])
+        - flow[1]
+        - 0.5 * jnp.log(2 * jnp.pi)
+    )
 
 
 A, B = 1 / 0.7, 0.5 / 0.7
@@ -103,7 +124,9 @@ TRUTH = Players(
 
 
 def test_at_the_truth_it_is_2_log_2_and_nothing_moves(key):
-    run = jax.jit(jax.value_and_grad(flow_contrastive(energy, draw, log_prob), has_aux=True))
+    run = jax.jit(
+        jax.value_and_grad(flow_contrastive(energy, draw, log_prob), has_aux=True)
+    )
     (value, (_, metrics)), grads = run(TRUTH, key, X, None)
     assert value == pytest.approx(2 * np.log(2), abs=1e-5)
     assert metrics["log_z"] == TRUTH.energy.log_z
@@ -112,7 +135,9 @@ def test_at_the_truth_it_is_2_log_2_and_nothing_moves(key):
     moved = TRUTH._replace(other=TRUTH.other + jnp.array([0.4, 0.3]))
     (value, _), grads = run(moved, key, X, None)
     assert value < 2 * np.log(2) - 0.01
-    assert jnp.abs(grads.other).min() > scale  # while the energy, at the data's already, stays
+    assert (
+        jnp.abs(grads.other).min() > scale
+    )  # while the energy, at the data's already, stays
     assert max(jnp.abs(x).max() for x in jax.tree.leaves(grads.energy)) < scale
 
 
@@ -120,25 +145,40 @@ def test_energy_and_flow_each_have_their_own_finite_differences():
     """Of -V for the energy and log Z; of V, through the draws, and the likelihood for the flow."""
     with jax.enable_x64(True):
         x, key, h = jnp.asarray(np.asarray(X[:60], np.float64)), jax.random.key(3), 1e-5
-        params = Players(nce.Normalised(jnp.array([1.2, 0.3]), jnp.asarray(0.4)), jnp.array([0.2, -0.3]))
+        params = Players(
+            nce.Normalised(jnp.array([1.2, 0.3]), jnp.asarray(0.4)),
+            jnp.array([0.2, -0.3]),
+        )
 
         def minus_v(v):
             log_p = lambda x: -energy(v[:2], x) - v[2]
             y = draw(v[3:], key, len(x))
             total = lambda x: jnp.logaddexp(log_p(x), log_prob(v[3:], x))
-            of_data, of_draws = lambda x: log_p(x) - total(x), lambda x: log_prob(v[3:], x) - total(x)
+            of_data, of_draws = (
+                lambda x: log_p(x) - total(x),
+                lambda x: log_prob(v[3:], x) - total(x),
+            )
             return -jnp.mean(jax.vmap(of_data)(x)) - jnp.mean(jax.vmap(of_draws)(y))
 
         likelihood = lambda v: jnp.mean(jax.vmap(partial(log_prob, v[3:]))(x))
         flat = jnp.array([1.2, 0.3, 0.4, 0.2, -0.3])
-        slope = lambda f: np.array([(f(flat + h * e) - f(flat - h * e)) / (2 * h) for e in jnp.eye(5)])
+        slope = lambda f: np.array(
+            [(f(flat + h * e) - f(flat - h * e)) / (2 * h) for e in jnp.eye(5)]
+        )
         game, fit = slope(jax.jit(minus_v)), slope(jax.jit(likelihood))
         for weight in (0.0, 0.6):
             loss = flow_contrastive(energy, draw, log_prob, likelihood_weight=weight)
-            (value, _), grads = jax.value_and_grad(loss, has_aux=True)(params, key, x, None)
+            (value, _), grads = jax.value_and_grad(loss, has_aux=True)(
+                params, key, x, None
+            )
             found = np.array([*grads.energy.energy, grads.energy.log_z, *grads.other])
             assert value == pytest.approx(float(minus_v(flat)), rel=1e-12)
-            assert np.allclose(found, [*game[:3], *(-game[3:] - weight * fit[3:])], rtol=1e-6, atol=1e-8)
+            assert np.allclose(
+                found,
+                [*game[:3], *(-game[3:] - weight * fit[3:])],
+                rtol=1e-6,
+                atol=1e-8,
+            )
         assert not np.allclose(found[3:], game[3:], rtol=0.1)
 
 
@@ -149,25 +189,38 @@ def test_with_a_normalising_flow_it_trains(key):
     players = Players(nce.with_log_z(network.init(key, x[0])), params)
     loss = flow_contrastive(network.apply, partial(flows.sample, flow), flow.apply)
     grads = jax.jit(jax.grad(lambda p: loss(p, key, x, None)[0]))(players)
-    assert all(np.isfinite(g).all() and jnp.abs(g).max() > 0 for g in jax.tree.leaves(grads.other))
+    assert all(
+        np.isfinite(g).all() and jnp.abs(g).max() > 0
+        for g in jax.tree.leaves(grads.other)
+    )
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (partial(flow_contrastive, energy, draw, 3), TypeError, "log_prob must be a function"),
+        (
+            partial(flow_contrastive, energy, draw, 3),
+            TypeError,
+            "log_prob must be a function",
+        ),
         (
             partial(flow_contrastive, energy, draw, log_prob, likelihood_weight=-1.0),
             ValueError,
             "likelihood_weight must be finite and at least 0",
         ),
         (
-            lambda: flow_contrastive(energy, draw, log_prob)(jnp.ones(2), jax.random.key(0), X, None),
+            lambda: flow_contrastive(energy, draw, log_prob)(
+                jnp.ones(2), jax.random.key(0), X, None
+            ),
             TypeError,
             r"trains Players\(with_log_z\(energy\), flow\), got float32",
         ),
         (partial(flows.energy_of, 3, None), TypeError, "flow must be a Flow, got 3"),
-        (lambda: flows.sample(*a_flow(), jax.random.key(0), 0), ValueError, "num must be at least 1"),
+        (
+            lambda: flows.sample(*a_flow(), jax.random.key(0), 0),
+            ValueError,
+            "num must be at least 1",
+        ),
     ],
 )
 def test_bad_input(call, error, message):

@@ -29,7 +29,9 @@ def test_two_routes_to_the_gradient_of_log_z_of_a_neural_energy_agree_to_1e_10()
         grid = jnp.linspace(-16, 16, 4001)
 
         def log_z(p):
-            return jax.nn.logsumexp(-jax.vmap(partial(energy, p))(grid)) + jnp.log(grid[1] - grid[0])
+            return jax.nn.logsumexp(-jax.vmap(partial(energy, p))(grid)) + jnp.log(
+                grid[1] - grid[0]
+            )
 
         one = jax.jit(jax.grad(log_z))(params)
 
@@ -41,12 +43,18 @@ def test_two_routes_to_the_gradient_of_log_z_of_a_neural_energy_agree_to_1e_10()
         slopes = jax.jit(jax.vmap(jax.grad(energy), (None, 0)))(params, nodes)
         two = jax.tree.map(lambda s: -jnp.tensordot(law, s, 1), slopes)
 
-        gaps = [float(jnp.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one, two)), strict=True)]
+        gaps = [
+            float(jnp.abs(a - b).max())
+            for a, b in zip(*map(jax.tree.leaves, (one, two)), strict=True)
+        ]
         assert max(gaps) < 1e-10
         assert max(float(jnp.abs(a).max()) for a in jax.tree.leaves(one)) > 0.1
-        wrong = jax.tree.map(lambda s: -jnp.tensordot(weights / weights.sum(), s, 1), slopes)
+        wrong = jax.tree.map(
+            lambda s: -jnp.tensordot(weights / weights.sum(), s, 1), slopes
+        )
         assert any(
-            jnp.abs(a - b).max() > 1e-2 for a, b in zip(*map(jax.tree.leaves, (one, wrong)), strict=True)
+            jnp.abs(a - b).max() > 1e-2
+            for a, b in zip(*map(jax.tree.leaves, (one, wrong)), strict=True)
         )
 
 
@@ -63,8 +71,17 @@ def test_persistent_chains_of_ula_settle_where_their_bias_says():
     optimizer = optax.sgd(0.05)
     loss = eb.contrastive(energy, eb.ula, 2)
     for start in (0.5, 1.0, 2.0):
-        state = eb.init_state(jax.random.key(1), jnp.float32(start), optimizer, starts, step_size)
-        options = {"num_updates": 1500, "batch_size": 1024, "num_chains": num, "ema_decay": 0.995}
-        state, _ = eb.fit(jax.random.key(2), loss, optimizer, state, x, starts, **options)
+        state = eb.init_state(
+            jax.random.key(1), jnp.float32(start), optimizer, starts, step_size
+        )
+        options = {
+            "num_updates": 1500,
+            "batch_size": 1024,
+            "num_chains": num,
+            "ema_decay": 0.995,
+        }
+        state, _ = eb.fit(
+            jax.random.key(2), loss, optimizer, state, x, starts, **options
+        )
         assert abs(float(state.ema) - wants) < 0.05
         assert abs(float(state.ema) - 1 / s) > 0.15

@@ -9,18 +9,24 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax.diagnostics import summary as health
 from ebmjax import targets
+from ebmjax.diagnostics import summary as health
 
 GOOD = np.asarray(jax.random.normal(jax.random.key(0), (2000, 4, 2)))
-FUNNEL = lambda x: 0.5 * (x[0] / 3) ** 2 + 0.5 * jnp.sum(x[1:] ** 2) * jnp.exp(-x[0]) + 2 * x[0]
+FUNNEL = lambda x: (
+    0.5 * (x[0] / 3) ** 2 + 0.5 * jnp.sum(x[1:] ** 2) * jnp.exp(-x[0]) + 2 * x[0]
+)
 
 
 def test_nothing_is_wrong_where_nothing_is():
     assert health.summary(GOOD).warnings == []
     text = str(eb.assert_healthy({"a": GOOD, "b": GOOD[..., :1] ** 2}))
     assert text.splitlines()[0].split() == list(health.COLUMNS)
-    assert [line.split()[0] for line in text.splitlines()[1:]] == ["a[0]", "a[1]", "b[0]"]
+    assert [line.split()[0] for line in text.splitlines()[1:]] == [
+        "a[0]",
+        "a[1]",
+        "b[0]",
+    ]
 
 
 def test_each_column_is_what_it_says():
@@ -28,15 +34,26 @@ def test_each_column_is_what_it_says():
     pooled = GOOD.reshape(-1, 2).astype(np.float64)
     np.testing.assert_allclose(columns["mean"], pooled.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(columns["sd"], pooled.std(axis=0, ddof=1), rtol=1e-5)
-    np.testing.assert_allclose(columns["95%"], np.quantile(pooled, 0.95, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        columns["95%"], np.quantile(pooled, 0.95, axis=0), rtol=1e-5
+    )
     theirs = arviz.summary(arviz.from_dict({"x": GOOD.swapaxes(0, 1)}), round_to="none")
-    pairs = {"mcse_mean": "mcse_mean", "mcse_sd": "mcse_sd", "ess_bulk": "ess_bulk", "ess_tail": "ess_tail"}
+    pairs = {
+        "mcse_mean": "mcse_mean",
+        "mcse_sd": "mcse_sd",
+        "ess_bulk": "ess_bulk",
+        "ess_tail": "ess_tail",
+    }
     for ours, name in {**pairs, "rhat": "r_hat"}.items():
         np.testing.assert_allclose(columns[ours], theirs[name], rtol=1e-4)
 
 
 def test_stuck_and_copied_chains_are_named():
-    stuck, copied, frozen = GOOD.copy(), GOOD.copy(), np.broadcast_to(GOOD[:1], GOOD.shape)
+    stuck, copied, frozen = (
+        GOOD.copy(),
+        GOOD.copy(),
+        np.broadcast_to(GOOD[:1], GOOD.shape),
+    )
     stuck[:, 2] = stuck[0, 2]
     copied[:, 3] = copied[:, 1]
     assert "1 of 4 chains never moved: 2" in str(eb.summary(stuck))
@@ -72,7 +89,13 @@ def test_thousands_of_chains_are_compared_in_no_time():
 def recorded():
     target = targets.correlated_gaussian(5, 0.5)
     start = target.sample(jax.random.key(1), 4)
-    return eb.sample(jax.random.key(2), eb.hmc(target.energy, 0.4, 5), start, 1500, collect=eb.with_stats)
+    return eb.sample(
+        jax.random.key(2),
+        eb.hmc(target.energy, 0.4, 5),
+        start,
+        1500,
+        collect=eb.with_stats,
+    )
 
 
 def test_the_hamiltonian_is_that_of_each_start():
@@ -89,7 +112,9 @@ def test_the_hamiltonian_is_that_of_each_start():
         jax.random.key(2), kernel, targets.correlated_gaussian(5, 0.5).sample(jax.random.key(1), 4), 60,
         thin=3, collect=eb.with_stats,
     )  # fmt: skip
-    np.testing.assert_allclose(thinned.draws.info.hamiltonian, info.hamiltonian[2:60:3], rtol=1e-5)
+    np.testing.assert_allclose(
+        thinned.draws.info.hamiltonian, info.hamiltonian[2:60:3], rtol=1e-5
+    )
 
 
 def test_bfmi_is_that_of_arviz():
@@ -104,20 +129,28 @@ def test_a_run_without_momenta_has_no_hamiltonian(key):
     target = targets.standard_normal(2)
     kernels = eb.random_walk(target.energy, 12.0), eb.mala(target.energy, 1.0)
     for kernel in kernels:
-        samples = eb.sample(key, kernel, target.sample(key, 4), 1000, collect=eb.with_stats)
+        samples = eb.sample(
+            key, kernel, target.sample(key, 4), 1000, collect=eb.with_stats
+        )
         assert not samples.draws.info.hamiltonian.any()
-        assert "diverged" not in str(eb.summary(samples)) and "E-BFMI" not in str(eb.summary(samples))
+        assert "diverged" not in str(eb.summary(samples)) and "E-BFMI" not in str(
+            eb.summary(samples)
+        )
 
 
 def test_a_funnel_has_divergences_and_little_change_of_energy(key):
     start = 0.1 * jax.random.normal(key, (4, 10))
-    samples = eb.sample(key, eb.hmc(FUNNEL, 0.7, 10), start, 1000, collect=eb.with_stats)
+    samples = eb.sample(
+        key, eb.hmc(FUNNEL, 0.7, 10), start, 1000, collect=eb.with_stats
+    )
     info = samples.draws.info
     error = np.asarray(info.energy_error)
     wants = ((error > 1000) | ~np.isfinite(error)).sum(axis=0)
     assert wants.sum() > 0 and (jax.jit(health.divergences)(info) == wants).all()
     text = str(eb.summary(samples))
-    assert f"{wants.sum()} of 4000 steps diverged, in {np.sum(wants > 0)} chains" in text
+    assert (
+        f"{wants.sum()} of 4000 steps diverged, in {np.sum(wants > 0)} chains" in text
+    )
 
 
 def test_an_error_that_is_no_number_is_a_divergence():
@@ -129,12 +162,16 @@ def test_an_error_that_is_no_number_is_a_divergence():
 def test_a_heavy_tail_has_a_small_bfmi(key):
     """Cauchy in ten dimensions: momenta change H by little beside what it varies by."""
     cauchy = lambda x: 5.5 * jnp.log1p(jnp.sum(x**2))
-    samples = eb.sample(key, eb.hmc(cauchy, 0.3, 10), jnp.zeros((4, 10)), 2000, collect=eb.with_stats)
+    samples = eb.sample(
+        key, eb.hmc(cauchy, 0.3, 10), jnp.zeros((4, 10)), 2000, collect=eb.with_stats
+    )
     assert (health.bfmi(samples.draws.info.hamiltonian) < health.LEAST_BFMI).all()
     assert "E-BFMI below 0.3 in 4 chains" in str(eb.summary(samples))
 
 
-@pytest.mark.parametrize("draws", [np.ones((3, 4)), np.ones(100), np.full((9, 2), np.nan)])
+@pytest.mark.parametrize(
+    "draws", [np.ones((3, 4)), np.ones(100), np.full((9, 2), np.nan)]
+)
 def test_bad_draws(draws):
     with pytest.raises(ValueError, match="draws must be"):
         eb.summary(draws.astype(np.float32))
@@ -150,10 +187,14 @@ def test_a_divergence_that_is_nan_is_seen_however_thin_the_draws(key):
     kernel = eb.hmc(energy, 0.5, 5)
     for thin in (1, 10):
         with pytest.warns(RuntimeWarning, match="were rejected"):
-            run = eb.sample(key, kernel, jnp.zeros((4, 2)), 500, thin=thin, collect=eb.with_stats)
+            run = eb.sample(
+                key, kernel, jnp.zeros((4, 2)), 500, thin=thin, collect=eb.with_stats
+            )
         assert (health.divergences(run.draws.info) > 10).all()
 
 
 def test_chains_that_differ_in_float64_only_are_not_copies():
     with jax.enable_x64(True):
-        assert not health.copies(1e9 + jax.random.normal(jax.random.key(0), (50, 4, 1)) * 1e-3).any()
+        assert not health.copies(
+            1e9 + jax.random.normal(jax.random.key(0), (50, 4, 1)) * 1e-3
+        ).any()

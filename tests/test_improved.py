@@ -14,7 +14,10 @@ from ebmjax.objectives.likelihood import Chains
 DIM, NUM, STEP = 4, 1000, 0.6
 EPS = STEP**2 / 2
 LAMBDA, MU = 1.3, 0.4  # of the energy
-START, SPREAD = -0.5, 0.8  # mean and variance of the chains before they run, in each coordinate
+START, SPREAD = (
+    -0.5,
+    0.8,
+)  # mean and variance of the chains before they run, in each coordinate
 PARAMS = jnp.array([LAMBDA, MU])
 
 
@@ -24,11 +27,17 @@ def energy(params, x):
 
 def gradients(num_steps, num_through, num_keys=30, **options):
     """Of the loss with the sampler's terms less that without, ``[K, 2]``, over keys."""
-    full = improved_contrastive(energy, eb.ula, num_steps, num_through=num_through, **options)
-    plain = improved_contrastive(energy, eb.ula, num_steps, num_through=num_through, sampler_weight=0.0)
+    full = improved_contrastive(
+        energy, eb.ula, num_steps, num_through=num_through, **options
+    )
+    plain = improved_contrastive(
+        energy, eb.ula, num_steps, num_through=num_through, sampler_weight=0.0
+    )
 
     def one(key):
-        start = START + SPREAD**0.5 * jax.random.normal(jax.random.fold_in(key, 1), (NUM, DIM))
+        start = START + SPREAD**0.5 * jax.random.normal(
+            jax.random.fold_in(key, 1), (NUM, DIM)
+        )
         chains = Chains(start, jnp.float32(STEP))
         of = lambda loss: jax.grad(lambda p: loss(p, key, start, chains)[0])(PARAMS)
         return of(full) - of(plain)
@@ -62,8 +71,15 @@ def check_terms(num_steps, num_through):
     error = 5 * found.std(axis=0) / np.sqrt(len(found))
     wants = closed_form(num_steps, num_through)
     assert (np.abs(found.mean(axis=0) - wants) < error).all()
-    forgetful, upside_down = (closed_form(num_steps, num_through, w) for w in (0.0, -1.0))
-    for other in (forgetful, upside_down, -wants, closed_form(num_steps, 4 - num_through)):
+    forgetful, upside_down = (
+        closed_form(num_steps, num_through, w) for w in (0.0, -1.0)
+    )
+    for other in (
+        forgetful,
+        upside_down,
+        -wants,
+        closed_form(num_steps, 4 - num_through),
+    ):
         assert (np.abs(found.mean(axis=0) - other) > error).any()
 
 
@@ -79,13 +95,19 @@ def test_without_its_sampler_terms_it_is_contrastive_divergence(key):
     start = jax.random.normal(key, (50, DIM))
     chains = Chains(start, jnp.float32(STEP))
     found, wants = (
-        jax.jit(jax.value_and_grad(loss, has_aux=True))(PARAMS, key, start + 0.3, chains)
+        jax.jit(jax.value_and_grad(loss, has_aux=True))(
+            PARAMS, key, start + 0.3, chains
+        )
         for loss in (
-            improved_contrastive(energy, eb.ula, 4, num_through=2, sampler_weight=0.0, regularisation=0.1),
+            improved_contrastive(
+                energy, eb.ula, 4, num_through=2, sampler_weight=0.0, regularisation=0.1
+            ),
             eb.contrastive(energy, eb.ula, 4, regularisation=0.1),
         )
     )
-    assert np.allclose(found[0][0], wants[0][0], rtol=1e-5) and np.allclose(found[1], wants[1], rtol=1e-5)
+    assert np.allclose(found[0][0], wants[0][0], rtol=1e-5) and np.allclose(
+        found[1], wants[1], rtol=1e-5
+    )
     assert np.allclose(found[0][1][0].position, wants[0][1][0].position, atol=1e-6)
 
 
@@ -96,15 +118,21 @@ def test_the_gradient_is_that_of_finite_differences_through_the_chains():
         start = jax.random.normal(jax.random.key(4), (20, DIM))
         chains = Chains(start, jnp.asarray(STEP))
         loss = partial(improved_contrastive, energy, eb.ula, 3)
-        of = lambda p, **options: loss(entropy_weight=w, **options)(p, key, start, chains)
+        of = lambda p, **options: loss(entropy_weight=w, **options)(
+            p, key, start, chains
+        )
 
         @jax.jit
         def f(p):
             x = of(p, num_through=3)[1][0].position
             return jnp.mean(jax.vmap(partial(energy, params))(x)) - w * entropy(x)
 
-        steps = np.array([(f(params + h * e) - f(params - h * e)) / (2 * h) for e in jnp.eye(2)])
-        grad = lambda **options: jax.jit(jax.grad(lambda p: of(p, **options)[0]))(params)
+        steps = np.array(
+            [(f(params + h * e) - f(params - h * e)) / (2 * h) for e in jnp.eye(2)]
+        )
+        grad = lambda **options: jax.jit(jax.grad(lambda p: of(p, **options)[0]))(
+            params
+        )
         found = grad(num_through=3) - grad(num_through=3, sampler_weight=0.0)
         assert np.allclose(found, steps, rtol=1e-6)
         through_one = grad(num_through=1) - grad(num_through=1, sampler_weight=0.0)
@@ -115,16 +143,23 @@ def test_the_entropy_of_a_normal_is_half_log_det_2_pi_e_sigma(key):
     root = np.array([[1.0, 0.0], [0.7, 0.5]])
     x = jax.random.normal(key, (2000, 2)) @ root.T
     wants = 0.5 * np.log(np.linalg.det(2 * np.pi * np.e * root @ root.T))
-    assert abs(entropy(x) - wants) < 0.12  # its standard deviation is about 1.2 / sqrt(2000) = 0.027
+    assert (
+        abs(entropy(x) - wants) < 0.12
+    )  # its standard deviation is about 1.2 / sqrt(2000) = 0.027
     assert entropy(3 * x) - entropy(x) == pytest.approx(2 * np.log(3), abs=1e-4)
-    assert entropy({"a": x[:, 0], "b": x[:, 1:]}) == pytest.approx(float(entropy(x)), abs=1e-5)
+    assert entropy({"a": x[:, 0], "b": x[:, 1:]}) == pytest.approx(
+        float(entropy(x)), abs=1e-5
+    )
 
 
 def test_points_that_do_not_count_are_nobodys_neighbours(key):
     x = jax.random.normal(key, (100, 2))
     is_counted = jnp.arange(100) < 60
     value, slope = jax.value_and_grad(entropy)(x, is_counted)
-    assert value == pytest.approx(float(entropy(x[:60])), abs=1e-5) and not slope[60:].any()
+    assert (
+        value == pytest.approx(float(entropy(x[:60])), abs=1e-5)
+        and not slope[60:].any()
+    )
     assert value != pytest.approx(float(entropy(x)), abs=1e-3)
 
 
@@ -135,18 +170,34 @@ def test_broken_chains_do_not_count_and_come_back_as_nan(key):
     loss = improved_contrastive(wall, eb.ula, 2)
     start = jax.random.normal(key, (20, DIM)).at[19, 0].set(100.0)
     run = jax.jit(jax.value_and_grad(loss, has_aux=True))
-    (value, (chains, metrics)), grads = run(PARAMS, key, start[:3], Chains(start, jnp.float32(0.3)))
-    (whole, _), its_grads = run(PARAMS, key, start[:3], Chains(start[:19], jnp.float32(0.3)))
-    assert value == pytest.approx(float(whole), rel=1e-4) and np.isfinite(metrics["entropy"])
+    (value, (chains, metrics)), grads = run(
+        PARAMS, key, start[:3], Chains(start, jnp.float32(0.3))
+    )
+    (whole, _), its_grads = run(
+        PARAMS, key, start[:3], Chains(start[:19], jnp.float32(0.3))
+    )
+    assert value == pytest.approx(float(whole), rel=1e-4) and np.isfinite(
+        metrics["entropy"]
+    )
     assert np.allclose(grads, its_grads, rtol=1e-4, atol=1e-5)
-    assert np.isnan(chains.position[19]).all() and np.isfinite(chains.position[:19]).all()
+    assert (
+        np.isnan(chains.position[19]).all() and np.isfinite(chains.position[:19]).all()
+    )
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (partial(improved_contrastive, 3, eb.ula, 5), TypeError, "energy must be a function"),
-        (partial(improved_contrastive, energy, None, 5), TypeError, "make_kernel must be a function"),
+        (
+            partial(improved_contrastive, 3, eb.ula, 5),
+            TypeError,
+            "energy must be a function",
+        ),
+        (
+            partial(improved_contrastive, energy, None, 5),
+            TypeError,
+            "make_kernel must be a function",
+        ),
         (
             partial(improved_contrastive, energy, eb.ula, 5, num_through=6),
             ValueError,
@@ -157,7 +208,11 @@ def test_broken_chains_do_not_count_and_come_back_as_nan(key):
             ValueError,
             "entropy_weight must be finite and at least 0",
         ),
-        (partial(entropy, jnp.ones((1, 2))), ValueError, "points must be at least two, got 1"),
+        (
+            partial(entropy, jnp.ones((1, 2))),
+            ValueError,
+            "points must be at least two, got 1",
+        ),
     ],
 )
 def test_bad_input(call, error, message):

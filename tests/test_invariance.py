@@ -16,7 +16,9 @@ def test_proof(name):
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_control_is_rejected(name):
-    report = CONTROLS[name](jax.random.key(2), num_chains=60_000, alpha=1e-5)  # what is missed is no luck
+    report = CONTROLS[name](
+        jax.random.key(2), num_chains=60_000, alpha=1e-5
+    )  # what is missed is no luck
     assert not report.is_passed
     assert "FAILED" in str(report) and report.cure in str(report)
 

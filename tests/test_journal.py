@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax import folder
+from ebmjax.io import run_directory as folder
 from ebmjax.io.checkpoint import CheckpointError
 from ebmjax.io.chunk_store import Stopped
 
 KEY = jax.random.key(4)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)
-KERNEL = eb.underdamped_langevin(ENERGY, 0.3)  # its state holds a gradient and a momentum
+KERNEL = eb.underdamped_langevin(
+    ENERGY, 0.3
+)  # its state holds a gradient and a momentum
 START = jnp.ones((3, 2))
 
 
@@ -27,7 +29,10 @@ def run(path=None, kernel=KERNEL, key=KEY, start=START, num_steps=60, **options)
 
 
 def equal(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return all(
+        np.array_equal(x, y)
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
 
 
 def content(path):
@@ -50,9 +55,14 @@ def test_a_checkpoint_changes_no_number(tmp_path):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_finishes_the_chunk_and_goes_on_in_the_same_bytes(how, tmp_path):
+def test_told_to_stop_it_finishes_the_chunk_and_goes_on_in_the_same_bytes(
+    how, tmp_path
+):
     told = stop_after(30, lambda: os.kill(os.getpid(), how))
-    with pytest.raises(Stopped, match="stopped after step 30 of 80, saved in .*; make the same call again"):
+    with pytest.raises(
+        Stopped,
+        match="stopped after step 30 of 80, saved in .*; make the same call again",
+    ):
         run(tmp_path, progress=told)
     assert max(folder.steps(tmp_path)) == 30
     asked = []
@@ -66,7 +76,9 @@ def test_what_is_there_is_not_computed_again(tmp_path):
     ages = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     (tmp_path / "000000050.npz").unlink()
     assert equal(run(tmp_path), run())
-    assert [p.name for p in tmp_path.iterdir() if p.stat().st_mtime_ns != ages[p.name]] == ["000000050.npz"]
+    assert [
+        p.name for p in tmp_path.iterdir() if p.stat().st_mtime_ns != ages[p.name]
+    ] == ["000000050.npz"]
 
 
 def test_a_damaged_chunk_is_named_and_computed_again(tmp_path):
@@ -74,7 +86,10 @@ def test_a_damaged_chunk_is_named_and_computed_again(tmp_path):
     before = content(tmp_path)
     path = tmp_path / "000000050.npz"
     path.write_bytes(path.read_bytes()[::-1])
-    with pytest.warns(RuntimeWarning, match="000000050.npz is damaged: .*; its chunk is computed again"):
+    with pytest.warns(
+        RuntimeWarning,
+        match="000000050.npz is damaged: .*; its chunk is computed again",
+    ):
         assert equal(run(tmp_path), run())
     assert content(tmp_path) == before
 
@@ -83,7 +98,11 @@ def test_where_nothing_is_collected_the_last_three_are_kept(tmp_path):
     options = {"collect": eb.nothing, "thin": 1, "num_chunks": 12}
     whole = run(**options)
     with pytest.raises(Stopped):
-        run(tmp_path, progress=stop_after(50, lambda: os.kill(os.getpid(), signal.SIGTERM)), **options)
+        run(
+            tmp_path,
+            progress=stop_after(50, lambda: os.kill(os.getpid(), signal.SIGTERM)),
+            **options,
+        )
     assert folder.steps(tmp_path) == [50, 45, 40]
     path = folder.file_of(tmp_path, 50)
     path.write_bytes(path.read_bytes()[:-1])
@@ -113,7 +132,10 @@ def test_another_call_is_refused_and_nothing_lost(name, tmp_path):
 
 
 def test_two_runs_in_one_folder(tmp_path):
-    with folder.lock(tmp_path), pytest.raises(folder.FolderError, match="another run is writing in"):
+    with (
+        folder.lock(tmp_path),
+        pytest.raises(folder.FolderError, match="another run is writing in"),
+    ):
         run(tmp_path)
     run(tmp_path)
 
@@ -133,7 +155,10 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
         replace(*paths)
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(CheckpointError, match="No space left on device; what was saved before is intact"):
+    with pytest.raises(
+        CheckpointError,
+        match="No space left on device; what was saved before is intact",
+    ):
         run(tmp_path)
     assert len(folder.steps(tmp_path)) == 7
     monkeypatch.undo()
@@ -150,5 +175,7 @@ def test_outside_the_main_thread_it_works_without_signals(tmp_path):
 
 def test_processes_that_look_at_once_do_not_disturb_each_other(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: folder.check_writable(tmp_path / "shared"), range(2000)))
+        list(
+            pool.map(lambda _: folder.check_writable(tmp_path / "shared"), range(2000))
+        )
     assert not list((tmp_path / "shared").iterdir())

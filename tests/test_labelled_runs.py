@@ -6,19 +6,28 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ebmjax.experiments import data
-from ebmjax import experiment, runs
 from ebmjax.cli import app
-from ebmjax.experiments.data import DataError, Dataset
+from ebmjax.experiments import data, experiment, runs
 from ebmjax.experiments.classes import class_constants, parts
+from ebmjax.experiments.data import DataError, Dataset
 from ebmjax.experiments.labelled import strangers
 
-SMALL = {"features": (16,), "num_chains": 32, "buffer_size": 64, "batch_size": 64, "chain_steps": 3}
+SMALL = {
+    "features": (16,),
+    "num_chains": 32,
+    "buffer_size": 64,
+    "batch_size": 64,
+    "chain_steps": 3,
+}
 
 
 def test_constants_of_classes_are_their_shares_over_their_z():
     """Normals of known width and share: E_y without its constants, and a control with shares alone."""
-    shares, means, widths = np.array([0.2, 0.5, 0.3]), np.array([0.0, 2.0, -1.0]), np.array([0.5, 1.0, 2.0])
+    shares, means, widths = (
+        np.array([0.2, 0.5, 0.3]),
+        np.array([0.0, 2.0, -1.0]),
+        np.array([0.5, 1.0, 2.0]),
+    )
     rng, num = np.random.default_rng(0), 60_000
     labels = rng.choice(3, num, p=shares)
     x = means[labels] + widths[labels] * rng.normal(size=num)
@@ -40,12 +49,15 @@ def test_what_is_held_out_is_never_trained_on():
     both = np.concatenate([kept.x, held.x])
     assert np.array_equal(kept.x, moons.x) and len(np.unique(both, axis=0)) == len(both)
     own = experiment.build(
-        experiment.preset(data.load("digits"), objective="joint", **SMALL), data.load("digits")
+        experiment.preset(data.load("digits"), objective="joint", **SMALL),
+        data.load("digits"),
     )
     assert len(own.z) == len(own.batches.label) == 1797 - 359
 
 
-@pytest.mark.parametrize("labels", [None, np.zeros(20, int), np.arange(20) % 2 + 1, np.arange(20)])
+@pytest.mark.parametrize(
+    "labels", [None, np.zeros(20, int), np.arange(20) % 2 + 1, np.arange(20)]
+)
 def test_labels_that_cannot_be_learned_are_refused(labels):
     dataset = Dataset("mine.csv", np.random.default_rng(0).normal(size=(20, 2)), labels)
     with pytest.raises(DataError, match="labels"):
@@ -60,13 +72,17 @@ def test_labels_of_toys_are_where_their_points_come_from():
 
 
 def test_strangers_keep_their_margins_or_their_box(key):
-    x = jax.random.normal(key, (500, 3)) @ jnp.array([[1.0, 1, 1], [0, 1, 1], [0, 0, 1]])
+    x = jax.random.normal(key, (500, 3)) @ jnp.array(
+        [[1.0, 1, 1], [0, 1, 1], [0, 0, 1]]
+    )
     labels = np.arange(500) % 2
     found = strangers(jax.random.split(key, 3), x, labels)
     assert np.allclose(np.sort(found["shuffled"], axis=0), np.sort(x, axis=0))
     assert abs(np.corrcoef(np.asarray(found["shuffled"]).T)[0, 1]) < 5 / np.sqrt(500)
     assert np.corrcoef(np.asarray(x).T)[0, 1] > 0.5
-    assert (found["uniform"] >= x.min(axis=0)).all() and (found["uniform"] <= x.max(axis=0)).all()
+    assert (found["uniform"] >= x.min(axis=0)).all() and (
+        found["uniform"] <= x.max(axis=0)
+    ).all()
     assert np.asarray(found["midpoints"]).std() < 0.85 * np.asarray(x).std()
 
 
@@ -77,14 +93,40 @@ def test_labelled_points_train_from_the_command_line_and_go_on(objective, tmp_pa
     rows = np.column_stack([rng.normal(size=(400, 2)) + 4 * labels[:, None], labels])
     np.savetxt(tmp_path / "mine.csv", rows, delimiter=",", header="a,b,y", comments="")
     out, call = tmp_path / "run", CliRunner().invoke
-    arguments = ["--features", "16", "--num-chains", "32", "--buffer-size", "64", "--batch-size", "64"]
-    arguments += ["--objective", objective, "--num-updates", "60", "--chain-steps", "3", "--seed", "1"]
-    result = call(app, ["train", "--data", str(tmp_path / "mine.csv"), "--out", str(out), *arguments])
+    arguments = [
+        "--features",
+        "16",
+        "--num-chains",
+        "32",
+        "--buffer-size",
+        "64",
+        "--batch-size",
+        "64",
+    ]
+    arguments += [
+        "--objective",
+        objective,
+        "--num-updates",
+        "60",
+        "--chain-steps",
+        "3",
+        "--seed",
+        "1",
+    ]
+    result = call(
+        app,
+        ["train", "--data", str(tmp_path / "mine.csv"), "--out", str(out), *arguments],
+    )
     assert result.exit_code == 0, result.output
     shown = " ".join(result.output.split())
-    assert "accuracy on 80 held out" in shown and "calibration error" in shown and "AUROC" in shown
+    assert (
+        "accuracy on 80 held out" in shown
+        and "calibration error" in shown
+        and "AUROC" in shown
+    )
     assert all(
-        (out / name).stat().st_size > 3000 for name in ("reliability.png", "strangers.png", "density.png")
+        (out / name).stat().st_size > 3000
+        for name in ("reliability.png", "strangers.png", "density.png")
     )
     run, state = runs.load(out)
     classes = np.asarray(jax.vmap(run.of_classes(state))(run.z)).argmin(axis=1)

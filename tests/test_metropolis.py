@@ -24,15 +24,21 @@ ENERGY = lambda x: jnp.where(x > 5, jnp.nan, jnp.where(x < -5, -jnp.inf, 0.5 * x
 
 def move(value, exponential, log_ratio=0.0, start=1.0):
     kernel = eb.metropolis(ENERGY, to(value, log_ratio))
-    return kernel.move((None, jnp.float32(exponential)), kernel.init(jnp.float32(start)))
+    return kernel.move(
+        (None, jnp.float32(exponential)), kernel.init(jnp.float32(start))
+    )
 
 
 def test_it_accepts_when_minus_the_exponential_is_below_the_log_ratio():
     # E(1) - E(2) = -1.5
     for exponential, is_accepted in ((1.49, False), (1.51, True)):
         state, info = move(2.0, exponential)
-        assert info.is_accepted == is_accepted and state.position == (2.0 if is_accepted else 1.0)
-        assert np.isclose(info.acceptance_rate, np.exp(-1.5)) and np.isclose(info.energy_error, 1.5)
+        assert info.is_accepted == is_accepted and state.position == (
+            2.0 if is_accepted else 1.0
+        )
+        assert np.isclose(info.acceptance_rate, np.exp(-1.5)) and np.isclose(
+            info.energy_error, 1.5
+        )
 
 
 def test_the_ratio_of_the_proposal_counts():
@@ -43,7 +49,11 @@ def test_the_ratio_of_the_proposal_counts():
 def test_nan_and_minus_infinity_are_rejected_and_counted():
     for value in (6.0, -6.0):
         state, info = move(value, 1e6)
-        assert not info.is_accepted and info.num_nonfinite == 1 and info.acceptance_rate == 0
+        assert (
+            not info.is_accepted
+            and info.num_nonfinite == 1
+            and info.acceptance_rate == 0
+        )
         assert state.position == 1.0 and state.energy == 0.5
 
 
@@ -54,7 +64,9 @@ def test_impossible_moves_are_never_accepted(key):
     assert not move(2.0, float(exponential.max()), log_ratio=-1e6)[1].is_accepted
 
 
-def test_a_proposal_of_ones_own_by_its_density_is_right_and_with_arguments_swapped_is_not(key):
+def test_a_proposal_of_ones_own_by_its_density_is_right_and_with_arguments_swapped_is_not(
+    key,
+):
     """Exp(1) by a random walk of log x: forgotten or swapped, the mean is far from 1."""
     energy = lambda x: x
     q = lambda key, x: x * jnp.exp(0.7 * jax.random.normal(key))
@@ -62,7 +74,9 @@ def test_a_proposal_of_ones_own_by_its_density_is_right_and_with_arguments_swapp
     start = jax.random.exponential(key, (20_000,))
 
     def mean(kernel):
-        return float(eb.sample(key, kernel, start, 100, collect=eb.nothing).state.position.mean())
+        return float(
+            eb.sample(key, kernel, start, 100, collect=eb.nothing).state.position.mean()
+        )
 
     error = 1 / np.sqrt(20_000)
     assert abs(mean(eb.metropolis(energy, q, log_q=log_q)) - 1) < 5 * error
@@ -87,7 +101,9 @@ def test_the_noise_of_the_accept_is_never_infinite():
     kernel = eb.metropolis(ENERGY, to(2.0))
     draw = jax.jit(
         lambda key: jnp.max(
-            jax.vmap(lambda k: kernel.draw(k, jnp.float32(0.0))[1])(jax.random.split(key, 2**21))
+            jax.vmap(lambda k: kernel.draw(k, jnp.float32(0.0))[1])(
+                jax.random.split(key, 2**21)
+            )
         )
     )
     assert all(np.isfinite(draw(jax.random.key(i))) for i in range(32))

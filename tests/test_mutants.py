@@ -23,22 +23,33 @@ def test_the_mutant_is_killed(mutant):
 def test_the_table_is_long_and_has_no_bug_twice():
     assert len(mutants.MUTANTS) >= 200
     assert len({m.name for m in mutants.MUTANTS}) == len(mutants.MUTANTS)
-    assert len({(m.file, m.old, m.new, m.killer) for m in mutants.MUTANTS}) == len(mutants.MUTANTS)
+    assert len({(m.file, m.old, m.new, m.killer) for m in mutants.MUTANTS}) == len(
+        mutants.MUTANTS
+    )
 
 
 def test_each_killer_is_a_test_that_pytest_runs_with_the_same_arguments(request):
     """On the library as it is, where it passes as all tests do."""
     modules = {killer.split(":")[0] for killer in KILLERS}
     files = [
-        pytest.Module.from_parent(request.session, path=killing.ROOT / "tests" / f"{m}.py") for m in modules
+        pytest.Module.from_parent(
+            request.session, path=killing.ROOT / "tests" / f"{m}.py"
+        )
+        for m in modules
     ]
-    items = {f"{i.path.stem}:{i.name}": i for file in files for i in request.session.genitems(file)}
+    items = {
+        f"{i.path.stem}:{i.name}": i
+        for file in files
+        for i in request.session.genitems(file)
+    }
     for killer in KILLERS:
         module, name, *case = killer.split(":", 2)
         item = items[f"{module}:{name}{''.join(f'[{c}]' for c in case)}"]
         theirs = item.callspec.params if case else {}
         _, ours = killing.find(killer)
-        assert {n: repr(v) for n, v in ours.items()} == {n: repr(v) for n, v in theirs.items()}
+        assert {n: repr(v) for n, v in ours.items()} == {
+            n: repr(v) for n, v in theirs.items()
+        }
         assert not list(item.iter_markers("skip")) + list(item.iter_markers("xfail"))
 
 
@@ -48,22 +59,33 @@ def wrong(new, killer=mutants.ACCEPT, error=""):
 
 
 def test_an_error_by_accident_is_no_kill_unless_the_row_names_it():
-    assert killing.verdict(wrong("return log_ratio + None")).startswith("died of TypeError")
+    assert killing.verdict(wrong("return log_ratio + None")).startswith(
+        "died of TypeError"
+    )
     assert killing.verdict(wrong("raise ValueError('so')")) == "died of ValueError: so"
     assert (
         killing.verdict(wrong("raise ValueError('so')", error="ValueError: other"))
         == "died of ValueError: so"
     )
-    assert killing.verdict(wrong("raise ValueError('so')", error="ValueError: so")) == "killed"
+    assert (
+        killing.verdict(wrong("raise ValueError('so')", error="ValueError: so"))
+        == "killed"
+    )
 
 
 def test_a_killer_that_pytest_does_not_run_is_an_error():
-    for killer in ("test_laws:test_magic", "test_invariance:test_proof", "test_invariance:test_proof:magic"):
+    for killer in (
+        "test_laws:test_magic",
+        "test_invariance:test_proof",
+        "test_invariance:test_proof:magic",
+    ):
         with pytest.raises(killing.NoSuchTest, match=killer):
             killing.verdict(wrong("return True", killer))
 
 
-@pytest.mark.parametrize("killer", [mutants.RING, mutants.SPLIT, mutants.invariant("random_walk")])
+@pytest.mark.parametrize(
+    "killer", [mutants.RING, mutants.SPLIT, mutants.invariant("random_walk")]
+)
 def test_the_killer_passes_the_library_as_it_is(killer):
     assert killing.verdict(Mutant("none", "base.py", SAME, SAME, killer)) == "survives"
 

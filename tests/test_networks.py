@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 import ebmjax as eb
-from ebmjax.energies import networks
 from ebmjax import targets
+from ebmjax.energies import networks
 
 
 @pytest.mark.parametrize("shape", [(2,), (7,), (3, 4), (8, 8), (28, 28), (9, 9, 3)])
@@ -51,7 +51,9 @@ def test_spectral_normalisation_bounds_the_slope(key):
 
     def steepest(network):
         params = jax.tree.map(lambda w: 50 * w, network.init(key, jnp.zeros(5)))
-        return jax.vmap(lambda x: jnp.linalg.norm(jax.grad(network.apply, argnums=1)(params, x)))(x).max()
+        return jax.vmap(
+            lambda x: jnp.linalg.norm(jax.grad(network.apply, argnums=1)(params, x))
+        )(x).max()
 
     assert steepest(network) <= 1.02 < steepest(free)
 
@@ -65,7 +67,10 @@ def test_largest_singular_value(key):
 def test_an_nnx_module_is_an_energy_by_one_line(key):
     class Net(nnx.Module):
         def __init__(self, rngs):
-            self.one, self.two = nnx.Linear(2, 8, rngs=rngs), nnx.Linear(8, 1, rngs=rngs)
+            self.one, self.two = (
+                nnx.Linear(2, 8, rngs=rngs),
+                nnx.Linear(8, 1, rngs=rngs),
+            )
 
         def __call__(self, x):
             return self.two(nnx.swish(self.one(x)))[0] + 0.5 * jnp.sum(x**2)
@@ -80,7 +85,9 @@ def test_an_nnx_module_is_an_energy_by_one_line(key):
     loss = eb.contrastive(energy, eb.mala, 5)
     state = eb.init_state(key, params, optimizer, starts, 0.5)
     x = targets.eight_gaussians().sample(key, 200)
-    state, metrics = eb.fit(key, loss, optimizer, state, x, starts, num_updates=3, batch_size=50)
+    state, metrics = eb.fit(
+        key, loss, optimizer, state, x, starts, num_updates=3, batch_size=50
+    )
     assert int(state.num_skipped) == 0 and np.isfinite(metrics["loss"]).all()
     before, after = jax.tree.leaves(params), jax.tree.leaves(state.params)
     assert not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
@@ -89,7 +96,10 @@ def test_an_nnx_module_is_an_energy_by_one_line(key):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"confinement": float("nan")}, "confinement must be finite and above 0, got nan"),
+        (
+            {"confinement": float("nan")},
+            "confinement must be finite and above 0, got nan",
+        ),
         ({"confinement": 0.0}, "confinement must be finite and above 0, got 0"),
         ({"spread": float("inf")}, "spread must be finite and above 0, got inf"),
         ({"features": (16, 0)}, "features must be at least 1, got 0"),

@@ -20,16 +20,22 @@ KNOWN = [  # key, counter, words: kat_vectors of Random123, threefry 2x32, 20 ro
 @pytest.mark.parametrize(("key", "counter", "words"), KNOWN)
 def test_known_answers(key, counter, words):
     as_words = lambda pair: tuple(jnp.uint32(x) for x in pair)
-    assert tuple(int(x) for x in noise.threefry(as_words(key), as_words(counter))) == words
+    assert (
+        tuple(int(x) for x in noise.threefry(as_words(key), as_words(counter))) == words
+    )
 
 
 def test_it_is_the_hash_of_jax_to_the_bit(key):
     words, count = jax.random.key_data(key), jax.random.bits(key, (1000,))
-    ours = jnp.concatenate(noise.threefry((words[0], words[1]), (count[:500], count[500:])))
+    ours = jnp.concatenate(
+        noise.threefry((words[0], words[1]), (count[:500], count[500:]))
+    )
     assert np.array_equal(ours, threefry_2x32(words, count))
     for data in (0, 1, 12345, 2**32 - 1):
         for k in (key, words):
-            same = noise.fold_in(k, np.uint32(data)) == jax.random.fold_in(k, np.uint32(data))
+            same = noise.fold_in(k, np.uint32(data)) == jax.random.fold_in(
+                k, np.uint32(data)
+            )
             assert np.all(same)
     for i, folded in enumerate(noise.fold_in_each(key, 3)):
         assert folded == jax.random.fold_in(key, i)
@@ -38,7 +44,9 @@ def test_it_is_the_hash_of_jax_to_the_bit(key):
 def test_numbers_are_the_inverse_of_the_normal_distribution():
     """Over all magnitudes of u, the far tail included, against float64."""
     k = np.unique(
-        np.concatenate([np.arange(64), np.logspace(0, np.log10(2**31 - 1), 20_000)]).astype(np.uint32)
+        np.concatenate(
+            [np.arange(64), np.logspace(0, np.log10(2**31 - 1), 20_000)]
+        ).astype(np.uint32)
     )
     u = (k.astype(np.float32).astype(np.float64) + 0.5) / 2**31
     exact = stats.norm.isf(u / 2)
@@ -46,14 +54,18 @@ def test_numbers_are_the_inverse_of_the_normal_distribution():
         found = np.asarray(noise.normal_of(jnp.asarray(2 * k + sign)), np.float64)
         assert np.isfinite(found).all()
         error = np.abs(found * (1, -1)[sign] - exact)
-        assert error[exact < 5.3].max() < 4e-6  # eight units in the last place of float32
+        assert (
+            error[exact < 5.3].max() < 4e-6
+        )  # eight units in the last place of float32
         assert error.max() < 2.5e-3  # where the polynomial is extrapolated
 
 
 @pytest.mark.parametrize("num", [1, 2, 7])
 def test_normal_numbers_over_chains_are_normal_and_independent(key, num):
     n = 2**18
-    x = jax.jit(jax.vmap(lambda k: noise.normal(k, (num,), jnp.float32)))(jax.random.split(key, n))
+    x = jax.jit(jax.vmap(lambda k: noise.normal(k, (num,), jnp.float32)))(
+        jax.random.split(key, n)
+    )
     x = np.asarray(x, np.float64)
     for column in x.T:
         assert stats.kstest(column, "norm").pvalue > 1e-6
@@ -69,7 +81,9 @@ def test_the_number_of_the_accept_is_exponential_and_independent_of_the_proposal
     n = 2**18
     keys = jax.random.split(key, n)
     e = np.asarray(jax.jit(jax.vmap(noise.accept_noise))(keys), np.float64)
-    x = np.asarray(jax.vmap(lambda k: noise.normal(k, (3,), jnp.float32))(keys), np.float64)
+    x = np.asarray(
+        jax.vmap(lambda k: noise.normal(k, (3,), jnp.float32))(keys), np.float64
+    )
     assert stats.kstest(e, "expon").pvalue > 1e-6 and e.min() >= 0
     for f in (x, x**2):
         assert np.abs(np.corrcoef(e, f.T)[0, 1:]).max() < 5 / np.sqrt(n)
@@ -77,11 +91,17 @@ def test_the_number_of_the_accept_is_exponential_and_independent_of_the_proposal
 
 def test_of_other_keys_and_types(key):
     rbg = jax.random.key(1, impl="rbg")
-    assert np.array_equal(noise.normal(rbg, (5,), jnp.float32), jax.random.normal(rbg, (5,)))
-    assert noise.accept_noise(rbg) > 0 and noise.fold_in(rbg, 3) == jax.random.fold_in(rbg, 3)
+    assert np.array_equal(
+        noise.normal(rbg, (5,), jnp.float32), jax.random.normal(rbg, (5,))
+    )
+    assert noise.accept_noise(rbg) > 0 and noise.fold_in(rbg, 3) == jax.random.fold_in(
+        rbg, 3
+    )
     assert noise.normal(key, (3, 2), jnp.bfloat16).dtype == jnp.bfloat16
     assert noise.normal(key, (), jnp.float32).shape == ()
     with jax.enable_x64(True):
         assert noise.normal(key, (3,), jnp.float64).dtype == jnp.float64
     raw = jax.random.key_data(key)
-    assert np.array_equal(noise.normal(raw, (5,), jnp.float32), noise.normal(key, (5,), jnp.float32))
+    assert np.array_equal(
+        noise.normal(raw, (5,), jnp.float32), noise.normal(key, (5,), jnp.float32)
+    )

@@ -31,12 +31,16 @@ def test_fitted_normal_is_normalised_and_draws_what_it_says(key):
     x = np.asarray(NOISE.sample(key, 100_000))
     assert abs(x.std() / (1.5 * np.asarray(X).std()) - 1) < 0.02
     grid = jnp.linspace(-12, 12, 4001)[:, None]
-    assert np.exp(jax.vmap(NOISE.log_prob)(grid)).sum() * (24 / 4000) == pytest.approx(1.0, abs=1e-3)
+    assert np.exp(jax.vmap(NOISE.log_prob)(grid)).sum() * (24 / 4000) == pytest.approx(
+        1.0, abs=1e-3
+    )
 
 
 def test_at_the_truth_with_the_noise_of_the_data_the_loss_is_2_log_2(key):
     own = nce.Noise(TARGET.sample, lambda x: -TARGET.energy(x) - TARGET.log_z)
-    params = nce.with_log_z(jnp.array([1 / 0.7, 0.5 / 0.7]), log_z_of(1 / 0.7, 0.5 / 0.7))
+    params = nce.with_log_z(
+        jnp.array([1 / 0.7, 0.5 / 0.7]), log_z_of(1 / 0.7, 0.5 / 0.7)
+    )
     value, (_, metrics) = nce.binary(energy, own)(params, key, X, None)
     assert value == pytest.approx(2 * np.log(2), abs=1e-4)
     value, _ = nce.ranking(energy, own, 9)(params.energy, key, X, None)
@@ -63,7 +67,9 @@ def test_it_finds_the_newton_solution_of_the_logistic_regression(ratio):
     y = np.asarray(NOISE.sample(key, ratio * len(batch)), np.float64)[:, 0]
     x = np.concatenate([np.asarray(batch, np.float64)[:, 0], y])
     label = np.concatenate([np.ones(len(batch)), np.zeros(len(y))])
-    log_q = np.asarray(jax.vmap(NOISE.log_prob)(jnp.asarray(x[:, None], jnp.float32)), np.float64)
+    log_q = np.asarray(
+        jax.vmap(NOISE.log_prob)(jnp.asarray(x[:, None], jnp.float32)), np.float64
+    )
     features = np.stack([-0.5 * x**2, x, -np.ones_like(x)], axis=1)
     w = np.array([1.0, 0.0, 0.0])
     for _ in range(30):  # Newton
@@ -75,10 +81,15 @@ def test_it_finds_the_newton_solution_of_the_logistic_regression(ratio):
 
 
 def train(loss, params, num_updates=1500):
-    optimizer, starts = optax.adam(optax.cosine_decay_schedule(0.03, num_updates)), eb.from_data()
+    optimizer, starts = (
+        optax.adam(optax.cosine_decay_schedule(0.03, num_updates)),
+        eb.from_data(),
+    )
     state = eb.init_state(jax.random.key(0), params, optimizer, starts, 1.0)
     options = {"num_updates": num_updates, "batch_size": 1000, "chunk": 500}
-    return eb.fit(jax.random.key(0), loss, optimizer, state, X, starts, **options)[0].ema
+    return eb.fit(jax.random.key(0), loss, optimizer, state, X, starts, **options)[
+        0
+    ].ema
 
 
 @pytest.mark.parametrize("start", [(1.0, 0.0), (3.0, -1.0), (0.3, 1.0)])
@@ -88,7 +99,9 @@ def test_training_finds_precision_mean_and_log_z(start):
     found = train(nce.binary(energy, NOISE, 2), nce.with_log_z(jnp.array(start)))
     assert np.allclose(found.energy, [a, b], atol=0.08)
     assert abs(float(found.log_z) - log_z_of(*np.asarray(found.energy))) < 0.03
-    assert np.allclose(train(nce.ranking(energy, NOISE), jnp.array(start)), [a, b], atol=0.08)
+    assert np.allclose(
+        train(nce.ranking(energy, NOISE), jnp.array(start)), [a, b], atol=0.08
+    )
 
 
 def test_conditional_with_small_noise_is_score_matching():
@@ -105,7 +118,9 @@ def test_conditional_with_small_noise_is_score_matching():
         for eps in (0.1, 0.05):
             value = np.sum(both * np.log1p(np.exp(e(x) - e(x + eps * xi))))
             slopes.append((value - np.log(2)) / (eps**2 / 4))
-        assert abs(slopes[1] - explicit) < 5e-3 and abs(slopes[1] - explicit) < abs(slopes[0] - explicit)
+        assert abs(slopes[1] - explicit) < 5e-3 and abs(slopes[1] - explicit) < abs(
+            slopes[0] - explicit
+        )
     params, key = jnp.array([1.3, 0.4]), jax.random.key(2)
     mirrored = jnp.concatenate([X, X])
     value, _ = nce.conditional(energy, 0.05)(params, key, mirrored, None)
@@ -118,9 +133,11 @@ def test_with_much_noise_the_gradient_is_that_of_maximum_likelihood(key):
     params = jnp.array([1.0, 0.2])
     a, b = 1.0, 0.2
     loss = nce.binary(energy, NOISE, 400)
-    grads = jax.grad(lambda p: loss(nce.Normalised(p, jnp.float32(log_z_of(a, b))), key, X[:5000], None)[0])(
-        params
-    )
+    grads = jax.grad(
+        lambda p: loss(
+            nce.Normalised(p, jnp.float32(log_z_of(a, b))), key, X[:5000], None
+        )[0]
+    )(params)
     x = np.asarray(X[:5000], np.float64)[:, 0]
     exact = [0.5 * np.mean(x**2) - 0.5 * (1 / a + (b / a) ** 2), -x.mean() + b / a]
     assert np.allclose(grads, exact, atol=0.02)
@@ -154,10 +171,26 @@ def test_other_libraries_distributions_are_noise(key):
             TypeError,
             r"binary trains with_log_z\(params\)",
         ),
-        (lambda: nce.conditional(energy, -1.0), ValueError, "noise must be finite and above 0"),
-        (lambda: nce.ranking(energy, NOISE, 2.5), TypeError, "num_noise must be a whole number"),
-        (lambda: nce.fitted_normal(jnp.array([[jnp.nan], [1.0]])), ValueError, "data must be finite"),
-        (lambda: nce.from_distribution(3), TypeError, "distribution.sample must be a function"),
+        (
+            lambda: nce.conditional(energy, -1.0),
+            ValueError,
+            "noise must be finite and above 0",
+        ),
+        (
+            lambda: nce.ranking(energy, NOISE, 2.5),
+            TypeError,
+            "num_noise must be a whole number",
+        ),
+        (
+            lambda: nce.fitted_normal(jnp.array([[jnp.nan], [1.0]])),
+            ValueError,
+            "data must be finite",
+        ),
+        (
+            lambda: nce.from_distribution(3),
+            TypeError,
+            "distribution.sample must be a function",
+        ),
     ],
 )
 def test_bad_input(call, error, message):

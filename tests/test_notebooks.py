@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(ROOT.glob("notebooks/[0-9]*.py"))
 LARGEST = 600_000
-PATHS = re.compile(r"(?<![\w.])/(?:home|root|tmp|usr|opt|work|Users|private|var|mnt|builds)/\w")
+PATHS = re.compile(
+    r"(?<![\w.])/(?:home|root|tmp|usr|opt|work|Users|private|var|mnt|builds)/\w"
+)
 
 
 def cells_of(script: str) -> list[tuple[str, str]]:
@@ -30,7 +32,9 @@ def troubles(script: str, notebook: dict) -> list[str]:
     """What is wrong with a notebook, in words."""
     found = []
     cells = notebook["cells"]
-    if [(c["cell_type"], "".join(c["source"]).strip()) for c in cells] != cells_of(script):
+    if [(c["cell_type"], "".join(c["source"]).strip()) for c in cells] != cells_of(
+        script
+    ):
         found.append("its cells are not those of its script")
     code = [c for c in cells if c["cell_type"] == "code"]
     if [c["execution_count"] for c in code] != list(range(1, len(code) + 1)):
@@ -38,16 +42,26 @@ def troubles(script: str, notebook: dict) -> list[str]:
     outputs = [output for c in code for output in c["outputs"]]
     if not any("image/png" in output.get("data", {}) for output in outputs):
         found.append("it has no picture")
-    if any(output["output_type"] == "error" or output.get("name") == "stderr" for output in outputs):
+    if any(
+        output["output_type"] == "error" or output.get("name") == "stderr"
+        for output in outputs
+    ):
         found.append("it has an error or a warning")
     if PATHS.search(re.sub(r'"image/png": "[^"]*"', "", json.dumps(notebook))):
         found.append("it holds a path of a machine")
     if len(json.dumps(notebook)) > LARGEST:
         found.append(f"it is larger than {LARGEST} bytes")
     opening = "".join(cells[0]["source"])
-    if not (opening.startswith("# ") and "You need" in opening.replace("\n", " ") and "Runs in" in opening):
+    if not (
+        opening.startswith("# ")
+        and "You need" in opening.replace("\n", " ")
+        and "Runs in" in opening
+    ):
         found.append("it does not open with what it needs and how long it runs")
-    if sum(line.lstrip().startswith("assert ") for c in code for line in c["source"]) < 3:
+    if (
+        sum(line.lstrip().startswith("assert ") for c in code for line in c["source"])
+        < 3
+    ):
         found.append("it asserts next to nothing")
     return found
 
@@ -72,7 +86,9 @@ def test_the_readme_links_it(script):
 
 
 def _other_number(notebook):
-    notebook["cells"][2]["source"] = [line.replace("0", "1") for line in notebook["cells"][2]["source"]]
+    notebook["cells"][2]["source"] = [
+        line.replace("0", "1") for line in notebook["cells"][2]["source"]
+    ]
     notebook["cells"][2]["source"].append("x = 1")
 
 
@@ -89,7 +105,9 @@ def _warning(notebook):
 
 def _heavy(notebook):
     code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
-    code[1]["outputs"].append({"output_type": "display_data", "data": {"image/png": "A" * LARGEST}})
+    code[1]["outputs"].append(
+        {"output_type": "display_data", "data": {"image/png": "A" * LARGEST}}
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,4 +123,6 @@ def _heavy(notebook):
 def test_a_spoilt_notebook_is_found(spoil, words):
     notebook = read(SCRIPTS[0])
     spoil(notebook)
-    assert any(words in trouble for trouble in troubles(SCRIPTS[0].read_text(), notebook))
+    assert any(
+        words in trouble for trouble in troubles(SCRIPTS[0].read_text(), notebook)
+    )

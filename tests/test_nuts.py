@@ -24,7 +24,11 @@ def any_stretch_turns(momenta):
     if len(momenta) == 1:
         return False
     half = len(momenta) // 2
-    return any_stretch_turns(momenta[:half]) or any_stretch_turns(momenta[half:]) or turns(momenta)
+    return (
+        any_stretch_turns(momenta[:half])
+        or any_stretch_turns(momenta[half:])
+        or turns(momenta)
+    )
 
 
 def grown_by_recursion(x, n, is_forward, step_size, max_depth):
@@ -73,11 +77,17 @@ def test_the_tree_is_the_one_grown_by_recursion(step_size, key):
             noise = kernel.draw(jax.random.fold_in(key, i), start)
             new, info = move(noise, state)
             points, wants = grown_by_recursion(
-                np.asarray(start), np.asarray(noise[0]), np.asarray(noise[1]), step_size, 7
+                np.asarray(start),
+                np.asarray(noise[0]),
+                np.asarray(noise[1]),
+                step_size,
+                7,
             )
             assert int(info.num_grads) == wants
             distances = [np.abs(np.asarray(new.position) - x).max() for x, _ in points]
-            assert min(distances) < 1e-9  # what was chosen lies on the trajectory that counts
+            assert (
+                min(distances) < 1e-9
+            )  # what was chosen lies on the trajectory that counts
             taken.append(wants)
             chosen.append(int(np.argmin(distances)))
     assert len(set(taken)) > 3 and len(set(chosen)) > 3  # not one tree sixty times
@@ -89,7 +99,9 @@ def test_reference_knows_every_stretch():
     found = set()
     for _ in range(200):
         momenta = list(np.cumsum(rng.normal(size=(8, 2)), axis=0) + 2.0)
-        by_leaf = any(any_stretch_turns_ending_at(momenta[: i + 1]) for i in range(1, 8, 2))
+        by_leaf = any(
+            any_stretch_turns_ending_at(momenta[: i + 1]) for i in range(1, 8, 2)
+        )
         assert by_leaf == any_stretch_turns(momenta)
         found.add(by_leaf)
     assert found == {True, False}
@@ -113,7 +125,9 @@ def test_chains_together_are_chains_alone(key):
     """What stops early waits for the others and changes nothing."""
     kernel = eb.nuts(targets.rosenbrock().energy, 0.1, max_depth=6)
     starts = targets.rosenbrock().sample(key, 8)
-    together = eb.sample(key, kernel, starts, 20, collect=lambda s, i: (s.position, i.num_grads))
+    together = eb.sample(
+        key, kernel, starts, 20, collect=lambda s, i: (s.position, i.num_grads)
+    )
     for c in (0, 5):
         state, draws, _ = eb.run(
             jax.random.fold_in(key, c),
@@ -131,8 +145,12 @@ def test_trajectories_are_bounded_and_counted(key):
     kernel = eb.nuts(lambda x: 0.5 * jnp.sum(x**2), 1e-3, max_depth=4)
     _, _, info = eb.run(key, kernel, kernel.init(jnp.ones(3)), 10)
     assert int(info.num_grads) == 10 * 15
-    samples = eb.sample(key, eb.nuts(ENERGY, 0.2), jnp.ones((3, 4)), 20, collect=lambda s, i: i)
-    assert (samples.draws.num_grads >= 1).all() and (samples.draws.acceptance_rate > 0.8).all()
+    samples = eb.sample(
+        key, eb.nuts(ENERGY, 0.2), jnp.ones((3, 4)), 20, collect=lambda s, i: i
+    )
+    assert (samples.draws.num_grads >= 1).all() and (
+        samples.draws.acceptance_rate > 0.8
+    ).all()
 
 
 def test_divergences_are_told_and_the_chain_stays(key):
@@ -140,10 +158,18 @@ def test_divergences_are_told_and_the_chain_stays(key):
     kernel = eb.nuts(wall, 0.9)
     _, draws, info = eb.run(key, kernel, kernel.init(jnp.zeros(2)), 200)
     assert int(info.num_nonfinite) > 0 and np.isinf(info.energy_error)
-    assert np.isfinite(draws).all() and draws[:, 0].max() <= 1.0 and draws[:, 0].std() > 0.3
+    assert (
+        np.isfinite(draws).all()
+        and draws[:, 0].max() <= 1.0
+        and draws[:, 0].std() > 0.3
+    )
     steep = eb.nuts(lambda x: 1e4 * jnp.sum(x**2), 1.0)
     new, info = steep.step(key, steep.init(jnp.ones(2)))
-    assert info.energy_error > 1000 and int(info.num_grads) == 1 and not bool(info.is_accepted)
+    assert (
+        info.energy_error > 1000
+        and int(info.num_grads) == 1
+        and not bool(info.is_accepted)
+    )
     assert np.array_equal(new.position, jnp.ones(2))
 
 
@@ -170,7 +196,10 @@ def test_trees_and_masses(key):
         (partial(eb.nuts, step_size=0.0), "step_size must be finite and above 0"),
         (partial(eb.nuts, step_size=0.1, max_depth=0), "max_depth must be at least 1"),
         (partial(eb.nuts, step_size=0.1, max_depth=30), "max_depth must be at most 20"),
-        (partial(eb.nuts, step_size=0.1, mass=-np.ones(4)), "mass must be finite and above 0"),
+        (
+            partial(eb.nuts, step_size=0.1, mass=-np.ones(4)),
+            "mass must be finite and above 0",
+        ),
     ],
 )
 def test_bad_input(make, message):

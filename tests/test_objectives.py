@@ -16,7 +16,10 @@ PRECISION = np.array([[1.5, 0.4], [0.4, 0.8]])
 MEAN = np.array([0.3, -0.5])
 MODEL = targets.gaussian(MEAN, np.linalg.inv(PRECISION))
 DATA = targets.correlated_gaussian(2, 0.3)
-PARAMS = {"precision": jnp.asarray(PRECISION, jnp.float32), "mean": jnp.asarray(MEAN, jnp.float32)}
+PARAMS = {
+    "precision": jnp.asarray(PRECISION, jnp.float32),
+    "mean": jnp.asarray(MEAN, jnp.float32),
+}
 
 
 def energy(params, x):
@@ -24,7 +27,9 @@ def energy(params, x):
     return 0.5 * centred @ params["precision"] @ centred
 
 
-def gradient(key, chains, batch, make_kernel=eb.mala, num_steps=1, step_size=0.3, **options):
+def gradient(
+    key, chains, batch, make_kernel=eb.mala, num_steps=1, step_size=0.3, **options
+):
     loss = eb.contrastive(energy, make_kernel, num_steps, **options)
     grad = jax.jit(jax.grad(loss, has_aux=True))
     return grad(PARAMS, key, batch, Chains(chains, jnp.float32(step_size)))
@@ -38,14 +43,19 @@ def test_the_gradient_with_exact_samples_is_equation_9(key):
     grads, _ = gradient(key, chains, batch)  # MALA keeps exact draws exact
     shift = DATA.mean - MEAN
     second = DATA.covariance + np.outer(shift, shift)
-    wants = {"precision": 0.5 * (second - np.linalg.inv(PRECISION)), "mean": PRECISION @ (MEAN - DATA.mean)}
+    wants = {
+        "precision": 0.5 * (second - np.linalg.inv(PRECISION)),
+        "mean": PRECISION @ (MEAN - DATA.mean),
+    }
     x, y = np.asarray(batch, np.float64) - MEAN, np.asarray(chains, np.float64) - MEAN
     products = [0.5 * v[:, :, None] * v[:, None, :] for v in (x, y)]
     error = np.sqrt(sum(p.var(axis=0) for p in products) / num)
     assert (np.abs(grads["precision"] - wants["precision"]) < 5 * error).all()
     error = np.sqrt(sum((v @ PRECISION).var(axis=0) for v in (x, y)) / num)
     assert (np.abs(grads["mean"] - wants["mean"]) < 5 * error).all()
-    assert (np.abs(grads["mean"] - wants["mean"] * 1.1) > 5 * error).any()  # the test can fail
+    assert (
+        np.abs(grads["mean"] - wants["mean"] * 1.1) > 5 * error
+    ).any()  # the test can fail
 
 
 def test_the_gradient_of_cd_k_by_ula_is_its_closed_form(key):
@@ -70,11 +80,15 @@ def test_the_gradient_of_cd_k_by_ula_is_its_closed_form(key):
         mean, cov = after(k)
         samples = np.asarray(chains.position, np.float64)
         assert np.abs(samples.mean(axis=0) - mean).max() < 5 * np.sqrt(cov.max() / num)
-        assert np.abs(np.cov(samples.T) - cov).max() < 5 * np.sqrt(2 * cov.max() ** 2 / num)
+        assert np.abs(np.cov(samples.T) - cov).max() < 5 * np.sqrt(
+            2 * cov.max() ** 2 / num
+        )
         error = 5 * 0.5 * np.sqrt(4 * 2 / num)
         assert np.abs(grads["precision"] - of_k(k)).max() < error
         assert np.abs(grads["mean"] - PRECISION @ (mean - DATA.mean)).max() < error
-        assert np.abs(grads["precision"] - exact).max() > error  # short, and then biased as ULA is
+        assert (
+            np.abs(grads["precision"] - exact).max() > error
+        )  # short, and then biased as ULA is
         assert k == 20 or np.abs(grads["precision"] - of_k(k + 1)).max() > error
 
 
@@ -84,7 +98,9 @@ def test_no_gradient_flows_through_the_samples(key):
     batch, start = DATA.sample(key, 50), DATA.sample(key, 50) + 1.0
     grads, (chains, _) = gradient(key, start, batch, num_steps=7)
     mean_energy = lambda p, x: jnp.mean(jax.vmap(partial(energy, p))(x))
-    at_samples = jax.grad(lambda p: mean_energy(p, batch) - mean_energy(p, chains.position))(PARAMS)
+    at_samples = jax.grad(
+        lambda p: mean_energy(p, batch) - mean_energy(p, chains.position)
+    )(PARAMS)
     for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(at_samples), strict=True):
         assert np.allclose(a, b, atol=1e-5)
 
@@ -95,17 +111,24 @@ def test_regularisation_is_of_the_squared_energies(key):
     chains = Chains(batch, jnp.float32(0.3))
     plain, (end, _) = loss()(PARAMS, key, batch, chains)
     heavy, _ = loss(regularisation=0.5)(PARAMS, key, batch, chains)
-    squares = sum(jnp.mean(jax.vmap(partial(energy, PARAMS))(x) ** 2) for x in (batch, end.position))
+    squares = sum(
+        jnp.mean(jax.vmap(partial(energy, PARAMS))(x) ** 2)
+        for x in (batch, end.position)
+    )
     assert np.isclose(heavy - plain, 0.5 * squares, rtol=1e-5)
 
 
 def test_the_step_size_follows_the_acceptance(key):
     batch = DATA.sample(key, 500)
-    loss = jax.jit(eb.contrastive(energy, eb.mala, 5, acceptance_target=0.574, adaptation_rate=0.2))
+    loss = jax.jit(
+        eb.contrastive(energy, eb.mala, 5, acceptance_target=0.574, adaptation_rate=0.2)
+    )
     for start in (0.01, 10.0):
         chains = Chains(batch, jnp.float32(start))
         for i in range(150):
-            _, (chains, metrics) = loss(PARAMS, jax.random.fold_in(key, i), batch, chains)
+            _, (chains, metrics) = loss(
+                PARAMS, jax.random.fold_in(key, i), batch, chains
+            )
         assert abs(metrics["acceptance_rate"] - 0.574) < 0.05
 
 
@@ -118,9 +141,14 @@ def test_broken_chains_do_not_count_and_come_back_as_nan(key):
     for regularisation in (0.0, 0.3):
         loss = eb.contrastive(wall, eb.mala, 2, regularisation=regularisation)
         value, (chains, _) = loss(PARAMS, key, batch, Chains(start, jnp.float32(0.3)))
-        whole, _ = loss(PARAMS, key, batch, Chains(start[:19], jnp.float32(0.3)))  # the same chains, less one
+        whole, _ = loss(
+            PARAMS, key, batch, Chains(start[:19], jnp.float32(0.3))
+        )  # the same chains, less one
         assert value == pytest.approx(float(whole), rel=1e-5)
-        assert np.isnan(chains.position[19]).all() and np.isfinite(chains.position[:19]).all()
+        assert (
+            np.isnan(chains.position[19]).all()
+            and np.isfinite(chains.position[:19]).all()
+        )
 
 
 def test_an_update_without_a_chain_left_is_skipped(key):
@@ -130,23 +158,40 @@ def test_an_update_without_a_chain_left_is_skipped(key):
     state = eb.init_state(key, PARAMS, optimizer, beyond, 0.3)
     step = eb.train_step(loss, optimizer, beyond, num_chains=20)
     after, metrics = jax.jit(step)(key, state, DATA.sample(key, 20))
-    assert bool(metrics["is_skipped"]) and int(after.num_skipped) == 1 and int(after.num_restarted) == 20
+    assert (
+        bool(metrics["is_skipped"])
+        and int(after.num_skipped) == 1
+        and int(after.num_restarted) == 20
+    )
     assert all(
-        np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (PARAMS, after.params)), strict=True)
+        np.array_equal(a, b)
+        for a, b in zip(*map(jax.tree.leaves, (PARAMS, after.params)), strict=True)
     )
 
 
 def test_mark_broken():
-    position, is_finite = mark_broken({"a": jnp.ones((3, 2))}, jnp.array([0.0, jnp.nan, jnp.inf]))
-    assert is_finite.tolist() == [True, False, False] and np.isnan(position["a"][1:]).all()
+    position, is_finite = mark_broken(
+        {"a": jnp.ones((3, 2))}, jnp.array([0.0, jnp.nan, jnp.inf])
+    )
+    assert (
+        is_finite.tolist() == [True, False, False] and np.isnan(position["a"][1:]).all()
+    )
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda: eb.contrastive(3, eb.mala, 5), TypeError, "energy must be a function"),
-        (lambda: eb.contrastive(energy, None, 5), TypeError, "make_kernel must be a function, got None"),
-        (lambda: eb.contrastive(energy, eb.mala, 0), ValueError, "num_steps must be at least 1"),
+        (
+            lambda: eb.contrastive(energy, None, 5),
+            TypeError,
+            "make_kernel must be a function, got None",
+        ),
+        (
+            lambda: eb.contrastive(energy, eb.mala, 0),
+            ValueError,
+            "num_steps must be at least 1",
+        ),
         (
             lambda: eb.contrastive(energy, eb.mala, 5, regularisation=-1.0),
             ValueError,

@@ -25,7 +25,9 @@ NUM, NUM_CHAINS, NUM_KEYS, NOISE = 20_000, 128, 4, 0.5
 VARIANCE = 0.7
 X = targets.gaussian([0.5, -0.3], VARIANCE * np.eye(2)).sample(jax.random.key(5), NUM)
 MEAN, SPREAD = np.asarray(X).mean(axis=0), float(np.asarray(X).var(axis=0).mean())
-STARTS = jnp.array([[1.0, 0.0, 0.0], [3.0, -1.0, 1.0], [0.4, 1.0, -1.0]])  # precision and mean
+STARTS = jnp.array(
+    [[1.0, 0.0, 0.0], [3.0, -1.0, 1.0], [0.4, 1.0, -1.0]]
+)  # precision and mean
 
 
 def energy(params, x):
@@ -47,7 +49,11 @@ def _draw(flow, key, num):
 
 
 def _log_prob(flow, x):
-    return -0.5 * jnp.sum((x - flow[:2]) ** 2) * jnp.exp(-2 * flow[2]) - 2 * flow[2] - jnp.log(2 * jnp.pi)
+    return (
+        -0.5 * jnp.sum((x - flow[:2]) ** 2) * jnp.exp(-2 * flow[2])
+        - 2 * flow[2]
+        - jnp.log(2 * jnp.pi)
+    )
 
 
 WIDE = nce.fitted_normal(X, widen=1.5)
@@ -61,7 +67,9 @@ CASES = {
     "ranking": Case(nce.ranking(energy, WIDE, 8)),
     "conditional": Case(nce.conditional(energy, 0.7), batch_size=1024),
     "energy_discrepancy": Case(energy_discrepancy(energy, 0.5)),
-    "kernel_stein": Case(stein.kernel_stein(energy, 1.0, kernel="imq"), batch_size=128, rate=0.1),
+    "kernel_stein": Case(
+        stein.kernel_stein(energy, 1.0, kernel="imq"), batch_size=128, rate=0.1
+    ),
     "learned_stein": Case(
         learned_stein.learned_stein(energy, lambda c, x: c[0] * x + c[1:]),
         lambda p: Players(p, jnp.zeros(3)),
@@ -86,7 +94,9 @@ def train(case, num_updates=1000):
     rate = optax.exponential_decay(case.rate, num_updates, 0.1)
     optimizer = optax.adam(rate, b1=0.0 if is_game else 0.9)
     if is_game:
-        optimizer = optax.chain(optimizer, optax.masked(optax.scale(3.0), Players(False, True)))
+        optimizer = optax.chain(
+            optimizer, optax.masked(optax.scale(3.0), Players(False, True))
+        )
 
     def one(start, key):
         params = case.lift(start)
@@ -96,7 +106,9 @@ def train(case, num_updates=1000):
             params, state, chains, total, i = carry
             key_batch, key_loss = jax.random.split(key)
             batch = X[jax.random.randint(key_batch, (case.batch_size,), 0, NUM)]
-            grads, (chains, _) = jax.grad(case.loss, has_aux=True)(params, key_loss, batch, chains)
+            grads, (chains, _) = jax.grad(case.loss, has_aux=True)(
+                params, key_loss, batch, chains
+            )
             updates, state = optimizer.update(grads, state)
             params = optax.apply_updates(params, updates)
             is_last = i >= 2 * num_updates // 3
@@ -106,7 +118,9 @@ def train(case, num_updates=1000):
         zero = jax.tree.map(jnp.zeros_like, params)
         carry = (params, optimizer.init(params), chains, zero, 0)
         carry, _ = jax.lax.scan(update, carry, jax.random.split(key, num_updates))
-        return jax.tree.map(lambda t: t / (num_updates - 2 * num_updates // 3), carry[3])
+        return jax.tree.map(
+            lambda t: t / (num_updates - 2 * num_updates // 3), carry[3]
+        )
 
     keys = jax.random.split(jax.random.key(1), (len(STARTS), NUM_KEYS))
     return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, 0)))(STARTS, keys)
@@ -123,7 +137,11 @@ def test_the_optimum_is_the_data_from_three_starts(name):
     among_runs = np.sqrt(found.var(axis=1, ddof=1).mean(axis=0) / NUM_KEYS)
     tolerance = 5 * (of_data + among_runs)
     assert (tolerance < 0.1 * np.array([precision, 1, 1])).all()
-    assert (np.abs(found.mean(axis=1) - wants) < tolerance).all(), (found.mean(axis=1), wants, tolerance)
+    assert (np.abs(found.mean(axis=1) - wants) < tolerance).all(), (
+        found.mean(axis=1),
+        wants,
+        tolerance,
+    )
     if case.noise:
         assert abs(found[..., 0].mean() - 1 / SPREAD) > 3 * tolerance[0]
     if name in ("nce", "flow_contrastive"):

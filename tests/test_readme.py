@@ -15,7 +15,10 @@ README = (ROOT / "README.md").read_text()
 def test_the_python_examples_run_in_order(capsys):
     scope: dict = {}
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert len(blocks) == 3 and len([line for line in blocks[0].splitlines() if line.strip()]) <= 12
+    assert (
+        len(blocks) == 3
+        and len([line for line in blocks[0].splitlines() if line.strip()]) <= 12
+    )
     for block in blocks:
         exec(compile(block, "README.md", "exec"), scope)
     assert scope["samples"].draws.shape == (1000, 64, 2)
@@ -41,7 +44,11 @@ def test_the_map_names_every_module():
 def test_options_named_in_the_readme_exist():
     for command in ("train", "sample", "selftest", "verify"):
         text = CliRunner().invoke(app, [command, "--help"], terminal_width=200).output
-        lines = [line for line in README.splitlines() if f"python -m ebmjax {command} " in line]
+        lines = [
+            line
+            for line in README.splitlines()
+            if f"python -m ebmjax {command} " in line
+        ]
         for option in re.findall(r" (--[\w-]+)", " ".join(lines)):
             assert option in text
 

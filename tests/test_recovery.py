@@ -44,16 +44,26 @@ def expected_gradient(params, **options):
         ends = given(MEAN, SCALE**2 + high**2, low, high, params=params, **options)
         width = 1 / lam + low**2
         seconds = [v + (at - m) ** 2 for at, v in ((MEAN, own), ends)]
-        total += [(ends[0] - MEAN) / width, 0.5 * (seconds[0] - seconds[1]) / (width * lam) ** 2]
-    return {"mean": total[0] / (len(LEVELS) - 1), "precision": total[1] / (len(LEVELS) - 1)}
+        total += [
+            (ends[0] - MEAN) / width,
+            0.5 * (seconds[0] - seconds[1]) / (width * lam) ** 2,
+        ]
+    return {
+        "mean": total[0] / (len(LEVELS) - 1),
+        "precision": total[1] / (len(LEVELS) - 1),
+    }
 
 
 def in_errors(loss, params, wants):
     """Gradient less what it should be, in standard errors over twenty batches."""
     x = MEAN + SCALE * jax.random.normal(jax.random.key(0), (20, NUM // 20))
-    grad = jax.jit(lambda key, x: jax.grad(loss, has_aux=True)(params, key, x, CHAINS)[0])
+    grad = jax.jit(
+        lambda key, x: jax.grad(loss, has_aux=True)(params, key, x, CHAINS)[0]
+    )
     rows = [grad(jax.random.key(i), x[i]) for i in range(20)]
-    rows = np.array([[float(row[name]) for name in ("mean", "precision")] for row in rows])
+    rows = np.array(
+        [[float(row[name]) for name in ("mean", "precision")] for row in rows]
+    )
     miss = np.abs(rows.mean(axis=0) - [wants["mean"], wants["precision"]])
     return miss / (rows.std(axis=0, ddof=1) / np.sqrt(20))
 
@@ -61,7 +71,12 @@ def in_errors(loss, params, wants):
 def test_the_gradient_with_k_langevin_steps_is_its_closed_form():
     loss = recovery.recovery(energy, eb.ula, LEVELS, NUM_STEPS)
     assert in_errors(loss, ELSEWHERE, expected_gradient(ELSEWHERE)).max() < 6
-    assert in_errors(loss, ELSEWHERE, expected_gradient(ELSEWHERE, num_steps=NUM_STEPS + 1)).max() > 10
+    assert (
+        in_errors(
+            loss, ELSEWHERE, expected_gradient(ELSEWHERE, num_steps=NUM_STEPS + 1)
+        ).max()
+        > 10
+    )
     assert in_errors(loss, ELSEWHERE, expected_gradient(ELSEWHERE, step=0.7)).max() > 10
 
 
@@ -72,21 +87,34 @@ def test_at_the_truth_the_gradient_is_zero_and_elsewhere_it_is_not():
     zero = {"mean": 0.0, "precision": 0.0}
     assert in_errors(loss, truth, zero).max() < 6
     assert in_errors(loss, ELSEWHERE, zero).min() > 6
-    long = expected_gradient(ELSEWHERE, num_steps=100_000, step=0.02)  # the limit of small steps
+    long = expected_gradient(
+        ELSEWHERE, num_steps=100_000, step=0.02
+    )  # the limit of small steps
     assert in_errors(loss, ELSEWHERE, long).max() < 6
 
 
 def test_three_starts_end_at_the_truth():
     x = MEAN + SCALE * jax.random.normal(jax.random.key(1), (20_000,))
-    positive = lambda p, y, noise: energy({"mean": p[0], "precision": jnp.exp(p[1])}, y, noise)
+    positive = lambda p, y, noise: energy(
+        {"mean": p[0], "precision": jnp.exp(p[1])}, y, noise
+    )
     loss = recovery.recovery(positive, eb.mala, LEVELS, 5, acceptance_target=0.574)
-    starts, optimizer = eb.from_data(), optax.adam(optax.cosine_decay_schedule(0.03, 600))
+    starts, optimizer = (
+        eb.from_data(),
+        optax.adam(optax.cosine_decay_schedule(0.03, 600)),
+    )
     for start in ([0.0, 0.0], [3.0, 2.0], [1.0, -2.0]):
-        state = eb.init_state(jax.random.key(0), jnp.array(start), optimizer, starts, 1.0)
+        state = eb.init_state(
+            jax.random.key(0), jnp.array(start), optimizer, starts, 1.0
+        )
         options = {"num_updates": 600, "batch_size": 1000, "chunk": 300}
-        state, metrics = eb.fit(jax.random.key(2), loss, optimizer, state, x, starts, **options)
+        state, metrics = eb.fit(
+            jax.random.key(2), loss, optimizer, state, x, starts, **options
+        )
         mean, precision = float(state.ema[0]), float(jnp.exp(state.ema[1]))
-        assert abs(mean - float(x.mean())) < 0.03 and precision * float(x.var()) == pytest.approx(1, rel=0.1)
+        assert abs(mean - float(x.mean())) < 0.03 and precision * float(
+            x.var()
+        ) == pytest.approx(1, rel=0.1)
         assert abs(metrics["acceptance_rate"][-100:].mean() - 0.574) < 0.05
 
 
@@ -94,9 +122,15 @@ def test_three_starts_end_at_the_truth():
 def test_the_sampler_is_its_recursion_down_the_ladder(make_kernel):
     params = {"mean": MEAN, "precision": 1 / SCALE**2}
     of = lambda x, noise: energy(params, x, noise)
-    start = 0.5 + 2.0 * jax.random.normal(jax.random.key(3), (NUM,))  # neither there nor of that width
+    start = 0.5 + 2.0 * jax.random.normal(
+        jax.random.key(3), (NUM,)
+    )  # neither there nor of that width
     num_steps = NUM_STEPS if make_kernel is eb.ula else 20
-    call = jax.jit(lambda key, z: recovery.sample_recovery(key, of, z, LEVELS, make_kernel, STEP, num_steps))
+    call = jax.jit(
+        lambda key, z: recovery.sample_recovery(
+            key, of, z, LEVELS, make_kernel, STEP, num_steps
+        )
+    )
     ends = np.asarray(call(jax.random.key(4), start), np.float64)
     options = {} if make_kernel is eb.ula else {"num_steps": 100_000, "step": 0.02}
     law = others = (0.5, 4.0)
@@ -104,16 +138,28 @@ def test_the_sampler_is_its_recursion_down_the_ladder(make_kernel):
         law = given(*law, low, high, params=params, **options)
         others = given(*others, low, 2 * high, params=params, **options)
     is_law = lambda mean, v: (
-        abs(ends.mean() - mean) < 5 * np.sqrt(v / NUM) and abs(ends.var() - v) < 5 * v * np.sqrt(2 / NUM)
+        abs(ends.mean() - mean) < 5 * np.sqrt(v / NUM)
+        and abs(ends.var() - v) < 5 * v * np.sqrt(2 / NUM)
     )
-    assert is_law(*law) and not is_law(*others) and not is_law(MEAN, SCALE**2 + LEVELS[-1] ** 2)
+    assert (
+        is_law(*law)
+        and not is_law(*others)
+        and not is_law(MEAN, SCALE**2 + LEVELS[-1] ** 2)
+    )
 
 
 def test_from_exact_draws_the_sampler_returns_exact_draws():
     of = lambda x, noise: energy({"mean": MEAN, "precision": 1 / SCALE**2}, x, noise)
-    start = MEAN + np.hypot(SCALE, LEVELS[0]) * jax.random.normal(jax.random.key(3), (NUM,))
-    call = jax.jit(lambda key, z: recovery.sample_recovery(key, of, z, LEVELS, eb.mala, STEP, 20))
-    ends, variance = np.asarray(call(jax.random.key(4), start), np.float64), SCALE**2 + LEVELS[-1] ** 2
+    start = MEAN + np.hypot(SCALE, LEVELS[0]) * jax.random.normal(
+        jax.random.key(3), (NUM,)
+    )
+    call = jax.jit(
+        lambda key, z: recovery.sample_recovery(key, of, z, LEVELS, eb.mala, STEP, 20)
+    )
+    ends, variance = (
+        np.asarray(call(jax.random.key(4), start), np.float64),
+        SCALE**2 + LEVELS[-1] ** 2,
+    )
     assert abs(ends.mean() - MEAN) < 5 * np.sqrt(variance / NUM)
     assert abs(ends.var() - variance) < 5 * variance * np.sqrt(2 / NUM)
     assert abs(ends.var() - SCALE**2) > 50 * variance * np.sqrt(2 / NUM)
@@ -127,9 +173,17 @@ def test_the_gradient_is_that_of_finite_differences():
     elsewhere = lambda given_z, step: eb.ula(lambda y: jnp.sum((y - 2) ** 2), step)
     loss = recovery.recovery(network.apply, elsewhere, LEVELS, 3)
     of = jax.jit(lambda p: loss(p, jax.random.key(3), x, CHAINS)[0])
-    direction = jax.tree.map(lambda w: jax.random.normal(jax.random.key(w.size), w.shape), params)
-    shifted = [jax.tree.map(lambda w, d, s=s: w + s * 1e-2 * d, params, direction) for s in (1, -1)]
-    slope, exact = (of(shifted[0]) - of(shifted[1])) / 2e-2, optax.tree.vdot(jax.grad(of)(params), direction)
+    direction = jax.tree.map(
+        lambda w: jax.random.normal(jax.random.key(w.size), w.shape), params
+    )
+    shifted = [
+        jax.tree.map(lambda w, d, s=s: w + s * 1e-2 * d, params, direction)
+        for s in (1, -1)
+    ]
+    slope, exact = (
+        (of(shifted[0]) - of(shifted[1])) / 2e-2,
+        optax.tree.vdot(jax.grad(of)(params), direction),
+    )
     assert np.isclose(slope, exact, rtol=2e-2, atol=1e-3) and abs(exact) > 0.05
 
 
@@ -139,7 +193,9 @@ def test_a_chain_that_breaks_does_not_count():
 
     x = MEAN + jax.random.normal(jax.random.key(0), (50,))
     loss = recovery.recovery(wall, eb.mala, LEVELS, 2)
-    of = jax.value_and_grad(lambda p, x: loss(p, jax.random.key(1), x, CHAINS), has_aux=True)
+    of = jax.value_and_grad(
+        lambda p, x: loss(p, jax.random.key(1), x, CHAINS), has_aux=True
+    )
     (value, (_, metrics)), grads = of(ELSEWHERE, x.at[49].set(100.0))
     (whole, (_, none)), _ = of(ELSEWHERE, x[:49])
     assert value == pytest.approx(float(whole), rel=1e-5)
@@ -148,7 +204,9 @@ def test_a_chain_that_breaks_does_not_count():
 
 
 def test_chains_that_broke_are_counted_by_the_loop():
-    wall = lambda params, x, noise: energy(params, x, noise) + jnp.where(x > 50, jnp.nan, 0.0)
+    wall = lambda params, x, noise: (
+        energy(params, x, noise) + jnp.where(x > 50, jnp.nan, 0.0)
+    )
     x = (MEAN + jax.random.normal(jax.random.key(0), (50,))).at[:5].set(100.0)
     loss, optimizer = recovery.recovery(wall, eb.mala, LEVELS, 2), optax.adam(1e-3)
     state = eb.init_state(jax.random.key(0), ELSEWHERE, optimizer)

@@ -12,18 +12,26 @@ import jax
 import numpy as np
 import pytest
 
-from ebmjax import checkpoint, experiment, folder, runs
-from ebmjax.experiments import data
-from ebmjax.experiments.registry import KERNELS
+from ebmjax.experiments import data, experiment, runs
 from ebmjax.experiments.build import STARTS
+from ebmjax.experiments.registry import KERNELS
+from ebmjax.io import checkpoint
+from ebmjax.io import run_directory as folder
 
-SMALL = {"features": (16, 16), "num_chains": 64, "buffer_size": 128, "batch_size": 64, "chain_steps": 4}
+SMALL = {
+    "features": (16, 16),
+    "num_chains": 64,
+    "buffer_size": 128,
+    "batch_size": 64,
+    "chain_steps": 4,
+}
 
 
 def make(num_updates=60, name="two_moons", **choices):
     dataset = data.load(name)
     return experiment.build(
-        experiment.preset(dataset, num_updates=num_updates, **{**SMALL, **choices}), dataset
+        experiment.preset(dataset, num_updates=num_updates, **{**SMALL, **choices}),
+        dataset,
     )
 
 
@@ -49,7 +57,10 @@ def test_a_run_holds_what_it_says(tmp_path):
         "metrics.csv",
     ]
     history = runs.metrics(tmp_path / "run")
-    assert np.array_equal(history["step"], np.arange(60)) and np.isfinite(history["loss"]).all()
+    assert (
+        np.array_equal(history["step"], np.arange(60))
+        and np.isfinite(history["loss"]).all()
+    )
     again, state = runs.load(tmp_path / "run")
     assert again.config == run.config and int(state.step) == 60
 
@@ -89,10 +100,14 @@ def test_killed_and_resumed_equals_not_stopped(tmp_path, how):
     ]
     command = [sys.executable, "-m", "ebmjax", "train", "--data", "two_moons", *options]
     whole, part = tmp_path / "whole", tmp_path / "part"
-    process = subprocess.Popen([*command, "--out", str(part)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*command, "--out", str(part)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if (part / "metrics.csv").exists() and (part / "metrics.csv").read_text().count("\n") > 120:
+        if (part / "metrics.csv").exists() and (part / "metrics.csv").read_text().count(
+            "\n"
+        ) > 120:
             break
         time.sleep(0.05)
     os.kill(process.pid, how)
@@ -153,7 +168,9 @@ def test_a_toy_set_with_other_last_bits_is_the_same_and_another_seed_is_not():
     """As on another device."""
     dataset = data.load("two_moons")
     config = experiment.preset(dataset)
-    experiment.build(config, dataset._replace(x=np.nextafter(dataset.x, np.float32(10))))
+    experiment.build(
+        config, dataset._replace(x=np.nextafter(dataset.x, np.float32(10)))
+    )
     with pytest.raises(runs.RunError, match="have changed since this run began"):
         experiment.build(config, data.load("two_moons", seed=1))
 
@@ -170,13 +187,16 @@ def test_the_last_three_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tm
         ]
     path = newest(part)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.warns(RuntimeWarning, match="000000200.npz is damaged: .*; going on from step 150"):
+    with pytest.warns(
+        RuntimeWarning, match="000000200.npz is damaged: .*; going on from step 150"
+    ):
         train(run, part, is_resumed=True)
     assert content(part) == content(whole)
     for path in (part / "checkpoints").iterdir():
         path.write_bytes(b"")
     with pytest.raises(
-        checkpoint.CheckpointError, match="200.npz is damaged.*150.npz is damaged.*100.npz is damaged"
+        checkpoint.CheckpointError,
+        match="200.npz is damaged.*150.npz is damaged.*100.npz is damaged",
     ):
         runs.load(part)
 
@@ -185,7 +205,10 @@ def test_two_runs_in_one_folder(tmp_path):
     run = make(5)
     train(run, tmp_path / "run")
     before = content(tmp_path / "run")
-    with folder.lock(tmp_path / "run"), pytest.raises(folder.FolderError, match="another run is writing in"):
+    with (
+        folder.lock(tmp_path / "run"),
+        pytest.raises(folder.FolderError, match="another run is writing in"),
+    ):
         train(run, tmp_path / "run", is_resumed=True)
     assert content(tmp_path / "run") == before
     train(run, tmp_path / "run", is_resumed=True)
@@ -198,27 +221,39 @@ def test_a_run_killed_in_its_first_second_may_begin_again(tmp_path):
     assert runs.load(tmp_path / "run")[1].step == 5
 
 
-@pytest.mark.parametrize(("field", "value"), [("network", "gpt"), ("kernel", "nuts9"), ("starts", "here")])
+@pytest.mark.parametrize(
+    ("field", "value"), [("network", "gpt"), ("kernel", "nuts9"), ("starts", "here")]
+)
 def test_unknown_names(field, value):
-    with pytest.raises(experiment.RunError, match=f"{field} must be one of .*, got {value!r}"):
+    with pytest.raises(
+        experiment.RunError, match=f"{field} must be one of .*, got {value!r}"
+    ):
         make(**{field: value})
 
 
 def test_bits_and_their_kernel_belong_together():
     with pytest.raises(
-        experiment.RunError, match="the kernel gibbs is of bits, and maximum_likelihood is not"
+        experiment.RunError,
+        match="the kernel gibbs is of bits, and maximum_likelihood is not",
     ):
         make(kernel="gibbs")
-    with pytest.raises(experiment.RunError, match="ratio_matching wants the kernel gibbs, of bits, got mala"):
+    with pytest.raises(
+        experiment.RunError,
+        match="ratio_matching wants the kernel gibbs, of bits, got mala",
+    ):
         make(name="binary_digits", objective="ratio_matching", kernel="mala")
 
 
 def test_units_go_and_come_back():
     for name in ("two_moons", "digits"):
         run = make(name=name)
-        assert np.allclose(run.standard.backward(np.asarray(run.z)), run.dataset.x, atol=1e-5)
+        assert np.allclose(
+            run.standard.backward(np.asarray(run.z)), run.dataset.x, atol=1e-5
+        )
     moons = np.asarray(make().z)
-    assert np.allclose(moons.mean(axis=0), 0, atol=1e-3) and np.allclose(moons.std(axis=0), 1, atol=1e-3)
+    assert np.allclose(moons.mean(axis=0), 0, atol=1e-3) and np.allclose(
+        moons.std(axis=0), 1, atol=1e-3
+    )
 
 
 def test_the_configuration_is_json_of_every_choice(tmp_path):

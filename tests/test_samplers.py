@@ -48,7 +48,9 @@ def test_leapfrog_is_equation_20():
     start = eb.hmc(TARGET.energy, eps, 3).init(X)
     for length in (3, jnp.int32(3)):
         state, momentum = eb.trajectory(TARGET.energy, start, n, eps, length)
-        assert np.allclose(state.position, x, rtol=1e-5) and np.allclose(momentum, p, rtol=1e-5, atol=1e-6)
+        assert np.allclose(state.position, x, rtol=1e-5) and np.allclose(
+            momentum, p, rtol=1e-5, atol=1e-6
+        )
 
 
 def test_leapfrog_keeps_the_modified_energy_of_an_oscillator():
@@ -56,7 +58,10 @@ def test_leapfrog_keeps_the_modified_energy_of_an_oscillator():
     a, eps = 2.0, 0.5
     energy = lambda x: 0.5 * a * x**2
     with jax.enable_x64(True):
-        state, p = eb.base.evaluate(energy, jnp.float64(1.0), with_grad=True), jnp.float64(0.3)
+        state, p = (
+            eb.base.evaluate(energy, jnp.float64(1.0), with_grad=True),
+            jnp.float64(0.3),
+        )
         invariant = lambda x, p: p**2 + a * x**2 * (1 - eps**2 * a / 4)
         start = invariant(1.0, 0.3)
         for _ in range(20):
@@ -72,8 +77,12 @@ def test_a_mass_is_a_step_size():
     by_mass = moved(eb.hmc(TARGET.energy, 0.3, 4, mass=mass), noise).position
     by_step = moved(eb.hmc(TARGET.energy, 0.3 / np.sqrt(mass), 4), noise).position
     by_matrix = moved(eb.hmc(TARGET.energy, 0.3, 4, mass=dense), noise).position
-    assert np.allclose(by_mass, by_step, rtol=1e-5) and np.allclose(by_mass, by_matrix, rtol=1e-5)
-    assert not np.allclose(by_mass, moved(eb.hmc(TARGET.energy, 0.3, 4), noise).position, rtol=1e-2)
+    assert np.allclose(by_mass, by_step, rtol=1e-5) and np.allclose(
+        by_mass, by_matrix, rtol=1e-5
+    )
+    assert not np.allclose(
+        by_mass, moved(eb.hmc(TARGET.energy, 0.3, 4), noise).position, rtol=1e-2
+    )
 
 
 def test_the_inverse_covariance_as_mass_whitens():
@@ -85,7 +94,9 @@ def test_the_inverse_covariance_as_mass_whitens():
     z = jnp.asarray(root.T @ (np.asarray(X) - TARGET.mean), jnp.float32)
     plain = eb.hmc(white.energy, 0.3, 4)
     error = kernel.move(noise, kernel.init(X))[1].energy_error
-    assert np.isclose(error, plain.move(noise, plain.init(z))[1].energy_error, rtol=1e-3, atol=1e-6)
+    assert np.isclose(
+        error, plain.move(noise, plain.init(z))[1].energy_error, rtol=1e-3, atol=1e-6
+    )
 
 
 def test_jitter_draws_every_length(key):
@@ -98,7 +109,9 @@ def test_jitter_draws_every_length(key):
 
 def test_step_jitter_is_even_and_keeps_the_length(key):
     kernel = eb.hmc(TARGET.energy, 0.1, 5, step_jitter=0.3)
-    factors = np.asarray(jax.vmap(lambda k: kernel.draw(k, X)[0][2])(jax.random.split(key, 2000)))
+    factors = np.asarray(
+        jax.vmap(lambda k: kernel.draw(k, X)[0][2])(jax.random.split(key, 2000))
+    )
     assert 0.7 <= factors.min() < 0.72 and 1.28 < factors.max() <= 1.3
     assert abs(factors.mean() - 1) < 5 * factors.std() / np.sqrt(2000)
     assert int(kernel.step(key, kernel.init(X))[1].num_grads) == 5
@@ -132,7 +145,9 @@ def test_baoab_has_exact_positions_and_a_known_momentum(key):
     keys = jax.random.split(key, 50_000)
     samples = eb.sample(key, kernel, law.sample(key, 50_000), 60, collect=eb.nothing)
     variance = np.var(samples.state.momentum, axis=0)
-    assert np.abs(variance / (1 - step_size**2 * precisions / 4) - 1).max() < 5 * np.sqrt(2 / len(keys))
+    assert np.abs(
+        variance / (1 - step_size**2 * precisions / 4) - 1
+    ).max() < 5 * np.sqrt(2 / len(keys))
 
 
 def test_underdamped_langevin_refuses_a_matrix():
@@ -143,7 +158,9 @@ def test_underdamped_langevin_refuses_a_matrix():
 
 def test_a_kernel_that_needs_the_gradient_says_so():
     walk = eb.random_walk(TARGET.energy, 0.5)
-    with pytest.raises(TypeError, match="needs the gradient and the state carries none"):
+    with pytest.raises(
+        TypeError, match="needs the gradient and the state carries none"
+    ):
         eb.mala(TARGET.energy, 0.5).step(jax.random.key(0), walk.init(X))
 
 
@@ -153,11 +170,17 @@ def test_the_walk_has_its_covariance():
     for given in (covariance, np.diag(covariance)):
         kernel = eb.random_walk(free, 0.7, covariance=given)
         columns = [
-            kernel.move((jnp.eye(3)[i], jnp.float32(1.0)), kernel.init(jnp.zeros(3)))[0].position
+            kernel.move((jnp.eye(3)[i], jnp.float32(1.0)), kernel.init(jnp.zeros(3)))[
+                0
+            ].position
             for i in range(3)
         ]
         root = np.stack(columns, axis=1)
-        assert np.allclose(root @ root.T, 0.49 * (given if given.ndim == 2 else np.diag(given)), atol=1e-6)
+        assert np.allclose(
+            root @ root.T,
+            0.49 * (given if given.ndim == 2 else np.diag(given)),
+            atol=1e-6,
+        )
 
 
 def test_friction_is_the_decay_of_a_free_momentum():
@@ -173,7 +196,10 @@ def test_mclachlan_beats_two_leapfrogs():
     """At the same cost the error of its best two-stage splitting is a fraction of that of the leapfrog."""
     energy = targets.double_well(1).energy
     with jax.enable_x64(True):
-        state, n = eb.base.evaluate(energy, jnp.array([0.5]), with_grad=True), jnp.array([0.9])
+        state, n = (
+            eb.base.evaluate(energy, jnp.array([0.5]), with_grad=True),
+            jnp.array([0.9]),
+        )
         start = energy(jnp.array([0.5])) + 0.5 * 0.81
 
         def worst(step_size, num_steps, integrator):

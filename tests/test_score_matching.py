@@ -9,8 +9,8 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax.energies import networks
 from ebmjax import targets
+from ebmjax.energies import networks
 from ebmjax.objectives import Chains, score_matching
 
 NUM = 100_000
@@ -18,7 +18,10 @@ DATA = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
 X = DATA.sample(jax.random.key(5), NUM)
 MEAN, COVARIANCE = np.asarray(X).mean(axis=0), np.cov(np.asarray(X).T)
 PRECISION = np.array([[1.5, 0.4], [0.4, 0.8]])
-PARAMS = {"precision": jnp.asarray(PRECISION, jnp.float32), "mean": jnp.array([0.2, 0.3])}
+PARAMS = {
+    "precision": jnp.asarray(PRECISION, jnp.float32),
+    "mean": jnp.array([0.2, 0.3]),
+}
 
 
 def energy(params, x):
@@ -27,7 +30,9 @@ def energy(params, x):
 
 
 def value(loss, key=None, params=PARAMS, batch=X):
-    return float(jax.jit(loss)(params, jax.random.key(0) if key is None else key, batch, None)[0])
+    return float(
+        jax.jit(loss)(params, jax.random.key(0) if key is None else key, batch, None)[0]
+    )
 
 
 def closed_form(precision, mean, noise=0.0):
@@ -40,13 +45,17 @@ def closed_form(precision, mean, noise=0.0):
 def test_explicit_is_its_closed_form():
     wants = closed_form(PRECISION, np.array([0.2, 0.3]))
     assert value(score_matching.explicit(energy)) == pytest.approx(wants, rel=1e-3)
-    assert value(score_matching.explicit(energy)) != pytest.approx(wants + np.trace(PRECISION), rel=1e-1)
+    assert value(score_matching.explicit(energy)) != pytest.approx(
+        wants + np.trace(PRECISION), rel=1e-1
+    )
 
 
 @pytest.mark.parametrize("projection", score_matching.PROJECTIONS)
 @pytest.mark.parametrize("is_variance_reduced", [True, False])
 def test_sliced_equals_explicit_in_expectation(projection, is_variance_reduced):
-    loss = score_matching.sliced(energy, 2, projection=projection, is_variance_reduced=is_variance_reduced)
+    loss = score_matching.sliced(
+        energy, 2, projection=projection, is_variance_reduced=is_variance_reduced
+    )
     _, (_, metrics) = jax.jit(loss)(PARAMS, jax.random.key(1), X, None)
     error = float(metrics["loss_spread"]) / np.sqrt(NUM)
     assert abs(value(loss) - value(score_matching.explicit(energy))) < 5 * error
@@ -61,10 +70,14 @@ def test_the_variance_of_the_trace_is_hutchinsons():
     ):
         v = jax.random.normal(jax.random.key(2), (NUM, 2))
         v = jnp.sign(v) if name == "rademacher" else v
-        traces = np.asarray(jax.vmap(lambda v: score_matching.curvature(grad, x, v))(v), np.float64)
+        traces = np.asarray(
+            jax.vmap(lambda v: score_matching.curvature(grad, x, v))(v), np.float64
+        )
         fourth = ((traces - traces.mean()) ** 4).mean()
         error = np.sqrt(max(fourth - traces.var() ** 2, 0) / NUM)
-        assert abs(traces.mean() - np.trace(PRECISION)) < 5 * traces.std() / np.sqrt(NUM)
+        assert abs(traces.mean() - np.trace(PRECISION)) < 5 * traces.std() / np.sqrt(
+            NUM
+        )
         assert abs(traces.var() - wants) < 5 * error + 1e-4
 
 
@@ -74,7 +87,9 @@ def test_denoising_is_explicit_on_smoothed_data_and_a_constant(noise):
     _, (_, metrics) = jax.jit(loss)(PARAMS, jax.random.key(1), X, None)
     wants = closed_form(PRECISION, np.array([0.2, 0.3]), noise) + 2 / (2 * noise**2)
     assert abs(value(loss) - wants) < 5 * float(metrics["loss_spread"]) / np.sqrt(NUM)
-    assert abs(value(loss) - wants + 1 / noise**2) > 50 * float(metrics["loss_spread"]) / np.sqrt(NUM)
+    assert abs(value(loss) - wants + 1 / noise**2) > 50 * float(
+        metrics["loss_spread"]
+    ) / np.sqrt(NUM)
 
 
 def train(loss, params=PARAMS, num_updates=1500, key=0):
@@ -130,12 +145,20 @@ def test_the_gradient_is_that_of_finite_differences():
         score_matching.denoising(network.apply, 0.4),
     ):
         of = jax.jit(lambda p, loss=loss: loss(p, jax.random.key(3), X[:200], None)[0])
-        direction = jax.tree.map(lambda w: jax.random.normal(jax.random.key(w.size), w.shape), params)
-        shifted = [jax.tree.map(lambda w, d, s=s: w + s * 1e-2 * d, params, direction) for s in (1, -1)]
+        direction = jax.tree.map(
+            lambda w: jax.random.normal(jax.random.key(w.size), w.shape), params
+        )
+        shifted = [
+            jax.tree.map(lambda w, d, s=s: w + s * 1e-2 * d, params, direction)
+            for s in (1, -1)
+        ]
         slope = (of(shifted[0]) - of(shifted[1])) / 2e-2
         grads = jax.grad(of)(params)
         exact = sum(
-            jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(grads), jax.tree.leaves(direction), strict=True)
+            jnp.vdot(g, d)
+            for g, d in zip(
+                jax.tree.leaves(grads), jax.tree.leaves(direction), strict=True
+            )
         )
         assert np.isclose(slope, exact, rtol=2e-2, atol=1e-3)
 
@@ -147,16 +170,23 @@ def test_one_small_langevin_step_of_contrastive_divergence_is_score_matching():
     points = X[:20_000]
     flat = lambda tree: jnp.concatenate([jnp.ravel(w) for w in jax.tree.leaves(tree)])
     explicit = score_matching.explicit(network.apply)
-    wants = flat(jax.grad(lambda p: explicit(p, jax.random.key(0), points, None)[0])(params))
+    wants = flat(
+        jax.grad(lambda p: explicit(p, jax.random.key(0), points, None)[0])(params)
+    )
     loss = eb.contrastive(network.apply, eb.ula, 1)
     slope = jax.jit(
-        lambda key, eps: flat(jax.grad(loss, has_aux=True)(params, key, points, Chains(points, eps))[0])
+        lambda key, eps: flat(
+            jax.grad(loss, has_aux=True)(params, key, points, Chains(points, eps))[0]
+        )
     )
     errors = []
     for eps in (0.6, 0.2):
         keys = jax.random.split(jax.random.key(4), 60)
         slopes = jnp.stack([slope(key, jnp.float32(eps)) for key in keys])
-        errors.append(jnp.linalg.norm(slopes.mean(axis=0) / (eps**2 / 2) - wants) / jnp.linalg.norm(wants))
+        errors.append(
+            jnp.linalg.norm(slopes.mean(axis=0) / (eps**2 / 2) - wants)
+            / jnp.linalg.norm(wants)
+        )
     assert errors[1] < 0.05 and errors[1] < errors[0] / 2
 
 
@@ -164,12 +194,22 @@ def test_multi_scale_learns_each_level():
     """A noise-conditional Gaussian energy a(sigma) |x - m|^2 / 2: a = 1 / (S + sigma^2) on round data."""
     data = 0.8 * jax.random.normal(jax.random.key(6), (20_000, 2))
     levels = jnp.array([0.2, 1.0])
-    conditional = lambda p, x, noise: 0.5 * jnp.exp(p[(noise > 0.5).astype(int)]) * jnp.sum(x**2)
+    conditional = lambda p, x, noise: (
+        0.5 * jnp.exp(p[(noise > 0.5).astype(int)]) * jnp.sum(x**2)
+    )
     loss = score_matching.multi_scale(conditional, levels)
     optimizer, starts = optax.adam(0.02), eb.from_data()
     state = eb.init_state(jax.random.key(0), jnp.zeros(2), optimizer, starts, 1.0)
     state, _ = eb.fit(
-        jax.random.key(0), loss, optimizer, state, data, starts, num_updates=800, batch_size=1000, chunk=200
+        jax.random.key(0),
+        loss,
+        optimizer,
+        state,
+        data,
+        starts,
+        num_updates=800,
+        batch_size=1000,
+        chunk=200,
     )
     assert np.allclose(np.exp(state.ema), 1 / (0.64 + levels**2), rtol=0.06)
 
@@ -181,7 +221,9 @@ def test_each_level_counts_alike():
     points = 1e-3 * X
     for level in (0.1, 1.0, 10.0):
         loss = score_matching.multi_scale(flat, jnp.array([level]))
-        value, (_, metrics) = jax.jit(loss)(jnp.float32(0.0), jax.random.key(0), points, None)
+        value, (_, metrics) = jax.jit(loss)(
+            jnp.float32(0.0), jax.random.key(0), points, None
+        )
         assert abs(value - 1.0) < 5 * metrics["loss_spread"] / np.sqrt(NUM)
 
 
@@ -194,28 +236,44 @@ def test_trees_and_images_are_points():
         score_matching.denoising(of_tree, 0.1),
     ):
         assert np.isfinite(value(loss, params=jnp.float32(0.5), batch=tree))
-    exact = -np.mean([6 * 0.5 * 0 + 2 * 2 * 0.5 + 12 * 0.5 * b**2 for b in np.asarray(tree["b"])[:, 0]])
+    exact = -np.mean(
+        [
+            6 * 0.5 * 0 + 2 * 2 * 0.5 + 12 * 0.5 * b**2
+            for b in np.asarray(tree["b"])[:, 0]
+        ]
+    )
     speed = np.mean(
         [
             0.5 * (np.sum(a**2) + (2 * b**3) ** 2)
-            for a, b in zip(np.asarray(tree["a"]), np.asarray(tree["b"])[:, 0], strict=True)
+            for a, b in zip(
+                np.asarray(tree["a"]), np.asarray(tree["b"])[:, 0], strict=True
+            )
         ]
     )
-    assert value(score_matching.explicit(of_tree), params=jnp.float32(0.5), batch=tree) == pytest.approx(
-        speed + exact, rel=1e-3
-    )
+    assert value(
+        score_matching.explicit(of_tree), params=jnp.float32(0.5), batch=tree
+    ) == pytest.approx(speed + exact, rel=1e-3)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: score_matching.denoising(energy, 0.0), "noise must be finite and above 0"),
-        (lambda: score_matching.sliced(energy, 0), "num_projections must be at least 1"),
+        (
+            lambda: score_matching.denoising(energy, 0.0),
+            "noise must be finite and above 0",
+        ),
+        (
+            lambda: score_matching.sliced(energy, 0),
+            "num_projections must be at least 1",
+        ),
         (
             lambda: score_matching.sliced(energy, projection="sphere"),
             "projection must be one of rademacher, gaussian, got 'sphere'",
         ),
-        (lambda: score_matching.multi_scale(energy, [0.1, -1.0]), "levels must be finite and above 0"),
+        (
+            lambda: score_matching.multi_scale(energy, [0.1, -1.0]),
+            "levels must be finite and above 0",
+        ),
     ],
 )
 def test_bad_input(call, message):

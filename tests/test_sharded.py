@@ -11,8 +11,10 @@ import pytest
 from test_checkpoint import TREE
 
 import ebmjax as eb
-from ebmjax import folder
-from ebmjax.io import checkpoint, serialization as leaves, orbax as sharded
+from ebmjax.io import checkpoint
+from ebmjax.io import orbax as sharded
+from ebmjax.io import run_directory as folder
+from ebmjax.io import serialization as leaves
 from ebmjax.io.serialization import CheckpointError, Damaged
 
 ocp = pytest.importorskip("orbax.checkpoint", reason="comes with the extra orbax")
@@ -43,7 +45,9 @@ def test_everything_comes_back(tmp_path):
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), WHOLE)
     for like in (WHOLE, shapes):
         back = sharded.load(path, like, check=noted.append)
-        assert jax.tree.structure(back) == jax.tree.structure(WHOLE) and equal(back, WHOLE)
+        assert jax.tree.structure(back) == jax.tree.structure(WHOLE) and equal(
+            back, WHOLE
+        )
     assert noted == [{"step": 5}, {"step": 5}]
     assert [p.name for p in tmp_path.iterdir()] == ["c.orbax"]
 
@@ -67,7 +71,9 @@ def test_every_file_is_sealed(tmp_path):
         content = file.read_bytes()
         for bad in wrong(content, rng):
             file.write_bytes(bad)
-            with pytest.raises(Damaged, match="c.orbax is damaged: .* not as it was written"):
+            with pytest.raises(
+                Damaged, match="c.orbax is damaged: .* not as it was written"
+            ):
                 sharded.load(path, like)
             count += 1
         file.unlink()
@@ -101,7 +107,8 @@ def test_orbax_alone_does_not_notice(tmp_path):
 def test_other_trees_are_refused_by_name(tmp_path):
     sharded.save(tmp_path / "c.orbax", {"w": jnp.zeros((2, 3)), "b": jnp.zeros(3)})
     with pytest.raises(
-        CheckpointError, match=r"\['b'\] is not wanted; \['w'\] is float32\[2, 3\], wanted int32"
+        CheckpointError,
+        match=r"\['b'\] is not wanted; \['w'\] is float32\[2, 3\], wanted int32",
     ):
         sharded.load(tmp_path / "c.orbax", {"w": jnp.zeros((2, 3), int)})
     with pytest.raises(FileNotFoundError, match="there is no checkpoint at .*d.orbax"):
@@ -112,7 +119,9 @@ def test_a_damaged_one_is_named_and_the_one_before_used_whoever_wrote_it(tmp_pat
     tree = {"w": jnp.arange(3.0)}
     for step, backend in enumerate(("npz", "orbax", "orbax"), 1):
         folder.save(tmp_path, step, {"w": step * tree["w"]}, backend=backend)
-    assert folder.steps(tmp_path) == [3, 2, 1] and folder.backend_of(tmp_path) == "orbax"
+    assert (
+        folder.steps(tmp_path) == [3, 2, 1] and folder.backend_of(tmp_path) == "orbax"
+    )
     (tmp_path / "000000003.orbax" / "manifest").unlink()
     largest = max(files(tmp_path / "000000002.orbax"), key=lambda f: f.stat().st_size)
     largest.write_bytes(largest.read_bytes()[::-1])
@@ -125,12 +134,16 @@ def test_a_damaged_one_is_named_and_the_one_before_used_whoever_wrote_it(tmp_pat
     ]
     for step in range(4, 7):
         folder.save(tmp_path, step, tree, backend="orbax")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"00000000{step}.orbax" for step in (4, 5, 6)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        f"00000000{step}.orbax" for step in (4, 5, 6)
+    ]
 
 
 def test_what_is_written_over_and_what_was_cut_short(tmp_path):
     path = tmp_path / "c.orbax"
-    (tmp_path / "c.orbax.tmp" / "state").mkdir(parents=True)  # a process killed while writing
+    (tmp_path / "c.orbax.tmp" / "state").mkdir(
+        parents=True
+    )  # a process killed while writing
     for value in (1.0, 2.0):
         sharded.save(path, jnp.full(3, value))
     assert sharded.load(path, jnp.zeros(3)).tolist() == [2.0] * 3
@@ -149,34 +162,53 @@ def test_a_disk_that_fails_leaves_the_older_one(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(*where, full)
             with pytest.raises(
-                CheckpointError, match="No space left on device; what was saved before is intact"
+                CheckpointError,
+                match="No space left on device; what was saved before is intact",
             ):
                 sharded.save(path, jnp.zeros(3))
     assert sharded.load(path, jnp.zeros(3)).tolist() == [1.0] * 3
     assert [p.name for p in tmp_path.iterdir()] == ["c.orbax"]
 
 
-def test_without_orbax_you_are_told_what_to_install_before_anything_runs(tmp_path, monkeypatch):
+def test_without_orbax_you_are_told_what_to_install_before_anything_runs(
+    tmp_path, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
     for call in (
         lambda: sharded.save(tmp_path / "c", 0),
         lambda: sharded.load(tmp_path / "c", 0),
-        lambda: eb.sample(KEY, KERNEL, jnp.ones((3, 2)), 10, checkpoint=tmp_path, backend="orbax"),
+        lambda: eb.sample(
+            KEY, KERNEL, jnp.ones((3, 2)), 10, checkpoint=tmp_path, backend="orbax"
+        ),
     ):
-        with pytest.raises(CheckpointError, match=r"need orbax-checkpoint: pip install 'ebmjax\[orbax\]'"):
+        with pytest.raises(
+            CheckpointError,
+            match=r"need orbax-checkpoint: pip install 'ebmjax\[orbax\]'",
+        ):
             call()
-    with pytest.raises(ValueError, match="backend must be one of npz, orbax, got 'hdf5'"):
-        eb.sample(KEY, KERNEL, jnp.ones((3, 2)), 10, checkpoint=tmp_path, backend="hdf5")
+    with pytest.raises(
+        ValueError, match="backend must be one of npz, orbax, got 'hdf5'"
+    ):
+        eb.sample(
+            KEY, KERNEL, jnp.ones((3, 2)), 10, checkpoint=tmp_path, backend="hdf5"
+        )
 
 
-def test_sampling_goes_on_in_the_same_numbers_and_a_damaged_chunk_is_computed_again(tmp_path):
+def test_sampling_goes_on_in_the_same_numbers_and_a_damaged_chunk_is_computed_again(
+    tmp_path,
+):
     options = {"num_warmup": 20, "num_chunks": 2, "backend": "orbax"}
-    run = lambda path=None: eb.sample(KEY, KERNEL, jnp.ones((3, 2)), 20, checkpoint=path, **options)
+    run = lambda path=None: eb.sample(
+        KEY, KERNEL, jnp.ones((3, 2)), 20, checkpoint=path, **options
+    )
     whole = run()
     assert equal(run(tmp_path), whole) and folder.steps(tmp_path) == [40, 30, 20, 10]
     shutil.rmtree(tmp_path / "000000040.orbax")
     (tmp_path / "000000030.orbax" / "manifest").write_text("{}")
-    with pytest.warns(RuntimeWarning, match="000000030.orbax is damaged.*; its chunk is computed again"):
+    with pytest.warns(
+        RuntimeWarning,
+        match="000000030.orbax is damaged.*; its chunk is computed again",
+    ):
         assert equal(run(tmp_path), whole)
     assert equal(run(tmp_path), whole)
 
@@ -184,7 +216,7 @@ def test_sampling_goes_on_in_the_same_numbers_and_a_damaged_chunk_is_computed_ag
 def test_training_goes_on_in_the_same_numbers(tmp_path):
     from test_runs import make
 
-    from ebmjax import runs
+    from ebmjax.experiments import runs
 
     run, half = make(100), make(100)
     whole = runs.train(run, tmp_path / "whole", progress=False)
@@ -194,21 +226,37 @@ def test_training_goes_on_in_the_same_numbers(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        runs.train(half, tmp_path / "part", progress=stop, save_every=25, backend="orbax")
+        runs.train(
+            half, tmp_path / "part", progress=stop, save_every=25, backend="orbax"
+        )
     checkpoints = tmp_path / "part" / "checkpoints"
-    assert folder.backend_of(checkpoints) == "orbax" and 0 < folder.steps(checkpoints)[0] < 100
+    assert (
+        folder.backend_of(checkpoints) == "orbax"
+        and 0 < folder.steps(checkpoints)[0] < 100
+    )
     largest = max(
-        files(checkpoints / f"{folder.steps(checkpoints)[0]:09d}.orbax"), key=lambda f: f.stat().st_size
+        files(checkpoints / f"{folder.steps(checkpoints)[0]:09d}.orbax"),
+        key=lambda f: f.stat().st_size,
     )
     largest.write_bytes(largest.read_bytes()[:-9] + bytes(9))
-    with pytest.warns(RuntimeWarning, match=r"orbax is damaged: .*; going on from step \d+"):
+    with pytest.warns(
+        RuntimeWarning, match=r"orbax is damaged: .*; going on from step \d+"
+    ):
         resumed = runs.train(
-            runs.reopen(tmp_path / "part"), tmp_path / "part", is_resumed=True, progress=False
+            runs.reopen(tmp_path / "part"),
+            tmp_path / "part",
+            is_resumed=True,
+            progress=False,
         )
     assert equal(resumed, whole) and folder.backend_of(checkpoints) == "orbax"
-    metrics = [(tmp_path / name / "metrics.csv").read_bytes() for name in ("whole", "part")]
+    metrics = [
+        (tmp_path / name / "metrics.csv").read_bytes() for name in ("whole", "part")
+    ]
     assert metrics[0] == metrics[1]
 
 
 def test_the_seam_is_one_function_each():
-    assert folder.BACKENDS["npz"].load is checkpoint.load and folder.BACKENDS["orbax"].load is sharded.load
+    assert (
+        folder.BACKENDS["npz"].load is checkpoint.load
+        and folder.BACKENDS["orbax"].load is sharded.load
+    )

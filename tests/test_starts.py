@@ -62,9 +62,14 @@ def test_the_age_of_a_chain_in_the_buffer_is_geometric(key):
     ("call", "message"),
     [
         (lambda: eb.replay_buffer(draw, 0), "size must be at least 1"),
-        (lambda: eb.replay_buffer(draw, 5, 1.5), r"restart_probability must lie in \[0, 1\], got 1.5"),
         (
-            lambda: eb.replay_buffer(draw, 5).take(jax.random.key(0), jnp.zeros((5, 2)), BATCH, 6),
+            lambda: eb.replay_buffer(draw, 5, 1.5),
+            r"restart_probability must lie in \[0, 1\], got 1.5",
+        ),
+        (
+            lambda: eb.replay_buffer(draw, 5).take(
+                jax.random.key(0), jnp.zeros((5, 2)), BATCH, 6
+            ),
             "num_chains must be at most the buffer's size, 5, got 6",
         ),
     ],

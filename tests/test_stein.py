@@ -30,11 +30,18 @@ def moments(params):
     return covariance @ b, covariance
 
 
-def train(loss, params, *, num_updates=600, learning_rate=0.03, batch_size=500, momentum=0.0):
+def train(
+    loss, params, *, num_updates=600, learning_rate=0.03, batch_size=500, momentum=0.0
+):
     schedule = optax.cosine_decay_schedule(learning_rate, num_updates)
     optimizer, starts = optax.adam(schedule, b1=momentum), eb.from_data()
     state = eb.init_state(KEY, params, optimizer, starts, 1.0)
-    options = {"num_updates": num_updates, "batch_size": batch_size, "ema_decay": 0.98, "chunk": 200}
+    options = {
+        "num_updates": num_updates,
+        "batch_size": batch_size,
+        "ema_decay": 0.98,
+        "chunk": 200,
+    }
     return eb.fit(KEY, loss, optimizer, state, X, starts, **options)
 
 
@@ -45,7 +52,11 @@ def train(loss, params, *, num_updates=600, learning_rate=0.03, batch_size=500, 
 def test_points_far_from_the_origin_keep_their_digits(kernel):
     def of(offset):
         moved = lambda x: TARGET.energy(x - offset)
-        return float(stein.discrepancy(moved, jnp.round(X[:300] * 256) / 256 + offset, 0.5, kernel=kernel))
+        return float(
+            stein.discrepancy(
+                moved, jnp.round(X[:300] * 256) / 256 + offset, 0.5, kernel=kernel
+            )
+        )
 
     assert of(1024.0) == pytest.approx(of(0.0), abs=1e-3)
 
@@ -59,12 +70,16 @@ def test_between_shifted_gaussians_it_is_the_closed_form(dim, width, key):
     values = {}
     for is_unbiased in (True, False):
         loss = stein.kernel_stein(normal, width, is_unbiased=is_unbiased)
-        values[is_unbiased] = np.asarray(jax.vmap(lambda x, loss=loss: loss(None, KEY, x, None)[0])(x))
+        values[is_unbiased] = np.asarray(
+            jax.vmap(lambda x, loss=loss: loss(None, KEY, x, None)[0])(x)
+        )
     wants = float(shift @ shift) * (1 + 2 / width**2) ** (-dim / 2)
     error = values[True].std(ddof=1) / np.sqrt(80)
     assert abs(values[True].mean() - wants) < 5 * error and error < 0.06 * wants
     diagonal = np.asarray(jnp.sum(x**2, axis=2)).mean() + dim / width**2
-    assert values[False].mean() == pytest.approx((399 * values[True].mean() + diagonal) / 400, rel=1e-4)
+    assert values[False].mean() == pytest.approx(
+        (399 * values[True].mean() + diagonal) / 400, rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("kernel", stein.KERNELS)
@@ -75,18 +90,28 @@ def test_the_pair_values_are_the_definition(kernel):
         x = jnp.asarray(X[:4], jnp.float64)
         s = lambda x: -jax.grad(partial(energy, params))(x)
         k = lambda x, y: stein.KERNELS[kernel](jnp.sum((x - y) ** 2), 0.9)
-        found = stein.pair_values(partial(energy, params), x, lambda t: stein.KERNELS[kernel](t, 0.9))
+        found = stein.pair_values(
+            partial(energy, params), x, lambda t: stein.KERNELS[kernel](t, 0.9)
+        )
         for i, a in enumerate(x):
             for j, b in enumerate(x):
                 mixed = jnp.trace(jax.jacfwd(jax.grad(k, 0), 1)(a, b))
-                wants = s(a) @ s(b) * k(a, b) + s(a) @ jax.grad(k, 1)(a, b) + s(b) @ jax.grad(k, 0)(a, b)
-                assert float(found[i, j]) == pytest.approx(float(wants + mixed), abs=1e-10)
+                wants = (
+                    s(a) @ s(b) * k(a, b)
+                    + s(a) @ jax.grad(k, 1)(a, b)
+                    + s(b) @ jax.grad(k, 0)(a, b)
+                )
+                assert float(found[i, j]) == pytest.approx(
+                    float(wants + mixed), abs=1e-10
+                )
 
 
 @pytest.mark.parametrize("kernel", stein.KERNELS)
 def test_it_is_zero_on_average_only_at_the_truth(kernel, key):
     x = TARGET.sample(key, 12_000).reshape(30, 400, 2)
-    value = jax.jit(lambda e, x: stein.discrepancy(e, x, kernel=kernel), static_argnums=0)
+    value = jax.jit(
+        lambda e, x: stein.discrepancy(e, x, kernel=kernel), static_argnums=0
+    )
     at_truth = np.array([value(TARGET.energy, x) for x in x])
     assert abs(at_truth.mean()) < 5 * at_truth.std(ddof=1) / np.sqrt(len(x))
     off = np.array([value(eb.temper(TARGET.energy, 1.3), x) for x in x])
@@ -96,15 +121,21 @@ def test_it_is_zero_on_average_only_at_the_truth(kernel, key):
 def test_the_gradient_is_that_of_finite_differences():
     with jax.enable_x64(True):
         x, h = jnp.asarray(X[:50], jnp.float64), 1e-5
-        value = lambda b: stein.kernel_stein(energy, 1.0)((jnp.eye(2), b), KEY, x, None)[0]
+        value = lambda b: stein.kernel_stein(energy, 1.0)(
+            (jnp.eye(2), b), KEY, x, None
+        )[0]
         slope = jax.grad(value)(jnp.zeros(2))
         e = jnp.array([h, 0.0])
-        assert float(slope[0]) == pytest.approx(float((value(e) - value(-e)) / (2 * h)), abs=1e-8)
+        assert float(slope[0]) == pytest.approx(
+            float((value(e) - value(-e)) / (2 * h)), abs=1e-8
+        )
 
 
 def test_the_width_is_the_median_distance_and_keeps_gradients_finite():
     x = X[:101]
-    distances = np.sqrt(((np.asarray(x)[:, None] - np.asarray(x)[None]) ** 2).sum(axis=2))
+    distances = np.sqrt(
+        ((np.asarray(x)[:, None] - np.asarray(x)[None]) ** 2).sum(axis=2)
+    )
     wants = np.median(distances[~np.eye(101, dtype=bool)])
     assert float(stein.median_distance(x)) == pytest.approx(wants, rel=1e-4)
     doubled = jnp.concatenate([x, x])
@@ -114,7 +145,9 @@ def test_the_width_is_the_median_distance_and_keeps_gradients_finite():
 
 @pytest.mark.parametrize("start", [1.0, 2.0, 0.6])
 def test_training_finds_mean_and_covariance(start):
-    state, _ = train(stein.kernel_stein(energy, 1.5), (start * jnp.eye(2), jnp.zeros(2)))
+    state, _ = train(
+        stein.kernel_stein(energy, 1.5), (start * jnp.eye(2), jnp.zeros(2))
+    )
     mean, covariance = moments(state.ema)
     assert np.abs(mean - X.mean(axis=0)).max() < 0.1
     assert np.abs(covariance - np.cov(X.T)).max() < 0.15
@@ -130,7 +163,9 @@ def affine_critic(params, x):
 def standardised(x):
     """Points whose mean and covariance are exactly those of the target: then affine scores are exact."""
     x = np.asarray(x, np.float64)
-    white = (x - x.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T, bias=True))).T
+    white = (x - x.mean(axis=0)) @ np.linalg.inv(
+        np.linalg.cholesky(np.cov(x.T, bias=True))
+    ).T
     return jnp.asarray(TARGET.mean + white @ np.linalg.cholesky(TARGET.covariance).T)
 
 
@@ -148,10 +183,14 @@ def test_the_best_critic_is_the_difference_of_the_scores(penalty):
         loss = learned.learned_stein(energy, affine_critic, penalty)
         params = learned.Players((root, b), best)
         grads, (_, metrics) = jax.grad(loss, has_aux=True)(params, KEY, x, None)
-        assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads.other)) < 1e-10
+        assert (
+            max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads.other)) < 1e-10
+        )
         gap = jax.vmap(partial(affine_critic, best))(x) * 2 * penalty
         fisher = float(jnp.mean(jnp.sum(gap**2, axis=1)))
-        assert float(metrics["stein_discrepancy"]) == pytest.approx(fisher / (4 * penalty), rel=1e-9)
+        assert float(metrics["stein_discrepancy"]) == pytest.approx(
+            fisher / (4 * penalty), rel=1e-9
+        )
         # the gradient for the energy is that of explicit score matching over 2 lambda
         explicit = eb.score_matching.explicit(energy)
         wants = jax.grad(lambda p: explicit(p, KEY, x, None)[0])(params.energy)
@@ -164,11 +203,19 @@ def test_the_best_critic_is_the_difference_of_the_scores(penalty):
 
 def test_signs_have_the_trace_as_mean():
     params = learned.Players(
-        (jnp.eye(2), jnp.zeros(2)), {"matrix": jnp.array([[1.0, 0.7], [0.4, -2.0]]), "shift": jnp.zeros(2)}
+        (jnp.eye(2), jnp.zeros(2)),
+        {"matrix": jnp.array([[1.0, 0.7], [0.4, -2.0]]), "shift": jnp.zeros(2)},
     )
-    exact = learned.learned_stein(energy, affine_critic)(params, KEY, X, None)[1][1]["stein_discrepancy"]
+    exact = learned.learned_stein(energy, affine_critic)(params, KEY, X, None)[1][1][
+        "stein_discrepancy"
+    ]
     some = learned.learned_stein(energy, affine_critic, num_projections=3)
-    found = np.array([some(params, jax.random.key(i), X, None)[1][1]["stein_discrepancy"] for i in range(10)])
+    found = np.array(
+        [
+            some(params, jax.random.key(i), X, None)[1][1]["stein_discrepancy"]
+            for i in range(10)
+        ]
+    )
     error = np.sqrt((0.7 + 0.4) ** 2 / (3 * len(X) * 10))
     assert abs(found.mean() - float(exact)) < 5 * error + 1e-5
     assert found.std() > 0
@@ -178,7 +225,9 @@ def test_signs_have_the_trace_as_mean():
 def test_energy_and_critic_find_mean_and_covariance(start):
     critic = {"matrix": jnp.zeros((2, 2)), "shift": jnp.zeros(2)}
     params = learned.Players((start * jnp.eye(2), jnp.zeros(2)), critic)
-    state, metrics = train(learned.learned_stein(energy, affine_critic), params, num_updates=1000)
+    state, metrics = train(
+        learned.learned_stein(energy, affine_critic), params, num_updates=1000
+    )
     mean, covariance = moments(state.ema.energy)
     assert np.abs(mean - X.mean(axis=0)).max() < 0.1
     assert np.abs(covariance - np.cov(X.T)).max() < 0.15
@@ -189,17 +238,37 @@ def test_energy_and_critic_find_mean_and_covariance(start):
     ("call", "error", "message"),
     [
         (lambda: stein.kernel_stein(3), TypeError, "energy must be a function"),
-        (lambda: stein.kernel_stein(energy, -1.0), ValueError, "width must be finite and above 0"),
-        (lambda: stein.kernel_stein(energy, kernel="box"), ValueError, "kernel must be one of rbf, imq"),
         (
-            lambda: stein.kernel_stein(energy)((jnp.eye(2), jnp.zeros(2)), KEY, X[:1], None),
+            lambda: stein.kernel_stein(energy, -1.0),
+            ValueError,
+            "width must be finite and above 0",
+        ),
+        (
+            lambda: stein.kernel_stein(energy, kernel="box"),
+            ValueError,
+            "kernel must be one of rbf, imq",
+        ),
+        (
+            lambda: stein.kernel_stein(energy)(
+                (jnp.eye(2), jnp.zeros(2)), KEY, X[:1], None
+            ),
             ValueError,
             "batch must hold at least two points",
         ),
-        (lambda: learned.learned_stein(energy, None), TypeError, "critic must be a function, got None"),
-        (lambda: learned.learned_stein(energy, affine_critic, 0.0), ValueError, "penalty must be finite"),
         (
-            lambda: learned.learned_stein(energy, affine_critic)(jnp.eye(2), KEY, X, None),
+            lambda: learned.learned_stein(energy, None),
+            TypeError,
+            "critic must be a function, got None",
+        ),
+        (
+            lambda: learned.learned_stein(energy, affine_critic, 0.0),
+            ValueError,
+            "penalty must be finite",
+        ),
+        (
+            lambda: learned.learned_stein(energy, affine_critic)(
+                jnp.eye(2), KEY, X, None
+            ),
             TypeError,
             r"learned_stein trains Players\(energy, critic\)",
         ),

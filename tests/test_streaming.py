@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax.diagnostics import convergence as diagnostics, streaming
 from ebmjax import targets
+from ebmjax.diagnostics import convergence, streaming
 
 TARGET = targets.correlated_gaussian(3, 0.6)
 KERNEL = eb.mala(TARGET.energy, 0.6)
@@ -17,7 +17,10 @@ START = TARGET.sample(jax.random.key(3), 8)
 
 
 def tree_equal(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return all(
+        np.array_equal(x, y)
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
 
 
 def fed(reducer, values):
@@ -25,7 +28,9 @@ def fed(reducer, values):
     values = jax.tree.map(jnp.asarray, values)
     state = lambda x: eb.State(x, None)
     carry = reducer.init(state(jax.tree.map(lambda x: x[0], values)), None)
-    return jax.lax.scan(lambda c, x: (reducer.update(c, state(x), None), None), carry, values)[0]
+    return jax.lax.scan(
+        lambda c, x: (reducer.update(c, state(x), None), None), carry, values
+    )[0]
 
 
 @functools.cache
@@ -33,10 +38,16 @@ def both():
     """What is reduced, and the draws, of the same run."""
     key = jax.random.key(1)
     reducer = streaming.together(
-        m=streaming.moments(), c=streaming.covariance(), b=streaming.batch_means(num_batches=16)
+        m=streaming.moments(),
+        c=streaming.covariance(),
+        b=streaming.batch_means(num_batches=16),
     )
-    draws = np.asarray(eb.sample(key, KERNEL, START, 777, num_warmup=10).draws, np.float64)
-    return eb.sample(key, KERNEL, START, 777, num_warmup=10, collect=reducer).draws, draws
+    draws = np.asarray(
+        eb.sample(key, KERNEL, START, 777, num_warmup=10).draws, np.float64
+    )
+    return eb.sample(
+        key, KERNEL, START, 777, num_warmup=10, collect=reducer
+    ).draws, draws
 
 
 def test_moments_are_those_of_the_draws():
@@ -47,9 +58,14 @@ def test_moments_are_those_of_the_draws():
     np.testing.assert_allclose(found.variances, draws.var(axis=0, ddof=1), rtol=1e-5)
     np.testing.assert_allclose(found.mean, pooled.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(found.variance, pooled.var(axis=0, ddof=1), rtol=1e-5)
-    within, between = draws.var(axis=0, ddof=1).mean(axis=0), draws.mean(axis=0).var(axis=0, ddof=1)
-    np.testing.assert_allclose(found.rhat, np.sqrt(776 / 777 + between / within), rtol=1e-5)
-    wants = diagnostics.nested_rhat(draws.astype(np.float32), 2)
+    within, between = (
+        draws.var(axis=0, ddof=1).mean(axis=0),
+        draws.mean(axis=0).var(axis=0, ddof=1),
+    )
+    np.testing.assert_allclose(
+        found.rhat, np.sqrt(776 / 777 + between / within), rtol=1e-5
+    )
+    wants = convergence.nested_rhat(draws.astype(np.float32), 2)
     np.testing.assert_allclose(found.nested_rhat(2), wants, rtol=1e-5)
 
 
@@ -77,7 +93,12 @@ def test_batches_join_wherever_the_run_ends(num_steps):
     found = fed(streaming.batch_means(num_batches=8), values)
     size = int(found.size)
     assert size * 8 >= num_steps and (size == 1 or size * 4 < num_steps)
-    full = values[: num_steps // size * size].reshape(-1, size, 3, 2).mean(axis=1).reshape(-1, 2)
+    full = (
+        values[: num_steps // size * size]
+        .reshape(-1, size, 3, 2)
+        .mean(axis=1)
+        .reshape(-1, 2)
+    )
     error = np.sqrt(size * full.var(axis=0, ddof=1) / (num_steps * 3))
     np.testing.assert_allclose(found.mcse_mean, error, rtol=1e-4)
 
@@ -92,7 +113,9 @@ def test_the_standard_error_of_batch_means_covers():
     z = np.asarray(jax.vmap(lambda b: b.mean / b.mcse_mean)(found))
     spread_error = 1 / np.sqrt(2 * len(z))
     assert abs(z.std() - 1) < 5 * spread_error
-    naive = np.asarray(draws.mean(axis=(0, 2)) / draws.std(axis=(0, 2)) * np.sqrt(16_000))
+    naive = np.asarray(
+        draws.mean(axis=(0, 2)) / draws.std(axis=(0, 2)) * np.sqrt(16_000)
+    )
     assert naive.std() > 1 + 5 * spread_error
     ess = np.asarray(jax.vmap(lambda b: b.ess)(found)).mean()
     assert abs(ess / (16_000 * (1 - rho) / (1 + rho)) - 1) < 0.1
@@ -100,12 +123,22 @@ def test_the_standard_error_of_batch_means_covers():
 
 def test_100_are_60_and_then_40_bit_for_bit(key):
     reducer = streaming.together(
-        m=streaming.moments(), c=streaming.covariance(), b=streaming.batch_means(num_batches=8)
+        m=streaming.moments(),
+        c=streaming.covariance(),
+        b=streaming.batch_means(num_batches=8),
     )
     whole = eb.sample(key, KERNEL, START, 100, thin=2, collect=reducer)
     chunks = eb.sample(key, KERNEL, START, 100, thin=2, collect=reducer, num_chunks=3)
     first = eb.sample(key, KERNEL, START, 60, thin=2, collect=reducer)
-    rest = eb.sample(key, KERNEL, first.state, 40, thin=2, start=60, collect=reducer.continued(first.draws))
+    rest = eb.sample(
+        key,
+        KERNEL,
+        first.state,
+        40,
+        thin=2,
+        start=60,
+        collect=reducer.continued(first.draws),
+    )
     assert tree_equal(whole.draws, rest.draws) and tree_equal(whole.draws, chunks.draws)
     assert tree_equal(whole.state, rest.state)
     other = eb.sample(key, KERNEL, first.state, 40, thin=2, start=60, collect=reducer)
@@ -114,7 +147,9 @@ def test_100_are_60_and_then_40_bit_for_bit(key):
 
 def test_memory_does_not_grow_with_the_number_of_steps(key):
     def peak(num_steps, collect):
-        program = jax.jit(lambda k, s: eb.run(k, eb.parallel(KERNEL), s, num_steps, collect=collect))
+        program = jax.jit(
+            lambda k, s: eb.run(k, eb.parallel(KERNEL), s, num_steps, collect=collect)
+        )
         state = eb.parallel(KERNEL).init(START)
         found = program.lower(eb.chain_keys(key, 8), state).compile().memory_analysis()
         return found.temp_size_in_bytes + found.output_size_in_bytes
@@ -130,8 +165,12 @@ def test_no_digits_are_lost_far_from_zero():
     values = 1e5 + np.asarray(jax.random.normal(jax.random.key(6), (2000, 4, 2)))
     values = values.astype(np.float32)
     exact = values.astype(np.float64).reshape(-1, 2)
-    assert np.allclose(fed(streaming.moments(), values).variance, exact.var(axis=0, ddof=1), rtol=1e-4)
-    assert np.allclose(fed(streaming.covariance(), values).covariance, np.cov(exact.T), atol=1e-4)
+    assert np.allclose(
+        fed(streaming.moments(), values).variance, exact.var(axis=0, ddof=1), rtol=1e-4
+    )
+    assert np.allclose(
+        fed(streaming.covariance(), values).covariance, np.cov(exact.T), atol=1e-4
+    )
     found = fed(streaming.batch_means(), values)
     whole = fed(streaming.batch_means(), (values - np.float32(1e5)))
     np.testing.assert_allclose(found.ess, whole.ess, rtol=1e-3)
@@ -142,7 +181,12 @@ def test_chains_that_disagree_and_chains_that_stand_still():
     assert fed(streaming.moments(), values).rhat < 1.02
     apart = values + 3.0 * np.arange(4)[:, None]
     assert fed(streaming.moments(), apart).rhat > 2
-    assert fed(streaming.batch_means(), apart).ess < 30 < 1000 < fed(streaming.batch_means(), values).ess
+    assert (
+        fed(streaming.batch_means(), apart).ess
+        < 30
+        < 1000
+        < fed(streaming.batch_means(), values).ess
+    )
     assert fed(streaming.batch_means(), np.ones((500, 4, 1), np.float32)).ess == 0
 
 
@@ -157,27 +201,43 @@ def test_a_tree_and_a_function_of_it(key):
     start = {"a": jnp.zeros((4, 2)), "b": jnp.zeros((4, 2, 3))}
     kernel = eb.random_walk(energy, 0.7)
     energies = lambda state, info: state.energy
-    reducer = streaming.together(x=streaming.moments(), e=streaming.batch_means(energies))
+    reducer = streaming.together(
+        x=streaming.moments(), e=streaming.batch_means(energies)
+    )
     found = eb.sample(key, kernel, start, 300, collect=reducer).draws
     draws = eb.sample(key, kernel, start, 300, collect=eb.with_stats).draws
-    np.testing.assert_allclose(found["x"].mean["b"], draws.position["b"].mean(axis=(0, 1)), atol=1e-5)
+    np.testing.assert_allclose(
+        found["x"].mean["b"], draws.position["b"].mean(axis=(0, 1)), atol=1e-5
+    )
     assert found["x"].variance["a"].shape == (2,)
     np.testing.assert_allclose(found["e"].mean, draws.energy.mean(), rtol=1e-5)
 
 
 def test_a_statistic_is_compiled_once(key):
     assert streaming.moments() is streaming.moments()
-    assert streaming.together(a=streaming.moments()) is streaming.together(a=streaming.moments())
+    assert streaming.together(a=streaming.moments()) is streaming.together(
+        a=streaming.moments()
+    )
 
 
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: streaming.moments(3), TypeError, "of must be a function"),
-        (lambda: streaming.batch_means(num_batches=7), ValueError, "num_batches must be even, got 7"),
-        (lambda: streaming.batch_means(num_batches=2), ValueError, "num_batches must be at least 4"),
         (
-            lambda: fed(streaming.moments(lambda s, i: s.position > 0), jnp.ones((4, 2))),
+            lambda: streaming.batch_means(num_batches=7),
+            ValueError,
+            "num_batches must be even, got 7",
+        ),
+        (
+            lambda: streaming.batch_means(num_batches=2),
+            ValueError,
+            "num_batches must be at least 4",
+        ),
+        (
+            lambda: fed(
+                streaming.moments(lambda s, i: s.position > 0), jnp.ones((4, 2))
+            ),
             TypeError,
             "of must return floating arrays",
         ),

@@ -18,7 +18,9 @@ def test_draws_have_the_mean_and_covariance(name, key):
     error = np.sqrt(np.diag(target.covariance) / NUM)
     assert (np.abs(x.mean(axis=0) - target.mean) < 5 * error).all()
     centred = x - target.mean
-    products = centred[:, :, None] * centred[:, None, :] if target.dim < 20 else centred**2
+    products = (
+        centred[:, :, None] * centred[:, None, :] if target.dim < 20 else centred**2
+    )
     wants = target.covariance if target.dim < 20 else np.diag(target.covariance)
     error = products.std(axis=0) / np.sqrt(NUM)
     assert (np.abs(products.mean(axis=0) - wants) < 5.5 * error + 1e-12).all()
@@ -49,24 +51,36 @@ def test_draws_belong_to_the_energy(name, key):
 def test_log_z_on_the_line(name):
     target = targets.TARGETS[name]()
     grid = np.linspace(-12, 12, 4001)
-    energies = np.asarray(jax.vmap(target.energy)(jnp.asarray(grid[:, None], jnp.float32)), np.float64)
-    assert np.log(np.exp(-energies).sum() * (grid[1] - grid[0])) == pytest.approx(target.log_z, abs=1e-4)
+    energies = np.asarray(
+        jax.vmap(target.energy)(jnp.asarray(grid[:, None], jnp.float32)), np.float64
+    )
+    assert np.log(np.exp(-energies).sum() * (grid[1] - grid[0])) == pytest.approx(
+        target.log_z, abs=1e-4
+    )
 
 
 @pytest.mark.parametrize(
-    "name", ["figure_one", "eight_gaussians", "grid25", "rosenbrock", "banana", "double_well"]
+    "name",
+    ["figure_one", "eight_gaussians", "grid25", "rosenbrock", "banana", "double_well"],
 )
 def test_log_z_in_the_plane(name):
     target = targets.TARGETS[name]()
     reach = {"rosenbrock": (20.0, 250.0), "banana": (20.0, 40.0)}.get(name, (8.0, 8.0))
-    axes = [m + np.linspace(-r, r, 4001) for m, r in zip(target.mean, reach, strict=True)]
+    axes = [
+        m + np.linspace(-r, r, 4001) for m, r in zip(target.mean, reach, strict=True)
+    ]
     area = np.prod([a[1] - a[0] for a in axes])
 
     @jax.jit
     def column(x1):
-        return jax.vmap(lambda x2: target.energy(jnp.stack([x1, x2])))(jnp.asarray(axes[1], jnp.float32))
+        return jax.vmap(lambda x2: target.energy(jnp.stack([x1, x2])))(
+            jnp.asarray(axes[1], jnp.float32)
+        )
 
-    total = sum(np.exp(-np.asarray(column(x1), np.float64)).sum() for x1 in axes[0].astype(np.float32))
+    total = sum(
+        np.exp(-np.asarray(column(x1), np.float64)).sum()
+        for x1 in axes[0].astype(np.float32)
+    )
     assert np.log(total * area) == pytest.approx(target.log_z, abs=2e-3)
 
 
@@ -78,7 +92,10 @@ def test_funnel_is_a_normal_and_conditional_normals(key):
     assert (np.abs(z.std(axis=0) - 1) < 5 / np.sqrt(2 * NUM)).all()
     wants = x[:, 0] ** 2 / 18 + 0.5 * (z**2).sum(axis=1) + 1.5 * x[:, 0]
     assert np.allclose(
-        jax.vmap(target.energy)(jnp.asarray(x[:100], jnp.float32)), wants[:100], rtol=1e-4, atol=1e-4
+        jax.vmap(target.energy)(jnp.asarray(x[:100], jnp.float32)),
+        wants[:100],
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 
@@ -98,7 +115,10 @@ def test_rosenbrock_is_a_normal_and_a_conditional_normal(key):
             "covariance must be positive definite",
         ),
         (lambda: targets.gaussian([0.0], np.eye(2)), "must agree"),
-        (lambda: targets.mixture([1.0, -1.0], [[0.0], [1.0]], 1.0), "weights must be finite and above 0"),
+        (
+            lambda: targets.mixture([1.0, -1.0], [[0.0], [1.0]], 1.0),
+            "weights must be finite and above 0",
+        ),
         (lambda: targets.mixture([1.0], [[0.0], [1.0]], 1.0), "must agree"),
         (lambda: targets.funnel(1), "dim must be at least 2"),
         (lambda: targets.rosenbrock(a=0.0), "a and b must be finite and above 0"),

@@ -10,7 +10,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets
-from ebmjax.training.fit.divergence import NO_REMEDY, diagnose
+from ebmjax.training.divergence import NO_REMEDY, diagnose
 
 TARGET = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
 KEY = jax.random.key(3)
@@ -39,15 +39,21 @@ def train(
     loss = loss or eb.contrastive(energy, eb.mala, 10, acceptance_target=0.574)
     state = state or eb.init_state(KEY, params, optimizer, starts, 0.5)
     options = {"batch_size": 500, "remedy": NO_REMEDY, **options}
-    return eb.fit(KEY, loss, optimizer, state, DATA, starts, num_updates=num_updates, **options)
+    return eb.fit(
+        KEY, loss, optimizer, state, DATA, starts, num_updates=num_updates, **options
+    )
 
 
 def equal(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return all(
+        np.array_equal(x, y)
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
 
 
 @pytest.mark.parametrize(
-    "starts", [eb.from_data(), eb.replay_buffer(draw, 500), eb.replay_buffer(draw, 1000, 0.05)]
+    "starts",
+    [eb.from_data(), eb.replay_buffer(draw, 500), eb.replay_buffer(draw, 1000, 0.05)],
 )
 def test_maximum_likelihood_finds_the_mean_and_covariance_of_the_data(starts):
     state, metrics = train(600, starts=starts, ema_decay=0.98)
@@ -110,7 +116,10 @@ RUNAWAY = {"energy": runaway, "params": {"slope": jnp.float32(0.05)}}
         ({"loss": nothing_but_nan}, "100% of the updates had a gradient, loss or step"),
         ({**RUNAWAY, "learning_rate": 1e3, "max_gap": 1e3}, "apart"),
         ({**RUNAWAY, "learning_rate": 1e-6}, "use a network with a confinement term"),
-        ({"loss": eb.contrastive(energy, eb.mala, 3), "stuck": True}, "the chains froze, acceptance 0.0000"),
+        (
+            {"loss": eb.contrastive(energy, eb.mala, 3), "stuck": True},
+            "the chains froze, acceptance 0.0000",
+        ),
     ],
 )
 def test_divergence_stops_with_what_it_saw(options, message):
@@ -132,7 +141,10 @@ def test_ema_is_the_moving_average():
     state, _ = train(3, ema_decay=0.5, chunk=1)
     ema = START
     for n in (1, 2, 3):
-        params, decay = train(n, ema_decay=0.5, chunk=1)[0].params, min(0.5, n / (9 + n))
+        params, decay = (
+            train(n, ema_decay=0.5, chunk=1)[0].params,
+            min(0.5, n / (9 + n)),
+        )
         ema = jax.tree.map(lambda e, p, d=decay: d * e + (1 - d) * p, ema, params)
     for a, b in zip(jax.tree.leaves(state.ema), jax.tree.leaves(ema), strict=True):
         assert np.allclose(a, b, atol=1e-6)
@@ -148,13 +160,23 @@ def test_progress_tells_energies_acceptance_and_gradient():
 
 def test_pytree_data():
     data = {"a": DATA, "b": DATA[:, :1]}
-    energy = lambda params, x: params["w"] * (jnp.sum(x["a"] ** 2) + jnp.sum(x["b"] ** 2))
+    energy = lambda params, x: (
+        params["w"] * (jnp.sum(x["a"] ** 2) + jnp.sum(x["b"] ** 2))
+    )
     starts = eb.from_data()
     optimizer = optax.sgd(0.01)
     state = eb.init_state(KEY, {"w": jnp.float32(0.5)}, optimizer, starts, 0.5)
     loss = eb.contrastive(energy, eb.mala, 3)
     state, metrics = eb.fit(
-        KEY, loss, optimizer, state, data, starts, num_updates=4, batch_size=100, data_noise=0.1
+        KEY,
+        loss,
+        optimizer,
+        state,
+        data,
+        starts,
+        num_updates=4,
+        batch_size=100,
+        data_noise=0.1,
     )
     assert np.isfinite(metrics["loss"]).all()
 
@@ -162,11 +184,19 @@ def test_pytree_data():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"batch_size": 3000}, ValueError, "batch_size must be at most the number of points, 2000, got 3000"),
+        (
+            {"batch_size": 3000},
+            ValueError,
+            "batch_size must be at most the number of points, 2000, got 3000",
+        ),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         ({"data_noise": -1.0}, ValueError, "data_noise must be finite and at least 0"),
         ({"ema_decay": 1.0}, ValueError, r"ema_decay must lie in \[0, 1\)"),
-        ({"num_chains": 2000}, ValueError, "num_chains must be at most the buffer's size, 1000, got 2000"),
+        (
+            {"num_chains": 2000},
+            ValueError,
+            "num_chains must be at most the buffer's size, 1000, got 2000",
+        ),
     ],
 )
 def test_bad_input(options, error, message):
@@ -178,9 +208,15 @@ def test_bad_data():
     starts, optimizer = eb.from_data(), optax.sgd(0.1)
     state = eb.init_state(KEY, START, optimizer, starts, 0.5)
     loss = eb.contrastive(energy, eb.mala, 2)
-    fit = partial(eb.fit, KEY, loss, optimizer, state, starts=starts, num_updates=1, batch_size=10)
+    fit = partial(
+        eb.fit, KEY, loss, optimizer, state, starts=starts, num_updates=1, batch_size=10
+    )
     for data, error, message in (
-        (DATA.at[5].set(jnp.nan), ValueError, r"data must be finite, got 2 NaN or infinite values in rows 5"),
+        (
+            DATA.at[5].set(jnp.nan),
+            ValueError,
+            r"data must be finite, got 2 NaN or infinite values in rows 5",
+        ),
         ((DATA > 0).astype(jnp.uint8), TypeError, "data must be floating, got uint8"),
         (jnp.zeros((0, 2)), ValueError, "data must not be empty"),
     ):
@@ -202,7 +238,11 @@ def test_every_update_sees_another_batch():
 
 def test_chains_that_no_longer_follow_are_named():
     """An energy that sharpens faster than its chains can walk: far above the data, but not infinitely."""
-    metrics = {"is_skipped": np.zeros(25), "acceptance_rate": np.full(25, 0.4), "step_size": np.full(25, 0.1)}
+    metrics = {
+        "is_skipped": np.zeros(25),
+        "acceptance_rate": np.full(25, 0.4),
+        "step_size": np.full(25, 0.1),
+    }
     metrics |= {
         "chain_extent": np.full(25, 3.0),
         "energy_spread": np.full(25, 2.0),
@@ -212,4 +252,6 @@ def test_chains_that_no_longer_follow_are_named():
     assert (
         diagnose({**metrics, "energy_model": np.full(25, -100.0)}, 3.0, 2) is None
     )  # chains lag below at the start
-    assert "no longer follow the energy" in diagnose({**metrics, "energy_model": np.full(25, 60.0)}, 3.0, 2)
+    assert "no longer follow the energy" in diagnose(
+        {**metrics, "energy_model": np.full(25, 60.0)}, 3.0, 2
+    )

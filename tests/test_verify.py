@@ -23,7 +23,11 @@ def test_a_report_reads():
         (Finding("a", 1.0, 1.0, 0.5), Finding("b", 2.0, 1.0, 1e-9, "0.1 sd")),
         cure="cure",
     )
-    assert not report.is_passed and report.p_value == pytest.approx(2e-9) and report.worst.name == "b"
+    assert (
+        not report.is_passed
+        and report.p_value == pytest.approx(2e-9)
+        and report.worst.name == "b"
+    )
     text = str(report)
     assert re.search(r"title: FAILED, p = 2e-09 of 2", text) and "cure" in text
     assert text.index("b  ") < text.index("a  ")  # the worst first
@@ -66,7 +70,9 @@ def test_a_kernel_that_never_moves_is_rejected(key):
 
 
 def test_a_kernel_that_gives_nan_is_rejected(key):
-    broken = eb.Kernel(MALA.init, MALA.draw, lambda n, s: (s._replace(position=s.position / 0.0), None))
+    broken = eb.Kernel(
+        MALA.init, MALA.draw, lambda n, s: (s._replace(position=s.position / 0.0), None)
+    )
     report = verify.invariance(key, broken, TARGET)
     assert not report.is_passed and report.worst.name == "chains that are finite"
 
@@ -81,11 +87,18 @@ def test_power_is_what_the_table_says(key):
         lambda n, s: (s._replace(position=n + size), None),
     )
     test = partial(
-        verify.invariance, target=target, num_chains=2000, num_steps=1, statistics=("moments",), alpha=1e-3
+        verify.invariance,
+        target=target,
+        num_chains=2000,
+        num_steps=1,
+        statistics=("moments",),
+        alpha=1e-3,
     )
     finding = next(f for f in test(key, walk(0.0)).findings if f.name == "E x")
     effect = float(finding.detectable.split()[0])
-    found = lambda size: sum(not test(jax.random.key(i), walk(size)).is_passed for i in range(20))
+    found = lambda size: sum(
+        not test(jax.random.key(i), walk(size)).is_passed for i in range(20)
+    )
     assert found(effect) >= 13  # 90 % power: 13 of 20 or fewer once in 10^3
     assert found(effect / 10) <= 3
 
@@ -106,10 +119,17 @@ def test_other_pairs_of_init_and_step_are_taken(key):
 
 
 def test_statistics_can_be_chosen(key):
-    report = verify.invariance(key, MALA, TARGET, statistics=("energy",), num_chains=1000)
-    assert [f.name for f in report.findings] == ["chains that moved", "chains that are finite", "E E"]
+    report = verify.invariance(
+        key, MALA, TARGET, statistics=("energy",), num_chains=1000
+    )
+    assert [f.name for f in report.findings] == [
+        "chains that moved",
+        "chains that are finite",
+        "E E",
+    ]
     with pytest.raises(
-        ValueError, match="statistics must be among moments, projections, energy, ks, got 'mean'"
+        ValueError,
+        match="statistics must be among moments, projections, energy, ks, got 'mean'",
     ):
         verify.invariance(key, MALA, TARGET, statistics=("mean",))
 
@@ -125,10 +145,14 @@ def test_sequential_stops_early_for_clear_cases_and_keeps_its_rate(key):
 
     for p, passed in ((0.9, True), (1e-12, False)):
         rounds.clear()
-        assert verify.sequential(partial(test, p=p), key).is_passed == passed and rounds == [20_000]
+        assert verify.sequential(
+            partial(test, p=p), key
+        ).is_passed == passed and rounds == [20_000]
     alpha, num = 0.2, 1500
     failed = sum(
-        not verify.sequential(test, jax.random.key(i), alpha=alpha, num_rounds=3).is_passed
+        not verify.sequential(
+            test, jax.random.key(i), alpha=alpha, num_rounds=3
+        ).is_passed
         for i in range(num)
     )
     assert abs(failed / num - alpha) < 5 * np.sqrt(alpha * (1 - alpha) / num)
@@ -147,7 +171,10 @@ LOG_NORMAL = lambda to, given: -jnp.log(to) - 0.5 * (jnp.log(to / given) / 0.5) 
         (lambda to, given: LOG_NORMAL(to, given) + 3.0, True),  # up to a constant
         (lambda to, given: LOG_NORMAL(given, to), False),  # swapped
         (lambda to, given: LOG_NORMAL(to, given) + jnp.log(to), False),  # no Jacobian
-        (lambda to, given: LOG_NORMAL(to, given) + jnp.log(given), False),  # a constant that depends on x
+        (
+            lambda to, given: LOG_NORMAL(to, given) + jnp.log(given),
+            False,
+        ),  # a constant that depends on x
     ],
 )
 def test_the_density_of_a_proposal(key, log_q, is_right):
@@ -175,9 +202,14 @@ def test_a_transition_matrix_of_a_walk_is_known():
     """Up or down with probability one half on a ring of three with energies 0, 1, 2."""
     energies = jnp.array([0.0, 1.0, 2.0])
     energy = lambda x: energies[x.astype(int)]
-    propose = lambda n, s: (eb.State((s.position + n) % 3, energy((s.position + n) % 3)), jnp.float32(0.0))
+    propose = lambda n, s: (
+        eb.State((s.position + n) % 3, energy((s.position + n) % 3)),
+        jnp.float32(0.0),
+    )
     kernel = eb.metropolis(energy, eb.Proposal(lambda key, x: None, propose))
-    matrix = verify.transition_matrix(kernel, jnp.arange(3.0), jnp.array([1.0, -1.0]), [0.5, 0.5])
+    matrix = verify.transition_matrix(
+        kernel, jnp.arange(3.0), jnp.array([1.0, -1.0]), [0.5, 0.5]
+    )
     e1, e2 = np.exp(-1) / 2, np.exp(-2) / 2
     wants = [[1 - e1 - e2, e1, e2], [0.5, 0.5 - e1, e1], [0.5, 0.5, 0.0]]
     assert np.allclose(matrix, wants, atol=1e-6)
@@ -187,7 +219,11 @@ def test_a_users_swapped_ratio_is_caught_in_words_that_help(key):
     target = targets.two_modes()
     q = lambda key, x: 0.8 * x + jax.random.normal(key, x.shape)
     log_q = lambda to, given: -0.5 * jnp.sum((to - 0.8 * given) ** 2)
-    verify.invariance(key, eb.metropolis(target.energy, q, log_q=log_q), target).require()
+    verify.invariance(
+        key, eb.metropolis(target.energy, q, log_q=log_q), target
+    ).require()
     swapped = eb.metropolis(target.energy, q, log_q=lambda to, given: log_q(given, to))
-    with pytest.raises(VerificationError, match="(?s)FAILED.*has its arguments swapped"):
+    with pytest.raises(
+        VerificationError, match="(?s)FAILED.*has its arguments swapped"
+    ):
         verify.invariance(key, swapped, target).require()

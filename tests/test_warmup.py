@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax.adaptation import step_size as adaptation, tuning, warmup
 from ebmjax import targets, verify
-from ebmjax.adaptation.step_size.step_size import NEIGHBOURS, Jump, Length, Moments, StepSize, chees
+from ebmjax.adaptation import step_size as adaptation
+from ebmjax.adaptation import tuning, warmup
+from ebmjax.adaptation.step_size import (
+    NEIGHBOURS,
+    Jump,
+    Length,
+    Moments,
+    StepSize,
+    chees,
+)
 
 SCALES = np.geomspace(0.02, 20.0, 6)
 STRETCHED = targets.gaussian(np.zeros(6), np.diag(SCALES**2))
@@ -18,7 +26,11 @@ CORRELATED = targets.correlated_gaussian(8, 0.9)
 
 
 def test_moments_are_those_of_all_points_and_forget_what_is_not_finite(key):
-    x = jax.random.normal(key, (40, 3)) @ jnp.array([[1.0, 0.5, 0.0], [0.0, 2.0, 0.3], [0.0, 0.0, 0.1]]) + 5.0
+    x = (
+        jax.random.normal(key, (40, 3))
+        @ jnp.array([[1.0, 0.5, 0.0], [0.0, 2.0, 0.3], [0.0, 0.0, 0.1]])
+        + 5.0
+    )
     for is_dense in (False, True):
         moments = Moments.none(3, is_dense=is_dense)
         for part in (x[:7], x[7:20].at[3].set(jnp.nan), x[20:]):
@@ -28,13 +40,19 @@ def test_moments_are_those_of_all_points_and_forget_what_is_not_finite(key):
         assert int(moments.num) == 39
         assert np.allclose(moments.mean, kept.mean(axis=0), atol=1e-4)
         assert np.allclose(
-            moments.squares, covariance if is_dense else np.diag(covariance), rtol=1e-3, atol=1e-3
+            moments.squares,
+            covariance if is_dense else np.diag(covariance),
+            rtol=1e-3,
+            atol=1e-3,
         )
 
 
 def test_the_root_is_one_and_falls_back_where_nothing_moved():
     x = jnp.asarray(
-        np.random.default_rng(0).multivariate_normal([0, 0], [[4.0, 1.0], [1.0, 1.0]], 4000), jnp.float32
+        np.random.default_rng(0).multivariate_normal(
+            [0, 0], [[4.0, 1.0], [1.0, 1.0]], 4000
+        ),
+        jnp.float32,
     )
     root = Moments.none(2, is_dense=True).update(x).root(jnp.eye(2))
     assert np.allclose(root @ root.T, [[4.0, 1.0], [1.0, 1.0]], atol=0.25)
@@ -53,19 +71,31 @@ def test_correlations_are_as_dense_as_the_points_can_tell(key):
         x = white @ np.linalg.cholesky(truth).T
         root = Moments.none(dim, is_dense=True).update(x).root(jnp.eye(dim))
         found, sampled = np.asarray(root @ root.T), np.cov(np.asarray(x).T)
-        spread = lambda m, truth=truth: np.ptp(np.log(np.linalg.eigvals(np.linalg.solve(truth, m)).real))
+        spread = lambda m, truth=truth: np.ptp(
+            np.log(np.linalg.eigvals(np.linalg.solve(truth, m)).real)
+        )
         r = np.corrcoef(np.asarray(x).T)[np.triu_indices(dim, 1)]
-        share = 1 - min(1.0, ((1 - r**2) ** 2 / (num / NEIGHBOURS - 1)).sum() / (r**2).sum())
-        of_all = np.triu(found, 1) / np.triu(sampled, 1).clip(1e-9) if share else np.triu(found, 1)
+        share = 1 - min(
+            1.0, ((1 - r**2) ** 2 / (num / NEIGHBOURS - 1)).sum() / (r**2).sum()
+        )
+        of_all = (
+            np.triu(found, 1) / np.triu(sampled, 1).clip(1e-9)
+            if share
+            else np.triu(found, 1)
+        )
         assert least <= share <= most
         assert np.allclose(np.median(of_all[np.triu_indices(dim, 1)]), share, atol=0.03)
         assert spread(found) <= spread(sampled) * 1.02
-        assert spread(found) < 0.9 * max(spread(sampled), spread(np.diag(np.diag(sampled))))
+        assert spread(found) < 0.9 * max(
+            spread(sampled), spread(np.diag(np.diag(sampled)))
+        )
 
 
 @pytest.mark.parametrize("num_chains", [1, 100])
 def test_dual_averaging_finds_the_root_of_a_known_curve(num_chains):
-    curve = lambda log_size: jax.nn.sigmoid(-2 * (log_size - 0.7))  # acceptance falls as the step grows
+    curve = lambda log_size: jax.nn.sigmoid(
+        -2 * (log_size - 0.7)
+    )  # acceptance falls as the step grows
     size = StepSize.begin(0.1, num_chains)
     for _ in range(150):
         size = size.update(curve(size.log_size), 0.8)
@@ -76,7 +106,9 @@ def rotated(t):
     """T dC/dT, C and 2V of |x| where x is standard normal and turned by an angle t: E|x x_t| is
     2/pi (sin t + cos t asin cos t)."""
     square = 2 - 4 / np.pi * (np.sin(t) + np.cos(t) * (np.pi / 2 - t))
-    return Jump(t * 4 / np.pi * np.sin(t) * (np.pi / 2 - t), square, 2 * (1 - 2 / np.pi))
+    return Jump(
+        t * 4 / np.pi * np.sin(t) * (np.pi / 2 - t), square, 2 * (1 - 2 / np.pi)
+    )
 
 
 def test_the_criterion_of_a_length_is_that_of_a_rotation():
@@ -85,10 +117,15 @@ def test_the_criterion_of_a_length_is_that_of_a_rotation():
     is_accepted = jnp.arange(num) % 2
     for t in (0.4, 1.2, 2.0):
         after, velocity = np.cos(t) * x + np.sin(t) * n, np.cos(t) * n - np.sin(t) * x
-        after = jnp.where(is_accepted[:, None], after, 7.0)  # what is refused says nothing
+        after = jnp.where(
+            is_accepted[:, None], after, 7.0
+        )  # what is refused says nothing
         found = chees(x, after, velocity, jnp.full(num, t), is_accepted)
         for name, value in rotated(t)._asdict().items():
-            assert float(getattr(found, name)) == pytest.approx(value, abs=0.02), (t, name)
+            assert float(getattr(found, name)) == pytest.approx(value, abs=0.02), (
+                t,
+                name,
+            )
 
 
 def test_a_length_climbs_to_the_top_and_not_where_it_does_not_pay():
@@ -96,13 +133,18 @@ def test_a_length_climbs_to_the_top_and_not_where_it_does_not_pay():
         length = Length.begin(0.2)
         for _ in range(200):
             length = length.update(
-                jax.tree.map(jnp.float32, jump_at(float(jnp.exp(length.log_length)))), 100.0
+                jax.tree.map(jnp.float32, jump_at(float(jnp.exp(length.log_length)))),
+                100.0,
             )
         return float(jnp.exp(length.log_mean))
 
     assert climbed(rotated) == pytest.approx(np.pi / 2, rel=0.1)
-    power = lambda exponent, square: lambda t: Jump(exponent * square, square, 1.0)  # C grows as T^exponent
-    assert climbed(power(0.5, 0.1)) < 0.1  # it should be 0.81 for ends that are so much alike
+    power = lambda exponent, square: (
+        lambda t: Jump(exponent * square, square, 1.0)
+    )  # C grows as T^exponent
+    assert (
+        climbed(power(0.5, 0.1)) < 0.1
+    )  # it should be 0.81 for ends that are so much alike
     assert climbed(power(0.5, 0.5)) > 50.0  # and 0.25 for these
 
 
@@ -110,18 +152,28 @@ def test_lengths_are_right_on_the_average():
     t, eps = jnp.arange(200), 0.3
     for length in (0.4, 1.0, 1.7):
         steps = adaptation.whole_steps(jnp.log(length), eps, adaptation.evenly(t), 100)
-        assert float(steps.mean()) == pytest.approx(length / eps, abs=0.03) and int(np.ptp(steps)) == 1
-    assert adaptation.whole_steps(jnp.log(0.01), eps, 0.0, 100) == 1  # at least, and at most
+        assert (
+            float(steps.mean()) == pytest.approx(length / eps, abs=0.03)
+            and int(np.ptp(steps)) == 1
+        )
+    assert (
+        adaptation.whole_steps(jnp.log(0.01), eps, 0.0, 100) == 1
+    )  # at least, and at most
     assert adaptation.whole_steps(jnp.log(1000.0), eps, 0.0, 100) == 100
 
 
 @pytest.mark.parametrize(
-    ("make", "num_chains", "rel"), [(eb.nuts, 4, 0.35), (eb.mala, 64, 0.3), (eb.hmc, 64, 0.25)]
+    ("make", "num_chains", "rel"),
+    [(eb.nuts, 4, 0.35), (eb.mala, 64, 0.3), (eb.hmc, 64, 0.25)],
 )
 def test_it_finds_the_scales_of_the_target(make, num_chains, rel, key):
     start = 3.0 * jax.random.normal(key, (num_chains, 6))
-    tuned = eb.warm_up(key, make, STRETCHED.energy, start, num_steps=300, mass="diagonal")
-    scales = np.asarray(tuned.step_size) / np.exp(np.mean(np.log(tuned.step_size / SCALES)))
+    tuned = eb.warm_up(
+        key, make, STRETCHED.energy, start, num_steps=300, mass="diagonal"
+    )
+    scales = np.asarray(tuned.step_size) / np.exp(
+        np.mean(np.log(tuned.step_size / SCALES))
+    )
     assert np.allclose(scales, SCALES, rtol=rel)
     rate = tuned.acceptance_rate[-40:].mean()
     assert abs(rate - tuning.TARGETS[make]) < 0.1
@@ -129,7 +181,9 @@ def test_it_finds_the_scales_of_the_target(make, num_chains, rel, key):
 
 def test_dense_mass_whitens(key):
     start = jax.random.normal(key, (128, 8))
-    tuned = eb.warm_up(key, eb.mala, CORRELATED.energy, start, mass="dense", num_steps=200)
+    tuned = eb.warm_up(
+        key, eb.mala, CORRELATED.energy, start, mass="dense", num_steps=200
+    )
     whitened = np.asarray(tuned.step_size @ tuned.step_size.T)
     ratio = np.linalg.eigvals(np.linalg.solve(CORRELATED.covariance, whitened)).real
     assert ratio.max() / ratio.min() < 2.0
@@ -140,9 +194,14 @@ def test_dense_mass_whitens(key):
 def test_a_bent_target_gets_the_steps_that_its_narrow_places_want(key):
     """The harmonic mean of the chains' acceptance is what was asked for; the mean itself is well above."""
     bent = targets.TARGETS["banana"]()
-    tuned = eb.warm_up(key, eb.hmc, bent.energy, bent.sample(key, 256), num_steps=200, target=0.651)
+    tuned = eb.warm_up(
+        key, eb.hmc, bent.energy, bent.sample(key, 256), num_steps=200, target=0.651
+    )
     chains, keys = eb.parallel(tuned.kernel), eb.chain_keys(key, 256)
-    start, rate = chains.init(bent.sample(key, 256)), lambda state, info: info.acceptance_rate
+    start, rate = (
+        chains.init(bent.sample(key, 256)),
+        lambda state, info: info.acceptance_rate,
+    )
     _, rates, _ = eb.run(keys, chains, start, 20, collect=rate)
     harmonic = 1 / jnp.mean(1 / jnp.maximum(rates, adaptation.SLOWEST), axis=1)
     assert float(harmonic.mean()) == pytest.approx(0.651, abs=0.07)
@@ -152,7 +211,9 @@ def test_a_bent_target_gets_the_steps_that_its_narrow_places_want(key):
 def test_the_length_of_trajectories_is_that_of_a_round_gaussian(key):
     """After whitening the criterion is best at a quarter of a period."""
     start = STRETCHED.sample(key, 256)
-    tuned = eb.warm_up(key, eb.hmc, STRETCHED.energy, start, num_steps=200, mass="diagonal")
+    tuned = eb.warm_up(
+        key, eb.hmc, STRETCHED.energy, start, num_steps=200, mass="diagonal"
+    )
     eps = float(np.exp(np.mean(np.log(tuned.step_size / SCALES))))
     assert eps * tuned.num_steps == pytest.approx(np.pi / 2, rel=0.35)
     start = CORRELATED.sample(key, 256)
@@ -160,10 +221,14 @@ def test_the_length_of_trajectories_is_that_of_a_round_gaussian(key):
         eb.warm_up(key, eb.hmc, CORRELATED.energy, start, num_steps=200, mass=mass)
         for mass in ("diagonal", "auto")
     )
-    assert plain.num_steps > 2 * dense.num_steps  # where a direction is slow, trajectories are long
+    assert (
+        plain.num_steps > 2 * dense.num_steps
+    )  # where a direction is slow, trajectories are long
 
 
-@pytest.mark.parametrize("make", [eb.nuts, eb.hmc, partial(eb.hmc, num_steps=4), eb.mala, eb.random_walk])
+@pytest.mark.parametrize(
+    "make", [eb.nuts, eb.hmc, partial(eb.hmc, num_steps=4), eb.mala, eb.random_walk]
+)
 def test_the_tuned_kernel_is_invariant(make, key):
     target = targets.rosenbrock()
     tuned = eb.warm_up(key, make, target.energy, target.sample(key, 32), num_steps=150)
@@ -181,7 +246,13 @@ def test_far_tails_are_survived(seed, make):
     key, target = jax.random.key(seed), targets.rosenbrock()
     start = 20.0 * jax.random.normal(key, (64, 2))
     tuned = eb.warm_up(key, make, target.energy, start, num_steps=200)
-    samples = eb.sample(key, tuned.kernel, tuned.position, 50, collect=lambda s, i: (s.energy, i.is_accepted))
+    samples = eb.sample(
+        key,
+        tuned.kernel,
+        tuned.position,
+        50,
+        collect=lambda s, i: (s.energy, i.is_accepted),
+    )
     energies, is_accepted = (np.asarray(x) for x in samples.draws)
     least = float(target.energy(jnp.ones(2)))
     assert (energies[0] - least < 15).all() and is_accepted.any(axis=0).sum() >= 63
@@ -193,7 +264,9 @@ def test_chains_that_lag_set_the_pace(key):
     place = targets.mixture([0.5, 0.5], [[0.0], [30.0]], [1.0, 0.02])
     start = jnp.concatenate([jnp.zeros((48, 1)), jnp.full((16, 1), 30.0)])
     tuned = eb.warm_up(key, eb.mala, place.energy, start, mass=None, num_steps=300)
-    rate = eb.sample(key, tuned.kernel, tuned.position, 100, collect=eb.nothing).acceptance_rate
+    rate = eb.sample(
+        key, tuned.kernel, tuned.position, 100, collect=eb.nothing
+    ).acceptance_rate
     assert 0.12 < rate[48:].mean() < 0.4 and rate[:48].mean() > 0.95
 
 
@@ -202,7 +275,9 @@ def test_trees_keep_their_shape(key):
     start = {"a": jax.random.normal(key, (64,)), "b": jax.random.normal(key, (64, 2))}
     tuned = eb.warm_up(key, eb.nuts, energy, start, num_steps=100, mass="diagonal")
     assert tuned.step_size["a"].shape == () and tuned.step_size["b"].shape == (2,)
-    assert float(tuned.step_size["a"] / tuned.step_size["b"][0]) == pytest.approx(30.0, rel=0.4)
+    assert float(tuned.step_size["a"] / tuned.step_size["b"][0]) == pytest.approx(
+        30.0, rel=0.4
+    )
     dense = eb.warm_up(key, eb.mala, energy, start, num_steps=100)
     assert dense.step_size.shape == (3, 3)
     eb.sample(key, dense.kernel, dense.position, 20)
@@ -212,9 +287,13 @@ def test_it_works_inside_jit(key):
     @jax.jit
     def run(key, scale):
         energy = lambda x: 0.5 * jnp.sum((x / scale) ** 2)
-        found = eb.adapt(key, eb.nuts, energy, jnp.ones((8, 3)), num_steps=60, target=0.8)
+        found = eb.adapt(
+            key, eb.nuts, energy, jnp.ones((8, 3)), num_steps=60, target=0.8
+        )
         kernel = eb.parallel(eb.nuts(energy, found.step_size))
-        return eb.run(eb.chain_keys(key, 8), kernel, kernel.init(found.position), 200)[1]
+        return eb.run(eb.chain_keys(key, 8), kernel, kernel.init(found.position), 200)[
+            1
+        ]
 
     for scale in (0.01, 50.0):
         assert float(run(key, scale).std()) == pytest.approx(scale, rel=0.15)
@@ -222,35 +301,58 @@ def test_it_works_inside_jit(key):
 
 def test_gradients_are_counted(key):
     start = STRETCHED.sample(key, 16)
-    tuned = eb.warm_up(key, partial(eb.hmc, num_steps=7), STRETCHED.energy, start, num_steps=100)
+    tuned = eb.warm_up(
+        key, partial(eb.hmc, num_steps=7), STRETCHED.energy, start, num_steps=100
+    )
     others = tuned.num_grads / 16 - (100 * 7 + 1)  # approach and searches
-    rounds = [others - n * warmup.ROUND for n in range(warmup.LEAST_ROUNDS, warmup.MOST_ROUNDS + 1)]
-    assert others % 1 == 0 and any(0 < searches < 6 * adaptation.MOST_TRIES for searches in rounds)
-    assert eb.warm_up(key, eb.random_walk, STRETCHED.energy, start, num_steps=300).num_grads == 0
+    rounds = [
+        others - n * warmup.ROUND
+        for n in range(warmup.LEAST_ROUNDS, warmup.MOST_ROUNDS + 1)
+    ]
+    assert others % 1 == 0 and any(
+        0 < searches < 6 * adaptation.MOST_TRIES for searches in rounds
+    )
+    assert (
+        eb.warm_up(
+            key, eb.random_walk, STRETCHED.energy, start, num_steps=300
+        ).num_grads
+        == 0
+    )
 
 
 def test_gradients_of_a_free_length_are_counted(key):
     """They are the length of trajectories, where that has long come to rest."""
     start = CORRELATED.sample(key, 64)
     short, long = (
-        eb.warm_up(key, eb.hmc, CORRELATED.energy, start, num_steps=n, mass="diagonal").num_grads / 64
+        eb.warm_up(
+            key, eb.hmc, CORRELATED.energy, start, num_steps=n, mass="diagonal"
+        ).num_grads
+        / 64
         for n in (150, 300)
     )
-    lengths = eb.warm_up(key, eb.hmc, CORRELATED.energy, start, num_steps=300, mass="diagonal").num_steps
+    lengths = eb.warm_up(
+        key, eb.hmc, CORRELATED.energy, start, num_steps=300, mass="diagonal"
+    ).num_steps
     assert long - short > 0.5 * 150 * lengths
 
 
 def test_what_failed_is_told(key):
     start = STRETCHED.sample(key, 8)
-    stuck = lambda energy, step_size: eb.random_walk(energy, jax.tree.map(lambda s: 1e6 + 0 * s, step_size))
-    with pytest.warns(RuntimeWarning, match="acceptance ended at 0.00 where 0.23 was wanted"):
+    stuck = lambda energy, step_size: eb.random_walk(
+        energy, jax.tree.map(lambda s: 1e6 + 0 * s, step_size)
+    )
+    with pytest.warns(
+        RuntimeWarning, match="acceptance ended at 0.00 where 0.23 was wanted"
+    ):
         eb.warm_up(key, stuck, STRETCHED.energy, start, target=0.234, mass="diagonal")
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0])
 def test_an_energy_that_holds_nothing_is_told(slope, key):
     with pytest.warns(RuntimeWarning, match="seems to have no integral"):
-        eb.warm_up(key, eb.mala, lambda x: slope * jnp.sum(x), jnp.ones((4, 2)), num_steps=100)
+        eb.warm_up(
+            key, eb.mala, lambda x: slope * jnp.sum(x), jnp.ones((4, 2)), num_steps=100
+        )
 
 
 @pytest.mark.parametrize(
@@ -259,13 +361,27 @@ def test_an_energy_that_holds_nothing_is_told(slope, key):
         ({"target": 1.5}, r"target must lie in \(0, 1\), got 1.5"),
         ({"step_size": -1.0}, "step_size must be finite and above 0"),
         ({"num_steps": 3}, "num_steps must be at least 20"),
-        ({"mass": "full"}, "mass must be 'auto', 'dense', 'diagonal' or None, got 'full'"),
+        (
+            {"mass": "full"},
+            "mass must be 'auto', 'dense', 'diagonal' or None, got 'full'",
+        ),
         ({"positions": jnp.full((4, 6), jnp.nan)}, "positions must be finite"),
-        ({"positions": jnp.full((4, 6), 1e30)}, "the energy must be finite where the chains start"),
-        ({"make_kernel": lambda e, s: eb.mala(e, s)}, "target must be given for a kernel that is not of"),
+        (
+            {"positions": jnp.full((4, 6), 1e30)},
+            "the energy must be finite where the chains start",
+        ),
+        (
+            {"make_kernel": lambda e, s: eb.mala(e, s)},
+            "target must be given for a kernel that is not of",
+        ),
     ],
 )
 def test_bad_input(options, message, key):
-    arguments = {"make_kernel": eb.mala, "energy": STRETCHED.energy, "positions": jnp.ones((4, 6)), **options}
+    arguments = {
+        "make_kernel": eb.mala,
+        "energy": STRETCHED.energy,
+        "positions": jnp.ones((4, 6)),
+        **options,
+    }
     with pytest.raises(ValueError, match=message):
         eb.warm_up(key, **arguments)

@@ -10,9 +10,9 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax.experiments import data
-from ebmjax import experiment, targets
-from ebmjax.training.fit.divergence import NO_REMEDY, Remedy, diagnose
+from ebmjax import targets
+from ebmjax.experiments import data, experiment
+from ebmjax.training.divergence import NO_REMEDY, Remedy, diagnose
 
 KEY = jax.random.key(7)
 TARGET = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
@@ -39,14 +39,24 @@ def energy(params, x):
 
 def train(optimizer, state=None, *, num_updates=700, temperature=1.0, **options):
     starts = eb.replay_buffer(draw, 500, 0.02)
-    loss = eb.contrastive(energy, eb.mala, 10, temperature=temperature, acceptance_target=0.574)
+    loss = eb.contrastive(
+        energy, eb.mala, 10, temperature=temperature, acceptance_target=0.574
+    )
     state = state or eb.init_state(KEY, START, optimizer, starts, 0.5)
-    options = {"batch_size": 250, "num_updates": num_updates, "ema_decay": 0.98, **options}
+    options = {
+        "batch_size": 250,
+        "num_updates": num_updates,
+        "ema_decay": 0.98,
+        **options,
+    }
     return eb.fit(KEY, loss, optimizer, state, DATA, starts, **options)
 
 
 def equal(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return all(
+        np.array_equal(x, y)
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +65,10 @@ def equal(a, b):
         ({"is_skipped": np.ones(25)}, "100% of the updates"),
         ({"grad_norm": np.full(25, 1e9)}, "the gradient of the loss has norm 1e"),
         ({"energy_model": np.full(25, -2e4)}, "the energies of data and model are 2e"),
-        ({"energy_model": np.full(25, -200.0)}, "the energies of data and model are 200 apart (limit 120)"),
+        (
+            {"energy_model": np.full(25, -200.0)},
+            "the energies of data and model are 200 apart (limit 120)",
+        ),
         ({"energy_model": np.full(25, 60.0)}, "no longer follow the energy"),
         (
             {"energy_model": np.full(25, 60.0), "energy_spread": np.full(25, 400.0)},
@@ -63,7 +76,10 @@ def equal(a, b):
         ),
         ({"acceptance_rate": np.zeros(25)}, "the chains froze"),
         ({"chain_extent": np.full(25, 1e3)}, "confinement"),
-        ({"drift": np.full(25, 1e3)}, "the gradient of the energy exploded: a Langevin step drifts by 1e"),
+        (
+            {"drift": np.full(25, 1e3)},
+            "the gradient of the energy exploded: a Langevin step drifts by 1e",
+        ),
     ],
 )
 def test_each_way_to_diverge_has_its_sentence(changed, message):
@@ -83,29 +99,47 @@ def test_one_value_that_is_nan_hides_nothing():
 def test_a_few_skipped_updates_are_no_divergence_however_short_the_chunks(chunk):
     def rarely_nan(params, key, batch, chains):
         value = jnp.where(
-            jax.random.bernoulli(key, 0.15), jnp.nan, jnp.mean(jax.vmap(partial(energy, params))(batch))
+            jax.random.bernoulli(key, 0.15),
+            jnp.nan,
+            jnp.mean(jax.vmap(partial(energy, params))(batch)),
         )
         return value, (chains, {})
 
     optimizer = optax.sgd(1e-3)
     options = {"num_updates": 60, "batch_size": 50, "remedy": NO_REMEDY, "chunk": chunk}
-    state, _ = eb.fit(KEY, rarely_nan, optimizer, eb.init_state(KEY, START, optimizer), DATA, **options)
+    state, _ = eb.fit(
+        KEY,
+        rarely_nan,
+        optimizer,
+        eb.init_state(KEY, START, optimizer),
+        DATA,
+        **options,
+    )
     assert 2 < int(state.num_skipped) < 25
 
 
-HUGE = optax.sgd(optax.piecewise_constant_schedule(0.3, {60: 100.0}))  # goes well, and then far too fast
+HUGE = optax.sgd(
+    optax.piecewise_constant_schedule(0.3, {60: 100.0})
+)  # goes well, and then far too fast
 
 
 def test_a_run_that_diverges_goes_back_and_reaches_its_target():
-    with pytest.warns(UserWarning, match="back to update .* times the learning rate .1 of 6 roll-backs"):
+    with pytest.warns(
+        UserWarning,
+        match="back to update .* times the learning rate .1 of 6 roll-backs",
+    ):
         state, metrics = train(HUGE, remedy=Remedy(6))
     assert 1 <= int(state.num_rollbacks) <= 6
     assert float(state.learning_scale) == pytest.approx(0.3 ** int(state.num_rollbacks))
     covariance = np.linalg.inv(state.ema["root"].T @ state.ema["root"])
     assert np.abs(covariance - np.cov(DATA.T)).max() < 0.15
     assert np.abs(state.ema["mean"] - DATA.mean(axis=0)).max() < 0.15
-    assert len(metrics["loss"]) == 700 and np.isfinite(metrics["loss"]).all()  # no update twice, none missing
-    with pytest.raises(eb.TrainingDiverged, match="training diverged between updates") as error:
+    assert (
+        len(metrics["loss"]) == 700 and np.isfinite(metrics["loss"]).all()
+    )  # no update twice, none missing
+    with pytest.raises(
+        eb.TrainingDiverged, match="training diverged between updates"
+    ) as error:
         train(HUGE, remedy=NO_REMEDY)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(error.value.state.params))
 
@@ -122,7 +156,9 @@ def test_the_roll_backs_are_bounded():
 def test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit():
     """A run that was killed just before a roll-back makes it again."""
     seen = []
-    whole, _ = train(HUGE, num_updates=200, remedy=Remedy(6), on_chunk=lambda s, m: seen.append(s))
+    whole, _ = train(
+        HUGE, num_updates=200, remedy=Remedy(6), on_chunk=lambda s, m: seen.append(s)
+    )
     assert [int(s.step) for s in seen] == list(range(25, 201, 25))
     before = [s for s in seen if int(s.num_rollbacks) == 0]
     assert before and int(whole.num_rollbacks) > 0
@@ -135,7 +171,10 @@ def test_one_goes_back_as_far_however_short_the_chunks():
     with pytest.warns(UserWarning, match="training diverged") as told:
         train(HUGE, num_updates=100, remedy=Remedy(6), chunk=5)
     seen, back = map(
-        int, re.search(r"between updates (\d+) and .* to update (\d+)", str(told[0].message)).groups()
+        int,
+        re.search(
+            r"between updates (\d+) and .* to update (\d+)", str(told[0].message)
+        ).groups(),
     )
     assert seen >= 60 and 25 <= seen - back < 35
 
@@ -153,7 +192,9 @@ def test_another_learning_rate_or_step_size_compiles_nothing():
     state = eb.init_state(KEY, START, optimizer, starts, 0.5)
     once, _ = step(KEY, state, DATA[:100])
     slow, _ = step(
-        KEY, state._replace(learning_scale=jnp.float32(0.25), step_size=jnp.float32(0.5)), DATA[:100]
+        KEY,
+        state._replace(learning_scale=jnp.float32(0.25), step_size=jnp.float32(0.5)),
+        DATA[:100],
     )
     other, _ = step(KEY, state._replace(step_size=jnp.float32(0.1)), DATA[:100])
     assert len(traces) == 1
@@ -163,7 +204,9 @@ def test_another_learning_rate_or_step_size_compiles_nothing():
         np.allclose(0.25 * a, b, atol=1e-7)
         for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(less), strict=True)
     )
-    assert float(other.step_size) == pytest.approx(0.1) and not equal(once.store, other.store)
+    assert float(other.step_size) == pytest.approx(0.1) and not equal(
+        once.store, other.store
+    )
 
 
 def test_the_density_that_is_learned_at_a_temperature_is_that_of_the_tempered_energy():
@@ -183,7 +226,9 @@ def test_separate_noise_is_a_step_size_and_a_temperature():
     kernel = eb.ula(eb.temper(energy, temperature), step_size)
     x, xi = jnp.array([0.8]), jnp.array([1.3])
     state, _ = kernel.move(xi, kernel.init(x))
-    assert np.allclose(state.position, x - alpha * precision * x + sigma * xi, atol=1e-6)
+    assert np.allclose(
+        state.position, x - alpha * precision * x + sigma * xi, atol=1e-6
+    )
 
 
 def test_a_run_knows_its_temperature():
@@ -192,16 +237,29 @@ def test_a_run_knows_its_temperature():
     run = experiment.build(config, dataset)
     state, x = run.init(), jnp.ones(2)
     assert np.isclose(run.trained(state)(x), run.energy(state.ema, x) / 0.5)
-    with pytest.raises(experiment.RunError, match="nce learns at temperature 1, got 0.5"):
-        experiment.build(experiment.preset(dataset, objective="nce", temperature=0.5), dataset)
+    with pytest.raises(
+        experiment.RunError, match="nce learns at temperature 1, got 0.5"
+    ):
+        experiment.build(
+            experiment.preset(dataset, objective="nce", temperature=0.5), dataset
+        )
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (partial(train, HUGE, remedy=Remedy(-1)), "remedy.max_rollbacks must be at least 0, got -1"),
-        (partial(train, HUGE, remedy=Remedy(1, 0.0)), r"remedy.learning_rate_factor must lie in \(0, 1\]"),
-        (partial(train, HUGE, temperature=0.0), "temperature must be finite and above 0"),
+        (
+            partial(train, HUGE, remedy=Remedy(-1)),
+            "remedy.max_rollbacks must be at least 0, got -1",
+        ),
+        (
+            partial(train, HUGE, remedy=Remedy(1, 0.0)),
+            r"remedy.learning_rate_factor must lie in \(0, 1\]",
+        ),
+        (
+            partial(train, HUGE, temperature=0.0),
+            "temperature must be finite and above 0",
+        ),
         (partial(eb.separate_noise, 1.0, -1.0), "sigma must be finite and above 0"),
     ],
 )

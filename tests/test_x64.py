@@ -9,22 +9,31 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax import binary, noise_contrastive, score_matching, targets
+from ebmjax import targets
+from ebmjax.kernels import binary
+from ebmjax.objectives import noise_contrastive, score_matching
 from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
 
 TARGET = targets.correlated_gaussian(2, 0.6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("make", [eb.nuts, eb.hmc, eb.mala, eb.random_walk], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [eb.nuts, eb.hmc, eb.mala, eb.random_walk], ids=lambda make: make.__name__
+)
 def test_warm_up_and_its_kernel(make, dtype):
     with jax.enable_x64(True):
         starts = np.random.default_rng(0).normal(size=(8, 2)).astype(dtype)
-        tuned = eb.warm_up(jax.random.key(1), make, TARGET.energy, starts, num_steps=300)
+        tuned = eb.warm_up(
+            jax.random.key(1), make, TARGET.energy, starts, num_steps=300
+        )
         draws = eb.sample(jax.random.key(2), tuned.kernel, tuned.position, 1000).draws
         assert draws.dtype == dtype
         second = eb.expectation(lambda x: (x - TARGET.mean) ** 2, draws)
-        assert (np.abs(second.value - np.diag(TARGET.covariance)) < 5 * second.standard_error).all()
+        assert (
+            np.abs(second.value - np.diag(TARGET.covariance))
+            < 5 * second.standard_error
+        ).all()
 
 
 def test_kernels_of_bits_mix():
@@ -39,7 +48,9 @@ def energy(params, x):
 
 
 LOSSES = {
-    "maximum_likelihood": lambda z: eb.contrastive(energy, eb.mala, 5, acceptance_target=0.574),
+    "maximum_likelihood": lambda z: eb.contrastive(
+        energy, eb.mala, 5, acceptance_target=0.574
+    ),
     "nce": lambda z: noise_contrastive.binary(energy, fitted_normal(z), 2),
     "denoising": lambda z: score_matching.denoising(energy, 0.3),
     "sliced": lambda z: score_matching.sliced(energy),

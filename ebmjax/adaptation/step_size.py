@@ -73,7 +73,12 @@ def first_log_size(rate, log_size: Array, target: Array) -> tuple[Array, Array]:
         log_size, change, num, _ = carry
         way = jnp.where(rate(log_size) > target, 1.0, -1.0) * jnp.log(2.0)
         is_on = (num == 0) | (way == change)
-        found = log_size + jnp.where(is_on, way, -change / 2), way, num + 1, is_on & (num < MOST_TRIES)
+        found = (
+            log_size + jnp.where(is_on, way, -change / 2),
+            way,
+            num + 1,
+            is_on & (num < MOST_TRIES),
+        )
         return cast_like(found, carry)
 
     start = (log_size, jnp.float32(0.0), jnp.int32(0), jnp.bool_(True))
@@ -98,7 +103,9 @@ class Moments(NamedTuple):
 
     @staticmethod
     def none(dim: int, *, is_dense: bool) -> "Moments":
-        return Moments(jnp.float32(0.0), jnp.zeros(dim), jnp.zeros((dim, dim) if is_dense else dim))
+        return Moments(
+            jnp.float32(0.0), jnp.zeros(dim), jnp.zeros((dim, dim) if is_dense else dim)
+        )
 
     def update(self, x: Array) -> "Moments":
         """With points ``[C, D]``, those that are not finite left out."""
@@ -134,9 +141,13 @@ class Moments(NamedTuple):
         """Correlations ``[D, D]``, shrunk."""
         scale = jnp.sqrt(jnp.diag(covariance))
         of_pair = jnp.outer(scale, scale)
-        r = jnp.where((of_pair > 0) & ~jnp.eye(len(scale), dtype=bool), covariance / of_pair, 0.0)
+        r = jnp.where(
+            (of_pair > 0) & ~jnp.eye(len(scale), dtype=bool), covariance / of_pair, 0.0
+        )
         variance = (1 - r**2) ** 2 / jnp.maximum(self.num / NEIGHBOURS - 1, 1)
-        noise = jnp.sum(jnp.triu(variance, 1)) / jnp.maximum(jnp.sum(jnp.triu(r**2, 1)), 1e-6)
+        noise = jnp.sum(jnp.triu(variance, 1)) / jnp.maximum(
+            jnp.sum(jnp.triu(r**2, 1)), 1e-6
+        )
         return (1 - jnp.minimum(noise, 1.0)) * r + jnp.eye(len(scale))
 
 
@@ -181,7 +192,9 @@ class Length(NamedTuple):
     @staticmethod
     def begin(length: Any) -> "Length":
         log_length, zero = jnp.log(jnp.float32(length)), jnp.float32(0.0)
-        return Length(log_length, log_length, Jump(zero, zero, zero), _CLIMB.init(log_length))
+        return Length(
+            log_length, log_length, Jump(zero, zero, zero), _CLIMB.init(log_length)
+        )
 
     def update(self, jump: Jump, longest: Array) -> "Length":
         """Up the slope, to at most the longest."""
@@ -195,7 +208,9 @@ class Length(NamedTuple):
 
 def whole_steps(log_length: Array, eps: Array, up: Any, most: Any) -> Array:
     """The number of steps of a length, rounded up where what is left over is more than ``1 - up``."""
-    return jnp.clip(jnp.floor(jnp.exp(log_length) / eps + up), 1, most).astype(jnp.int32)
+    return jnp.clip(jnp.floor(jnp.exp(log_length) / eps + up), 1, most).astype(
+        jnp.int32
+    )
 
 
 def evenly(t: Any) -> Any:
@@ -206,13 +221,18 @@ def evenly(t: Any) -> Any:
 _CLIMB = optax.adam(0.05, b1=0.0, b2=0.95)
 
 
-def chees(before: Array, after: Array, velocity: Array, time: Array, weight: Array) -> Jump:
+def chees(
+    before: Array, after: Array, velocity: Array, time: Array, weight: Array
+) -> Jump:
     """C and its gain: of whitened points ``[C, D]``, here centred, at the ends of trajectories of duration
     ``time`` ``[C]``, of the velocity at their end, and of a weight, such as acceptance."""
     share = weight / jnp.maximum(jnp.sum(weight), 1e-6)
     x, y = (points - share @ points for points in (before, after))
     start, end = (jnp.sqrt(jnp.sum(z**2, axis=1) + TINY) for z in (x, y))
-    change, rate = end - start, jnp.sum(y * velocity, axis=1) / end  # d|y|/dT, of a T that all share
+    change, rate = (
+        end - start,
+        jnp.sum(y * velocity, axis=1) / end,
+    )  # d|y|/dT, of a T that all share
     both = share @ (start + end) / 2
     most = share @ ((start - both) ** 2 + (end - both) ** 2)
     return Jump(share @ (2 * change * rate * time), share @ change**2, most)

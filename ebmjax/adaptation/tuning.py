@@ -13,13 +13,13 @@ import jax
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax.adaptation.warmup import STEP_JITTER, WINDOWS, Adapted, adapt
 from ebmjax.base import Energy, Kernel, Key, Position, scalar
-from ebmjax.sampling.sample.initialization import one_point
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
-from ebmjax.adaptation.step_size.warmup import STEP_JITTER, WINDOWS, Adapted, adapt
+from ebmjax.sampling.initialization import one_point
 
 TARGETS = {  # acceptance at which the sampler is at its best
     random_walk: 0.234,  # Roberts, Gelman & Gilks 1997
@@ -39,14 +39,20 @@ class Tuned(NamedTuple):
     step_size: Any  # a scalar, a tree like the position, or a matrix [D, D]
     num_steps: int | None  # of a trajectory, where that was free
     position: Position  # [C, ...] where the chains are now
-    acceptance_rate: np.ndarray  # [T] of each step, the mean over chains; harmonic where num_steps was free
+    acceptance_rate: (
+        np.ndarray
+    )  # [T] of each step, the mean over chains; harmonic where num_steps was free
     num_grads: int  # gradients that it took, of all chains together
 
     def __repr__(self) -> str:
         size = np.concatenate([np.ravel(x) for x in jax.tree.leaves(self.step_size)])
-        length = "" if self.num_steps is None else f", {self.num_steps} steps a trajectory"
+        length = (
+            "" if self.num_steps is None else f", {self.num_steps} steps a trajectory"
+        )
         shapes = jax.tree.map(np.shape, self.position)
-        return f"Tuned(step size up to {np.abs(size).max():.3g}{length}, chains {shapes})"
+        return (
+            f"Tuned(step size up to {np.abs(size).max():.3g}{length}, chains {shapes})"
+        )
 
 
 def warm_up(
@@ -92,7 +98,9 @@ def warm_up(
     >>> tuned = warm_up(jax.random.key(0), nuts, energy, jnp.ones((4, 2)))
     >>> samples = sample(jax.random.key(1), tuned.kernel, tuned.position, 1000)  # doctest: +SKIP
     """
-    checks.on_host((key, positions), "warm_up", "adapt(key, make_kernel, energy, positions, ...)")
+    checks.on_host(
+        (key, positions), "warm_up", "adapt(key, make_kernel, energy, positions, ...)"
+    )
     key = checks.key(key)
     checks.function(make_kernel, "make_kernel")
     if (
@@ -113,28 +121,38 @@ def warm_up(
     checks.count(num_steps, "num_steps", least=20)
     target = _target(make_kernel, target)
     if not (mass is None or isinstance(mass, str)) or mass not in MASSES:
-        raise ValueError(f"mass must be 'auto', 'dense', 'diagonal' or None, got {mass!r}")
+        raise ValueError(
+            f"mass must be 'auto', 'dense', 'diagonal' or None, got {mass!r}"
+        )
     bad = np.flatnonzero(~np.isfinite(np.asarray(jax.vmap(energy)(positions))))
     if len(bad):
         raise ValueError(
             f"the energy must be finite where the chains start; it is not at chain {bad[0]} "
             f"({len(bad)} of {num_chains} chains): start them elsewhere"
         )
-    found = _compiled(make_kernel, energy, num_steps, mass, key, positions, target, step_size)
+    found = _compiled(
+        make_kernel, energy, num_steps, mass, key, positions, target, step_size
+    )
     rates = np.asarray(found.acceptance_rate)
     _check(found, rates[int((1 + WINDOWS[-1]) / 2 * num_steps) :].mean(), target)
     _check_held(positions, found.position)
     length = None if found.num_steps is None else int(found.num_steps)
-    options = {} if length is None else {"num_steps": length, "step_jitter": STEP_JITTER}
+    options = (
+        {} if length is None else {"num_steps": length, "step_jitter": STEP_JITTER}
+    )
     kernel = make_kernel(energy, found.step_size, **options)
-    return Tuned(kernel, found.step_size, length, found.position, rates, int(found.num_grads))
+    return Tuned(
+        kernel, found.step_size, length, found.position, rates, int(found.num_grads)
+    )
 
 
 def _target(make_kernel, target) -> float:
     if target is None:
         target = TARGETS.get(getattr(make_kernel, "func", make_kernel))
         if target is None:
-            raise ValueError("target must be given for a kernel that is not of this library, got None")
+            raise ValueError(
+                "target must be given for a kernel that is not of this library, got None"
+            )
     checks.between(target, "target")
     return target
 
@@ -144,16 +162,23 @@ def _check(found: Adapted, reached: float, target: float) -> None:
     largest = np.abs(sizes).max()
     text = f"acceptance ended at {reached:.2f} where {target:.2f} was wanted, step size {largest:.3g}"
     if not np.isfinite(sizes).all():
-        raise RuntimeError(f"the warm-up failed, {text}: the energy has no finite gradient around the chains")
+        raise RuntimeError(
+            f"the warm-up failed, {text}: the energy has no finite gradient around the chains"
+        )
     if not target - FAR < reached < 1 - (1 - target) / 4:
         warnings.warn(
-            f"{text}: more steps, or a start nearer to the mass of the target", RuntimeWarning, stacklevel=3
+            f"{text}: more steps, or a start nearer to the mass of the target",
+            RuntimeWarning,
+            stacklevel=3,
         )
 
 
 def _check_held(before: Position, after: Position) -> None:
     """A flat energy, or one that falls for ever, has no density to stay in."""
-    reach, far = (max(float(np.abs(x).max()) for x in jax.tree.leaves(tree)) for tree in (before, after))
+    reach, far = (
+        max(float(np.abs(x).max()) for x in jax.tree.leaves(tree))
+        for tree in (before, after)
+    )
     if far > OUTSIDE * (1 + reach):
         warnings.warn(
             f"the chains have gone from {reach:.2g} to {far:.2g}: exp(-energy) seems to have no integral",
@@ -163,15 +188,17 @@ def _check_held(before: Position, after: Position) -> None:
 
 
 _compiled = jax.jit(
-    lambda make_kernel, energy, num_steps, mass, key, positions, target, step_size: adapt(
-        key,
-        make_kernel,
-        energy,
-        positions,
-        num_steps=num_steps,
-        mass=mass,
-        target=target,
-        step_size=step_size,
+    lambda make_kernel, energy, num_steps, mass, key, positions, target, step_size: (
+        adapt(
+            key,
+            make_kernel,
+            energy,
+            positions,
+            num_steps=num_steps,
+            mass=mass,
+            target=target,
+            step_size=step_size,
+        )
     ),
     static_argnums=(0, 1, 2, 3),
 )

@@ -26,7 +26,19 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
-from ebmjax.adaptation.step_size.step_size import Length, Moments, StepSize, chees, evenly, first_log_size, harmonic_mean, inverse_root, whitened, whole_steps
+from ebmjax._random import fold_in, fold_in_each, uniform
+from ebmjax.adaptation.step_size import (
+    Length,
+    Moments,
+    StepSize,
+    chees,
+    evenly,
+    first_log_size,
+    harmonic_mean,
+    inverse_root,
+    whitened,
+    whole_steps,
+)
 from ebmjax.base import (
     Array,
     Energy,
@@ -40,14 +52,19 @@ from ebmjax.base import (
     normal_like,
     select,
 )
-from ebmjax.sampling.sample.loop import chain_keys
 from ebmjax.kernels.combinators import parallel
 from ebmjax.kernels.hamiltonian import hmc, leapfrog, trajectory
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.metropolis import Proposal, metropolis
-from ebmjax._random import fold_in, fold_in_each, uniform
+from ebmjax.sampling.loop import chain_keys
 
-WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which the scales are renewed
+WINDOWS = (
+    0.1,
+    0.15,
+    0.25,
+    0.45,
+    0.8,
+)  # shares of the warm-up at which the scales are renewed
 STEP_JITTER = 0.3  # of trajectories whose length is tuned
 MOST_STEPS, FIRST_STEPS = 1024, 16  # of a trajectory; before the first scales are known
 ROUND, LEAST_ROUNDS, MOST_ROUNDS = 25, 2, 20  # steps of the approach, and how often
@@ -58,7 +75,9 @@ LARGEST_DENSE = 64  # coordinates up to which a dense mass is tried unasked: 3 D
 class Adapted(NamedTuple):
     """What the compiled part of a warm-up found."""
 
-    step_size: Any  # eps C^(1/2): a scalar, a tree like the position, or a matrix [D, D]
+    step_size: (
+        Any  # eps C^(1/2): a scalar, a tree like the position, or a matrix [D, D]
+    )
     num_steps: Array | None  # of a trajectory, where that was free
     position: Position  # [C, ...] where the chains are now
     acceptance_rate: Array  # [T] of each step, the mean over chains; harmonic where the length was free
@@ -102,15 +121,23 @@ def adapt(
     )
 
     def scaled(size, root):
-        return size if mass is None else size * root if is_dense else unravel(size * root)
+        return (
+            size if mass is None else size * root if is_dense else unravel(size * root)
+        )
 
     mean = harmonic_mean if is_free else jnp.mean
 
     def make(step_size, length):
-        return _with_end(energy, step_size, length) if is_free else make_kernel(energy, step_size)
+        return (
+            _with_end(energy, step_size, length)
+            if is_free
+            else make_kernel(energy, step_size)
+        )
 
     def advance(kernel, state, t):
-        noise = parallel(kernel).draw(jax.vmap(fold_in, (0, None))(keys, t), state.position)
+        noise = parallel(kernel).draw(
+            jax.vmap(fold_in, (0, None))(keys, t), state.position
+        )
         return noise, *parallel(kernel).move(noise, state)
 
     def begin_window(now: Learned, t) -> Learned:
@@ -119,7 +146,9 @@ def adapt(
 
         def rate(log_size):
             kernel = probe(energy, scaled(jnp.exp(log_size), root))
-            return jnp.mean(advance(kernel, now.state, num_steps + t)[2].acceptance_rate)
+            return jnp.mean(
+                advance(kernel, now.state, num_steps + t)[2].acceptance_rate
+            )
 
         log_size, num_tries = first_log_size(rate, now.size.log_mean, target)
         new = now._replace(
@@ -127,7 +156,8 @@ def adapt(
             root=root,
             unroot=inverse_root(root),
             moments=jax.tree.map(jnp.zeros_like, now.moments),
-            num_grads=now.num_grads + num_tries * num_chains * (now.state.grad is not None),
+            num_grads=now.num_grads
+            + num_tries * num_chains * (now.state.grad is not None),
         )
         return cast_like(new, now)
 
@@ -138,12 +168,23 @@ def adapt(
         most = jnp.where(is_first, FIRST_STEPS, MOST_STEPS)
         num = whole_steps(now.length.log_length, eps, evenly(t), most)
         noise, state, info = advance(make(scaled(eps, now.root), num), now.state, t)
-        rate, pace = mean(info.acceptance_rate), 0.9 * now.pace + 0.1 * info.acceptance_rate
+        rate, pace = (
+            mean(info.acceptance_rate),
+            0.9 * now.pace + 0.1 * info.acceptance_rate,
+        )
         lag = 1.0 if is_free else harmonic_mean(pace) / jnp.mean(pace)
         length = now.length
         if is_free:
-            before, after = (whitened(flat(s.position), now.unroot) for s in (now.state, state))
-            jump = chees(before, after, flat(state.momentum), num * eps * noise[0][1], info.is_accepted)
+            before, after = (
+                whitened(flat(s.position), now.unroot) for s in (now.state, state)
+            )
+            jump = chees(
+                before,
+                after,
+                flat(state.momentum),
+                num * eps * noise[0][1],
+                info.is_accepted,
+            )
             length = select(is_first, length, length.update(jump, eps * MOST_STEPS))
         new = Learned(
             state,
@@ -161,7 +202,9 @@ def adapt(
     state = parallel(make(scaled(step_size, root), 1)).init(positions)
     probe = mala if state.grad is not None else make_kernel
     first = jnp.full(num_chains, jnp.log(step_size), jnp.float32)
-    state, sizes, num_rounds = _approach(keys, partial(probe, energy), state, first, target, dim)
+    state, sizes, num_rounds = _approach(
+        keys, partial(probe, energy), state, first, target, dim
+    )
     now = Learned(
         state,
         StepSize.begin(jnp.exp(jnp.median(sizes)), num_chains),
@@ -192,7 +235,9 @@ def _approach(keys, make_kernel, state: State, log_sizes: Array, target, dim: in
     def one(key, state, log_size):
         kernel = make_kernel(jnp.exp(log_size))
         state, info = kernel.move(kernel.draw(key, state.position), state)
-        return cast_like((state, log_size + info.acceptance_rate - target), (state, log_size))
+        return cast_like(
+            (state, log_size + info.acceptance_rate - target), (state, log_size)
+        )
 
     def step(carry, t):
         return jax.vmap(one)(jax.vmap(fold_in, (0, None))(keys, t), *carry), None
@@ -202,7 +247,9 @@ def _approach(keys, make_kernel, state: State, log_sizes: Array, target, dim: in
         times = 2**30 + num * ROUND + jnp.arange(ROUND)
         (new, new_sizes), _ = jax.lax.scan(step, (state, sizes), times)
         falls = state.energy - new.energy > FALL + dim
-        is_refused = sizes - new_sizes > 0.8 * ROUND * target  # and its step still shrinks
+        is_refused = (
+            sizes - new_sizes > 0.8 * ROUND * target
+        )  # and its step still shrinks
         is_on = (num + 1 < LEAST_ROUNDS) | jnp.any(falls | is_refused)
         return new, new_sizes, num + 1, is_on & (num + 1 < MOST_ROUNDS)
 
@@ -225,7 +272,9 @@ def _with_end(energy, step_size, num_steps) -> Kernel:
     def propose(noise, state):
         momentum, factor = noise
         coefficients = tuple(factor * c for c in leapfrog)
-        proposed, end = trajectory(energy, state, momentum, step_size, num_steps, integrator=coefficients)
+        proposed, end = trajectory(
+            energy, state, momentum, step_size, num_steps, integrator=coefficients
+        )
         return proposed._replace(momentum=end), half_square(momentum) - half_square(end)
 
     kernel = metropolis(energy, Proposal(draw, propose, uses_grad=True))

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import typer
 from rich.console import Console
 
-from ebmjax.training.fit.divergence import TrainingDiverged
+from ebmjax.training.divergence import TrainingDiverged
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,7 +30,9 @@ def one_line() -> Iterator[None]:
     """Turn the errors a user can mend into one line and exit code 2; diverged training into code 1."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning:[/] {message}")
+            warnings.showwarning = lambda message, *_, **__: console.print(
+                f"[yellow]warning:[/] {message}"
+            )
             yield
     except (FileNotFoundError, ValueError, TypeError) as error:
         fail(str(error), 2)
@@ -39,7 +41,9 @@ def one_line() -> Iterator[None]:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    Console(stderr=True, soft_wrap=True).print(f"[red]error:[/] {message}", highlight=False)
+    Console(stderr=True, soft_wrap=True).print(
+        f"[red]error:[/] {message}", highlight=False
+    )
     raise typer.Exit(code)
 
 

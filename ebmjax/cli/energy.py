@@ -12,18 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.io import arviz as export
-from ebmjax.diagnostics import summary as health
+from ebmjax.adaptation.tuning import warm_up
 from ebmjax.base import Energy, Kernel, Key, Position
-from ebmjax.sampling.sample.loop import with_stats
 from ebmjax.cli.app import console, fail, load_attribute
+from ebmjax.diagnostics import summary as health
 from ebmjax.experiments import runs
+from ebmjax.io import arviz as export
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
-from ebmjax.sampling.sample.sample import sample
-from ebmjax.adaptation.step_size.tuning import warm_up
+from ebmjax.sampling.loop import with_stats
+from ebmjax.sampling.sample import sample
 from ebmjax.verify.check_energy import check
 
 KERNELS: dict[str, Callable[..., Kernel]] = {
@@ -53,11 +53,15 @@ def sample_energy(
 ) -> None:
     """Tune, sample, judge, and write a folder; everything that can be refused is refused first."""
     if kernel_name not in KERNELS:
-        raise ValueError(f"--kernel of an energy must be one of {', '.join(KERNELS)}, got {kernel_name}")
+        raise ValueError(
+            f"--kernel of an energy must be one of {', '.join(KERNELS)}, got {kernel_name}"
+        )
     if leapfrog_steps is not None and kernel_name != "hmc":
         raise ValueError("--leapfrog-steps is an option of --kernel hmc")
     if step_size is not None and (num_warmup is not None or is_dense):
-        raise ValueError("--step-size is in place of the warm-up: leave out --num-warmup and --dense")
+        raise ValueError(
+            "--step-size is in place of the warm-up: leave out --num-warmup and --dense"
+        )
     if step_size is not None and kernel_name == "hmc" and leapfrog_steps is None:
         raise ValueError("--kernel hmc with a --step-size needs its --leapfrog-steps")
     energy = load_attribute(name)
@@ -67,13 +71,19 @@ def sample_energy(
     runs.check_new(folder)
     one = jax.tree.map(lambda x: x[0], positions)
     for symptom in check(energy, one, key_check).symptoms:
-        console.print(f"[yellow]warning:[/] {symptom.what}; {symptom.cure}", highlight=False)
+        console.print(
+            f"[yellow]warning:[/] {symptom.what}; {symptom.cure}", highlight=False
+        )
 
     make = KERNELS[kernel_name]
     if leapfrog_steps is not None:
         make = partial(hmc, num_steps=leapfrog_steps)
-    kernel, positions, told = _tuned(key_warm, make, energy, positions, step_size, num_warmup, is_dense)
-    samples = sample(key_run, kernel, positions, num_steps, collect=with_stats, progress=True)
+    kernel, positions, told = _tuned(
+        key_warm, make, energy, positions, step_size, num_warmup, is_dense
+    )
+    samples = sample(
+        key_run, kernel, positions, num_steps, collect=with_stats, progress=True
+    )
 
     summary = health.summary(samples)
     (folder / "summary.txt").write_text(f"{summary}\n")
@@ -83,7 +93,9 @@ def sample_energy(
         export.save(samples, folder / "draws.nc")
         paths += [folder / "draws.nc", *export.pictures(samples, folder)]
     else:
-        console.print("[yellow]warning:[/] neither draws.nc nor pictures: pip install 'ebmjax\\[export]'")
+        console.print(
+            "[yellow]warning:[/] neither draws.nc nor pictures: pip install 'ebmjax\\[export]'"
+        )
     console.print(_shown(summary), highlight=False, markup=False, soft_wrap=True)
     for warning in summary.warnings:
         console.print(f"[yellow]warning:[/] {warning}", highlight=False)
@@ -106,10 +118,16 @@ def _tuned(key, make, energy, positions, step_size, num_warmup, is_dense):
     except RuntimeError as error:
         fail(str(error), 1)
     length = f", {tuned.num_steps} leapfrog steps" if tuned.num_steps else ""
-    return tuned.kernel, tuned.position, f"{len(tuned.acceptance_rate)} of warm-up{length}"
+    return (
+        tuned.kernel,
+        tuned.position,
+        f"{len(tuned.acceptance_rate)} of warm-up{length}",
+    )
 
 
-def _starts(key: Key, name: str, energy: Energy, num_chains: int | None, dim, path) -> Position:
+def _starts(
+    key: Key, name: str, energy: Energy, num_chains: int | None, dim, path
+) -> Position:
     """Where chains start, ``[C, ...]``: a file, random points, or what the module of the energy says."""
     checks.function(energy, name)
     if dim is not None and path is not None:
@@ -117,9 +135,13 @@ def _starts(key: Key, name: str, energy: Energy, num_chains: int | None, dim, pa
     if path is not None:
         rows = np.load(path, allow_pickle=False)
         if rows.ndim == 0 or not np.issubdtype(rows.dtype, np.number):
-            raise ValueError(f"{path} must hold numbers [C, ...], got {checks.describe(rows)}")
+            raise ValueError(
+                f"{path} must hold numbers [C, ...], got {checks.describe(rows)}"
+            )
         if num_chains not in (None, len(rows)):
-            raise ValueError(f"--num-chains is {num_chains}, and {path} has {len(rows)} rows")
+            raise ValueError(
+                f"--num-chains is {num_chains}, and {path} has {len(rows)} rows"
+            )
         return checks.position(jnp.asarray(rows, float), str(path))
     num_chains = num_chains or 4
     if dim is not None:
@@ -134,7 +156,9 @@ def _starts(key: Key, name: str, energy: Energy, num_chains: int | None, dim, pa
         return positions
     if hasattr(module, "start"):
         point = checks.position(module.start, "start")
-        return jax.tree.map(lambda x: jnp.broadcast_to(x, (num_chains, *x.shape)), point)
+        return jax.tree.map(
+            lambda x: jnp.broadcast_to(x, (num_chains, *x.shape)), point
+        )
     raise ValueError(
         f"where do chains start? --dim D, --start FILE.npy, or in {module.__name__} a function "
         "initial(key, n) or a point start"

@@ -15,10 +15,18 @@ from ebmjax.targets import TARGETS
 
 @app.command()
 def selftest(
-    is_full: Annotated[bool, typer.Option("--full", help="Every kernel on every target.")] = False,
-    num_chains: Annotated[int, typer.Option(help="Of a first round.", min=1000)] = 20_000,
-    alpha: Annotated[float, typer.Option(help="Rate of false alarms, of all together.")] = 1e-4,
-    seed: Annotated[int | None, typer.Option(min=0, help="By default, of the clock.")] = None,
+    is_full: Annotated[
+        bool, typer.Option("--full", help="Every kernel on every target.")
+    ] = False,
+    num_chains: Annotated[
+        int, typer.Option(help="Of a first round.", min=1000)
+    ] = 20_000,
+    alpha: Annotated[
+        float, typer.Option(help="Rate of false alarms, of all together.")
+    ] = 1e-4,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="By default, of the clock.")
+    ] = None,
 ) -> None:
     """Prove the kernels of this library on this machine.
 
@@ -28,11 +36,20 @@ def selftest(
     with one_line():
         seed = time.time_ns() % 2**32 if seed is None else seed
         device = jax.devices()[0]
-        console.print(f"jax {jax.__version__} on {device.device_kind} ({device.platform}), seed {seed}")
+        console.print(
+            f"jax {jax.__version__} on {device.device_kind} ({device.platform}), seed {seed}"
+        )
         begin, wrong = time.perf_counter(), []
-        from ebmjax.verify.suite import run_suite  # its table holds arrays, which would wake JAX too early
+        from ebmjax.verify.suite import (
+            run_suite,  # its table holds arrays, which would wake JAX too early
+        )
 
-        outcomes = run_suite(jax.random.key(seed), is_quick=not is_full, num_chains=num_chains, alpha=alpha)
+        outcomes = run_suite(
+            jax.random.key(seed),
+            is_quick=not is_full,
+            num_chains=num_chains,
+            alpha=alpha,
+        )
         for number, total, (name, report, is_right, seconds) in outcomes:
             verdict = "passed" if report.is_passed else "rejected"
             colour = "green" if is_right else "red"
@@ -53,13 +70,21 @@ def selftest(
 
 @app.command("verify")
 def verify_kernel(
-    factory: Annotated[str, typer.Argument(metavar="MODULE:FACTORY", help="factory(energy) -> kernel.")],
-    target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS)}.")] = "rosenbrock",
+    factory: Annotated[
+        str, typer.Argument(metavar="MODULE:FACTORY", help="factory(energy) -> kernel.")
+    ],
+    target: Annotated[
+        str, typer.Option(help=f"One of {', '.join(TARGETS)}.")
+    ] = "rosenbrock",
     num_chains: Annotated[int, typer.Option(min=1000)] = 50_000,
     num_steps: Annotated[int, typer.Option(min=1)] = 20,
     alpha: Annotated[float, typer.Option(help="Rate of false alarms.")] = 1e-5,
-    is_reversible: Annotated[bool, typer.Option("--reversible", help="Test that, too.")] = False,
-    picture: Annotated[Path | None, typer.Option(help="Where to draw the result, a .png.")] = None,
+    is_reversible: Annotated[
+        bool, typer.Option("--reversible", help="Test that, too.")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Where to draw the result, a .png.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Test a kernel of yours: anything with init(position) and step(key, state), BlackJAX's for instance.
@@ -75,7 +100,10 @@ def verify_kernel(
         try:
             kernel = load_attribute(factory)(place.energy)
         except (TypeError, ValueError) as error:
-            fail(f"{factory} must make a kernel of an energy; given one, it said: {error}", 2)
+            fail(
+                f"{factory} must make a kernel of an energy; given one, it said: {error}",
+                2,
+            )
         tests = [verify.invariance] + [verify.rank] * is_reversible
         reports = []
         for i, test in enumerate(tests):
@@ -83,7 +111,11 @@ def verify_kernel(
             if test is verify.invariance:
                 bound = functools.partial(bound, num_steps=num_steps)
             key = jax.random.fold_in(jax.random.key(seed), i)
-            reports.append(verify.sequential(bound, key, num_chains=num_chains, alpha=alpha / len(tests)))
+            reports.append(
+                verify.sequential(
+                    bound, key, num_chains=num_chains, alpha=alpha / len(tests)
+                )
+            )
             console.print(f"{reports[-1]}\n", highlight=False, markup=False)
         if picture is not None:
             plotting.save(plotting.verification(reports[0]), picture)

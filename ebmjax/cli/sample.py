@@ -10,7 +10,8 @@ import typer
 
 from ebmjax.cli import energy
 from ebmjax.cli.app import app, console, one_line
-from ebmjax.experiments import registry as methods, report, runs
+from ebmjax.experiments import registry as methods
+from ebmjax.experiments import report, runs
 
 KernelName = StrEnum("KernelName", list({**energy.KERNELS, **methods.KERNELS}))
 OF_A_RUN = "of a trained run"
@@ -21,27 +22,48 @@ OF_AN_ENERGY = "of an energy MODULE:NAME"
 def sample(
     what: Annotated[
         str,
-        typer.Argument(metavar="RUN or MODULE:ENERGY", help="The folder of a trained run, or an energy."),
+        typer.Argument(
+            metavar="RUN or MODULE:ENERGY",
+            help="The folder of a trained run, or an energy.",
+        ),
     ],
     kernel: Annotated[
-        KernelName | None, typer.Option(help="nuts by default; of a run, the one of training.")
+        KernelName | None,
+        typer.Option(help="nuts by default; of a run, the one of training."),
     ] = None,
-    num_chains: Annotated[int | None, typer.Option(help="4; of a run, 100.", min=1)] = None,
+    num_chains: Annotated[
+        int | None, typer.Option(help="4; of a run, 100.", min=1)
+    ] = None,
     num_warmup: Annotated[
-        int | None, typer.Option(help="Steps that tune step size and mass; fewer for more chains.", min=20)
+        int | None,
+        typer.Option(
+            help="Steps that tune step size and mass; fewer for more chains.", min=20
+        ),
     ] = None,
-    num_steps: Annotated[int, typer.Option(help="Of each chain, after the warm-up.", min=6)] = 1000,
-    step_size: Annotated[float | None, typer.Option(help="Fixed, in place of the warm-up.")] = None,
+    num_steps: Annotated[
+        int, typer.Option(help="Of each chain, after the warm-up.", min=6)
+    ] = 1000,
+    step_size: Annotated[
+        float | None, typer.Option(help="Fixed, in place of the warm-up.")
+    ] = None,
     leapfrog_steps: Annotated[
         int | None, typer.Option(help="Of hmc in each step; tuned by default.", min=1)
     ] = None,
-    dense: Annotated[bool, typer.Option("--dense", help="A dense mass beyond 64 coordinates, too.")] = False,
+    dense: Annotated[
+        bool, typer.Option("--dense", help="A dense mass beyond 64 coordinates, too.")
+    ] = False,
     dim: Annotated[
-        int | None, typer.Option(help="Start at random points of so many coordinates.", min=1)
+        int | None,
+        typer.Option(help="Start at random points of so many coordinates.", min=1),
     ] = None,
-    start: Annotated[Path | None, typer.Option(help="Start at the rows of this .npy file, [C, ...].")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Start at the rows of this .npy file, [C, ...].")
+    ] = None,
     from_noise: Annotated[
-        bool, typer.Option("--from-noise", help="Of a run: start fresh, not from the buffer.")
+        bool,
+        typer.Option(
+            "--from-noise", help="Of a run: start fresh, not from the buffer."
+        ),
     ] = False,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     out: Annotated[Path | None, typer.Option(help="A new folder.")] = None,
@@ -76,9 +98,22 @@ def sample(
                 out=out,
             )
             return
-        given = {"--num-warmup": num_warmup, "--leapfrog-steps": leapfrog_steps, "--dense": dense}
+        given = {
+            "--num-warmup": num_warmup,
+            "--leapfrog-steps": leapfrog_steps,
+            "--dense": dense,
+        }
         _refuse(OF_AN_ENERGY, given | {"--dim": dim, "--start": start})
-        _of_run(Path(what), name, num_chains or 100, num_steps, step_size, from_noise, seed, out)
+        _of_run(
+            Path(what),
+            name,
+            num_chains or 100,
+            num_steps,
+            step_size,
+            from_noise,
+            seed,
+            out,
+        )
 
 
 def _refuse(whose: str, given: dict) -> None:
@@ -87,17 +122,25 @@ def _refuse(whose: str, given: dict) -> None:
             raise ValueError(f"{option} is an option {whose}")
 
 
-def _of_run(folder, name, num_chains, num_steps, step_size, is_fresh, seed, out) -> None:
+def _of_run(
+    folder, name, num_chains, num_steps, step_size, is_fresh, seed, out
+) -> None:
     """Draws in samples.npz, in units of the data, with pictures."""
     run, state = runs.load(folder)
     name = name or run.config.kernel
     if name not in methods.KERNELS:
-        raise ValueError(f"--kernel of a run must be one of {', '.join(methods.KERNELS)}, got {name}")
+        raise ValueError(
+            f"--kernel of a run must be one of {', '.join(methods.KERNELS)}, got {name}"
+        )
     target = out or folder / f"samples-{name}-{seed}"
     runs.check_new(target)
     of_run = run.trained(state)
     key_tune, key_run = jax.random.split(jax.random.key(seed))
-    step = report.step_size_for(key_tune, run, state, name) if step_size is None else step_size
+    step = (
+        report.step_size_for(key_tune, run, state, name)
+        if step_size is None
+        else step_size
+    )
     chains = report.run_chains(
         key_run,
         run,
@@ -122,4 +165,7 @@ def _of_run(folder, name, num_chains, num_steps, step_size, is_fresh, seed, out)
         f"{num_chains} chains, {num_steps} steps of {name}: acceptance {rate.mean():.2f}, "
         f"energy {chains.energies[-1].mean():+.2f} nat"
     )
-    console.print("wrote " + ", ".join(str(p) for p in [target / "samples.npz", *paths]), highlight=False)
+    console.print(
+        "wrote " + ", ".join(str(p) for p in [target / "samples.npz", *paths]),
+        highlight=False,
+    )

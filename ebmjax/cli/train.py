@@ -8,13 +8,13 @@ import jax
 import typer
 from rich.table import Table
 
-from ebmjax.experiments import data
-from ebmjax.sampling import devices
 from ebmjax.base import Kernel
 from ebmjax.cli.app import app, console, fail, one_line
-from ebmjax.experiments import experiment, build as pieces, report, runs
+from ebmjax.experiments import build as pieces
+from ebmjax.experiments import data, experiment, report, runs
 from ebmjax.experiments.registry import KERNELS, METHODS
 from ebmjax.io.run_directory import BACKENDS
+from ebmjax.sampling import devices
 
 Objective = StrEnum("Objective", list(METHODS))
 Network = StrEnum("Network", list(pieces.NETWORKS))
@@ -34,42 +34,78 @@ def train(
         ),
     ] = "",
     out: Annotated[Path | None, typer.Option(help="A new folder for the run.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
-    objective: Annotated[Objective | None, typer.Option(help="maximum_likelihood by default.")] = None,
-    num_updates: Annotated[int | None, typer.Option(help="Optimiser steps in all.", min=1)] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the run in this folder.")
+    ] = None,
+    objective: Annotated[
+        Objective | None, typer.Option(help="maximum_likelihood by default.")
+    ] = None,
+    num_updates: Annotated[
+        int | None, typer.Option(help="Optimiser steps in all.", min=1)
+    ] = None,
     network: Annotated[Network | None, typer.Option(help="Energy network.")] = None,
-    features: Annotated[str | None, typer.Option(help="Widths of its layers, 512,512.")] = None,
-    kernel: Annotated[KernelName | None, typer.Option(help="Kernel of the training chains.")] = None,
+    features: Annotated[
+        str | None, typer.Option(help="Widths of its layers, 512,512.")
+    ] = None,
+    kernel: Annotated[
+        KernelName | None, typer.Option(help="Kernel of the training chains.")
+    ] = None,
     starts: Annotated[
         Starts | None,
-        typer.Option(help="Where chains start: a replay buffer, the data (CD), or noise (short runs)."),
+        typer.Option(
+            help="Where chains start: a replay buffer, the data (CD), or noise (short runs)."
+        ),
     ] = None,
-    chain_steps: Annotated[int | None, typer.Option(help="Steps of each chain in an update.", min=1)] = None,
-    num_chains: Annotated[int | None, typer.Option(help="Chains that run in an update.", min=1)] = None,
-    buffer_size: Annotated[int | None, typer.Option(help="Chains that are kept.", min=1)] = None,
-    restart_probability: Annotated[float | None, typer.Option(help="Of a kept chain.", min=0, max=1)] = None,
+    chain_steps: Annotated[
+        int | None, typer.Option(help="Steps of each chain in an update.", min=1)
+    ] = None,
+    num_chains: Annotated[
+        int | None, typer.Option(help="Chains that run in an update.", min=1)
+    ] = None,
+    buffer_size: Annotated[
+        int | None, typer.Option(help="Chains that are kept.", min=1)
+    ] = None,
+    restart_probability: Annotated[
+        float | None, typer.Option(help="Of a kept chain.", min=0, max=1)
+    ] = None,
     step_size: Annotated[
         float | None, typer.Option(help="Of the kernel at the start; adapts if it can.")
     ] = None,
     noise: Annotated[
         float | None,
         typer.Option(
-            help="Gaussian noise on the data, in units of their range (images) or deviation.", min=0
+            help="Gaussian noise on the data, in units of their range (images) or deviation.",
+            min=0,
         ),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Data points in an update.", min=1)] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of Adam, before decay.")] = None,
-    regularisation: Annotated[float | None, typer.Option(help="Of the squared energies.", min=0)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Data points in an update.", min=1)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of Adam, before decay.")
+    ] = None,
+    regularisation: Annotated[
+        float | None, typer.Option(help="Of the squared energies.", min=0)
+    ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Of the training chains; the density learned is exp(-E / T).")
+        float | None,
+        typer.Option(
+            help="Of the training chains; the density learned is exp(-E / T)."
+        ),
     ] = None,
     max_rollbacks: Annotated[
         int | None,
-        typer.Option(help="To the last healthy state, with smaller steps, before a run stops.", min=0),
+        typer.Option(
+            help="To the last healthy state, with smaller steps, before a run stops.",
+            min=0,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
     num_devices: Annotated[
-        int | None, typer.Option("--devices", help="Devices to divide batch and chains over.", min=1)
+        int | None,
+        typer.Option(
+            "--devices", help="Devices to divide batch and chains over.", min=1
+        ),
     ] = None,
     is_distributed: Annotated[
         bool,
@@ -81,7 +117,10 @@ def train(
     ] = False,
     backend: Annotated[
         Backend | None,
-        typer.Option("--checkpoints", help="By process 0 (npz), or each process its part (orbax)."),
+        typer.Option(
+            "--checkpoints",
+            help="By process 0 (npz), or each process its part (orbax).",
+        ),
     ] = None,
 ) -> None:
     """Train an energy network: by maximum likelihood on MCMC chains, or by another objective.
@@ -93,7 +132,9 @@ def train(
     """
     with one_line():
         if (resume is None) == (out is None):
-            raise experiment.RunError("give either --out for a new run or --resume for an old one")
+            raise experiment.RunError(
+                "give either --out for a new run or --resume for an old one"
+            )
         mesh = devices.connect() if is_distributed else devices.mesh_of(num_devices)
         console.quiet = not devices.is_main()
         if resume is not None:
@@ -101,7 +142,9 @@ def train(
             folder = resume
         else:
             if not data_name:
-                raise experiment.RunError("--data is missing: mnist, digits, a toy set or a file")
+                raise experiment.RunError(
+                    "--data is missing: mnist, digits, a toy set or a file"
+                )
             assert out is not None
             folder = out
             if devices.is_main():
@@ -127,7 +170,9 @@ def train(
                 max_rollbacks=max_rollbacks,
                 seed=seed,
             )
-            config = experiment.preset(dataset, **{k: v for k, v in choices.items() if v is not None})
+            config = experiment.preset(
+                dataset, **{k: v for k, v in choices.items() if v is not None}
+            )
             run = experiment.build(config, dataset)
         shape = " x ".join(str(n) for n in run.dataset.x.shape)
         console.print(
@@ -154,10 +199,14 @@ def train(
 
 def _show(run: experiment.Run, state: Any, folder: Path, *, seed: int) -> None:
     """Final chains, pictures and the table of a trained run."""
-    key_chains, key_judge, key_tune = jax.random.split(jax.random.key((seed + 1) % 2**32), 3)
+    key_chains, key_judge, key_tune = jax.random.split(
+        jax.random.key((seed + 1) % 2**32), 3
+    )
     step_size = report.step_size_for(key_tune, run, state, run.config.kernel)
     kernel: Kernel = report.kernel_of(run, run.trained(state), step_size)
-    chains = report.run_chains(key_chains, run, state, kernel, num_chains=256, num_steps=400, progress=True)
+    chains = report.run_chains(
+        key_chains, run, state, kernel, num_chains=256, num_steps=400, progress=True
+    )
     paths = report.pictures(run, state, chains, folder)
     summary = Table("", "value", title=f"run {folder}", title_justify="left")
     for name, value in report.table(run, state, chains, folder):
@@ -194,5 +243,7 @@ def _widths(text: str) -> tuple[int, ...]:
     except ValueError:
         widths = ()
     if not widths or min(widths) < 1:
-        raise experiment.RunError(f"features must be positive widths such as 512,512; got {text!r}")
+        raise experiment.RunError(
+            f"features must be positive widths such as 512,512; got {text!r}"
+        )
     return widths

@@ -52,13 +52,19 @@ def _by_coordinate(estimator: Callable[..., Array]) -> Callable[..., Array]:
         number, at_once = x.shape[2], max(1, AT_ONCE // (x.shape[0] * x.shape[1]))
 
         def of(one):  # the ranks of draws that are not finite would tell nothing of it
-            centred = one - one[0, 0]  # none of the figures depends on where, and digits do
-            return jnp.where(jnp.isfinite(one).all(), estimator(centred, *arguments), jnp.nan)
+            centred = (
+                one - one[0, 0]
+            )  # none of the figures depends on where, and digits do
+            return jnp.where(
+                jnp.isfinite(one).all(), estimator(centred, *arguments), jnp.nan
+            )
 
         if at_once >= number:
             found = jax.vmap(of, 2)(x)
         else:
-            found = jax.lax.map(lambda i: of(x[:, :, i]), jnp.arange(number), batch_size=at_once)
+            found = jax.lax.map(
+                lambda i: of(x[:, :, i]), jnp.arange(number), batch_size=at_once
+            )
         return found.reshape(draws.shape[2:])
 
     return lifted
@@ -81,18 +87,25 @@ def nested_rhat(draws: Array, num_groups: int) -> Array:
     """R-hat for many short chains: ``num_groups`` groups of ``C / num_groups`` neighbours, each begun at one
     point.  Raises unless the groups are at least two and divide the chains into twos or more."""
     draws = checked(draws, least=1)
-    variances = draws.var(axis=0, ddof=1) if len(draws) > 1 else jnp.zeros(draws.shape[1:])
+    variances = (
+        draws.var(axis=0, ddof=1) if len(draws) > 1 else jnp.zeros(draws.shape[1:])
+    )
     return nested_rhat_of_moments(draws.mean(axis=0), variances, num_groups)
 
 
 def nested_rhat_of_moments(means: Array, variances: Array, num_groups: int) -> Array:
     """:func:`nested_rhat` from the mean and the variance of each chain, ``[C, ...]``."""
     num_chains = len(means)
-    if checks.count(num_groups, "num_groups", least=2) > num_chains // 2 or num_chains % num_groups:
+    if (
+        checks.count(num_groups, "num_groups", least=2) > num_chains // 2
+        or num_chains % num_groups
+    ):
         raise ValueError(
             f"num_groups must divide the chains into twos or more, got {num_groups} of {num_chains}"
         )
-    means, variances = (x.reshape(num_groups, -1, *x.shape[1:]) for x in (means, variances))  # [K, M, ...]
+    means, variances = (
+        x.reshape(num_groups, -1, *x.shape[1:]) for x in (means, variances)
+    )  # [K, M, ...]
     inside = means.var(axis=1, ddof=1) + variances.mean(axis=1)
     between = means.mean(axis=1).var(axis=0, ddof=1)
     return jnp.sqrt(1 + between / inside.mean(axis=0))
@@ -140,7 +153,10 @@ def mcse_sd(draws: Array) -> Array:
 def mcse_quantile(draws: Array, probability: float) -> Array:
     """Standard error of the quantile at a probability, ``[...]``; NaN where nothing moves."""
     ess = _ess_quantile(draws, probability)
-    places = _beta_interval(ess * probability + 1, ess * (1 - probability) + 1) * draws.size - 1
+    places = (
+        _beta_interval(ess * probability + 1, ess * (1 - probability) + 1) * draws.size
+        - 1
+    )
     low = jnp.maximum(jnp.floor(places[0]), 0).astype(int)
     high = jnp.minimum(jnp.ceil(places[1]), draws.size - 1).astype(int)
     ordered = jnp.sort(draws.ravel())
@@ -165,14 +181,19 @@ def _halves(draws):
 def _normal_scores(x):
     """Average ranks over all draws, as quantiles of a normal (Blom 1958)."""
     values, ordered = x.ravel(), jnp.sort(x.ravel())
-    below, upto = (jnp.searchsorted(ordered, values, side=side) for side in ("left", "right"))
+    below, upto = (
+        jnp.searchsorted(ordered, values, side=side) for side in ("left", "right")
+    )
     rank = (below + upto + 1) / 2
     return ndtri((rank - 0.375) / (x.size + 0.25)).reshape(x.shape)
 
 
 def _plain_rhat(x):
     length = len(x)
-    return jnp.sqrt((length - 1) / length + x.mean(axis=0).var(ddof=1) / x.var(axis=0, ddof=1).mean())
+    return jnp.sqrt(
+        (length - 1) / length
+        + x.mean(axis=0).var(ddof=1) / x.var(axis=0, ddof=1).mean()
+    )
 
 
 def _ess_quantile(x, probability):
@@ -194,9 +215,15 @@ def _ess(x):
     even, odd = rho[0 : 2 * num_pairs : 2], rho[1 : 2 * num_pairs : 2]
     pairs = even + odd
     place = jnp.arange(num_pairs)
-    end = jnp.argmax((pairs <= 0) | (place == num_pairs - 1))  # the first pair that no longer counts
+    end = jnp.argmax(
+        (pairs <= 0) | (place == num_pairs - 1)
+    )  # the first pair that no longer counts
     monotone = jnp.where(place < end, jax.lax.cummin(pairs), 0.0)
-    tau = -1 + 2 * jnp.sum(monotone) + jnp.where(pairs[end] > 0, even[end], jnp.maximum(even[end], 0.0))
+    tau = (
+        -1
+        + 2 * jnp.sum(monotone)
+        + jnp.where(pairs[end] > 0, even[end], jnp.maximum(even[end], 0.0))
+    )
     size = length * num_chains
     return jnp.where(jnp.ptp(x) > 0, size / jnp.maximum(tau, 1 / np.log10(size)), 0.0)
 
@@ -217,4 +244,6 @@ def _beta_interval(a, b):
     p, q = 1 / (2 * a - 1), 1 / (2 * b - 1)
     h = 2 / (p + q)
     w = y * jnp.sqrt(h - 1 / 3) / h - (q - p) * (1 / 2 - 2 / (3 * h))
-    return jnp.where(jnp.minimum(a, b) > 100, 1 / (1 + b / a * jnp.exp(2 * w)), bisected)
+    return jnp.where(
+        jnp.minimum(a, b) > 100, 1 / (1 + b / a * jnp.exp(2 * w)), bisected
+    )

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Position
-from ebmjax.sampling.sample.loop import Record
-from ebmjax.diagnostics.convergence.convergence import mcse_mean
-from ebmjax.sampling.sample.sample import Samples, draws_of
+from ebmjax.diagnostics.convergence import mcse_mean
+from ebmjax.sampling.loop import Record
+from ebmjax.sampling.sample import Samples, draws_of
 
 HEAVY = 0.1  # a share of one weight in all that makes an error bar a guess
 
@@ -30,7 +30,9 @@ class Estimate(NamedTuple):
 
 
 def expectation(
-    function: Callable[[Position], Array], draws: Samples | Record | Position, weights: Array | None = None
+    function: Callable[[Position], Array],
+    draws: Samples | Record | Position,
+    weights: Array | None = None,
 ) -> Estimate:
     """E[f(x)] as the mean over draws (notes, eq. 11), its standard error through their autocorrelation.
 
@@ -65,7 +67,9 @@ def _checked(weights: Array, shape: tuple[int, ...]) -> Array:
     """Weights in a shape, none negative, not all zero; warns where one outweighs the rest."""
     array = jnp.asarray(weights)
     if array.shape != shape:
-        raise ValueError(f"weights must be one a draw, {shape}, got shape {array.shape}")
+        raise ValueError(
+            f"weights must be one a draw, {shape}, got shape {array.shape}"
+        )
     if not checks.is_traced(array):
         checks.positive(array, "weights", zero=True)
         largest, total = float(array.max()), float(array.sum())

@@ -29,8 +29,8 @@ from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array
-from ebmjax.sampling.sample.loop import Collect, Reducer, position_of
-from ebmjax.diagnostics.convergence.convergence import nested_rhat_of_moments
+from ebmjax.diagnostics.convergence import nested_rhat_of_moments
+from ebmjax.sampling.loop import Collect, Reducer, position_of
 
 
 class Moments(NamedTuple):
@@ -70,7 +70,9 @@ class Moments(NamedTuple):
 
         def of(origin, shift, variances):
             between = _relative(origin, shift).var(axis=0, ddof=1)
-            return jnp.sqrt((self.num_steps - 1) / self.num_steps + between / variances.mean(axis=0))
+            return jnp.sqrt(
+                (self.num_steps - 1) / self.num_steps + between / variances.mean(axis=0)
+            )
 
         return jax.tree.map(of, self.origin, self.shift, self.variances)
 
@@ -79,7 +81,9 @@ class Moments(NamedTuple):
 
         def of(origin, shift, squares):  # the variance within one step is zero
             variances = squares / jnp.maximum(self.num_steps - 1, 1)
-            return nested_rhat_of_moments(_relative(origin, shift), variances, num_groups)
+            return nested_rhat_of_moments(
+                _relative(origin, shift), variances, num_groups
+            )
 
         return jax.tree.map(of, self.origin, self.shift, self.squares)
 
@@ -99,7 +103,11 @@ def moments(of: Collect = position_of) -> Reducer:
     def update(m, state, info):
         count = m.num_steps + 1
         value = of(state, info)
-        origin = jax.tree.map(lambda o, x: jnp.where(m.num_steps == 0, x, o).astype(o.dtype), m.origin, value)
+        origin = jax.tree.map(
+            lambda o, x: jnp.where(m.num_steps == 0, x, o).astype(o.dtype),
+            m.origin,
+            value,
+        )
         distance = jax.tree.map(lambda x, o, s: x - o - s, value, origin, m.shift)
         shift = jax.tree.map(lambda s, d: s + d / count, m.shift, distance)
         left = jax.tree.map(lambda x, o, s: x - o - s, value, origin, shift)
@@ -125,7 +133,9 @@ class Covariance(NamedTuple):
     @property
     def covariance(self) -> Array:
         """``[D, D]``, over all draws of all chains."""
-        return self.squares / (self.num_steps.astype(self.squares.dtype) * self.num_chains - 1)
+        return self.squares / (
+            self.num_steps.astype(self.squares.dtype) * self.num_chains - 1
+        )
 
 
 @functools.cache
@@ -137,7 +147,13 @@ def covariance(of: Collect = position_of) -> Reducer:
     def init(state, info):
         x = jax.eval_shape(flat, _shapes(of, state, info))
         vector = jnp.zeros(x.shape[1], jnp.promote_types(x.dtype, jnp.float32))
-        return Covariance(jnp.int32(0), jnp.int32(x.shape[0]), vector, vector, jnp.outer(vector, vector))
+        return Covariance(
+            jnp.int32(0),
+            jnp.int32(x.shape[0]),
+            vector,
+            vector,
+            jnp.outer(vector, vector),
+        )
 
     def update(c, state, info):
         x = flat(of(state, info)).astype(c.shift.dtype)  # [C, D]
@@ -145,7 +161,9 @@ def covariance(of: Collect = position_of) -> Reducer:
         origin = jnp.where(c.num_steps == 0, x[0], c.origin)
         distance = x - origin - c.shift
         shift = c.shift + distance.mean(axis=0) / count
-        squares = c.squares + jnp.matmul(distance.T, x - origin - shift, precision="highest")
+        squares = c.squares + jnp.matmul(
+            distance.T, x - origin - shift, precision="highest"
+        )
         return Covariance(count, c.num_chains, origin, shift, squares)
 
     return Reducer(init, update)
@@ -169,12 +187,18 @@ class BatchMeans(NamedTuple):
 
         def of(variance, origin, shift, sums):
             means = _relative(origin, sums / self.size)  # [M, C, ...]
-            is_full = (jnp.arange(len(means)) < steps // self.size).reshape(-1, *[1] * (means.ndim - 1))
+            is_full = (jnp.arange(len(means)) < steps // self.size).reshape(
+                -1, *[1] * (means.ndim - 1)
+            )
             sigma2 = self.size * jnp.var(means, axis=(0, 1), ddof=1, where=is_full)
             if (num_chains := means.shape[1]) > 1:
                 between = steps * _relative(origin, shift).var(axis=0, ddof=1)
-                spread = 2 / (9 * (num_chains - 1))  # of chi square over its degrees (Wilson & Hilferty 1931)
-                sigma2 = jnp.maximum(sigma2, between / (1 - spread + 3.09 * spread**0.5) ** 3)
+                spread = 2 / (
+                    9 * (num_chains - 1)
+                )  # of chi square over its degrees (Wilson & Hilferty 1931)
+                sigma2 = jnp.maximum(
+                    sigma2, between / (1 - spread + 3.09 * spread**0.5) ** 3
+                )
             number = steps.astype(variance.dtype) * num_chains
             return jnp.where(variance > 0, number * variance / sigma2, 0.0)
 
@@ -182,7 +206,9 @@ class BatchMeans(NamedTuple):
 
     @property
     def mcse_mean(self) -> Any:
-        return jax.tree.map(lambda v, n: jnp.sqrt(v / n), self.moments.variance, self.ess)
+        return jax.tree.map(
+            lambda v, n: jnp.sqrt(v / n), self.moments.variance, self.ess
+        )
 
 
 @functools.cache
@@ -203,8 +229,12 @@ def batch_means(of: Collect = position_of, *, num_batches: int = 32) -> Reducer:
 
     def joined(operand):
         size, batches = operand
-        pairs = jax.tree.map(lambda b: b.reshape(-1, 2, *b.shape[1:]).sum(axis=1), batches)
-        return 2 * size, jax.tree.map(lambda p: jnp.concatenate([p, jnp.zeros_like(p)]), pairs)
+        pairs = jax.tree.map(
+            lambda b: b.reshape(-1, 2, *b.shape[1:]).sum(axis=1), batches
+        )
+        return 2 * size, jax.tree.map(
+            lambda p: jnp.concatenate([p, jnp.zeros_like(p)]), pairs
+        )
 
     def update(b, state, info):
         is_room = b.moments.num_steps < b.size * num_batches
@@ -212,7 +242,9 @@ def batch_means(of: Collect = position_of, *, num_batches: int = 32) -> Reducer:
         place = b.moments.num_steps // size
         new = inner.update(b.moments, state, info)
         value = jax.tree.map(lambda x, o: x - o, of(state, info), new.origin)
-        return BatchMeans(new, size, jax.tree.map(lambda s, x: s.at[place].add(x), batches, value))
+        return BatchMeans(
+            new, size, jax.tree.map(lambda s, x: s.at[place].add(x), batches, value)
+        )
 
     return Reducer(init, update)
 
@@ -228,7 +260,10 @@ def _together(reducers) -> Reducer:
         return {name: reducer.init(state, info) for name, reducer in reducers}
 
     def update(carries, state, info):
-        return {name: reducer.update(carries[name], state, info) for name, reducer in reducers}
+        return {
+            name: reducer.update(carries[name], state, info)
+            for name, reducer in reducers
+        }
 
     return Reducer(init, update)
 
@@ -237,7 +272,9 @@ def _shapes(of, state, info):
     value = jax.eval_shape(of, state, info)
     for leaf in jax.tree.leaves(value):
         if not jnp.issubdtype(leaf.dtype, jnp.floating) or not leaf.shape:
-            raise TypeError(f"of must return floating arrays [C, ...], got {checks.describe(leaf)}")
+            raise TypeError(
+                f"of must return floating arrays [C, ...], got {checks.describe(leaf)}"
+            )
     return value
 
 

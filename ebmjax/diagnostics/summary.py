@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.diagnostics import convergence as diagnostics
 from ebmjax.base import Array, Info, Position
-from ebmjax.sampling.sample.loop import Record
-from ebmjax.diagnostics.convergence.convergence import checked
-from ebmjax.sampling.sample.sample import Samples, draws_of
+from ebmjax.diagnostics import convergence
+from ebmjax.diagnostics.convergence import checked
+from ebmjax.sampling.loop import Record
+from ebmjax.sampling.sample import Samples, draws_of
 
 LARGEST_RHAT, LEAST_ESS = 1.01, 400  # recommended by Vehtari et al. 2021
 DIVERGENT = 1000.0  # nat; Stan's
@@ -29,7 +29,9 @@ LEAST_BFMI = 0.3
 
 def stuck(draws: Position) -> Array:
     """Which chains never moved, ``[C]``, of draws ``[T, C, ...]`` on every leaf."""
-    return ~jnp.any(jnp.stack([_any(x != x[:1], 1) for x in jax.tree.leaves(draws)]), axis=0)
+    return ~jnp.any(
+        jnp.stack([_any(x != x[:1], 1) for x in jax.tree.leaves(draws)]), axis=0
+    )
 
 
 def copies(draws: Position) -> Array:
@@ -40,7 +42,9 @@ def copies(draws: Position) -> Array:
     prints = [jnp.uint32(0)] * 2
     for i, leaf in enumerate(jax.tree.leaves(draws)):
         wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-        bits = jax.lax.bitcast_convert_type(wide, jnp.uint32)  # of float64 two words, on a last axis
+        bits = jax.lax.bitcast_convert_type(
+            wide, jnp.uint32
+        )  # of float64 two words, on a last axis
         for j in range(2):
             key = jax.random.fold_in(jax.random.key(2 * i + j), 0)
             weights = jax.random.bits(key, (len(bits), 1, *bits.shape[2:])) | 1
@@ -63,7 +67,9 @@ def is_divergent(info: Info) -> Array:
 
 def bfmi(hamiltonian: Array) -> Array:
     """Of each chain, ``[C]``, of ``Info.hamiltonian`` ``[T, C]``; below 0.3 is poor."""
-    centred = hamiltonian - hamiltonian.mean(axis=0)  # the differences keep their digits
+    centred = hamiltonian - hamiltonian.mean(
+        axis=0
+    )  # the differences keep their digits
     return jnp.sum(jnp.diff(centred, axis=0) ** 2, axis=0) / jnp.sum(centred**2, axis=0)
 
 
@@ -77,9 +83,13 @@ class Summary(NamedTuple):
     def __str__(self) -> str:
         width = max(4, *(len(name) for name in self.names))
         head = " " * width + "".join(f"{name:>10s}" for name in self.columns)
-        forms = {name: "10.0f" if name.startswith("ess") else "10.4g" for name in self.columns}
+        forms = {
+            name: "10.0f" if name.startswith("ess") else "10.4g"
+            for name in self.columns
+        }
         rows = [
-            f"{name:{width}s}" + "".join(f"{x[i]:{forms[column]}}" for column, x in self.columns.items())
+            f"{name:{width}s}"
+            + "".join(f"{x[i]:{forms[column]}}" for column, x in self.columns.items())
             for i, name in enumerate(self.names)
         ]
         return "\n".join([head, *rows, *(f"! {warning}" for warning in self.warnings)])
@@ -110,7 +120,11 @@ def summary(draws: Samples | Record | Position) -> Summary:
     columns = {name: np.asarray(values) for name, values in _table(x).items()}
     columns["5%"], columns["95%"] = columns.pop("tails")
     columns = {name: columns[name] for name in COLUMNS}
-    found = _of_chains(x) + ([] if info is None else _of_sampler(info)) + _of_draws(names, columns)
+    found = (
+        _of_chains(x)
+        + ([] if info is None else _of_sampler(info))
+        + _of_draws(names, columns)
+    )
     return Summary(names, columns, found)
 
 
@@ -122,7 +136,17 @@ def assert_healthy(draws: Samples | Record | Position) -> Summary:
     return found
 
 
-COLUMNS = ("mean", "sd", "mcse_mean", "mcse_sd", "5%", "95%", "ess_bulk", "ess_tail", "rhat")
+COLUMNS = (
+    "mean",
+    "sd",
+    "mcse_mean",
+    "mcse_sd",
+    "5%",
+    "95%",
+    "ess_bulk",
+    "ess_tail",
+    "rhat",
+)
 
 
 @jax.jit
@@ -131,8 +155,8 @@ def _table(x) -> dict[str, Any]:
     return {
         "mean": x.mean(axis=(0, 1)),
         "sd": x.std(axis=(0, 1), ddof=1),
-        "tails": jnp.quantile(x, jnp.array(diagnostics.TAILS), axis=(0, 1)),
-        **{name: getattr(diagnostics, name)(x) for name in measures},
+        "tails": jnp.quantile(x, jnp.array(convergence.TAILS), axis=(0, 1)),
+        **{name: getattr(convergence, name)(x) for name in measures},
     }
 
 
@@ -144,7 +168,9 @@ def _of_chains(x) -> list[str]:
         found.append(f"{is_stuck.sum()} of {len(is_stuck)} chains never moved: {which}")
     if is_copy.any():
         which = _few(np.flatnonzero(is_copy))
-        found.append(f"{is_copy.sum()} chains are copies of another: {which}; give each its own key")
+        found.append(
+            f"{is_copy.sum()} chains are copies of another: {which}; give each its own key"
+        )
     return found
 
 
@@ -172,11 +198,15 @@ def _of_draws(names, columns) -> list[str]:
     bad = ~(columns["rhat"] <= LARGEST_RHAT)
     if bad.any():
         which = _few(np.array(names)[bad])
-        found.append(f"R-hat above {LARGEST_RHAT} in {which}: the chains do not agree, or are too short")
+        found.append(
+            f"R-hat above {LARGEST_RHAT} in {which}: the chains do not agree, or are too short"
+        )
     for name in ("ess_bulk", "ess_tail"):
         small = ~(columns[name] >= LEAST_ESS)
         if small.any():
-            found.append(f"{name} below {LEAST_ESS} in {_few(np.array(names)[small])}: run longer")
+            found.append(
+                f"{name} below {LEAST_ESS} in {_few(np.array(names)[small])}: run longer"
+            )
     return found
 
 
@@ -186,4 +216,6 @@ def _any(condition, axis):
 
 
 def _few(items) -> str:
-    return ", ".join(str(i) for i in items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+    return ", ".join(str(i) for i in items[:5]) + (
+        f" and {len(items) - 5} more" if len(items) > 5 else ""
+    )

@@ -1,0 +1,1 @@
+"""Energies: functions of energies, networks, flows, and models of discrete variables with exact sums."""

@@ -4,7 +4,7 @@
 
 Energies are computed a chunk of states at a time, and summed in double precision on the host.  State ``k``
 has the bits of ``k``, the lowest first.  For densities on the line and in the plane there is
-:func:`ebmjax.evaluation.classifier.log_z`.
+:func:`ebmjax.evaluation.quadrature.log_z`.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,9 @@ def states(num_bits: int) -> Array:
 def energies(energy: Energy, num_bits: int) -> np.ndarray:
     """The energy of every state, ``[2^N]``, in double precision from here on."""
     of_chunk = jax.jit(jax.vmap(lambda k: energy(_bits(k, num_bits))))
-    return np.concatenate([np.asarray(of_chunk(k), np.float64) for k in _chunks(num_bits)])
+    return np.concatenate(
+        [np.asarray(of_chunk(k), np.float64) for k in _chunks(num_bits)]
+    )
 
 
 def log_z(energy: Energy, num_bits: int) -> float:
@@ -60,13 +62,17 @@ def log_likelihood(energy: Energy, x: Any) -> float:
     return float(-of_data.mean() - log_z(energy, x.shape[1]))
 
 
-def mean_gradient(energy: Callable[[Any, Array], Array], params: Any, num_bits: int) -> Any:
+def mean_gradient(
+    energy: Callable[[Any, Array], Array], params: Any, num_bits: int
+) -> Any:
     """sum_x p(x) grad E(x) with respect to the parameters, which is -grad log Z; of ``energy(params, x)``."""
     weights = probabilities(partial(energy, params), num_bits)
 
     @jax.jit
     def of_chunk(k, w):
-        return jax.grad(lambda p: jnp.sum(w * jax.vmap(lambda k: energy(p, _bits(k, num_bits)))(k)))(params)
+        return jax.grad(
+            lambda p: jnp.sum(w * jax.vmap(lambda k: energy(p, _bits(k, num_bits)))(k))
+        )(params)
 
     total = jax.tree.map(lambda p: np.zeros(np.shape(p)), params)
     for k in _chunks(num_bits):
@@ -80,10 +86,14 @@ def sampler(energy: Energy, num_bits: int) -> Callable[[Key, int], Array]:
     for float32 tells no more than 2^23 numbers apart."""
     mass = probabilities(energy, num_bits).reshape(2 ** (num_bits // 2), -1)
     cumulated = np.cumsum(mass.sum(axis=1)), np.cumsum(mass, axis=1)
-    upper, lower = (jnp.asarray(x / np.maximum(x[..., -1:], 1e-300), jnp.float32) for x in cumulated)
+    upper, lower = (
+        jnp.asarray(x / np.maximum(x[..., -1:], 1e-300), jnp.float32) for x in cumulated
+    )
 
     def place(cumulative, u):
-        return jnp.minimum(jnp.searchsorted(cumulative, u, side="right"), len(cumulative) - 1)
+        return jnp.minimum(
+            jnp.searchsorted(cumulative, u, side="right"), len(cumulative) - 1
+        )
 
     def sample(key, n):
         u, v = jax.random.uniform(key, (2, n))
@@ -107,4 +117,6 @@ def _chunks(num_bits) -> Iterator[Array]:
 
 def _check(num_bits) -> None:
     if checks.count(num_bits, "num_bits") > MAX_BITS:
-        raise ValueError(f"num_bits must be at most {MAX_BITS}, got {num_bits}: 2^{num_bits} states")
+        raise ValueError(
+            f"num_bits must be at most {MAX_BITS}, got {num_bits}: 2^{num_bits} states"
+        )

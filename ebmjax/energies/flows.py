@@ -45,7 +45,8 @@ class Flow(nn.Module):
     def setup(self):
         size = math.prod(self.shape)
         self.couplings = [
-            Coupling(self.features, parity=i % 2) for i in range(self.num_couplings if size > 1 else 0)
+            Coupling(self.features, parity=i % 2)
+            for i in range(self.num_couplings if size > 1 else 0)
         ]
         self.log_scale = self.param("log_scale", nn.initializers.zeros, (size,))
         self.shift = self.param("shift", nn.initializers.zeros, (size,))
@@ -88,7 +89,11 @@ class Coupling(nn.Module):
         out = nn.Dense(2 * x.size, kernel_init=nn.initializers.zeros)(h)
         s = jnp.where(is_kept, 0.0, REACH * jnp.tanh(out[: x.size] / REACH))
         t = jnp.where(is_kept, 0.0, out[x.size :])
-        return ((x - t) * jnp.exp(-s), -jnp.sum(s)) if is_inverse else (x * jnp.exp(s) + t, jnp.sum(s))
+        return (
+            ((x - t) * jnp.exp(-s), -jnp.sum(s))
+            if is_inverse
+            else (x * jnp.exp(s) + t, jnp.sum(s))
+        )
 
 
 def sample(flow: Flow, params: Any, key: Key, num: int) -> Array:

@@ -66,7 +66,11 @@ class EnergyNetwork(nn.Module):
         h = self.hidden((x - self.center) / self.spread)
         value = self.gain * self.layer(nn.Dense)(self.num_outputs or 1)(jnp.ravel(h))
         value = value if self.num_outputs else value[0]
-        return value if self.confinement is None else value + half_square(x) / self.confinement**2
+        return (
+            value
+            if self.confinement is None
+            else value + half_square(x) / self.confinement**2
+        )
 
     def layer(self, module: type[nn.Module]) -> Callable[..., nn.Module]:
         return spectral(module) if self.is_spectral else module
@@ -101,7 +105,9 @@ class Conv(EnergyNetwork):
     @nn.compact
     def hidden(self, x):
         if x.ndim not in (2, 3):
-            raise ValueError(f"Conv takes one image [H, W] or [H, W, channels], got shape {x.shape}")
+            raise ValueError(
+                f"Conv takes one image [H, W] or [H, W, channels], got shape {x.shape}"
+            )
         h = x if x.ndim == 3 else x[..., None]
         for width in self.features[:-1]:
             h = self.layer(nn.Conv)(width, (self.kernel_size,) * 2, strides=2)(h)
@@ -131,9 +137,16 @@ class NoiseConditional(nn.Module):
         u = (x - self.center) / radius
         h = jnp.ravel(u)
         level = jnp.log(noise / self.spread)
-        waves = jnp.stack([level / 4, *(f(k * level) for k in (0.5, 1.0, 2.0) for f in (jnp.sin, jnp.cos))])
+        waves = jnp.stack(
+            [
+                level / 4,
+                *(f(k * level) for k in (0.5, 1.0, 2.0) for f in (jnp.sin, jnp.cos)),
+            ]
+        )
         for i, width in enumerate(self.features):
-            h = layer(width)(h) + (nn.Dense(width)(waves.astype(h.dtype)) if i == 0 else 0.0)
+            h = layer(width)(h) + (
+                nn.Dense(width)(waves.astype(h.dtype)) if i == 0 else 0.0
+            )
             h = self.activation(h)
         return half_square(u) + radius / noise * layer(1)(h)[0]
 
@@ -147,7 +160,9 @@ class Classifier(nn.Module):
     def __call__(self, x):
         h = x if x.ndim == 3 else x[..., None]
         for width in (16, 32):
-            h = nn.relu(nn.Conv(width, (3, 3), strides=2 if min(h.shape[:2]) > 4 else 1)(h))
+            h = nn.relu(
+                nn.Conv(width, (3, 3), strides=2 if min(h.shape[:2]) > 4 else 1)(h)
+            )
         return nn.Dense(self.num_classes)(nn.relu(nn.Dense(128)(jnp.ravel(h))))
 
 
@@ -165,12 +180,18 @@ class Field(nn.Module):
         return nn.Dense(x.size, kernel_init=nn.initializers.zeros)(h).reshape(x.shape)
 
 
-def spectral(module: type[nn.Module], num_iterations: int = 8) -> Callable[..., nn.Module]:
+def spectral(
+    module: type[nn.Module], num_iterations: int = 8
+) -> Callable[..., nn.Module]:
     """The same layer, its kernel divided by its largest singular value."""
 
     def normalise(variables):
         def one(w):
-            return w / jnp.maximum(largest_singular_value(w, num_iterations), 1e-12) if w.ndim > 1 else w
+            return (
+                w / jnp.maximum(largest_singular_value(w, num_iterations), 1e-12)
+                if w.ndim > 1
+                else w
+            )
 
         return jax.tree.map(one, variables)
 

@@ -1,0 +1,1 @@
+"""Evaluation of trained energies: likelihood, classification, image samples."""

@@ -44,7 +44,8 @@ def reliability(
     is_right = probabilities.argmax(axis=1) == labels
     bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
     sums = [
-        np.bincount(bins, weights=w, minlength=num_bins) for w in (confidence, is_right, np.ones(len(bins)))
+        np.bincount(bins, weights=w, minlength=num_bins)
+        for w in (confidence, is_right, np.ones(len(bins)))
     ]
     with np.errstate(invalid="ignore"):
         return sums[0] / sums[2], sums[1] / sums[2], sums[2] / len(labels)
@@ -65,7 +66,9 @@ def auroc(inside: Any, outside: Any) -> float:
     inside, outside = (np.asarray(x, np.float64).ravel() for x in (inside, outside))
     for name, x in (("inside", inside), ("outside", outside)):
         if not len(x) or np.isnan(x).any():
-            raise ValueError(f"{name} must be scores without NaN, got {len(x)} with {np.isnan(x).sum()} NaN")
+            raise ValueError(
+                f"{name} must be scores without NaN, got {len(x)} with {np.isnan(x).sum()} NaN"
+            )
     ordered = np.sort(outside)
     below = np.searchsorted(ordered, inside, side="left")
     up_to = np.searchsorted(ordered, inside, side="right")
@@ -86,12 +89,21 @@ def mass_score(energy: Energy, points: Any) -> np.ndarray:
 def _classified(probabilities, labels):
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
     if probabilities.ndim != 2 or not len(probabilities):
-        raise ValueError(f"probabilities must be [N, K], got shape {probabilities.shape}")
-    if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3) or (probabilities < 0).any():
+        raise ValueError(
+            f"probabilities must be [N, K], got shape {probabilities.shape}"
+        )
+    if (
+        not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)
+        or (probabilities < 0).any()
+    ):
         raise ValueError("probabilities must be at least 0 and sum to one in each row")
     num, num_classes = probabilities.shape
     if labels.shape != (num,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be {num} whole numbers, got {checks.describe(labels)}")
+        raise ValueError(
+            f"labels must be {num} whole numbers, got {checks.describe(labels)}"
+        )
     if labels.min() < 0 or labels.max() >= num_classes:
-        raise ValueError(f"labels must lie in [0, {num_classes}), got {labels.min()} to {labels.max()}")
+        raise ValueError(
+            f"labels must lie in [0, {num_classes}), got {labels.min()} to {labels.max()}"
+        )
     return probabilities, labels

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from ebmjax import _validation as checks
-from ebmjax.base import Array, Energy, Key, scalar
+from ebmjax.base import Array, Key
 from ebmjax.energies.networks import Classifier
 
 Predict = Callable[[Array], Array]
@@ -36,7 +36,12 @@ class Verdict(NamedTuple):
 
 
 def train_classifier(
-    key: Key, images: Any, labels: np.ndarray, *, num_updates: int = 600, noise: float = 0.1
+    key: Key,
+    images: Any,
+    labels: np.ndarray,
+    *,
+    num_updates: int = 600,
+    noise: float = 0.1,
 ) -> Predict:
     """A small convolutional network, Adam, noise of up to ``noise`` of the range on its images.
 
@@ -60,21 +65,33 @@ def train_classifier(
         key_rows, key_size, key_noise = jax.random.split(key, 3)
         rows = jax.random.randint(key_rows, (min(128, len(images)),), 0, len(images))
         x = images[rows]
-        size = noise * (high - low) * jax.random.uniform(key_size, (len(x),) + (1,) * (x.ndim - 1))
+        size = (
+            noise
+            * (high - low)
+            * jax.random.uniform(key_size, (len(x),) + (1,) * (x.ndim - 1))
+        )
         x = jnp.clip(x + size * jax.random.normal(key_noise, x.shape), low, high)
-        updates, opt_state = optimizer.update(jax.grad(cross_entropy)(params, x, classes[rows]), opt_state)
+        updates, opt_state = optimizer.update(
+            jax.grad(cross_entropy)(params, x, classes[rows]), opt_state
+        )
         return (optax.apply_updates(params, updates), opt_state), None
 
     keys = jax.random.split(key_run, num_updates)
-    (params, _), _ = jax.jit(lambda c: jax.lax.scan(update, c, keys))((params, optimizer.init(params)))
+    (params, _), _ = jax.jit(lambda c: jax.lax.scan(update, c, keys))(
+        (params, optimizer.init(params))
+    )
 
     def predict(x):
-        return jax.nn.softmax(jnp.asarray(jax.vmap(lambda x: network.apply(params, x))(x)))
+        return jax.nn.softmax(
+            jnp.asarray(jax.vmap(lambda x: network.apply(params, x))(x))
+        )
 
     return jax.jit(predict)
 
 
-def judge(predict: Predict, samples: Any, training_images: Any, value_range=(0.0, 1.0)) -> Verdict:
+def judge(
+    predict: Predict, samples: Any, training_images: Any, value_range=(0.0, 1.0)
+) -> Verdict:
     """The verdict of a classifier on samples ``[N, H, W]``, clipped to the range of the data."""
     samples = jnp.clip(samples, *value_range)
     probabilities = np.asarray(predict(samples))
@@ -93,25 +110,3 @@ def nearest_distances(samples: Any, images: Any) -> np.ndarray:
     a, b = (jnp.reshape(jnp.asarray(x), (len(x), -1)) for x in (samples, images))
     squares = jnp.sum(a**2, 1)[:, None] + jnp.sum(b**2, 1)[None] - 2 * a @ b.T
     return np.sqrt(np.maximum(np.asarray(jnp.min(squares, axis=1)), 0.0) / a.shape[1])
-
-
-def log_z(energy: Energy, low: Any, high: Any, *, resolution: int = 400) -> float:
-    """log of the integral of exp(-energy) over a box in one or two dimensions, by the midpoint rule
-    (of bits: :func:`ebmjax.energies.enumeration.log_z`).
-
-    For a smooth density that has died out at the edges the error falls faster than any power of the
-    resolution.
-
-    Raises:
-      ValueError: a box of more than two dimensions, or of no volume; TypeError: an energy that is no scalar.
-    """
-    low, high = (np.atleast_1d(np.asarray(v, np.float64)) for v in (low, high))
-    if low.shape != high.shape or low.ndim != 1 or len(low) > 2:
-        raise ValueError(f"low and high must be corners [1] or [2], got shapes {low.shape} and {high.shape}")
-    checks.positive(high - low, "high - low")
-    checks.count(resolution, "resolution", least=2)
-    axes = [a + (b - a) * (np.arange(resolution) + 0.5) / resolution for a, b in zip(low, high, strict=True)]
-    points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, len(low)).astype(np.float32)
-    values = -np.asarray(jax.jit(jax.vmap(scalar(energy)))(jnp.asarray(points)), np.float64)
-    cell = np.log((high - low) / resolution).sum()
-    return float(values.max() + np.log(np.exp(values - values.max()).sum()) + cell)

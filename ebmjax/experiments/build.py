@@ -10,7 +10,7 @@ from ebmjax.experiments.registry import KERNELS, METHODS
 from ebmjax.experiments.standardize import is_image
 from ebmjax.objectives.joint import of_points, with_labels
 from ebmjax.objectives.learned_stein import Players
-from ebmjax.training.fit.chain_init import Starts, from_data, from_noise, replay_buffer
+from ebmjax.training.chain_init import Starts, from_data, from_noise, replay_buffer
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
 STARTS = ("buffer", "data", "noise")
@@ -29,11 +29,23 @@ def check(config) -> None:
         ("starts", STARTS),
     ):
         if getattr(config, name) not in known:
-            raise RunError(f"{name} must be one of {', '.join(known)}, got {getattr(config, name)!r}")
-    for name in ("learning_rate", "step_size", "noise", "regularisation", "temperature"):
-        checks.positive(getattr(config, name), name, zero=name in ("noise", "regularisation"))
+            raise RunError(
+                f"{name} must be one of {', '.join(known)}, got {getattr(config, name)!r}"
+            )
+    for name in (
+        "learning_rate",
+        "step_size",
+        "noise",
+        "regularisation",
+        "temperature",
+    ):
+        checks.positive(
+            getattr(config, name), name, zero=name in ("noise", "regularisation")
+        )
     if config.temperature != 1.0 and not METHODS[config.objective].has_temperature:
-        raise RunError(f"{config.objective} learns at temperature 1, got {config.temperature}")
+        raise RunError(
+            f"{config.objective} learns at temperature 1, got {config.temperature}"
+        )
     if config.starts == "buffer" and config.num_chains > config.buffer_size:
         raise RunError(
             f"num_chains must be at most the buffer's size, {config.buffer_size}, got {config.num_chains}"
@@ -43,10 +55,15 @@ def check(config) -> None:
 def network_of(config, z, num_classes):
     if METHODS[config.objective].is_noise_conditional:
         if config.network != "mlp":
-            raise RunError(f"{config.objective} wants the network mlp, got {config.network}")
+            raise RunError(
+                f"{config.objective} wants the network mlp, got {config.network}"
+            )
         center, spread = float(jnp.mean(z)), float(jnp.std(z))
         return networks.NoiseConditional(
-            config.features, is_spectral=config.is_spectral, center=center, spread=spread
+            config.features,
+            is_spectral=config.is_spectral,
+            center=center,
+            spread=spread,
         )
     if config.noise > 0 and is_image(z):
         shape = {"confinement": config.noise, "gain": 1 / config.noise**2}
@@ -86,12 +103,16 @@ def optimizer_of(config) -> optax.GradientTransformation:
         [
             optax.linear_schedule(0.0, config.learning_rate, warm),
             optax.constant_schedule(config.learning_rate),
-            optax.linear_schedule(config.learning_rate, 0.02 * config.learning_rate, half),
+            optax.linear_schedule(
+                config.learning_rate, 0.02 * config.learning_rate, half
+            ),
         ],
         [warm, half],
     )
     method = METHODS[config.objective]
-    momentum = 0.0 if method.uses_chains else 0.9  # chains lag behind the parameters; momentum overshoots
+    momentum = (
+        0.0 if method.uses_chains else 0.9
+    )  # chains lag behind the parameters; momentum overshoots
     adam = optax.scale_by_adam(b1=momentum, b2=0.999)
     optimizer = optax.chain(adam, optax.scale_by_learning_rate(schedule))
     if method.opponent is not None:

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax.experiments import data
 from ebmjax.base import Array
+from ebmjax.experiments import data
 from ebmjax.experiments.data import DataError, Dataset
 
 SHARE_HELD = 0.2
@@ -27,12 +27,18 @@ def parts(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
         return dataset, data.load(dataset.name, seed=(seed + 1) % 2**32)
     cut = len(x) - max(1, int(SHARE_HELD * len(x)))
     known = np.unique(labels[:cut])
-    if len(known) < 2 or not np.array_equal(known, np.unique(labels)) or known[-1] != len(known) - 1:
+    if (
+        len(known) < 2
+        or not np.array_equal(known, np.unique(labels))
+        or known[-1] != len(known) - 1
+    ):
         raise DataError(
             f"labels of {dataset.name} must be 0, 1, ..., two classes or more, each among the first four "
             f"fifths of the points; got {np.unique(labels)[:12].tolist()}"
         )
-    return dataset._replace(x=x[:cut], labels=labels[:cut]), dataset._replace(x=x[cut:], labels=labels[cut:])
+    return dataset._replace(x=x[:cut], labels=labels[:cut]), dataset._replace(
+        x=x[cut:], labels=labels[cut:]
+    )
 
 
 def class_constants(energies: Array, labels: Array, num_steps: int = 200) -> Array:
@@ -48,7 +54,11 @@ def class_constants(energies: Array, labels: Array, num_steps: int = 200) -> Arr
 
     def step(c, _):
         expected = jax.nn.softmax(c - energies).mean(axis=0)
-        return c + jnp.log(jnp.maximum(shares, 1e-6)) - jnp.log(jnp.maximum(expected, 1e-6)), None
+        return c + jnp.log(jnp.maximum(shares, 1e-6)) - jnp.log(
+            jnp.maximum(expected, 1e-6)
+        ), None
 
-    c, _ = jax.lax.scan(step, jnp.log(jnp.maximum(shares, 1e-6)), None, length=num_steps)
+    c, _ = jax.lax.scan(
+        step, jnp.log(jnp.maximum(shares, 1e-6)), None, length=num_steps
+    )
     return c - c.mean()

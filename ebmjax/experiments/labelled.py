@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from ebmjax.evaluation import classification
 from ebmjax import plotting
+from ebmjax.evaluation import classification
 from ebmjax.experiments.classes import parts
 from ebmjax.experiments.experiment import Run
-from ebmjax.training.fit.step import TrainState
+from ebmjax.training.step import TrainState
 
 
 class Judged(NamedTuple):
@@ -54,7 +54,9 @@ class Judged(NamedTuple):
                 *classification.reliability(self.probabilities, self.labels),
                 classification.calibration_error(self.probabilities, self.labels),
             ),
-            "strangers.png": plotting.energy_histogram({k: -v for k, v in self.scores.items()}),
+            "strangers.png": plotting.energy_histogram(
+                {k: -v for k, v in self.scores.items()}
+            ),
         }
 
 
@@ -67,8 +69,14 @@ def judged(run: Run, state: TrainState) -> Judged:
     groups = {"held out": x, **strangers(keys, x, labels)}
     of_classes = jax.jit(jax.vmap(run.of_classes(state)))
     noise = run.config.noise * jax.random.normal(key_noise, x.shape)
-    energies = {name: -np.asarray(of_classes(points + noise), np.float64) for name, points in groups.items()}
-    of = {name: np.asarray(jax.nn.softmax(jnp.asarray(e), axis=1)) for name, e in energies.items()}
+    energies = {
+        name: -np.asarray(of_classes(points + noise), np.float64)
+        for name, points in groups.items()
+    }
+    of = {
+        name: np.asarray(jax.nn.softmax(jnp.asarray(e), axis=1))
+        for name, e in energies.items()
+    }
     return Judged(
         of["held out"],
         labels,
@@ -90,5 +98,7 @@ def strangers(keys, x: jax.Array, labels: np.ndarray) -> dict[str, jax.Array]:
     return {
         "shuffled": jnp.take_along_axis(flat, order, axis=0).reshape(x.shape),
         "midpoints": (x[pairs[0]] + x[pairs[1]]) / 2,
-        "uniform": jax.random.uniform(key_uniform, flat.shape, minval=low, maxval=high).reshape(x.shape),
+        "uniform": jax.random.uniform(
+            key_uniform, flat.shape, minval=low, maxval=high
+        ).reshape(x.shape),
     }

@@ -15,26 +15,40 @@ from typing import Any, NamedTuple
 
 from ebmjax.base import Array, Key
 from ebmjax.energies.flows import Flow, sample
-from ebmjax.tempering.annealed_langevin import annealed_langevin, noise_levels, step_for
+from ebmjax.energies.networks import Field
 from ebmjax.kernels.binary import gibbs
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala, ula
-from ebmjax.energies.networks import Field
-from ebmjax.objectives import Loss, binary_data, contrastive, learned_stein, score_matching, stein
+from ebmjax.objectives import (
+    Loss,
+    binary_data,
+    contrastive,
+    learned_stein,
+    score_matching,
+    stein,
+)
 from ebmjax.objectives import noise_contrastive as nce
-from ebmjax.objectives.adversarial import adversarial, mixture, mixture_params, through_map
+from ebmjax.objectives.adversarial import (
+    adversarial,
+    mixture,
+    mixture_params,
+    through_map,
+)
 from ebmjax.objectives.energy_discrepancy import energy_discrepancy
 from ebmjax.objectives.flow_contrastive import flow_contrastive
 from ebmjax.objectives.improved import improved_contrastive
 from ebmjax.objectives.joint import class_conditional, joint
 from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
 from ebmjax.objectives.recovery import recovery, sample_recovery
+from ebmjax.tempering.annealed_langevin import annealed_langevin, noise_levels, step_for
 
 KERNELS: dict[str, Callable] = {
     "mala": mala,
     "ula": ula,
     "hmc": lambda energy, step_size: hmc(energy, step_size, 5),
-    "gibbs": lambda energy, step_size: gibbs(energy),  # of bits; there are no steps to size
+    "gibbs": lambda energy, step_size: gibbs(
+        energy
+    ),  # of bits; there are no steps to size
 }
 ACCEPTANCE = {
     "mala": 0.574,
@@ -49,17 +63,27 @@ STEPS_A_LEVEL = 30  # of the chains that a report sends down a ladder
 class Method(NamedTuple):
     """A way to train."""
 
-    make: Callable[[Any, Callable, Array], Loss]  # of a configuration, an energy and the data
+    make: Callable[
+        [Any, Callable, Array], Loss
+    ]  # of a configuration, an energy and the data
     uses_chains: bool = False
     has_temperature: bool = False  # whether it honours ``config.temperature``
     adds_noise: bool = True  # the loop adds ``config.noise`` to each batch; else the objective sees to it
     is_binary: bool = False  # wants points of bits, 0 or 1
-    is_labelled: bool = False  # wants points with labels, and a network of one energy a class
+    is_labelled: bool = (
+        False  # wants points with labels, and a network of one energy a class
+    )
     learns_shares: bool = True  # of the classes; else only points given their label
-    is_noise_conditional: bool = False  # energy(params, x, noise); what is kept is that of ``config.noise``
-    descend: Callable | None = None  # (key, config, energy(x, noise), z, start) -> chains down the ladder
+    is_noise_conditional: bool = (
+        False  # energy(params, x, noise); what is kept is that of ``config.noise``
+    )
+    descend: Callable | None = (
+        None  # (key, config, energy(x, noise), z, start) -> chains down the ladder
+    )
     defaults: dict[str, Any] = {}  # choices of a configuration, for points
-    lift: Callable[[Any], Any] = lambda params: params  # from parameters of the network to those trained
+    lift: Callable[[Any], Any] = lambda params: (
+        params
+    )  # from parameters of the network to those trained
     lower: Callable[[Any], Any] = lambda params: params  # and back
     opponent: Callable[[Any, Key, Array], Any] | None = (
         None  # (config, key, z) -> parameters it plays against
@@ -94,7 +118,9 @@ METHODS: dict[str, Method] = {
         defaults={"kernel": "ula", "step_size": 0.1, "learning_rate": 1e-3},
     ),
     "joint": Method(
-        lambda config, energies, z: joint(energies, regularisation=config.regularisation, **_chains(config)),
+        lambda config, energies, z: joint(
+            energies, regularisation=config.regularisation, **_chains(config)
+        ),
         uses_chains=True,
         is_labelled=True,
         defaults={"learning_rate": 1e-3},
@@ -110,7 +136,8 @@ METHODS: dict[str, Method] = {
     ),
     "explicit": Method(lambda config, energy, z: score_matching.explicit(energy)),
     "sliced": Method(
-        lambda config, energy, z: score_matching.sliced(energy), defaults={"learning_rate": 5e-3}
+        lambda config, energy, z: score_matching.sliced(energy),
+        defaults={"learning_rate": 5e-3},
     ),
     "denoising": Method(
         lambda config, energy, z: score_matching.denoising(energy, config.noise),
@@ -118,35 +145,47 @@ METHODS: dict[str, Method] = {
         defaults={"noise": 0.05, "learning_rate": 5e-3},
     ),
     "multi_scale": Method(
-        lambda config, energy, z: score_matching.multi_scale(energy, noise_levels(z, config.noise)),
+        lambda config, energy, z: score_matching.multi_scale(
+            energy, noise_levels(z, config.noise)
+        ),
         adds_noise=False,
         is_noise_conditional=True,
         descend=lambda *given: _descend_langevin(*given),
         defaults={"noise": 0.05, "learning_rate": 5e-3},
     ),
     "recovery": Method(
-        lambda config, energy, z: recovery(energy, levels=noise_levels(z, config.noise), **_chains(config)),
+        lambda config, energy, z: recovery(
+            energy, levels=noise_levels(z, config.noise), **_chains(config)
+        ),
         adds_noise=False,
         is_noise_conditional=True,
         descend=lambda *given: _descend_recovery(*given),
         defaults={"noise": 0.2, "step_size": 1.0, "learning_rate": 3e-4},
     ),
     "nce": Method(
-        lambda config, energy, z: nce.binary(energy, _noise(config, z), config.noise_ratio),
+        lambda config, energy, z: nce.binary(
+            energy, _noise(config, z), config.noise_ratio
+        ),
         lift=with_log_z,
         lower=lambda params: params.energy,
         defaults={"learning_rate": 5e-3},
     ),
     "ranking": Method(
-        lambda config, energy, z: nce.ranking(energy, _noise(config, z), config.noise_ratio),
+        lambda config, energy, z: nce.ranking(
+            energy, _noise(config, z), config.noise_ratio
+        ),
         defaults={"learning_rate": 5e-3},
     ),
     "kernel_stein": Method(
-        lambda config, energy, z: stein.kernel_stein(energy, config.contrast, kernel="imq"),
+        lambda config, energy, z: stein.kernel_stein(
+            energy, config.contrast, kernel="imq"
+        ),
         defaults={"learning_rate": 3e-3, "contrast": 0.1},
     ),
     "learned_stein": Method(
-        lambda config, energy, z: learned_stein.learned_stein(energy, Field(config.features).apply),
+        lambda config, energy, z: learned_stein.learned_stein(
+            energy, Field(config.features).apply
+        ),
         lower=lambda params: params.energy,
         opponent=lambda config, key, z: Field(config.features).init(key, z[0]),
         defaults={"learning_rate": 5e-4},
@@ -154,7 +193,9 @@ METHODS: dict[str, Method] = {
     "pseudo_likelihood": Method(
         lambda config, energy, z: binary_data.pseudo_likelihood(energy), is_binary=True
     ),
-    "ratio_matching": Method(lambda config, energy, z: binary_data.ratio_matching(energy), is_binary=True),
+    "ratio_matching": Method(
+        lambda config, energy, z: binary_data.ratio_matching(energy), is_binary=True
+    ),
     "conditional": Method(
         lambda config, energy, z: nce.conditional(energy, config.contrast),
         defaults={"learning_rate": 5e-3},
@@ -193,7 +234,9 @@ def _improved(config, energy):
         raise ValueError(
             f"kernel must be ula, which a gradient can pass, for improved; got {config.kernel!r}"
         )
-    return improved_contrastive(energy, ula, config.chain_steps, regularisation=config.regularisation)
+    return improved_contrastive(
+        energy, ula, config.chain_steps, regularisation=config.regularisation
+    )
 
 
 def _flow(config, z):
@@ -203,18 +246,26 @@ def _flow(config, z):
 def _descend_langevin(key, config, energy, z, start):
     levels = noise_levels(z, config.noise)
     start = z.mean(axis=0) + levels[0] * start
-    return annealed_langevin(key, energy, start, levels, step_for(levels, STEPS_A_LEVEL), STEPS_A_LEVEL)
+    return annealed_langevin(
+        key, energy, start, levels, step_for(levels, STEPS_A_LEVEL), STEPS_A_LEVEL
+    )
 
 
 def _descend_recovery(key, config, energy, z, start):
     levels = noise_levels(z, config.noise)
     start = z.mean(axis=0) + (levels[0] ** 2 + z.var()) ** 0.5 * start
-    return sample_recovery(key, energy, start, levels, mala, config.step_size, STEPS_A_LEVEL)
+    return sample_recovery(
+        key, energy, start, levels, mala, config.step_size, STEPS_A_LEVEL
+    )
 
 
 def _sampler(config, key, z):
     """64 normals where there are few coordinates, else a flow."""
-    return mixture_params(key, z[0].size) if _is_flat(z) else _flow(config, z).init(key, z[0])
+    return (
+        mixture_params(key, z[0].size)
+        if _is_flat(z)
+        else _flow(config, z).init(key, z[0])
+    )
 
 
 def _is_flat(z):
@@ -226,10 +277,14 @@ def _generate(config, z):
     if _is_flat(z):
         return mixture
     flow = _flow(config, z)
-    return through_map(lambda params, noise: flow.apply(params, noise, method="forward"), z[0].size)
+    return through_map(
+        lambda params, noise: flow.apply(params, noise, method="forward"), z[0].size
+    )
 
 
 def _flow_contrastive(config, energy, z):
     """The flow is held to the data by its likelihood as well: alone, the game can wander."""
     flow = _flow(config, z)
-    return flow_contrastive(energy, partial(sample, flow), flow.apply, likelihood_weight=1.0)
+    return flow_contrastive(
+        energy, partial(sample, flow), flow.apply, likelihood_weight=1.0
+    )

@@ -13,20 +13,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import _validation as checks, plotting
-from ebmjax.experiments import data
-from ebmjax.energies import enumeration
+from ebmjax import _validation as checks
+from ebmjax import plotting
+from ebmjax.adaptation.tuning import tune_step_size
 from ebmjax.base import Energy, Kernel, Key
+from ebmjax.energies import enumeration
 from ebmjax.energies.transforms import denoise
-from ebmjax.evaluation.classifier.classifier import Verdict, judge, log_z, train_classifier
+from ebmjax.evaluation.classifier import Verdict, judge, train_classifier
+from ebmjax.evaluation.quadrature import log_z
+from ebmjax.experiments import data
 from ebmjax.experiments.experiment import Run, is_image
 from ebmjax.experiments.labelled import judged
 from ebmjax.experiments.registry import ACCEPTANCE, KERNELS, METHODS
 from ebmjax.experiments.runs import metrics
 from ebmjax.objectives.joint import Labelled
-from ebmjax.sampling.sample.sample import Samples, sample
-from ebmjax.adaptation.step_size.tuning import tune_step_size
-from ebmjax.training.fit.step import TrainState
+from ebmjax.sampling.sample import Samples, sample
+from ebmjax.training.step import TrainState
 
 Rows = list[tuple[str, str]]
 
@@ -55,16 +57,22 @@ def run_chains(
     checks.count(num_chains, "num_chains")
     key_start, key_run = jax.random.split(key)
     method = METHODS[run.config.objective]
-    if method.descend is not None:  # energies that are known only near the data of their level
+    if (
+        method.descend is not None
+    ):  # energies that are known only near the data of their level
         key_start, key_descend = jax.random.split(key_start)
         noise = jax.random.normal(key_start, (num_chains, *run.z.shape[1:]))
         of_noise = lambda x, noise: run.network(run.lower(state.ema), x, noise)
-        start = jax.jit(lambda k, s: method.descend(k, run.config, of_noise, run.z, s))(key_descend, noise)
+        start = jax.jit(lambda k, s: method.descend(k, run.config, of_noise, run.z, s))(
+            key_descend, noise
+        )
     elif is_fresh or state.store is None:
         start = run.draw(key_start, num_chains)
     else:
         kept = points_of(state.store)
-        rows = jax.random.choice(key_start, len(kept), (num_chains,), replace=num_chains > len(kept))
+        rows = jax.random.choice(
+            key_start, len(kept), (num_chains,), replace=num_chains > len(kept)
+        )
         start = kept[rows]
     thin = max(1, num_steps // num_kept)
     samples = sample(
@@ -85,7 +93,9 @@ def points_of(store: Any) -> Any:
     return store.point if isinstance(store, Labelled) else store
 
 
-def kernel_of(run: Run, energy: Energy, step_size: float, name: str | None = None) -> Kernel:
+def kernel_of(
+    run: Run, energy: Energy, step_size: float, name: str | None = None
+) -> Kernel:
     """The kernel that trained a run, or another by name, on its energy."""
     return KERNELS[name or run.config.kernel](energy, step_size)
 
@@ -98,7 +108,12 @@ def step_size_for(key: Key, run: Run, state: TrainState, name: str) -> float:
         return float(state.step_size)
     start = run.draw(key, 256)
     tuned = tune_step_size(
-        key, KERNELS[name], run.trained(state), start, target=target, step_size=float(state.step_size)
+        key,
+        KERNELS[name],
+        run.trained(state),
+        start,
+        target=target,
+        step_size=float(state.step_size),
     )
     return float(tuned.step_size)
 
@@ -108,13 +123,19 @@ def log_likelihood(run: Run, state: TrainState) -> float | None:
     points where the data are a toy set, else of the data."""
     x, config = run.dataset.x, run.config
     if METHODS[config.objective].is_binary:
-        return enumeration.log_likelihood(run.trained(state), x) if x.ndim == 2 and x.shape[1] < 21 else None
+        return (
+            enumeration.log_likelihood(run.trained(state), x)
+            if x.ndim == 2 and x.shape[1] < 21
+            else None
+        )
     if x.ndim != 2 or x.shape[1] > 2:
         return None
     if config.data in data.TOYS:
         x = data.load(config.data, seed=(config.seed + 1) % 2**32).x
     energy, z = run.trained(state), run.standard.forward(x)
-    energies = np.asarray(jax.jit(jax.vmap(energy))(jnp.asarray(z, jnp.float32)), np.float64)
+    energies = np.asarray(
+        jax.jit(jax.vmap(energy))(jnp.asarray(z, jnp.float32)), np.float64
+    )
     log_spread = float(np.log(run.standard.spread).sum())
     return float(-energies.mean() - _log_z(energy, x.shape[1]) - log_spread)
 
@@ -127,7 +148,10 @@ def _log_z(energy: Energy, dim: int) -> float:
     while (wider := within(2 * reach)) > inside + 0.01:
         reach, inside = 2 * reach, wider
         if reach > 200:
-            warnings.warn("the energy is so flat that its log Z is not known: no confinement?", stacklevel=3)
+            warnings.warn(
+                "the energy is so flat that its log Z is not known: no confinement?",
+                stacklevel=3,
+            )
             break
     return inside
 
@@ -148,7 +172,9 @@ def pictures(run: Run, state: TrainState, chains: Chains, folder: Path) -> list[
     held = run.z[:2000]
     noisy = held + run.config.noise * jax.random.normal(jax.random.key(1), held.shape)
     groups = {
-        "data (with the noise of training)" if run.config.noise else "data": np.asarray(energy_of(noisy)),
+        "data (with the noise of training)" if run.config.noise else "data": np.asarray(
+            energy_of(noisy)
+        ),
         "chains": chains.energies[-1],
     }
     figures["energies.png"] = plotting.energy_histogram(groups)
@@ -161,10 +187,15 @@ def pictures(run: Run, state: TrainState, chains: Chains, folder: Path) -> list[
             panels["chains, as they are"] = run.standard.backward(last)
         panels["chains, posterior mean" if run.config.noise else "chains"] = shown(last)
         figures["samples.png"] = plotting.image_grids(panels, value_range=limits)
-        film = [shown(frame[:10]) for frame in chains.positions[:: max(1, len(chains.positions) // 16)]]
+        film = [
+            shown(frame[:10])
+            for frame in chains.positions[:: max(1, len(chains.positions) // 16)]
+        ]
         figures["film.png"] = plotting.film_strips(np.stack(film), value_range=limits)
     elif run.dataset.x.ndim == 2 and run.dataset.x.shape[1] == 2:
-        in_data_units = lambda x: energy((x - run.standard.center) / run.standard.spread)
+        in_data_units = lambda x: energy(
+            (x - run.standard.center) / run.standard.spread
+        )
         pooled = run.standard.backward(chains.positions[-10:].reshape(-1, 2))
         figures["density.png"] = plotting.density(in_data_units, run.dataset.x, pooled)
     if METHODS[run.config.objective].is_labelled:
@@ -186,7 +217,10 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
                 "energy of data, of chains (last 100 updates)",
                 f"{tail['energy_data'].mean():+.2f}, {tail['energy_model'].mean():+.2f} nat",
             ),
-            ("spread of the energy over data", f"{tail['energy_spread'].mean():.2f} nat"),
+            (
+                "spread of the energy over data",
+                f"{tail['energy_spread'].mean():.2f} nat",
+            ),
             (
                 "acceptance in training, step size",
                 f"{tail['acceptance_rate'].mean():.2f}, {float(state.step_size):.4f}",
@@ -195,7 +229,9 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
     else:
         rows.append(("loss (last 100 updates)", f"{tail['loss'].mean():.4f}"))
     if run.config.temperature != 1.0:
-        rows.append(("temperature; figures are of exp(-E / T)", f"{run.config.temperature:g}"))
+        rows.append(
+            ("temperature; figures are of exp(-E / T)", f"{run.config.temperature:g}")
+        )
     if (likelihood := log_likelihood(run, state)) is not None:
         how = "a sum" if METHODS[run.config.objective].is_binary else "quadrature"
         rows.append((f"log-likelihood, Z by {how}", f"{likelihood:.4f} nat"))
@@ -207,14 +243,22 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
         rolled = [("roll-backs, learning rate against the first", scale)]
     return [
         *rows,
-        ("acceptance of the final chains", f"{chains.samples.acceptance_rate.mean():.2f}"),
+        (
+            "acceptance of the final chains",
+            f"{chains.samples.acceptance_rate.mean():.2f}",
+        ),
         ("final chains that are stuck", f"{is_stuck.sum()} of {len(is_stuck)}"),
-        ("updates skipped, chains restarted", f"{int(state.num_skipped)}, {int(state.num_restarted)}"),
+        (
+            "updates skipped, chains restarted",
+            f"{int(state.num_skipped)}, {int(state.num_restarted)}",
+        ),
         *rolled,
     ]
 
 
-def verdicts(key: Key, run: Run, state: TrainState, chains: Chains) -> dict[str, Verdict]:
+def verdicts(
+    key: Key, run: Run, state: TrainState, chains: Chains
+) -> dict[str, Verdict]:
     """What a classifier says, where data are labelled images: real ones held out, the store, the chains."""
     x, labels = run.dataset.x, run.dataset.labels
     if labels is None or not is_image(x):
@@ -226,7 +270,10 @@ def verdicts(key: Key, run: Run, state: TrainState, chains: Chains) -> dict[str,
     if state.store is not None:
         groups["chains of training"] = shown(points_of(state.store))
     groups["final chains"] = shown(chains.positions[-1])
-    return {name: judge(predict, images, x[:num_train], limits) for name, images in groups.items()}
+    return {
+        name: judge(predict, images, x[:num_train], limits)
+        for name, images in groups.items()
+    }
 
 
 def _range(run):

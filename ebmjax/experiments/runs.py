@@ -19,15 +19,18 @@ import jax
 import numpy as np
 
 from ebmjax.experiments import data
-from ebmjax.sampling import devices
 from ebmjax.experiments.experiment import Config, Run, RunError, build
 from ebmjax.io import run_directory as folder
-from ebmjax.training.fit.fit import placed
-from ebmjax.training.fit.step import TrainState
-from ebmjax.training.fit.divergence import TrainingDiverged
+from ebmjax.sampling import devices
+from ebmjax.training.divergence import TrainingDiverged
+from ebmjax.training.fit import placed
+from ebmjax.training.step import TrainState
 
 CHECKPOINTS = "checkpoints"
-BEGINNINGS = {CHECKPOINTS, "config.json.tmp"}  # all that a run killed in its first second has left
+BEGINNINGS = {
+    CHECKPOINTS,
+    "config.json.tmp",
+}  # all that a run killed in its first second has left
 
 
 def train(
@@ -60,7 +63,9 @@ def train(
             stack.enter_context(folder.lock(path))
         is_told = stack.enter_context(folder.postponed_stop())
         mesh = devices.mesh_of(options.get("devices"))
-        state = resume(run, path, mesh) if is_resumed else _begin(run, path, backend, mesh)
+        state = (
+            resume(run, path, mesh) if is_resumed else _begin(run, path, backend, mesh)
+        )
         writer = stack.enter_context(_Rows(path / "metrics.csv", keep=int(state.step)))
         current, saved = state, int(state.step)
 
@@ -68,7 +73,9 @@ def train(
             nonlocal saved
             if int(current.step) > saved:
                 writer.sync()
-                folder.save(path / CHECKPOINTS, int(current.step), current, backend=backend)
+                folder.save(
+                    path / CHECKPOINTS, int(current.step), current, backend=backend
+                )
                 saved = int(current.step)
 
         def on_chunk(state, metrics):
@@ -99,7 +106,10 @@ def metrics(path: Path) -> dict[str, np.ndarray]:
     """The columns of ``metrics.csv``, an update a row, and ``step``."""
     with open(path / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    return {name: np.array([float(r[name]) for r in rows]) for name in (rows[0] if rows else [])}
+    return {
+        name: np.array([float(r[name]) for r in rows])
+        for name in (rows[0] if rows else [])
+    }
 
 
 def load(path: str | Path) -> tuple[Run, TrainState]:
@@ -123,7 +133,9 @@ def reopen(path: str | Path) -> Run:
 def check_new(path: Path) -> None:
     """Raise unless a folder is missing or empty and can be written: before the hours, not after."""
     try:
-        if path.exists() and (not path.is_dir() or {p.name for p in path.iterdir()} - BEGINNINGS):
+        if path.exists() and (
+            not path.is_dir() or {p.name for p in path.iterdir()} - BEGINNINGS
+        ):
             raise RunError(f"{path} exists and is not empty; choose another --out")
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
@@ -172,12 +184,16 @@ class _Rows:
             if self.names is None:
                 self.names = sorted(columns)
                 rows.writerow(["step", *self.names])
-            for i, values in enumerate(zip(*(columns[n] for n in self.names), strict=True)):
+            for i, values in enumerate(
+                zip(*(columns[n] for n in self.names), strict=True)
+            ):
                 rows.writerow([first + i, *(float(v) for v in values)])
             self.file.flush()
         except OSError as error:
             why = error.strerror or error
-            raise RunError(f"{self.path} cannot be written: {why}; the checkpoints are intact") from error
+            raise RunError(
+                f"{self.path} cannot be written: {why}; the checkpoints are intact"
+            ) from error
 
     def sync(self) -> None:
         """Rows are on disk before the checkpoint that counts them."""

@@ -19,7 +19,9 @@ def digest(dataset: Dataset) -> str:
     x = dataset.x
     if dataset.name in TOYS:
         x = np.round([x.mean(axis=0, dtype=float), x.std(axis=0, dtype=float)], 3) + 0.0
-    content = hashlib.sha256(f"{dataset.x.shape}".encode() + np.ascontiguousarray(x).tobytes())
+    content = hashlib.sha256(
+        f"{dataset.x.shape}".encode() + np.ascontiguousarray(x).tobytes()
+    )
     if dataset.labels is not None:
         content.update(np.ascontiguousarray(dataset.labels).tobytes())
     return content.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Files: checkpoints, run directories, chunks of draws, ArviZ."""

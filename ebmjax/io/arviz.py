@@ -17,9 +17,9 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax.base import Position
-from ebmjax.sampling.sample.loop import Record
-from ebmjax.diagnostics.convergence.summary import is_divergent
-from ebmjax.sampling.sample.sample import Samples
+from ebmjax.diagnostics.summary import is_divergent
+from ebmjax.sampling.loop import Record
+from ebmjax.sampling.sample import Samples
 
 Groups = dict[str, dict[str, np.ndarray]]
 MOST_SHOWN, MOST_CHAINS = 6, 8  # coordinates and chains in a picture
@@ -39,12 +39,16 @@ def groups(samples: Samples | Record | Position, *, step_size: Any = None) -> Gr
     record = draws if isinstance(draws, Record) else None
     draws = checks.position(draws if record is None else record.position, "draws")
     leaves = jax.tree_util.tree_leaves_with_path(draws)
-    found: Groups = {"posterior": {_name(path): _by_chain(leaf) for path, leaf in leaves}}
+    found: Groups = {
+        "posterior": {_name(path): _by_chain(leaf) for path, leaf in leaves}
+    }
     shape = next(iter(found["posterior"].values())).shape[:2]
     stats = {} if record is None else _stats(record)
     if step_size is not None:
         if np.ndim(step_size):
-            raise ValueError(f"step_size must be one number, got shape {np.shape(step_size)}")
+            raise ValueError(
+                f"step_size must be one number, got shape {np.shape(step_size)}"
+            )
         stats["step_size"] = np.full(shape, float(step_size))
     return {**found, "sample_stats": stats} if stats else found
 
@@ -57,7 +61,9 @@ def to_arviz(samples: Samples | Record | Position, *, step_size: Any = None) -> 
     return _to_arviz(groups(samples, step_size=step_size))
 
 
-def save(samples: Samples | Record | Position, path: str | Path, *, step_size: Any = None) -> None:
+def save(
+    samples: Samples | Record | Position, path: str | Path, *, step_size: Any = None
+) -> None:
     """Write a new file, ``.nc`` (needs ArviZ) or ``.npz``; raises where there is one, or another suffix."""
     path = Path(path)
     if path.exists():
@@ -67,7 +73,9 @@ def save(samples: Samples | Record | Position, path: str | Path, *, step_size: A
         _to_arviz(found).to_netcdf(str(path))
     else:
         arrays: dict[str, Any] = {
-            f"{group}/{name}": x for group, members in found.items() for name, x in members.items()
+            f"{group}/{name}": x
+            for group, members in found.items()
+            for name, x in members.items()
         }
         np.savez(path, **arrays)
 
@@ -92,10 +100,16 @@ def pictures(samples: Samples | Record | Position, folder: str | Path) -> list[P
 
     az, found, folder = _arviz(), groups(samples), Path(folder)
     num_chains = len(next(iter(found["posterior"].values())))
-    rows = np.unique(np.linspace(0, num_chains - 1, min(MOST_CHAINS, num_chains)).astype(int))
+    rows = np.unique(
+        np.linspace(0, num_chains - 1, min(MOST_CHAINS, num_chains)).astype(int)
+    )
     found["posterior"] = _coordinates(found["posterior"])
-    data = _to_arviz({g: {n: x[rows] for n, x in members.items()} for g, members in found.items()})
-    names = ["trace", "rank", "autocorr"] + ["energy"] * ("energy" in found.get("sample_stats", {}))
+    data = _to_arviz(
+        {g: {n: x[rows] for n, x in members.items()} for g, members in found.items()}
+    )
+    names = ["trace", "rank", "autocorr"] + ["energy"] * (
+        "energy" in found.get("sample_stats", {})
+    )
     options = {"autocorr": {"combined": True}} if _is_old(az) else {}
     paths = []
     for name in names:
@@ -132,7 +146,9 @@ def _coordinates(posterior):
     for name, x in posterior.items():
         for i in np.ndindex(*x.shape[2:]):
             if len(found) < MOST_SHOWN:
-                found[name + (str(list(i)) if i else "")] = x[(slice(None), slice(None), *i)]
+                found[name + (str(list(i)) if i else "")] = x[
+                    (slice(None), slice(None), *i)
+                ]
     return found
 
 

@@ -40,9 +40,15 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
     for name, leaf in leaves.flatten(tree).items():
         data, dtype = _plain(leaf)
         arrays[name] = data
-        entries[name] = {"shape": list(data.shape), "dtype": dtype, "sha256": _digest(data)}
+        entries[name] = {
+            "shape": list(data.shape),
+            "dtype": dtype,
+            "sha256": _digest(data),
+        }
     versions = {"jax": jax.__version__, "numpy": np.__version__}
-    manifest = json.dumps({"format": FORMAT, "versions": versions, "notes": notes, "leaves": entries})
+    manifest = json.dumps(
+        {"format": FORMAT, "versions": versions, "notes": notes, "leaves": entries}
+    )
     arrays[MANIFEST] = np.frombuffer(manifest.encode(), np.uint8)
     aside = path.with_name(path.name + ".tmp")
     try:
@@ -58,10 +64,17 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
         if not isinstance(error, OSError):
             raise
         why = error.strerror or error
-        raise CheckpointError(f"{path} cannot be written: {why}; what was saved before is intact") from error
+        raise CheckpointError(
+            f"{path} cannot be written: {why}; what was saved before is intact"
+        ) from error
 
 
-def load(path: str | Path, like: Any, *, check: Callable[[dict[str, Any]], None] | None = None) -> Any:
+def load(
+    path: str | Path,
+    like: Any,
+    *,
+    check: Callable[[dict[str, Any]], None] | None = None,
+) -> Any:
     """Read a tree in the structure of ``like`` (arrays or ``ShapeDtypeStruct``), on its mesh if it has one.
 
     Args:
@@ -79,7 +92,10 @@ def load(path: str | Path, like: Any, *, check: Callable[[dict[str, Any]], None]
         check(manifest["notes"])
     wanted, stored = leaves.flatten(like), manifest["leaves"]
     leaves.check_same(path, stored, wanted)
-    found = [leaves.decode(arrays[name], stored[name]["dtype"], leaf) for name, leaf in wanted.items()]
+    found = [
+        leaves.decode(arrays[name], stored[name]["dtype"], leaf)
+        for name, leaf in wanted.items()
+    ]
     return jax.tree.unflatten(jax.tree.structure(like), found)
 
 
@@ -128,11 +144,21 @@ def _read(path):
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no checkpoint at {path}") from None
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+        raise CheckpointError(
+            f"{path} cannot be read: {error.strerror or error}"
+        ) from error
+    except (
+        ValueError,
+        KeyError,
+        EOFError,
+        zipfile.BadZipFile,
+        zipfile.zlib.error,
+    ) as error:
         raise Damaged(f"{path} is damaged: {error}") from error
     if manifest["format"] != FORMAT:
-        raise CheckpointError(f"{path} has format {manifest['format']}; this version reads format {FORMAT}")
+        raise CheckpointError(
+            f"{path} has format {manifest['format']}; this version reads format {FORMAT}"
+        )
     return manifest, arrays
 
 
@@ -140,7 +166,9 @@ def _plain(leaf):
     """Bytes that NumPy can store, and the dtype that they mean."""
     data, dtype = leaves.encode(leaf)
     array = np.asarray(data)
-    if array.dtype.kind == "V":  # bfloat16, float8, int4: NumPy alone does not know them
+    if (
+        array.dtype.kind == "V"
+    ):  # bfloat16, float8, int4: NumPy alone does not know them
         array = array.view(f"uint{8 * array.dtype.itemsize}")
     return array, dtype
 

@@ -16,9 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from ebmjax.sampling import devices
 from ebmjax.io import run_directory as folder
 from ebmjax.io.checkpoint import CheckpointError, Damaged
+from ebmjax.sampling import devices
 
 
 class Stopped(KeyboardInterrupt):
@@ -28,14 +28,30 @@ class Stopped(KeyboardInterrupt):
 class Journal:
     """The files of one call, made by :meth:`at`; without a folder it has and keeps nothing."""
 
-    def __init__(self, path: Path | None, call: dict[str, Any], is_collecting: bool, is_told, backend="npz"):
-        self.path, self.call, self.is_collecting, self.is_told = path, call, is_collecting, is_told
+    def __init__(
+        self,
+        path: Path | None,
+        call: dict[str, Any],
+        is_collecting: bool,
+        is_told,
+        backend="npz",
+    ):
+        self.path, self.call, self.is_collecting, self.is_told = (
+            path,
+            call,
+            is_collecting,
+            is_told,
+        )
         self.backend = backend
 
     @staticmethod
     @contextlib.contextmanager
     def at(
-        path: str | Path | None, call: dict[str, Any], *, is_collecting: bool, backend: str = "npz"
+        path: str | Path | None,
+        call: dict[str, Any],
+        *,
+        is_collecting: bool,
+        backend: str = "npz",
     ) -> Iterator["Journal"]:
         """The journal in a folder, locked, with SIGTERM and Ctrl-C waiting for the end of a chunk.
 
@@ -67,9 +83,15 @@ class Journal:
         """What stood after a step, in the structure of ``like()``; ``None`` where there is no good file."""
         for path in folder.files(self.path, step) if self.path is not None else ():
             try:
-                return folder.load(path, like(), check=functools.partial(self._compare, path))
+                return folder.load(
+                    path, like(), check=functools.partial(self._compare, path)
+                )
             except Damaged as error:
-                warnings.warn(f"{error}; its chunk is computed again", RuntimeWarning, stacklevel=5)
+                warnings.warn(
+                    f"{error}; its chunk is computed again",
+                    RuntimeWarning,
+                    stacklevel=5,
+                )
         return None
 
     def is_stopped(self) -> bool:
@@ -79,7 +101,9 @@ class Journal:
     def save(self, step: int, chunk: Any) -> None:
         if self.path is not None:
             keep = None if self.is_collecting else folder.KEEP
-            folder.save(self.path, step, chunk, keep=keep, backend=self.backend, call=self.call)
+            folder.save(
+                self.path, step, chunk, keep=keep, backend=self.backend, call=self.call
+            )
 
     def _compare(self, path, notes):
         found = notes.get("call", {})
@@ -89,7 +113,9 @@ class Journal:
             if found.get(name) != value
         ]
         if differences:
-            raise CheckpointError(f"{path} belongs to another call: {'; '.join(differences)}")
+            raise CheckpointError(
+                f"{path} belongs to another call: {'; '.join(differences)}"
+            )
 
 
 def fingerprint(tree: Any) -> str:

@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from ebmjax.sampling import devices
 from ebmjax.io import serialization as leaves
 from ebmjax.io.checkpoint import sync_folder
 from ebmjax.io.serialization import CheckpointError, Damaged
+from ebmjax.sampling import devices
 
 FORMAT = 1
 STATE, MANIFEST = "state", "manifest"
@@ -56,7 +56,9 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
         data, dtype = leaves.encode(leaf)
         entries[name] = {"shape": list(data.shape), "dtype": dtype, "stored": str(i)}
         if data.size:  # Orbax stores no empty ones
-            is_local = jax.process_count() > 1 and getattr(data, "is_fully_addressable", False)
+            is_local = jax.process_count() > 1 and getattr(
+                data, "is_fully_addressable", False
+            )
             arrays[str(i)] = np.asarray(data) if is_local else data
     aside = path.with_name(path.name + ".tmp")
     old = path.with_name(path.name + ".old")
@@ -66,12 +68,21 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
                 shutil.rmtree(left, ignore_errors=True)
             aside.mkdir()
         devices.wait("folder made")
-        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).save(aside / STATE, args=ocp.args.PyTreeSave(arrays))
+        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).save(
+            aside / STATE, args=ocp.args.PyTreeSave(arrays)
+        )
         devices.wait("state written")
-        files = sorted(str(f.relative_to(aside)) for f in aside.rglob("*") if f.is_file())
+        files = sorted(
+            str(f.relative_to(aside)) for f in aside.rglob("*") if f.is_file()
+        )
         digests = dict(zip(files, _digests(aside, files, is_synced=True), strict=True))
         if devices.is_main():
-            manifest = {"format": FORMAT, "jax": jax.__version__, "orbax": ocp.__version__, "notes": notes}
+            manifest = {
+                "format": FORMAT,
+                "jax": jax.__version__,
+                "orbax": ocp.__version__,
+                "notes": notes,
+            }
             text = json.dumps({**manifest, "leaves": entries, "files": digests}) + "\n"
             with open(aside / MANIFEST, "w") as file:
                 file.write(text + _sha256(text.encode()))
@@ -90,10 +101,17 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
             with contextlib.suppress(OSError):
                 shutil.rmtree(aside, ignore_errors=True)
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise CheckpointError(f"{path} cannot be written: {why}; what was saved before is intact") from error
+        raise CheckpointError(
+            f"{path} cannot be written: {why}; what was saved before is intact"
+        ) from error
 
 
-def load(path: str | Path, like: Any, *, check: Callable[[dict[str, Any]], None] | None = None) -> Any:
+def load(
+    path: str | Path,
+    like: Any,
+    *,
+    check: Callable[[dict[str, Any]], None] | None = None,
+) -> Any:
     """Read a tree in the structure of ``like``, each process what it needs for the sharding that is there.
 
     Args and errors are those of :func:`ebmjax.io.checkpoint.load`.  The mesh may be another than that of
@@ -118,13 +136,22 @@ def load(path: str | Path, like: Any, *, check: Callable[[dict[str, Any]], None]
         )
     restore = ocp.args.PyTreeRestore(item=items, restore_args=args)
     arrays = (
-        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(path / STATE, args=restore) if items else {}
+        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(
+            path / STATE, args=restore
+        )
+        if items
+        else {}
     )
     found = []
     for name, leaf in wanted.items():
         dtype = stored[name]["dtype"]
-        empty = np.zeros(stored[name]["shape"], np.uint32 if dtype.startswith("key<") else jnp.dtype(dtype))
-        found.append(leaves.decode(arrays.get(stored[name]["stored"], empty), dtype, leaf))
+        empty = np.zeros(
+            stored[name]["shape"],
+            np.uint32 if dtype.startswith("key<") else jnp.dtype(dtype),
+        )
+        found.append(
+            leaves.decode(arrays.get(stored[name]["stored"], empty), dtype, leaf)
+        )
     return jax.tree.unflatten(jax.tree.structure(like), found)
 
 
@@ -140,9 +167,15 @@ def _verified(path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise Damaged(f"{path} is damaged: {error}") from error
     if manifest["format"] != FORMAT:
-        raise CheckpointError(f"{path} has format {manifest['format']}; this version reads format {FORMAT}")
+        raise CheckpointError(
+            f"{path} has format {manifest['format']}; this version reads format {FORMAT}"
+        )
     files = manifest["files"]
-    wrong = [f for f, now in zip(files, _digests(path, list(files)), strict=True) if now != files[f]]
+    wrong = [
+        f
+        for f, now in zip(files, _digests(path, list(files)), strict=True)
+        if now != files[f]
+    ]
     if wrong:
         raise Damaged(f"{path} is damaged: {wrong[0]} is not as it was written")
     return manifest
@@ -155,7 +188,9 @@ def _digests(folder, files, *, is_synced=False) -> list[str]:
         with contextlib.suppress(OSError), open(folder / files[i], "rb") as file:
             if is_synced:
                 os.fsync(file.fileno())
-            table[i] = np.frombuffer(hashlib.file_digest(file, "sha256").digest(), np.uint8)
+            table[i] = np.frombuffer(
+                hashlib.file_digest(file, "sha256").digest(), np.uint8
+            )
     if jax.process_count() > 1:
         table = multihost_utils.process_allgather(table).max(axis=0)
     return [row.tobytes().hex() for row in table]

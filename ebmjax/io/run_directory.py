@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ebmjax import _validation as checks
-from ebmjax.sampling import devices
-from ebmjax.io import checkpoint, orbax as sharded
+from ebmjax.io import checkpoint
+from ebmjax.io import orbax as sharded
 from ebmjax.io.checkpoint import CheckpointError, Damaged
+from ebmjax.sampling import devices
 
 KEEP = 3
 
@@ -64,9 +65,13 @@ def check_writable(folder: Path) -> None:
     """Make the folder; raise unless it can be written: before the hours, not after."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # no name: several processes may look at once
+        tempfile.TemporaryFile(
+            dir=folder
+        ).close()  # no name: several processes may look at once
     except OSError as error:
-        raise FolderError(f"{folder} cannot be written: {error.strerror or error}") from None
+        raise FolderError(
+            f"{folder} cannot be written: {error.strerror or error}"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -122,7 +127,11 @@ def steps(folder: Path) -> list[int]:
 
 def backend_of(folder: Path) -> str:
     """The backend of the newest checkpoint."""
-    return _BY_SUFFIX[files(folder, steps(folder)[0])[-1].suffix] if steps(folder) else "npz"
+    return (
+        _BY_SUFFIX[files(folder, steps(folder)[0])[-1].suffix]
+        if steps(folder)
+        else "npz"
+    )
 
 
 def load(path: Path, like: Any, **options: Any) -> Any:
@@ -131,13 +140,23 @@ def load(path: Path, like: Any, **options: Any) -> Any:
 
 
 def save(
-    folder: Path, step: int, tree: Any, *, keep: int | None = KEEP, backend: str = "npz", **notes: Any
+    folder: Path,
+    step: int,
+    tree: Any,
+    *,
+    keep: int | None = KEEP,
+    backend: str = "npz",
+    **notes: Any,
 ) -> None:
     """Write the checkpoint of a step, and remove all but the last ``keep`` (``None``: none is removed)."""
     BACKENDS[backend].save(file_of(folder, step, backend), tree, step=step, **notes)
     if keep is not None and devices.is_main():
-        for path in (path for old in steps(folder)[keep:] for path in files(folder, old)):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in (
+            path for old in steps(folder)[keep:] for path in files(folder, old)
+        ):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(
+                missing_ok=True
+            )
 
 
 def newest(folder: Path, like: Any) -> tuple[int, Any]:
@@ -157,7 +176,9 @@ def newest(folder: Path, like: Any) -> tuple[int, Any]:
             damages.append(str(error))
             continue
         for damage in damages:
-            warnings.warn(f"{damage}; going on from step {step}", RuntimeWarning, stacklevel=2)
+            warnings.warn(
+                f"{damage}; going on from step {step}", RuntimeWarning, stacklevel=2
+            )
         return step, tree
     raise CheckpointError("; ".join(damages) or f"there is no checkpoint in {folder}")
 

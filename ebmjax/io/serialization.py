@@ -20,7 +20,10 @@ class Damaged(CheckpointError):
 
 def flatten(tree: Any) -> dict[str, Any]:
     """The leaves under their paths."""
-    return {jax.tree_util.keystr(p) or ".": x for p, x in jax.tree_util.tree_leaves_with_path(tree)}
+    return {
+        jax.tree_util.keystr(p) or ".": x
+        for p, x in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def encode(leaf: Any) -> tuple[Any, str]:
@@ -41,7 +44,9 @@ def decode(array: Any, dtype: str, like: Any) -> Any:
     on_device = jnp.asarray(array)
     if dtype.startswith("key<"):
         return jax.random.wrap_key_data(on_device, impl=dtype[4:-1])
-    return on_device if on_device.dtype == array.dtype else array  # without x64, float64 stays NumPy's
+    return (
+        on_device if on_device.dtype == array.dtype else array
+    )  # without x64, float64 stays NumPy's
 
 
 def sharding_of(like: Any) -> NamedSharding | None:
@@ -57,10 +62,14 @@ def check_same(path: Any, stored: dict[str, dict], wanted: dict[str, Any]) -> No
         entry = stored[name]
         shape, dtype = _wants(wanted[name])
         if (entry["shape"], entry["dtype"]) != (shape, dtype):
-            lines.append(f"{name} is {entry['dtype']}{entry['shape']}, wanted {dtype}{shape}")
+            lines.append(
+                f"{name} is {entry['dtype']}{entry['shape']}, wanted {dtype}{shape}"
+            )
     if lines:
         more = f" and {len(lines) - 5} more" if len(lines) > 5 else ""
-        raise CheckpointError(f"{path} is a checkpoint of something else: {'; '.join(lines[:5])}{more}")
+        raise CheckpointError(
+            f"{path} is a checkpoint of something else: {'; '.join(lines[:5])}{more}"
+        )
 
 
 def _wants(leaf):

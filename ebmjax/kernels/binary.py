@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.energies import enumeration
 from ebmjax.base import Array, Energy, Info, Kernel, State, careful, evaluate, select
+from ebmjax.energies import enumeration
 from ebmjax.kernels.metropolis import Proposal, metropolis
 
 
@@ -55,7 +55,9 @@ def ring(num: int, coupling: float) -> Boltzmann:
     """N spins on a ring, N at least three."""
     checks.count(num, "num", least=3)
     shift = np.roll(np.eye(num), 1, axis=1)
-    return Boltzmann(jnp.asarray(coupling * (shift + shift.T), jnp.float32), jnp.zeros(num))
+    return Boltzmann(
+        jnp.asarray(coupling * (shift + shift.T), jnp.float32), jnp.zeros(num)
+    )
 
 
 def ring_log_z(num: int, coupling: float) -> float:
@@ -66,13 +68,17 @@ def ring_log_z(num: int, coupling: float) -> float:
 
 def rbm(params: RBM, v: Array) -> Array:
     """The energy of the visible units, the hidden ones summed out."""
-    return -params.visible @ v - jnp.sum(jax.nn.softplus(params.hidden + v @ params.weights))
+    return -params.visible @ v - jnp.sum(
+        jax.nn.softplus(params.hidden + v @ params.weights)
+    )
 
 
 def rbm_log_z(params: RBM) -> float:
     """Exact, by a sum over the states of the smaller layer, of at most 24 units."""
     smaller = params
-    if params.weights.shape[0] > params.weights.shape[1]:  # the two layers play the same part
+    if (
+        params.weights.shape[0] > params.weights.shape[1]
+    ):  # the two layers play the same part
         smaller = RBM(params.weights.T, params.hidden, params.visible)
     return enumeration.log_z(lambda x: rbm(smaller, x), len(smaller.visible))
 
@@ -110,7 +116,9 @@ def gibbs(energy: Energy) -> Kernel:
             )  # sigmoid(E(x) - E(other))
             return select(is_moved, other, state), num_nonfinite + ~is_valid
 
-        new, num_nonfinite = jax.lax.fori_loop(0, state.position.size, update, (state, jnp.int32(0)))
+        new, num_nonfinite = jax.lax.fori_loop(
+            0, state.position.size, update, (state, jnp.int32(0))
+        )
         return new, _moved(state, new)._replace(num_nonfinite=num_nonfinite)
 
     return Kernel(
@@ -130,8 +138,12 @@ def rbm_gibbs(params: RBM) -> Kernel:
 
     def move(noise, state):
         of_hidden, of_visible = noise
-        h = (of_hidden < params.hidden + state.position @ params.weights).astype(state.position.dtype)
-        v = (of_visible < params.visible + params.weights @ h).astype(state.position.dtype)
+        h = (of_hidden < params.hidden + state.position @ params.weights).astype(
+            state.position.dtype
+        )
+        v = (of_visible < params.visible + params.weights @ h).astype(
+            state.position.dtype
+        )
         new = init(v)
         return new, _moved(state, new)
 
@@ -159,7 +171,9 @@ def _of_bits(energy):
 
     def init(x):
         state = evaluate(energy, x, with_grad=False)
-        return state._replace(energy=jnp.where(jnp.all((x == 0) | (x == 1)), state.energy, jnp.inf))
+        return state._replace(
+            energy=jnp.where(jnp.all((x == 0) | (x == 1)), state.energy, jnp.inf)
+        )
 
     return init
 

@@ -31,7 +31,9 @@ def to_blackjax(kernel: Kernel) -> Any:
         raise TypeError(f"kernel must be a Kernel, got {checks.describe(kernel)}")
     from blackjax.base import SamplingAlgorithm
 
-    return SamplingAlgorithm(lambda position, rng_key=None: kernel.init(position), kernel.step)
+    return SamplingAlgorithm(
+        lambda position, rng_key=None: kernel.init(position), kernel.step
+    )
 
 
 def from_blackjax(algorithm: Any, energy: Energy) -> Kernel:
@@ -45,7 +47,9 @@ def from_blackjax(algorithm: Any, energy: Energy) -> Kernel:
       TypeError: something without ``init`` and ``step``.
     """
     if not (hasattr(algorithm, "init") and hasattr(algorithm, "step")):
-        raise TypeError(f"algorithm must have init and step, got {checks.describe(algorithm)}")
+        raise TypeError(
+            f"algorithm must have init and step, got {checks.describe(algorithm)}"
+        )
     checks.function(energy, "energy")
     takes_key = "rng_key" in inspect.signature(algorithm.init).parameters
 
@@ -54,7 +58,9 @@ def from_blackjax(algorithm: Any, energy: Energy) -> Kernel:
 
     def move(key, state):
         key_init, key_step = jax.random.split(key)
-        fresh = algorithm.init(state.position, **({"rng_key": key_init} if takes_key else {}))
+        fresh = algorithm.init(
+            state.position, **({"rng_key": key_init} if takes_key else {})
+        )
         theirs, info = algorithm.step(key_step, fresh)
         new = moved(energy, state, theirs.position)
         return new, _info(info, state, new)
@@ -65,7 +71,9 @@ def from_blackjax(algorithm: Any, energy: Energy) -> Kernel:
 def _info(theirs, state, new) -> Info:
     """What can be known; minus the log ratio is that of the rate, unless the step was sure to be accepted."""
     dtype = new.energy.dtype
-    pairs = zip(jax.tree.leaves(new.position), jax.tree.leaves(state.position), strict=True)
+    pairs = zip(
+        jax.tree.leaves(new.position), jax.tree.leaves(state.position), strict=True
+    )
     is_moved = jnp.any(jnp.stack([jnp.any(a != b) for a, b in pairs]))
     rate = jnp.asarray(getattr(theirs, "acceptance_rate", is_moved), dtype)
     least = jnp.finfo(dtype).tiny  # a rate that underflows is no divergence
@@ -73,7 +81,9 @@ def _info(theirs, state, new) -> Info:
     return Info(
         acceptance_rate=rate,
         is_accepted=is_moved,
-        energy_error=jnp.where(is_divergent, jnp.inf, -jnp.log(jnp.maximum(rate, least))).astype(dtype),
+        energy_error=jnp.where(
+            is_divergent, jnp.inf, -jnp.log(jnp.maximum(rate, least))
+        ).astype(dtype),
         num_nonfinite=jnp.int32(~jnp.isfinite(new.energy)),
         hamiltonian=jnp.asarray(getattr(theirs, "energy", 0.0), dtype),
         num_grads=jnp.int32(getattr(theirs, "num_integration_steps", 0)),

@@ -86,7 +86,9 @@ def cycle(*kernels: Kernel) -> Kernel:
 
     def draw(key, position):
         keys = jax.random.split(key, len(kernels))
-        return tuple(k.draw(key, position) for k, key in zip(kernels, keys, strict=True))
+        return tuple(
+            k.draw(key, position) for k, key in zip(kernels, keys, strict=True)
+        )
 
     def move(noise, state):
         infos = []
@@ -98,7 +100,9 @@ def cycle(*kernels: Kernel) -> Kernel:
     return Kernel(_richest(kernels), draw, _as_careful_as(kernels, move))
 
 
-def mixture(kernels: Sequence[Kernel], weights: Sequence[float] | None = None) -> Kernel:
+def mixture(
+    kernels: Sequence[Kernel], weights: Sequence[float] | None = None
+) -> Kernel:
     """One of the kernels, chosen at random each step with the given weights (equal by default).
 
     Under ``parallel`` all of them are computed and one is kept: a mixture of chains costs the sum.
@@ -107,25 +111,32 @@ def mixture(kernels: Sequence[Kernel], weights: Sequence[float] | None = None) -
     shares = np.ones(len(kernels)) if weights is None else np.asarray(weights)
     checks.positive(shares, "weights")
     if len(shares) != len(kernels):
-        raise ValueError(f"weights must be one a kernel, got {len(shares)} for {len(kernels)} kernels")
+        raise ValueError(
+            f"weights must be one a kernel, got {len(shares)} for {len(kernels)} kernels"
+        )
     log_weights = jnp.log(jnp.asarray(shares))
 
     def draw(key, position):
         key_choice, *keys = jax.random.split(key, len(kernels) + 1)
         choice = jax.random.categorical(key_choice, log_weights)
-        return choice, tuple(k.draw(key, position) for k, key in zip(kernels, keys, strict=True))
+        return choice, tuple(
+            k.draw(key, position) for k, key in zip(kernels, keys, strict=True)
+        )
 
     def move(noise, state):
         choice, noise = noise
         branches = [
-            lambda operand, k=k, i=i: k.move(operand[0][i], operand[1]) for i, k in enumerate(kernels)
+            lambda operand, k=k, i=i: k.move(operand[0][i], operand[1])
+            for i, k in enumerate(kernels)
         ]
         return jax.lax.switch(choice, branches, (noise, state))
 
     return Kernel(_richest(kernels), draw, _as_careful_as(kernels, move))
 
 
-def within(energy: Energy, part: Any, make_kernel: Callable[[Energy], Kernel]) -> Kernel:
+def within(
+    energy: Energy, part: Any, make_kernel: Callable[[Energy], Kernel]
+) -> Kernel:
     """A kernel that moves ``position[part]`` and leaves the rest: Metropolis within Gibbs.
 
     The kernel of the part is :func:`guarded`.
@@ -146,7 +157,9 @@ def within(energy: Energy, part: Any, make_kernel: Callable[[Energy], Kernel]) -
 
     def conditional(position):
         _check_part(position, part)
-        return guarded(make_kernel(lambda value: energy(_replace(position, part, value))))
+        return guarded(
+            make_kernel(lambda value: energy(_replace(position, part, value)))
+        )
 
     def init(position):
         _check_part(position, part)
@@ -163,7 +176,9 @@ def within(energy: Energy, part: Any, make_kernel: Callable[[Energy], Kernel]) -
             raise TypeError(
                 "within renews the state of its kernel at each step: one that keeps a momentum loses it"
             )
-        inner = State(value, state.energy) if shapes.grad is None else kernel.init(value)
+        inner = (
+            State(value, state.energy) if shapes.grad is None else kernel.init(value)
+        )
         inner, info = kernel.move(noise, inner)
         position = _replace(state.position, part, inner.position)
         if state.grad is None:
@@ -178,7 +193,9 @@ def _replace(position, part, value):
     if isinstance(position, dict):
         return {**position, part: value}
     if hasattr(position, "_replace"):
-        return type(position)(*(value if i == part else x for i, x in enumerate(position)))
+        return type(position)(
+            *(value if i == part else x for i, x in enumerate(position))
+        )
     return type(position)(value if i == part else x for i, x in enumerate(position))
 
 
@@ -210,7 +227,9 @@ def _richest(kernels):
 
     def init(position):
         states = [kernel.init(position) for kernel in kernels]
-        fullest = max(states, key=lambda s: (s.momentum is not None, s.grad is not None))
+        fullest = max(
+            states, key=lambda s: (s.momentum is not None, s.grad is not None)
+        )
         return fullest
 
     return init

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
+from ebmjax._random import fold_in_each, uniform
 from ebmjax.base import (
     Energy,
     Kernel,
@@ -32,17 +33,34 @@ from ebmjax.base import (
     scale,
 )
 from ebmjax.kernels.metropolis import Proposal, metropolis
-from ebmjax._random import fold_in_each, uniform
 
-Integrator = tuple[float, ...]  # kick, drift, kick, ..., drift, kick; kicks and drifts each sum to one
+Integrator = tuple[
+    float, ...
+]  # kick, drift, kick, ..., drift, kick; kicks and drifts each sum to one
 
 leapfrog: Integrator = (0.5, 1.0, 0.5)
 
 _a = 0.1931833275037836  # minimises the leading error (McLachlan 1995, SIAM J. Sci. Comput. 16, 4.1)
-mclachlan: Integrator = (_a, 0.5, 1 - 2 * _a, 0.5, _a)  # two gradients a step, of order 2
+mclachlan: Integrator = (
+    _a,
+    0.5,
+    1 - 2 * _a,
+    0.5,
+    _a,
+)  # two gradients a step, of order 2
 
-_w = 1 / (2 - 2 ** (1 / 3))  # three leapfrogs of w, 1 - 2w, w (Yoshida 1990, Phys. Lett. A 150)
-yoshida: Integrator = (_w / 2, _w, (1 - _w) / 2, 1 - 2 * _w, (1 - _w) / 2, _w, _w / 2)  # of order 4
+_w = 1 / (
+    2 - 2 ** (1 / 3)
+)  # three leapfrogs of w, 1 - 2w, w (Yoshida 1990, Phys. Lett. A 150)
+yoshida: Integrator = (
+    _w / 2,
+    _w,
+    (1 - _w) / 2,
+    1 - 2 * _w,
+    (1 - _w) / 2,
+    _w,
+    _w / 2,
+)  # of order 4
 
 
 def trajectory(
@@ -65,7 +83,11 @@ def trajectory(
       integrator: coefficients of kick, drift, ..., kick.
     """
 
-    first, last, is_one = integrator[0], integrator[-1], isinstance(num_steps, int) and num_steps == 1
+    first, last, is_one = (
+        integrator[0],
+        integrator[-1],
+        isinstance(num_steps, int) and num_steps == 1,
+    )
 
     def kick(c, state, n):  # n -= c S^T grad E(x)
         return axpy(-c, scale(step_size, state.grad, transpose=True), n)
@@ -73,13 +95,19 @@ def trajectory(
     def drift(c, state, n):  # x += c S n
         return moved(energy, state, axpy(c, scale(step_size, n), state.position))
 
-    def step(i, carry):  # a step after its first kick; its last comes in one with the first of the next
+    def step(
+        i, carry
+    ):  # a step after its first kick; its last comes in one with the first of the next
         state, n = carry
         for c_drift, c_kick in zip(integrator[1:-2:2], integrator[2:-1:2], strict=True):
             state = drift(c_drift, state, n)
             n = kick(c_kick, state, n)
         state = drift(integrator[-2], state, n)
-        return state, kick(last if is_one else jnp.where(i + 1 < num_steps, last + first, last), state, n)
+        return state, kick(
+            last if is_one else jnp.where(i + 1 < num_steps, last + first, last),
+            state,
+            n,
+        )
 
     carry = state, kick(first, state, momentum)
     return step(0, carry) if is_one else jax.lax.fori_loop(0, num_steps, step, carry)
@@ -127,15 +155,21 @@ def hmc(
         if not (jitter or step_jitter):
             return normal_like(key, position), None, None
         key_momentum, key_length, key_size = fold_in_each(key, 3)
-        length = jax.random.randint(key_length, (), 1, num_steps + 1) if jitter else None
+        length = (
+            jax.random.randint(key_length, (), 1, num_steps + 1) if jitter else None
+        )
         factor = 1 + step_jitter * (2 * uniform(key_size) - 1) if step_jitter else None
         return normal_like(key_momentum, position), length, factor
 
     def propose(noise, state):
         momentum, length, factor = noise
         length = num_steps if length is None else length
-        coefficients = integrator if factor is None else tuple(factor * c for c in integrator)
-        proposed, end = trajectory(energy, state, momentum, step, length, integrator=coefficients)
+        coefficients = (
+            integrator if factor is None else tuple(factor * c for c in integrator)
+        )
+        proposed, end = trajectory(
+            energy, state, momentum, step, length, integrator=coefficients
+        )
         return proposed, half_square(momentum) - half_square(end)
 
     kernel = metropolis(energy, Proposal(draw, propose, uses_grad=True))
@@ -165,8 +199,16 @@ def with_mass(step_size, mass):
 
 def _check_integrator(coefficients):
     c = tuple(coefficients)
-    if len(c) % 2 == 0 or len(c) < 3 or any(abs(a - b) > 1e-12 for a, b in zip(c, c[::-1], strict=True)):
-        raise ValueError(f"integrator must be kick, drift, ..., kick and read the same both ways, got {c}")
+    if (
+        len(c) % 2 == 0
+        or len(c) < 3
+        or any(abs(a - b) > 1e-12 for a, b in zip(c, c[::-1], strict=True))
+    ):
+        raise ValueError(
+            f"integrator must be kick, drift, ..., kick and read the same both ways, got {c}"
+        )
     kicks, drifts = sum(c[::2]), sum(c[1::2])
     if abs(kicks - 1) > 1e-12 or abs(drifts - 1) > 1e-12:
-        raise ValueError(f"integrator must have kicks and drifts that sum to one, got {kicks} and {drifts}")
+        raise ValueError(
+            f"integrator must have kicks and drifts that sum to one, got {kicks} and {drifts}"
+        )

@@ -44,9 +44,15 @@ def langevin(energy: Energy, step_size: Any) -> Proposal:
     """The Euler-Maruyama step as a proposal; one gradient."""
 
     def propose(xi, state):
-        half = axpy(-0.5, scale(step_size, state.grad, transpose=True), xi)  # xi - eps/2 grad E(x)
-        proposed = moved(energy, state, axpy(1.0, scale(step_size, half), state.position))
-        back = axpy(-0.5, scale(step_size, proposed.grad, transpose=True), half)  # minus xi*
+        half = axpy(
+            -0.5, scale(step_size, state.grad, transpose=True), xi
+        )  # xi - eps/2 grad E(x)
+        proposed = moved(
+            energy, state, axpy(1.0, scale(step_size, half), state.position)
+        )
+        back = axpy(
+            -0.5, scale(step_size, proposed.grad, transpose=True), half
+        )  # minus xi*
         return proposed, half_square(xi) - half_square(back)
 
     return Proposal(normal_like, propose, uses_grad=True)
@@ -84,7 +90,9 @@ def separate_noise(alpha: float, sigma: float) -> tuple[float, float]:
     return sigma, sigma**2 / (2 * alpha)
 
 
-def underdamped_langevin(energy: Energy, step_size: Any, friction: float = 1.0) -> Kernel:
+def underdamped_langevin(
+    energy: Energy, step_size: Any, friction: float = 1.0
+) -> Kernel:
     """Underdamped Langevin by BAOAB, unadjusted; one gradient a step.  The momentum persists in the state.
 
     On a Gaussian of precision a, the positions have the exact variance 1/a and the momenta 1 - eps^2 a / 4
@@ -113,7 +121,9 @@ def underdamped_langevin(energy: Energy, step_size: Any, friction: float = 1.0) 
                 "this kernel's init(position)"
             )
         if is_matrix(step_size, xi):
-            raise ValueError("underdamped_langevin takes a scalar or diagonal step_size, got a matrix")
+            raise ValueError(
+                "underdamped_langevin takes a scalar or diagonal step_size, got a matrix"
+            )
         keep = jax.tree.map(lambda h: jnp.exp(-friction * h), step_size)
         spread = jax.tree.map(lambda c: jnp.sqrt(1.0 - c**2), keep)
         x, p = state.position, state.momentum
@@ -124,7 +134,13 @@ def underdamped_langevin(energy: Energy, step_size: Any, friction: float = 1.0) 
         new = moved(energy, state, x)
         p = axpy(-0.5, scale(step_size, new.grad), p_new)  # B
         heat = half_square(p_half) - half_square(p_new)  # what the bath took
-        work = new.energy - state.energy + half_square(p) - half_square(state.momentum) + heat
+        work = (
+            new.energy
+            - state.energy
+            + half_square(p)
+            - half_square(state.momentum)
+            + heat
+        )
         return unless_broken(state, new._replace(momentum=p), work)
 
     return Kernel(init, normal_like, careful(move))

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
+from ebmjax._random import accept_noise
 from ebmjax.base import (
     Array,
     Energy,
@@ -34,18 +35,21 @@ from ebmjax.base import (
     moved,
     select,
 )
-from ebmjax._random import accept_noise
 
 
 class Proposal(NamedTuple):
     """A random move of a state, and the log ratio of its densities, backward over forward."""
 
     draw: Callable[[Key, Position], Noise]
-    propose: Callable[[Noise, State], tuple[State, Array]]  # state*, log q(x | x*) - log q(x* | x)
+    propose: Callable[
+        [Noise, State], tuple[State, Array]
+    ]  # state*, log q(x | x*) - log q(x* | x)
     uses_grad: bool = False
 
 
-def metropolis(energy: Energy, proposal, *, log_q=None, symmetric: bool = False) -> Kernel:
+def metropolis(
+    energy: Energy, proposal, *, log_q=None, symmetric: bool = False
+) -> Kernel:
     """A proposal, corrected so that exp(-energy) is invariant.
 
     Args:
@@ -66,7 +70,9 @@ def metropolis(energy: Energy, proposal, *, log_q=None, symmetric: bool = False)
     if not isinstance(proposal, Proposal):
         proposal = _from_function(energy, proposal, log_q, symmetric)
     elif log_q is not None or symmetric:
-        raise TypeError("log_q and symmetric belong to a function q(key, x); a Proposal brings its own ratio")
+        raise TypeError(
+            "log_q and symmetric belong to a function q(key, x); a Proposal brings its own ratio"
+        )
 
     def init(position):
         return evaluate(energy, position, with_grad=proposal.uses_grad)
@@ -81,7 +87,9 @@ def metropolis(energy: Energy, proposal, *, log_q=None, symmetric: bool = False)
         is_valid = _is_valid(proposed, log_ratio)
         is_accepted = is_valid & (-exponential < log_ratio)
         info = Info(
-            acceptance_rate=jnp.where(is_valid, jnp.exp(jnp.minimum(log_ratio, 0.0)), 0.0),
+            acceptance_rate=jnp.where(
+                is_valid, jnp.exp(jnp.minimum(log_ratio, 0.0)), 0.0
+            ),
             is_accepted=is_accepted,
             energy_error=-log_ratio,
             num_nonfinite=jnp.int32(~is_valid),
@@ -106,12 +114,16 @@ def unadjusted(energy: Energy, proposal: Proposal) -> Kernel:
 
     def move(noise, state):
         proposed, log_q_ratio = _propose(proposal, noise, state)
-        return unless_broken(state, proposed, proposed.energy - state.energy - log_q_ratio)
+        return unless_broken(
+            state, proposed, proposed.energy - state.energy - log_q_ratio
+        )
 
     return Kernel(init, proposal.draw, careful(move))
 
 
-def unless_broken(state: State, proposed: State, energy_error: Array) -> tuple[State, Info]:
+def unless_broken(
+    state: State, proposed: State, energy_error: Array
+) -> tuple[State, Info]:
     """The proposed state, unless its energy or its error is not finite: the end of an unadjusted move."""
     is_finite = jnp.isfinite(proposed.energy) & jnp.isfinite(energy_error)
     info = Info(
@@ -129,7 +141,9 @@ def independence(energy: Energy, sample, log_density) -> Kernel:
     """Candidates drawn from one fixed density, ``sample(key)``, with ``log_density(x)`` (Tierney 1994)."""
     checks.function(sample, "sample")
     checks.function(log_density, "log_density")
-    return metropolis(energy, lambda key, _: sample(key), log_q=lambda to, given: log_density(to))
+    return metropolis(
+        energy, lambda key, _: sample(key), log_q=lambda to, given: log_density(to)
+    )
 
 
 def _propose(proposal, noise, state):
@@ -149,7 +163,9 @@ def _from_function(energy, q, log_q, symmetric) -> Proposal:
     checks.function(q, "proposal")
     if (log_q is None) == (not symmetric):
         got = "neither" if log_q is None else "both"
-        raise TypeError(f"metropolis needs log_q(to=, given=) or symmetric=True for its proposal, got {got}")
+        raise TypeError(
+            f"metropolis needs log_q(to=, given=) or symmetric=True for its proposal, got {got}"
+        )
 
     def propose(key, state):
         x = state.position
@@ -175,7 +191,9 @@ def _same_shape(position, candidate):
             f"got {jax.tree.structure(candidate)}"
         )
     for (path, old), new in zip(
-        jax.tree_util.tree_leaves_with_path(position), jax.tree.leaves(candidate), strict=True
+        jax.tree_util.tree_leaves_with_path(position),
+        jax.tree.leaves(candidate),
+        strict=True,
     ):
         if (old.shape, old.dtype) != (jnp.shape(new), jnp.result_type(new)):
             raise TypeError(

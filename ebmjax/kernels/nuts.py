@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
+from ebmjax._random import bits, exponentials, fold_in, fold_in_each
 from ebmjax.base import (
     Array,
     Energy,
@@ -42,7 +43,6 @@ from ebmjax.base import (
     select,
 )
 from ebmjax.kernels.hamiltonian import trajectory, with_mass
-from ebmjax._random import bits, exponentials, fold_in, fold_in_each
 
 LARGEST_ERROR = 1000.0  # nat; a trajectory that is off by more has diverged, and ends
 
@@ -72,7 +72,9 @@ class Tree(NamedTuple):
     num_nonfinite: Array
 
 
-def nuts(energy: Energy, step_size: Any, *, mass: Any = None, max_depth: int = 10) -> Kernel:
+def nuts(
+    energy: Energy, step_size: Any, *, mass: Any = None, max_depth: int = 10
+) -> Kernel:
     """The no-U-turn sampler; at most ``2^max_depth - 1`` gradients a step, in ``info.num_grads``.
 
     ``info.acceptance_rate`` is the mean over the trajectory of min(1, exp(H_0 - H)), what dual averaging aims
@@ -93,7 +95,9 @@ def nuts(energy: Energy, step_size: Any, *, mass: Any = None, max_depth: int = 1
     """
     checks.function(energy, "energy")
     if checks.count(max_depth, "max_depth") > 20:
-        raise ValueError(f"max_depth must be at most 20, a million gradients a step, got {max_depth}")
+        raise ValueError(
+            f"max_depth must be at most 20, a million gradients a step, got {max_depth}"
+        )
     step = with_mass(step_size, mass)
 
     def init(position):
@@ -107,7 +111,9 @@ def nuts(energy: Energy, step_size: Any, *, mass: Any = None, max_depth: int = 1
     def move(noise, state):
         momentum, is_forward, key = noise
         if state.grad is None:
-            raise TypeError("nuts needs a state with its gradient: make it with this kernel's init(position)")
+            raise TypeError(
+                "nuts needs a state with its gradient: make it with this kernel's init(position)"
+            )
         unravel = ravel_pytree(momentum)[1]
         start = state.energy + half_square(momentum)
 
@@ -115,7 +121,9 @@ def nuts(energy: Energy, step_size: Any, *, mass: Any = None, max_depth: int = 1
             return _leaf(energy, step, unravel, is_forward, key, start, tree)
 
         tree = jax.lax.while_loop(
-            lambda tree: any_chain(~tree.has_ended) & (tree.num_leaves < 2**max_depth - 1),
+            lambda tree: (
+                any_chain(~tree.has_ended) & (tree.num_leaves < 2**max_depth - 1)
+            ),
             leaf,
             _seed(state, ravel_pytree(momentum)[0], max_depth),
         )
@@ -172,7 +180,10 @@ def _leaf(energy, step, unravel, is_forward, key, start, tree: Tree) -> Tree:
     waiting, has_turned = jax.lax.cond(
         i & 1,
         lambda: (tree.waiting, _closing(tree.waiting, n_tip, rho_new, i, row)),
-        lambda: (_opening(tree.waiting, (n_tip, rho_new), row), jnp.zeros_like(is_finite)),
+        lambda: (
+            _opening(tree.waiting, (n_tip, rho_new), row),
+            jnp.zeros_like(is_finite),
+        ),
     )
     has_turned |= ~is_first & tree.has_turned
 
@@ -198,7 +209,9 @@ def _leaf(energy, step, unravel, is_forward, key, start, tree: Tree) -> Tree:
 
 def _opening(waiting, entry, row):
     return jax.tree.map(
-        lambda table, value: jax.lax.dynamic_update_index_in_dim(table, value, row, 0), waiting, entry
+        lambda table, value: jax.lax.dynamic_update_index_in_dim(table, value, row, 0),
+        waiting,
+        entry,
     )
 
 
@@ -207,7 +220,9 @@ def _closing(waiting, n_tip: Array, rho_new: Array, i: Array, row: Array) -> Arr
     num_closed = jax.lax.population_count(i & ~(i + 1))
 
     def close(level, has_turned):
-        n_first, rho_first = (jax.lax.dynamic_index_in_dim(t, level, 0, keepdims=False) for t in waiting)
+        n_first, rho_first = (
+            jax.lax.dynamic_index_in_dim(t, level, 0, keepdims=False) for t in waiting
+        )
         return has_turned | _turns(rho_new - rho_first + n_first, n_first, n_tip)
 
     return jax.lax.fori_loop(row - num_closed + 1, row + 1, close, jnp.bool_(False))
@@ -216,10 +231,17 @@ def _closing(waiting, n_tip: Array, rho_new: Array, i: Array, row: Array) -> Arr
 def _turns(rho: Array, n_first: Array, n_last: Array) -> Array:
     """Whether stretches ``[..., D]`` turn: the trapezium sum of momenta against that of either end."""
     rho = rho - (n_first + n_last) / 2
-    return (jnp.sum(rho * n_first, axis=-1) <= 0) | (jnp.sum(rho * n_last, axis=-1) <= 0)
+    return (jnp.sum(rho * n_first, axis=-1) <= 0) | (
+        jnp.sum(rho * n_last, axis=-1) <= 0
+    )
 
 
 def _differs(a: Position, b: Position) -> Array:
     return jnp.any(
-        jnp.stack([jnp.any(x != y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)])
+        jnp.stack(
+            [
+                jnp.any(x != y)
+                for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+            ]
+        )
     )

@@ -47,5 +47,9 @@ def factor(step_size: Any, covariance: Any = None) -> Any:
     checks.scalar_step(step_size, "covariance")
     checks.covariance(covariance, "covariance")
     covariance = jnp.asarray(covariance)
-    root = jnp.sqrt(covariance) if covariance.ndim == 1 else jnp.linalg.cholesky(covariance)
+    root = (
+        jnp.sqrt(covariance)
+        if covariance.ndim == 1
+        else jnp.linalg.cholesky(covariance)
+    )
     return step_size * root

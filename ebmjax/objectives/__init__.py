@@ -19,6 +19,13 @@
 hands them back as they came.
 """
 
-from ebmjax.objectives.likelihood import Chains, Loss, Metrics, Params, contrastive, mark_broken
+from ebmjax.objectives.likelihood import (
+    Chains,
+    Loss,
+    Metrics,
+    Params,
+    contrastive,
+    mark_broken,
+)
 
 __all__ = ["Chains", "Loss", "Metrics", "Params", "contrastive", "mark_broken"]

@@ -32,10 +32,14 @@ from ebmjax.objectives.learned_stein import Players
 from ebmjax.objectives.likelihood import Loss, Params
 
 TrainableEnergy = Callable[[Params, Position], Array]
-Generate = Callable[[Any, Key, int], tuple[Position, Array]]  # (params, key, n) -> points [n, ...], log q [n]
+Generate = Callable[
+    [Any, Key, int], tuple[Position, Array]
+]  # (params, key, n) -> points [n, ...], log q [n]
 
 
-def adversarial(energy: TrainableEnergy, generate: Generate, *, gradient_penalty: float = 0.0) -> Loss:
+def adversarial(
+    energy: TrainableEnergy, generate: Generate, *, gradient_penalty: float = 0.0
+) -> Loss:
     """Energy against sampler; the parameters are ``Players(energy, sampler)``.
 
     Args:
@@ -52,15 +56,24 @@ def adversarial(energy: TrainableEnergy, generate: Generate, *, gradient_penalty
 
     def loss(params, key, batch, chains):
         if not isinstance(params, Players):
-            raise TypeError(f"adversarial trains Players(energy, sampler), got {checks.describe(params)}")
+            raise TypeError(
+                f"adversarial trains Players(energy, sampler), got {checks.describe(params)}"
+            )
         of_points = lambda p, x: jax.vmap(lambda x: energy(p, x))(x)
         x, log_q = generate(params.other, key, checks.num_chains(batch, "batch"))
         still = jax.lax.stop_gradient((params.energy, x))
-        data, model = of_points(params.energy, batch), of_points(params.energy, still[1])
+        data, model = (
+            of_points(params.energy, batch),
+            of_points(params.energy, still[1]),
+        )
         of_sampler = of_points(still[0], x)
-        value = jnp.mean(data) - jnp.mean(model) + jnp.mean(of_sampler) + jnp.mean(log_q)
+        value = (
+            jnp.mean(data) - jnp.mean(model) + jnp.mean(of_sampler) + jnp.mean(log_q)
+        )
         if gradient_penalty:
-            slope = lambda x: half_square(jax.grad(lambda x: energy(params.energy, x))(x))
+            slope = lambda x: half_square(
+                jax.grad(lambda x: energy(params.energy, x))(x)
+            )
             value += gradient_penalty * jnp.mean(jax.vmap(slope)(batch))
         log_weight = -model - log_q
         metrics = {
@@ -123,13 +136,21 @@ def mixture(params: Affine, key: Key, num: int) -> tuple[Array, Array]:
 
     def log_normal(p, root, x):
         u = solve_triangular(root, x - p.mean, lower=True)
-        return -half_square(u) - jnp.sum(p.log_diagonal) - 0.5 * dim * math.log(2 * math.pi)
+        return (
+            -half_square(u)
+            - jnp.sum(p.log_diagonal)
+            - 0.5 * dim * math.log(2 * math.pi)
+        )
 
-    of_all = jax.vmap(jax.vmap(log_normal, (0, 0, None)), (None, None, 0))(params, roots, x)
+    of_all = jax.vmap(jax.vmap(log_normal, (0, 0, None)), (None, None, 0))(
+        params, roots, x
+    )
     return x, jax.nn.logsumexp(of_all, axis=1) - math.log(count)
 
 
-def through_map(forward: Callable[[Any, Array], tuple[Position, Array]], dim: int) -> Generate:
+def through_map(
+    forward: Callable[[Any, Array], tuple[Position, Array]], dim: int
+) -> Generate:
     """A sampler from an invertible map ``forward(params, z) -> (x, log |det|)`` of normal noise ``[D]``."""
     checks.function(forward, "forward")
     checks.count(dim, "dim")

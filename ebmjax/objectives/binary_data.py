@@ -39,7 +39,9 @@ def gaps(energy, params: Params, x: Array, sites: Array) -> Array:
     """E(x) - E(x^i) at the sites, ``[M]``."""
 
     def flipped(site):
-        return energy(params, jnp.where(jnp.arange(x.size).reshape(x.shape) == site, 1 - x, x))
+        return energy(
+            params, jnp.where(jnp.arange(x.size).reshape(x.shape) == site, 1 - x, x)
+        )
 
     return energy(params, x) - jax.vmap(flipped)(sites)
 
@@ -52,7 +54,9 @@ def _over_gaps(energy, num_sites, of_gap) -> Loss:
     def loss(params, key, batch, chains):
         num, size = checks.num_chains(batch, "batch"), batch[0].size
         if num_sites is not None and num_sites > size:
-            raise ValueError(f"num_sites must be at most the number of bits, {size}, got {num_sites}")
+            raise ValueError(
+                f"num_sites must be at most the number of bits, {size}, got {num_sites}"
+            )
 
         def of_point(key, x):
             sites = jnp.arange(size)
@@ -62,6 +66,9 @@ def _over_gaps(energy, num_sites, of_gap) -> Loss:
             return size / len(sites) * jnp.sum(of_gap(found)), jnp.mean(found < 0)
 
         values, right = jax.vmap(of_point)(jax.random.split(key, num), batch)
-        return jnp.mean(values), (chains, {"loss_spread": jnp.std(values), "share_right": jnp.mean(right)})
+        return jnp.mean(values), (
+            chains,
+            {"loss_spread": jnp.std(values), "share_right": jnp.mean(right)},
+        )
 
     return loss

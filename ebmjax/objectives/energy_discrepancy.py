@@ -26,7 +26,11 @@ from ebmjax.objectives.likelihood import Loss, Params
 
 
 def energy_discrepancy(
-    energy: Callable[[Params, Position], Array], noise: float, num_draws: int = 16, *, stabiliser: float = 1.0
+    energy: Callable[[Params, Position], Array],
+    noise: float,
+    num_draws: int = 16,
+    *,
+    stabiliser: float = 1.0,
 ) -> Loss:
     """Energy discrepancy with Gaussian noise of standard deviation ``noise``.
 
@@ -52,7 +56,9 @@ def energy_discrepancy(
             jax.random.split(key_back, num_draws)
         )
         gaps = energy(params, x) - jax.vmap(partial(energy, params))(rivals)
-        floor = jnp.log(jnp.asarray(stabiliser, gaps.dtype))  # w = 0: minus infinity, which adds nothing
+        floor = jnp.log(
+            jnp.asarray(stabiliser, gaps.dtype)
+        )  # w = 0: minus infinity, which adds nothing
         return jax.nn.logsumexp(jnp.append(gaps, floor)) - jnp.log(num_draws)
 
     def loss(params, key, batch, chains):

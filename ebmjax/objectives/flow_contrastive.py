@@ -63,7 +63,9 @@ def flow_contrastive(
             return -energy(player.energy, x) - player.log_z - log_prob(flow, x)
 
         of_data, of_draws = jax.vmap(log_odds)(batch), jax.vmap(log_odds)(draws)
-        value = jnp.mean(jax.nn.softplus(-of_data)) + jnp.mean(jax.nn.softplus(of_draws))
+        value = jnp.mean(jax.nn.softplus(-of_data)) + jnp.mean(
+            jax.nn.softplus(of_draws)
+        )
         return value, (jnp.mean(of_data > 0) + jnp.mean(of_draws < 0)) / 2
 
     def loss(params, key, batch, chains):
@@ -79,7 +81,11 @@ def flow_contrastive(
         value += stop(of_flow) - of_flow  # zero, with the flow's gradient turned round
         log_q = jnp.mean(jax.vmap(partial(log_prob, flow))(batch))
         value += likelihood_weight * (stop(log_q) - log_q)
-        metrics = {"share_right": right, "log_z": player.log_z, "flow_log_likelihood": log_q}
+        metrics = {
+            "share_right": right,
+            "log_z": player.log_z,
+            "flow_log_likelihood": log_q,
+        }
         return value, (chains, stop(metrics))
 
     return loss

@@ -31,7 +31,6 @@ from jax.scipy.special import digamma
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Position, scalar
-from ebmjax.sampling.sample.loop import chain_keys, nothing, run
 from ebmjax.kernels.combinators import parallel
 from ebmjax.objectives.likelihood import (
     Chains,
@@ -42,6 +41,7 @@ from ebmjax.objectives.likelihood import (
     metrics_of,
     without_broken,
 )
+from ebmjax.sampling.loop import chain_keys, nothing, run
 
 TINY = 1e-20  # a squared distance: two chains at one point have no nearest neighbour to flee
 
@@ -73,8 +73,13 @@ def improved_contrastive(
     energy = scalar(energy)
     checks.function(make_kernel, "make_kernel")
     if checks.count(num_through, "num_through") > checks.count(num_steps, "num_steps"):
-        raise ValueError(f"num_through must be at most num_steps, {num_steps}, got {num_through}")
-    for name, weight in (("entropy_weight", entropy_weight), ("sampler_weight", sampler_weight)):
+        raise ValueError(
+            f"num_through must be at most num_steps, {num_steps}, got {num_through}"
+        )
+    for name, weight in (
+        ("entropy_weight", entropy_weight),
+        ("sampler_weight", sampler_weight),
+    ):
         checks.positive(weight, name, zero=True)
     checks.positive(regularisation, "regularisation", zero=True)
 
@@ -84,18 +89,27 @@ def improved_contrastive(
 
         def advance(energy, position, num, start=0):
             kernel = parallel(make_kernel(energy, chains.step_size))
-            return run(keys, kernel, kernel.init(position), num, start=start, collect=nothing)[::2]
+            return run(
+                keys, kernel, kernel.init(position), num, start=start, collect=nothing
+            )[::2]
 
         position, first = chains.position, num_steps - num_through
         if first:
             position = advance(stopped, position, first)[0].position
-        state, info = advance(functools.partial(energy, params), position, num_through, first)
+        state, info = advance(
+            functools.partial(energy, params), position, num_through, first
+        )
 
         fixed = jax.lax.stop_gradient(state)
         samples, is_finite = mark_broken(fixed.position, fixed.energy)
-        weight = is_finite / jnp.sum(is_finite)  # NaN where no chain is left: the update is skipped
+        weight = is_finite / jnp.sum(
+            is_finite
+        )  # NaN where no chain is left: the update is skipped
         of_params = jax.vmap(functools.partial(energy, params))
-        data, model = of_params(batch), of_params(without_broken(fixed.position, is_finite))
+        data, model = (
+            of_params(batch),
+            of_params(without_broken(fixed.position, is_finite)),
+        )
         moving = without_broken(state.position, is_finite)
         pull = jnp.sum(weight * jax.vmap(stopped)(moving))
         spread = entropy(moving, is_finite)
@@ -103,9 +117,14 @@ def improved_contrastive(
         value += sampler_weight * (pull - entropy_weight * spread)
         value += regularisation * (jnp.mean(data**2) + jnp.sum(weight * model**2))
         acceptance = jnp.mean(info.acceptance_rate)
-        metrics = metrics_of(data, jnp.sum(weight * model), acceptance, chains.step_size)
+        metrics = metrics_of(
+            data, jnp.sum(weight * model), acceptance, chains.step_size
+        )
         metrics |= {"entropy": spread, **drift_of(fixed, chains.step_size)}
-        return value, (jax.lax.stop_gradient(Chains(samples, chains.step_size)), metrics)
+        return value, (
+            jax.lax.stop_gradient(Chains(samples, chains.step_size)),
+            metrics,
+        )
 
     return loss
 
@@ -117,14 +136,18 @@ def entropy(points: Any, is_counted: Array | None = None) -> Array:
       points: a tree of arrays, finite.
       is_counted: ``[C]``, which of them belong.
     """
-    flat = jnp.concatenate([x.reshape(len(x), -1) for x in jax.tree.leaves(points)], axis=1)
+    flat = jnp.concatenate(
+        [x.reshape(len(x), -1) for x in jax.tree.leaves(points)], axis=1
+    )
     size, dim = flat.shape
     if size < 2:
         raise ValueError(f"points must be at least two, got {size}")
     is_counted = jnp.ones(size, bool) if is_counted is None else is_counted
     num = jnp.sum(is_counted)
     gaps = jnp.sum(jnp.square(flat[:, None] - flat), axis=-1)
-    gaps = jnp.where(jnp.eye(size, dtype=bool) | ~is_counted, jnp.inf, jax.lax.stop_gradient(gaps))
+    gaps = jnp.where(
+        jnp.eye(size, dtype=bool) | ~is_counted, jnp.inf, jax.lax.stop_gradient(gaps)
+    )
     squares = jnp.sum(jnp.square(flat - flat[jnp.argmin(gaps, axis=1)]), axis=1)
     log_distance = 0.5 * jnp.log(jnp.maximum(squares, TINY))
     log_ball = dim / 2 * math.log(math.pi) - math.lgamma(dim / 2 + 1)

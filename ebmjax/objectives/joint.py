@@ -15,7 +15,7 @@ c_y added to the energies change nothing in it, since each class counts among th
 batch (:func:`by_class`).
 
 Both take batches of :class:`Labelled` points.  Calibration and out-of-distribution scores:
-:mod:`ebmjax.evaluation.classifier.classification`.
+:mod:`ebmjax.evaluation.classification`.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, normal_like
 from ebmjax.kernels.combinators import within
 from ebmjax.objectives.likelihood import Loss, Mean, Params, contrastive
-from ebmjax.training.fit.chain_init import Draw, Starts
+from ebmjax.training.chain_init import Draw, Starts
 
 ClassEnergies = Callable[[Params, Position], Array]  # [K]
 MakeKernel = Callable[[Energy, Array], Kernel]
@@ -52,11 +52,19 @@ def labelled(points: Any, labels: Any, num_classes: int | None = None) -> Labell
     labels = np.asarray(labels)
     num = checks.num_chains(points, "points")
     if num == 0 or labels.shape != (num,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be {num or 'some'} whole numbers, got {checks.describe(labels)}")
-    num_classes = checks.count(int(labels.max()) + 1 if num_classes is None else num_classes, "num_classes")
+        raise ValueError(
+            f"labels must be {num or 'some'} whole numbers, got {checks.describe(labels)}"
+        )
+    num_classes = checks.count(
+        int(labels.max()) + 1 if num_classes is None else num_classes, "num_classes"
+    )
     if labels.min() < 0 or labels.max() >= num_classes:
-        raise ValueError(f"labels must lie in [0, {num_classes}), got {labels.min()} to {labels.max()}")
-    return Labelled(checks.position(points, "points"), jax.nn.one_hot(labels, num_classes))
+        raise ValueError(
+            f"labels must lie in [0, {num_classes}), got {labels.min()} to {labels.max()}"
+        )
+    return Labelled(
+        checks.position(points, "points"), jax.nn.one_hot(labels, num_classes)
+    )
 
 
 def marginal(class_energies: ClassEnergies) -> Callable[[Params, Position], Array]:
@@ -86,16 +94,24 @@ def joint(
     """
     checks.function(class_energies, "class_energies")
     checks.positive(generative_weight, "generative_weight", zero=True)
-    generative = contrastive(marginal(class_energies), make_kernel, num_steps, **options)
+    generative = contrastive(
+        marginal(class_energies), make_kernel, num_steps, **options
+    )
 
     def loss(params, key, batch, chains):
         _check_batch(batch)
         logits = -jax.vmap(partial(class_energies, params))(batch.point)
         _check_classes(logits, batch.label)
         value, (chains, metrics) = generative(params, key, batch.point, chains)
-        cross_entropy = -jnp.mean(jnp.sum(batch.label * jax.nn.log_softmax(logits), axis=1))
+        cross_entropy = -jnp.mean(
+            jnp.sum(batch.label * jax.nn.log_softmax(logits), axis=1)
+        )
         is_right = jnp.argmax(logits, axis=1) == jnp.argmax(batch.label, axis=1)
-        metrics = {**metrics, "cross_entropy": cross_entropy, "accuracy": jnp.mean(is_right)}
+        metrics = {
+            **metrics,
+            "cross_entropy": cross_entropy,
+            "accuracy": jnp.mean(is_right),
+        }
         return cross_entropy + generative_weight * value, (chains, metrics)
 
     return loss
@@ -138,7 +154,9 @@ def by_class(batch: Labelled, chains: Labelled, is_finite: Array) -> tuple[Mean,
     of_chain = is_finite[:, None] * chains.label
     num = jnp.sum(of_chain, axis=0)
     share = jnp.mean(batch.label, axis=0) * (num > 0)
-    weight = of_chain @ (share / jnp.maximum(num, 1)) / jnp.sum(share)  # NaN where no chain is left
+    weight = (
+        of_chain @ (share / jnp.maximum(num, 1)) / jnp.sum(share)
+    )  # NaN where no chain is left
     of_point = batch.label @ (num > 0) / len(batch.label) / jnp.sum(share)
     mean_model = lambda values: jnp.sum(weight * jnp.where(is_finite, values, 0.0))
     return lambda values: jnp.sum(of_point * values), mean_model
@@ -185,10 +203,14 @@ def noisy(key: Key, batch: Any, noise: float) -> Any:
 
 def _check_batch(batch):
     if not isinstance(batch, Labelled):
-        raise TypeError(f"batch must be Labelled, of labelled(points, labels), got {checks.describe(batch)}")
+        raise TypeError(
+            f"batch must be Labelled, of labelled(points, labels), got {checks.describe(batch)}"
+        )
 
 
 def _check_classes(energies, labels):
     if energies.shape != labels.shape:
         want, got = labels.shape[-1], energies.shape[labels.ndim - 1 :]
-        raise ValueError(f"class_energies must return one energy a class, [{want}], got shape {got}")
+        raise ValueError(
+            f"class_energies must return one energy a class, [{want}], got shape {got}"
+        )

@@ -30,7 +30,9 @@ from ebmjax.base import Array, Key, Position, half_square, normal_like, scalar
 from ebmjax.objectives.likelihood import Loss, Params
 
 TrainableEnergy = Callable[[Params, Position], Array]
-Critic = Callable[[Any, Position], Position]  # of its parameters and a point, to a vector in its shape
+Critic = Callable[
+    [Any, Position], Position
+]  # of its parameters and a point, to a vector in its shape
 
 
 class Players(NamedTuple):
@@ -41,7 +43,11 @@ class Players(NamedTuple):
 
 
 def learned_stein(
-    energy: TrainableEnergy, critic: Critic, penalty: float = 0.5, *, num_projections: int | None = None
+    energy: TrainableEnergy,
+    critic: Critic,
+    penalty: float = 0.5,
+    *,
+    num_projections: int | None = None,
 ) -> Loss:
     """Energy against critic; the parameters are ``Players(energy, critic)``.
 
@@ -70,10 +76,14 @@ def learned_stein(
 
     def loss(params, key, batch, chains):
         if not isinstance(params, Players):
-            raise TypeError(f"learned_stein trains Players(energy, critic), got {checks.describe(params)}")
+            raise TypeError(
+                f"learned_stein trains Players(energy, critic), got {checks.describe(params)}"
+            )
         keys = jax.random.split(key, checks.num_chains(batch, "batch"))
         still = jax.lax.stop_gradient(params)
-        size = 2 * jnp.mean(jax.vmap(lambda x: half_square(critic(params.other, x)))(batch))
+        size = 2 * jnp.mean(
+            jax.vmap(lambda x: half_square(critic(params.other, x)))(batch)
+        )
         found = stein(params.energy, still.other, keys, batch)
         value = found - stein(still.energy, params.other, keys, batch) + penalty * size
         metrics = {"stein_discrepancy": found - penalty * size, "critic_size": size}
@@ -82,7 +92,9 @@ def learned_stein(
     return loss
 
 
-def _divergence(key: Key, f: Callable[[Position], Position], x: Position, num: int | None) -> Array:
+def _divergence(
+    key: Key, f: Callable[[Position], Position], x: Position, num: int | None
+) -> Array:
     """tr grad f at a point."""
     flat, unravel = ravel_pytree(x)
 
@@ -90,11 +102,18 @@ def _divergence(key: Key, f: Callable[[Position], Position], x: Position, num: i
         return _inner(v, jax.jvp(f, (x,), (v,))[1])
 
     if num is None:
-        return jnp.sum(jax.lax.map(lambda e: along(unravel(e)), jnp.eye(flat.size, dtype=flat.dtype)))
+        return jnp.sum(
+            jax.lax.map(
+                lambda e: along(unravel(e)), jnp.eye(flat.size, dtype=flat.dtype)
+            )
+        )
     signs = lambda key: jax.tree.map(jnp.sign, normal_like(key, x))
     return jnp.mean(jax.vmap(lambda key: along(signs(key)))(jax.random.split(key, num)))
 
 
 def _inner(a: Position, b: Position) -> Array:
-    products = [jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
+    products = [
+        jnp.vdot(x, y)
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    ]
     return sum(products[1:], products[0])

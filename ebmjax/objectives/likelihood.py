@@ -24,9 +24,9 @@ import optax
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, State, scalar
-from ebmjax.sampling.sample.loop import chain_keys, nothing, run
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels.combinators import parallel
+from ebmjax.sampling.loop import chain_keys, nothing, run
 
 Params = Any
 Metrics = dict[str, Array]
@@ -87,7 +87,9 @@ def contrastive(
         fixed = functools.partial(energy, jax.lax.stop_gradient(params))
         kernel = parallel(make_kernel(temper(fixed, temperature), chains.step_size))
         keys = chain_keys(key, checks.num_chains(chains.position))
-        state, _, info = run(keys, kernel, kernel.init(chains.position), num_steps, collect=nothing)
+        state, _, info = run(
+            keys, kernel, kernel.init(chains.position), num_steps, collect=nothing
+        )
         samples, is_finite = mark_broken(state.position, state.energy)
 
         of_params = jax.vmap(functools.partial(energy, params))
@@ -102,13 +104,17 @@ def contrastive(
         metrics = metrics_of(data, of_model(model), acceptance, chains.step_size)
         metrics["temperature"] = jnp.float32(temperature)
         metrics |= drift_of(state, chains.step_size)
-        step_size = adapted(chains.step_size, acceptance, acceptance_target, adaptation_rate)
+        step_size = adapted(
+            chains.step_size, acceptance, acceptance_target, adaptation_rate
+        )
         return value, (jax.lax.stop_gradient(Chains(samples, step_size)), metrics)
 
     return loss
 
 
-def metrics_of(data: Array, mean_model: Array, acceptance: Array, step_size: Array) -> Metrics:
+def metrics_of(
+    data: Array, mean_model: Array, acceptance: Array, step_size: Array
+) -> Metrics:
     """What the objectives with chains tell of themselves; ``data`` are the energies of a batch, ``[B]``."""
     return {
         "energy_data": jnp.mean(data),
@@ -130,7 +136,9 @@ def drift_of(state: State, step_size: Array) -> Metrics:
     """eps^2/2 |grad E|, what a Langevin step drifts by; nothing where no gradient is kept."""
     if state.grad is None:
         return {}
-    return {"drift": 0.5 * step_size**2 * jnp.nanmean(jax.vmap(optax.tree.norm)(state.grad))}
+    return {
+        "drift": 0.5 * step_size**2 * jnp.nanmean(jax.vmap(optax.tree.norm)(state.grad))
+    }
 
 
 def check_adaptation(target: float | None, rate: float) -> None:
@@ -140,17 +148,23 @@ def check_adaptation(target: float | None, rate: float) -> None:
         checks.between(target, "acceptance_target")
 
 
-def adapted(step_size: Array, acceptance: Array, target: float | None, rate: float) -> Array:
+def adapted(
+    step_size: Array, acceptance: Array, target: float | None, rate: float
+) -> Array:
     """The step after an update: its logarithm moves by ``rate (acceptance - target)``."""
     if target is None:
         return step_size
-    return jnp.exp(jnp.log(step_size) + rate * (acceptance - target)).astype(step_size.dtype)
+    return jnp.exp(jnp.log(step_size) + rate * (acceptance - target)).astype(
+        step_size.dtype
+    )
 
 
 def _check_same_points(batch, chains):
     points = [jax.tree.map(lambda x: x.shape[1:], tree) for tree in (batch, chains)]
     if points[0] != points[1]:
-        raise ValueError(f"chains must be points like the data, of shape {points[0]}, got {points[1]}")
+        raise ValueError(
+            f"chains must be points like the data, of shape {points[0]}, got {points[1]}"
+        )
 
 
 def mark_broken(position: Position, energy: Array) -> tuple[Position, Array]:
@@ -167,5 +181,6 @@ def without_broken(position: Position, is_finite: Array) -> Position:
     """Broken chains in the place of a whole one: 0 x NaN is NaN, so a weight of zero is not enough."""
     whole = jnp.argmax(is_finite)
     return jax.tree.map(
-        lambda x: jnp.where(is_finite.reshape(-1, *[1] * (x.ndim - 1)), x, x[whole]), position
+        lambda x: jnp.where(is_finite.reshape(-1, *[1] * (x.ndim - 1)), x, x[whole]),
+        position,
     )

@@ -56,22 +56,29 @@ def fitted_normal(data: Array, *, widen: float = 1.0) -> Noise:
     """
     checks.positive(widen, "widen")
     if np.ndim(data) < 2 or len(data) < 2 or not np.size(data):
-        raise ValueError(f"data must be at least two points [N, D], got {checks.describe(data)}")
+        raise ValueError(
+            f"data must be at least two points [N, D], got {checks.describe(data)}"
+        )
     checks.finite_rows(np.asarray(data), "data")
     flat = np.asarray(data, np.float64).reshape(len(data), -1)
     covariance = widen**2 * np.atleast_2d(np.cov(flat.T))
-    covariance += 1e-4 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    covariance += (
+        1e-4 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    )
     if not np.trace(covariance) > 0:
         raise ValueError("data must vary, got the same point throughout")
     root = np.linalg.cholesky(covariance)
     log_scale = float(np.log(np.diag(root)).sum() + 0.5 * len(root) * np.log(2 * np.pi))
     mean, spread, whiten = (
-        jnp.asarray(m, jnp.float32) for m in (flat.mean(axis=0), root, np.linalg.inv(root))
+        jnp.asarray(m, jnp.float32)
+        for m in (flat.mean(axis=0), root, np.linalg.inv(root))
     )
     shape = np.shape(data)[1:]
 
     def sample(key, n):
-        return (mean + jax.random.normal(key, (n, len(root))) @ spread.T).reshape(n, *shape)
+        return (mean + jax.random.normal(key, (n, len(root))) @ spread.T).reshape(
+            n, *shape
+        )
 
     def log_prob(x):
         return -0.5 * jnp.sum((whiten @ (x.ravel() - mean)) ** 2) - log_scale
@@ -107,15 +114,24 @@ def binary(energy: TrainableEnergy, noise: Noise, ratio: int = 1) -> Loss:
 
     def loss(params, key, batch, chains):
         if not isinstance(params, Normalised):
-            raise TypeError(f"binary trains with_log_z(params), got {checks.describe(params)}")
+            raise TypeError(
+                f"binary trains with_log_z(params), got {checks.describe(params)}"
+            )
 
         def log_odds(x):
-            return -energy(params.energy, x) - params.log_z - noise.log_prob(x) - jnp.log(ratio)
+            return (
+                -energy(params.energy, x)
+                - params.log_z
+                - noise.log_prob(x)
+                - jnp.log(ratio)
+            )
 
         num = checks.num_chains(batch, "batch")
         of_data = jax.vmap(log_odds)(batch)
         of_noise = jax.vmap(log_odds)(noise.sample(key, ratio * num))
-        value = jnp.mean(jax.nn.softplus(-of_data)) + ratio * jnp.mean(jax.nn.softplus(of_noise))
+        value = jnp.mean(jax.nn.softplus(-of_data)) + ratio * jnp.mean(
+            jax.nn.softplus(of_noise)
+        )
         right = (jnp.mean(of_data > 0) + ratio * jnp.mean(of_noise < 0)) / (1 + ratio)
         return value, (chains, {"share_right": right, "log_z": params.log_z})
 
@@ -132,7 +148,9 @@ def ranking(energy: TrainableEnergy, noise: Noise, num_noise: int = 16) -> Loss:
         log_weight = jax.vmap(lambda x: -energy(params, x) - noise.log_prob(x))
         num = checks.num_chains(batch, "batch")
         of_data = log_weight(batch)
-        of_noise = log_weight(noise.sample(key, num_noise * num)).reshape(num, num_noise)
+        of_noise = log_weight(noise.sample(key, num_noise * num)).reshape(
+            num, num_noise
+        )
         rivals = jnp.concatenate([of_data[:, None], of_noise], axis=1)
         value = jnp.mean(jax.nn.logsumexp(rivals, axis=1) - of_data)
         right = jnp.mean(of_data > jnp.max(of_noise, axis=1))
@@ -149,6 +167,9 @@ def conditional(energy: TrainableEnergy, noise: float) -> Loss:
     def loss(params, key, batch, chains):
         of_points = jax.vmap(partial(energy, params))
         gap = of_points(batch) - of_points(axpy(noise, normal_like(key, batch), batch))
-        return jnp.mean(jax.nn.softplus(gap)), (chains, {"share_right": jnp.mean(gap < 0)})
+        return jnp.mean(jax.nn.softplus(gap)), (
+            chains,
+            {"share_right": jnp.mean(gap < 0)},
+        )
 
     return loss

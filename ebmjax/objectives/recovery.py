@@ -28,9 +28,17 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
-from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, half_square, normal_like, scalar
-from ebmjax.sampling.sample.loop import chain_keys, nothing, run
-from ebmjax.tempering.annealed_langevin import check_falls, descend
+from ebmjax.base import (
+    Array,
+    Energy,
+    Kernel,
+    Key,
+    Position,
+    axpy,
+    half_square,
+    normal_like,
+    scalar,
+)
 from ebmjax.objectives.likelihood import (
     Chains,
     Loss,
@@ -41,6 +49,8 @@ from ebmjax.objectives.likelihood import (
     metrics_of,
     without_broken,
 )
+from ebmjax.sampling.loop import chain_keys, nothing, run
+from ebmjax.tempering.annealed_langevin import check_falls, descend
 
 MakeKernel = Callable[[Energy, Array], Kernel]
 
@@ -80,24 +90,43 @@ def recovery(
         tau = jnp.sqrt(upper[i] ** 2 - lower[i] ** 2)
         y = axpy(lower[i], normal_like(key_clean, x), x)
         z = axpy(tau, normal_like(key_noisy, x), y)
-        given_z = posterior(lambda y: energy(jax.lax.stop_gradient(params), y, lower[i]), z, tau)
+        given_z = posterior(
+            lambda y: energy(jax.lax.stop_gradient(params), y, lower[i]), z, tau
+        )
         kernel = make_kernel(given_z, step_size * tau)
-        state, _, info = run(key_run, kernel, kernel.init(z), num_steps, collect=nothing)
+        state, _, info = run(
+            key_run, kernel, kernel.init(z), num_steps, collect=nothing
+        )
         return y, lower[i], state, info
 
     def loss(params, key, batch, chains):
         keys = chain_keys(key, checks.num_chains(batch, "batch"))
-        y, noise, state, info = jax.vmap(partial(of_point, params, chains.step_size))(keys, batch)
+        y, noise, state, info = jax.vmap(partial(of_point, params, chains.step_size))(
+            keys, batch
+        )
         _, is_finite = mark_broken(state.position, state.energy)
         of_params = jax.vmap(partial(energy, params))
         data = of_params(y, noise)
-        gap = jnp.where(is_finite, data - of_params(without_broken(state.position, is_finite), noise), 0.0)
-        value = jnp.sum(gap) / jnp.sum(is_finite)  # NaN where no chain is left: the update is skipped
+        gap = jnp.where(
+            is_finite,
+            data - of_params(without_broken(state.position, is_finite), noise),
+            0.0,
+        )
+        value = jnp.sum(gap) / jnp.sum(
+            is_finite
+        )  # NaN where no chain is left: the update is skipped
         acceptance = jnp.mean(info.acceptance_rate)
         metrics = metrics_of(data, jnp.mean(data) - value, acceptance, chains.step_size)
-        metrics["num_broken"] = jnp.sum(~is_finite, dtype=jnp.int32)  # they start anew in any case
-        step_size = adapted(chains.step_size, acceptance, acceptance_target, adaptation_rate)
-        return value, (jax.lax.stop_gradient(Chains(chains.position, step_size)), metrics)
+        metrics["num_broken"] = jnp.sum(
+            ~is_finite, dtype=jnp.int32
+        )  # they start anew in any case
+        step_size = adapted(
+            chains.step_size, acceptance, acceptance_target, adaptation_rate
+        )
+        return value, (
+            jax.lax.stop_gradient(Chains(chains.position, step_size)),
+            metrics,
+        )
 
     return loss
 
@@ -128,14 +157,18 @@ def sample_recovery(
 
     def kernel_of(i, z):
         tau = jnp.sqrt(upper[i] ** 2 - lower[i] ** 2)
-        return make_kernel(posterior(lambda y: energy(y, lower[i]), z, tau), step_size * tau)
+        return make_kernel(
+            posterior(lambda y: energy(y, lower[i]), z, tau), step_size * tau
+        )
 
     return descend(key, positions, kernel_of, len(lower), num_steps)
 
 
 def posterior(energy: Energy, z: Position, tau: Any) -> Energy:
     """E(y) + |y - z|^2 / (2 tau^2), the energy of y given z."""
-    return lambda y: energy(y) + half_square(jax.tree.map(lambda a, b: (a - b) / tau, y, z))
+    return lambda y: (
+        energy(y) + half_square(jax.tree.map(lambda a, b: (a - b) / tau, y, z))
+    )
 
 
 def rungs(levels: Any) -> tuple[Array, Array]:

@@ -26,7 +26,16 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
-from ebmjax.base import Array, Energy, Key, Position, axpy, half_square, normal_like, scalar
+from ebmjax.base import (
+    Array,
+    Energy,
+    Key,
+    Position,
+    axpy,
+    half_square,
+    normal_like,
+    scalar,
+)
 from ebmjax.objectives.likelihood import Loss, Params
 
 TrainableEnergy = Callable[[Params, Position], Array]
@@ -43,7 +52,9 @@ def explicit(energy: TrainableEnergy) -> Loss:
     def of_point(params, key, x):
         grad = jax.grad(partial(energy, params))
         flat, unravel = ravel_pytree(x)
-        along = lambda i: curvature(grad, x, unravel(jnp.zeros_like(flat).at[i].set(1.0)))
+        along = lambda i: curvature(
+            grad, x, unravel(jnp.zeros_like(flat).at[i].set(1.0))
+        )
         return half_square(grad(x)) - jnp.sum(jax.lax.map(along, jnp.arange(flat.size)))
 
     return _mean_over_batch(of_point)
@@ -71,7 +82,9 @@ def sliced(
     energy = scalar(energy)
     checks.count(num_projections, "num_projections")
     if projection not in PROJECTIONS:
-        raise ValueError(f"projection must be one of {', '.join(PROJECTIONS)}, got {projection!r}")
+        raise ValueError(
+            f"projection must be one of {', '.join(PROJECTIONS)}, got {projection!r}"
+        )
 
     def of_direction(grad, x, key):
         v = normal_like(key, x)
@@ -105,7 +118,9 @@ def denoising(energy: TrainableEnergy, noise: float | Array) -> Loss:
     return _mean_over_batch(of_point)
 
 
-def multi_scale(energy: Callable[[Params, Position, Array], Array], levels: Any) -> Loss:
+def multi_scale(
+    energy: Callable[[Params, Position, Array], Array], levels: Any
+) -> Loss:
     """Denoising at many levels with one network, ``energy(params, x, noise)``; each point of a batch gets a
     level at random, and the weight sigma^2 makes all levels count alike.
 
@@ -119,7 +134,9 @@ def multi_scale(energy: Callable[[Params, Position, Array], Array], levels: Any)
     def of_point(params, key, x):
         key_level, key_noise = jax.random.split(key)
         noise = jax.random.choice(key_level, levels)
-        return noise**2 * denoising_error(lambda y: energy(params, y, noise), key_noise, x, noise)
+        return noise**2 * denoising_error(
+            lambda y: energy(params, y, noise), key_noise, x, noise
+        )
 
     return _mean_over_batch(of_point)
 
@@ -138,7 +155,10 @@ def curvature(grad: Callable[[Position], Position], x: Position, v: Position) ->
 
 
 def _inner(a: Position, b: Position) -> Array:
-    products = [jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
+    products = [
+        jnp.vdot(x, y)
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    ]
     return sum(products[1:], products[0])
 
 

@@ -36,7 +36,11 @@ KERNELS: dict[str, Profile] = {
 
 
 def kernel_stein(
-    energy: TrainableEnergy, width: float | None = None, *, kernel: str = "rbf", is_unbiased: bool = True
+    energy: TrainableEnergy,
+    width: float | None = None,
+    *,
+    kernel: str = "rbf",
+    is_unbiased: bool = True,
 ) -> Loss:
     """Minimising KSD^2 between a batch and the model.
 
@@ -65,12 +69,18 @@ def kernel_stein(
     return loss
 
 
-def discrepancy(energy: Energy, x: Position, width: float | None = None, *, kernel: str = "rbf") -> Array:
+def discrepancy(
+    energy: Energy, x: Position, width: float | None = None, *, kernel: str = "rbf"
+) -> Array:
     """KSD^2 between points ``[B, ...]`` and exp(-energy), without bias: a measure of samples."""
-    return kernel_stein(lambda _, x: energy(x), width, kernel=kernel)(None, None, x, None)[0]  # type: ignore
+    return kernel_stein(lambda _, x: energy(x), width, kernel=kernel)(
+        None, None, x, None
+    )[0]  # type: ignore
 
 
-def pair_values(energy: Energy, batch: Position, phi: Callable[[Array], Array]) -> Array:
+def pair_values(
+    energy: Energy, batch: Position, phi: Callable[[Array], Array]
+) -> Array:
     """u(x, y) of all pairs of a batch, ``[B, B]``."""
     flatten = lambda tree: ravel_pytree(tree)[0]
     x = centred(jax.vmap(flatten)(batch))
@@ -108,7 +118,9 @@ def median_distance(batch: Position) -> Array:
     x = centred(jax.vmap(lambda x: ravel_pytree(x)[0])(batch)[:256])
     t = squared_distances(x)
     off = ~jnp.eye(len(x), dtype=bool)
-    return jax.lax.stop_gradient(jnp.sqrt(jnp.nanmedian(jnp.where(off, t, jnp.nan))) + 1e-6)
+    return jax.lax.stop_gradient(
+        jnp.sqrt(jnp.nanmedian(jnp.where(off, t, jnp.nan))) + 1e-6
+    )
 
 
 def _profile(kernel, width) -> Profile:

@@ -1,0 +1,1 @@
+"""Sampling: the loop over steps, and the runner on the host with checks, chunks and checkpoints."""

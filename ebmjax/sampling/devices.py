@@ -35,15 +35,21 @@ def mesh_of(devices: Devices) -> Mesh | None:
         return None
     if isinstance(devices, Mesh):
         if AXIS not in devices.axis_names:
-            raise ValueError(f"devices as a mesh must have an axis {AXIS!r}, got axes {devices.axis_names}")
+            raise ValueError(
+                f"devices as a mesh must have an axis {AXIS!r}, got axes {devices.axis_names}"
+            )
         return devices
     if not isinstance(devices, Sequence):
         number = checks.count(devices, "devices")
         devices = jax.devices()[:number]
         if len(devices) < number:
-            raise ValueError(f"devices must be at most the number there are, {len(devices)}, got {number}")
+            raise ValueError(
+                f"devices must be at most the number there are, {len(devices)}, got {number}"
+            )
     if not devices or not all(isinstance(d, jax.Device) for d in devices):
-        raise TypeError(f"devices must be a mesh, a number, or a list of devices, got {devices!r}")
+        raise TypeError(
+            f"devices must be a mesh, a number, or a list of devices, got {devices!r}"
+        )
     return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
@@ -93,7 +99,9 @@ def constrain(tree: Any, mesh: Mesh | None) -> Any:
     return tree if mesh is None else jax.lax.with_sharding_constraint(tree, rows(mesh))
 
 
-def divided(tree: Any, mesh: Mesh | None, *, axis: int = 0, length: int | None = None) -> Any:
+def divided(
+    tree: Any, mesh: Mesh | None, *, axis: int = 0, length: int | None = None
+) -> Any:
     """The shapes of a tree, each with its place on the mesh: an axis divided over it, the first by default.
 
     Where that axis does not divide, or has not the ``length``, the leaf is the same on every device.
@@ -106,7 +114,9 @@ def divided(tree: Any, mesh: Mesh | None, *, axis: int = 0, length: int | None =
         size = leaf.shape[axis] if leaf.ndim > axis else 1
         is_divided = size % mesh.shape[AXIS] == 0 and length in (None, size)
         spec = PartitionSpec(*[None] * axis, AXIS) if is_divided else PartitionSpec()
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
+        return jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec)
+        )
 
     return jax.tree.map(one, tree)
 
@@ -118,7 +128,9 @@ def to_host(tree: Any) -> Any:
         if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
             return leaf
         if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(gather(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+            return jax.random.wrap_key_data(
+                gather(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf)
+            )
         if leaf.is_fully_replicated:
             return np.asarray(leaf)
         return multihost_utils.process_allgather(leaf, tiled=True)
@@ -134,10 +146,15 @@ def connect() -> Mesh:
     listens at its own address alone, loopback by default, unless ``JAX_COORDINATOR_BIND_ADDRESS`` says
     otherwise.
     """
-    read = {n: os.environ.get(f"JAX_{n}") for n in ("NUM_PROCESSES", "PROCESS_ID", "COORDINATOR_ADDRESS")}
+    read = {
+        n: os.environ.get(f"JAX_{n}")
+        for n in ("NUM_PROCESSES", "PROCESS_ID", "COORDINATOR_ADDRESS")
+    }
     number, index, address = read.values()
     if (number is None) != (index is None):
-        raise ValueError("JAX_NUM_PROCESSES and JAX_PROCESS_ID must be set both or neither")
+        raise ValueError(
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID must be set both or neither"
+        )
     if number is None or index is None:
         jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT)
     else:
@@ -150,7 +167,9 @@ def connect() -> Mesh:
             address,
             int(number),
             int(index),
-            coordinator_bind_address=os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", address),
+            coordinator_bind_address=os.environ.get(
+                "JAX_COORDINATOR_BIND_ADDRESS", address
+            ),
             heartbeat_timeout_seconds=HEARTBEAT,
         )
     mesh = mesh_of(jax.devices())
@@ -185,10 +204,14 @@ def put(tree: Any, sharding: NamedSharding | None) -> Any:
         if jax.process_count() == 1:
             return jax.device_put(leaf, sharding)
         if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(one(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+            return jax.random.wrap_key_data(
+                one(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf)
+            )
         if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
             return jax.device_put(leaf, sharding)
         array = np.asarray(leaf)
-        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+        return jax.make_array_from_callback(
+            array.shape, sharding, lambda index: array[index]
+        )
 
     return jax.tree.map(one, tree)

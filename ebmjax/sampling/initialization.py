@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.sampling import devices as dev
 from ebmjax.base import Kernel, Position, State
 from ebmjax.kernels.combinators import parallel
+from ebmjax.sampling import devices as dev
 
 
 @functools.partial(jax.jit, static_argnames=("kernel",))
@@ -20,7 +20,9 @@ def _init(kernel, positions):
     return parallel(kernel).init(positions)
 
 
-def begin(kernel: Kernel, positions: Position | State, mesh: jax.sharding.Mesh | None) -> State:
+def begin(
+    kernel: Kernel, positions: Position | State, mesh: jax.sharding.Mesh | None
+) -> State:
     """The state of chains at positions ``[C, ...]``, or a copy of that of an earlier run; over devices.
 
     Raises:
@@ -28,10 +30,14 @@ def begin(kernel: Kernel, positions: Position | State, mesh: jax.sharding.Mesh |
         not finite where a chain starts, naming the chain.
     """
     if isinstance(positions, State):
-        state = jax.tree.map(jnp.copy, positions)  # the chunks consume theirs, not the caller's
+        state = jax.tree.map(
+            jnp.copy, positions
+        )  # the chunks consume theirs, not the caller's
         wants = jax.eval_shape(functools.partial(_init, kernel), state.position)
         if jax.tree.structure(wants) != jax.tree.structure(state):
-            raise TypeError("positions is the state of another kernel; pass its position, state.position")
+            raise TypeError(
+                "positions is the state of another kernel; pass its position, state.position"
+            )
         dev.check_divides(checks.num_chains(state), mesh, "the number of chains")
         state = dev.spread(state, mesh)
         check_energy(kernel, state, "positions is a state")

@@ -4,7 +4,7 @@ Chain ``c`` takes its step ``t`` with the key ``fold_in(fold_in(key, c), t)``.  
 neither on how many chains run, nor on the chunks in which they run: 1000 steps are 600 and then 400, bit for
 bit, and chain 7 of a million can be run again alone.
 
-``run`` is pure and composes with ``jit``, ``grad`` and ``scan``; :func:`~ebmjax.sampling.sample.sample` runs it from
+``run`` is pure and composes with ``jit``, ``grad`` and ``scan``; :func:`~ebmjax.sampling.sample` runs it from
 the host.
 
 Noise is drawn for a block of steps in one operation, each number still from its own chain's key.  The block
@@ -18,20 +18,24 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
-from ebmjax.base import Array, Info, Kernel, Key, Position, State, add, merge
 from ebmjax._random import fold_in as fold
 from ebmjax._random import once
+from ebmjax.base import Array, Info, Kernel, Key, Position, State, add, merge
 
 Collect = Callable[[State, Info], Any]
 
-BLOCK_BYTES = {"cpu": 2**18}  # noise of a block: a quarter of a core's L2 cache, so that it stays there
+BLOCK_BYTES = {
+    "cpu": 2**18
+}  # noise of a block: a quarter of a core's L2 cache, so that it stays there
 BLOCK_STEPS = 64
 
 
 def chain_keys(key: Key, num_chains: int) -> Key:
     """One key a chain, ``[C]``: ``fold_in(key, c)``."""
     key = checks.key(key)
-    return jax.vmap(lambda c: fold(key, c))(jnp.arange(checks.count(num_chains, "num_chains")))
+    return jax.vmap(lambda c: fold(key, c))(
+        jnp.arange(checks.count(num_chains, "num_chains"))
+    )
 
 
 def position_of(state: State, info: Info) -> Position:
@@ -62,7 +66,9 @@ class Reducer(NamedTuple):
     See :mod:`ebmjax.diagnostics.streaming`.
     """
 
-    init: Callable[[State, Info], Any]  # before any step, for states and infos of these shapes
+    init: Callable[
+        [State, Info], Any
+    ]  # before any step, for states and infos of these shapes
     update: Callable[[Any, State, Info], Any]  # after one
 
     def continued(self, reduced: Any) -> "Reducer":
@@ -103,7 +109,9 @@ def run(
     checks.instance(state, State, "state", "kernel.init(position)")
     num_steps, thin = checks.count(num_steps, "num_steps"), checks.count(thin, "thin")
     if num_steps % thin:
-        raise ValueError(f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}")
+        raise ValueError(
+            f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}"
+        )
     block = None if block is None else checks.count(block, "block")
     num_kept = num_steps // thin
     block = block or block_length(kernel, key, state, thin, num_kept)
@@ -142,10 +150,18 @@ def run(
 
     num_blocks, rest = divmod(num_kept, block)
     empty = no_info(kernel._replace(move=move), key, state)
-    carry = (state, empty, collect.init(state, empty) if isinstance(collect, Reducer) else None)
+    carry = (
+        state,
+        empty,
+        collect.init(state, empty) if isinstance(collect, Reducer) else None,
+    )
     begin = (jnp.asarray(start), carry)
-    (first, carry), collected = jax.lax.scan(block_of_steps, begin, None, length=num_blocks)
-    collected = jax.tree.map(lambda x: x.reshape(num_blocks * block, *x.shape[2:]), collected)
+    (first, carry), collected = jax.lax.scan(
+        block_of_steps, begin, None, length=num_blocks
+    )
+    collected = jax.tree.map(
+        lambda x: x.reshape(num_blocks * block, *x.shape[2:]), collected
+    )
     if rest:
         carry, last = steps(carry, first, rest)
         collected = jax.tree.map(lambda *x: jnp.concatenate(x), collected, last)
@@ -154,16 +170,21 @@ def run(
     return state, reduced if isinstance(collect, Reducer) else collected, total
 
 
-def block_length(kernel: Kernel, key: Key, state: State, thin: int, num_kept: int) -> int:
+def block_length(
+    kernel: Kernel, key: Key, state: State, thin: int, num_kept: int
+) -> int:
     """Kept steps whose noise is drawn together: as many as stay in cache, and divide the whole if any do."""
     noise = jax.eval_shape(kernel.draw, key, state.position)
     size = sum(
-        x.size * (8 if jnp.issubdtype(x.dtype, jax.dtypes.extended) else x.dtype.itemsize)
+        x.size
+        * (8 if jnp.issubdtype(x.dtype, jax.dtypes.extended) else x.dtype.itemsize)
         for x in jax.tree.leaves(noise)
     )
     budget = BLOCK_BYTES.get(jax.default_backend(), 16 * BLOCK_BYTES["cpu"])
     longest = max(1, min(BLOCK_STEPS, budget // max(size * thin, 1), num_kept))
-    divisors = [b for b in range(longest, max(longest // 4, 1) - 1, -1) if num_kept % b == 0]
+    divisors = [
+        b for b in range(longest, max(longest // 4, 1) - 1, -1) if num_kept % b == 0
+    ]
     return divisors[0] if divisors else longest
 
 
@@ -173,4 +194,6 @@ def no_info(kernel: Kernel, key: Key, state: State) -> Info:
     def one(key, state):
         return kernel.move(kernel.draw(key, state.position), state)[1]
 
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, key, state))
+    return jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, key, state)
+    )

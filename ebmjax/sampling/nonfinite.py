@@ -39,10 +39,13 @@ class Totals(NamedTuple):
         return Totals(rate, none, np.zeros(num_chains, bool), none, rate)
 
 
-def count(totals: Totals, info, length: int, is_warmup: bool) -> tuple[Totals, np.ndarray]:
+def count(
+    totals: Totals, info, length: int, is_warmup: bool
+) -> tuple[Totals, np.ndarray]:
     """The totals after a chunk, and which chains never moved in it."""
     rate, nonfinite, is_moved = (
-        np.asarray(x) for x in (info.acceptance_rate, info.num_nonfinite, info.is_accepted)
+        np.asarray(x)
+        for x in (info.acceptance_rate, info.num_nonfinite, info.is_accepted)
     )
     totals = totals._replace(last_rate=rate)
     if not is_warmup:
@@ -59,7 +62,11 @@ def restart_lost(key, step, state, totals, is_lost, info, policy):
     nonfinite = np.asarray(info.num_nonfinite)
     if policy == "raise" and (is_lost.any() or nonfinite.any()):
         chain = int(np.argmax(is_lost if is_lost.any() else nonfinite))
-        what = "never moved" if is_lost.any() else f"proposed {nonfinite[chain]} points of energy NaN or -inf"
+        what = (
+            "never moved"
+            if is_lost.any()
+            else f"proposed {nonfinite[chain]} points of energy NaN or -inf"
+        )
         raise ChainFault(
             f"chain {chain} {what} in the chunk that began at step {step} "
             f"({is_lost.sum()} chains never moved, {(nonfinite > 0).sum()} proposed such points)"
@@ -68,10 +75,14 @@ def restart_lost(key, step, state, totals, is_lost, info, policy):
         return state, totals
     key = jax.random.fold_in(jax.random.fold_in(key, 2**32 - 1), step)
     weights = jnp.asarray(~is_lost, jnp.float32)
-    donors = jax.random.choice(key, len(is_lost), (len(is_lost),), p=weights / weights.sum())
+    donors = jax.random.choice(
+        key, len(is_lost), (len(is_lost),), p=weights / weights.sum()
+    )
     index = jnp.where(jnp.asarray(is_lost), donors, jnp.arange(len(is_lost)))
     moved = jax.tree.map(lambda x: jax.device_put(x[index], x.sharding), state)
-    return moved, totals._replace(num_restarted=totals.num_restarted + is_lost.astype(np.int32))
+    return moved, totals._replace(
+        num_restarted=totals.num_restarted + is_lost.astype(np.int32)
+    )
 
 
 def warn(totals: Totals, rate: np.ndarray, num_steps: int, energy) -> None:

@@ -13,7 +13,9 @@ def reporter(progress: bool | Progress, title: str) -> Progress:
     if callable(progress):
         return progress
     if not isinstance(progress, bool | None):
-        raise TypeError(f"progress must be True, False or a function (done, total, text), got {progress!r}")
+        raise TypeError(
+            f"progress must be True, False or a function (done, total, text), got {progress!r}"
+        )
     if not progress:
         return lambda done, total, text: None
     if sys.stderr.isatty() and importlib.util.find_spec("rich"):
@@ -23,10 +25,20 @@ def reporter(progress: bool | Progress, title: str) -> Progress:
 
 def _bar(title):
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as Bar
 
-    columns = ("[bold]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        "[bold]{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     columns = [TextColumn(c) if isinstance(c, str) else c for c in columns]
     bar = Bar(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True))
     task = bar.add_task(title, text="compiling")

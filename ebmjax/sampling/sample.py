@@ -14,15 +14,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.sampling import devices as dev
 from ebmjax.base import Info, Kernel, Key, Position, State
-from ebmjax.sampling.sample.initialization import begin, check_energy
-from ebmjax.sampling.sample.loop import Collect, Record, Reducer, chain_keys, no_info, nothing, position_of, run
-from ebmjax.sampling.sample.nonfinite import POLICIES, Totals, count, restart_lost, warn
-from ebmjax.kernels.combinators import guarded, parallel
-from ebmjax.sampling.sample.progress import Progress, reporter
 from ebmjax.io import run_directory as folder
 from ebmjax.io.chunk_store import Journal, Stopped, fingerprint
+from ebmjax.kernels.combinators import guarded, parallel
+from ebmjax.sampling import devices as dev
+from ebmjax.sampling.initialization import begin, check_energy
+from ebmjax.sampling.loop import (
+    Collect,
+    Record,
+    Reducer,
+    chain_keys,
+    no_info,
+    nothing,
+    position_of,
+    run,
+)
+from ebmjax.sampling.nonfinite import POLICIES, Totals, count, restart_lost, warn
+from ebmjax.sampling.progress import Progress, reporter
 
 LAST_STEP = 2**31 - 1
 
@@ -35,7 +44,9 @@ class Samples(NamedTuple):
     num_steps: int  # taken since step 0, warm-up included
     acceptance_rate: np.ndarray  # [C] mean over the steps after warm-up
     num_nonfinite: np.ndarray  # [C] proposals that were NaN or minus infinity
-    num_restarted: np.ndarray  # [C] how often a chain was put elsewhere (``on_fault="reinit"``)
+    num_restarted: (
+        np.ndarray
+    )  # [C] how often a chain was put elsewhere (``on_fault="reinit"``)
 
     def __repr__(self) -> str:
         shapes = jax.tree.map(np.shape, self.draws)
@@ -125,7 +136,9 @@ def sample(
             f"start and the steps must end at {LAST_STEP} or before, the last a key knows, got {last}"
         )
     if num_steps % thin:
-        raise ValueError(f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}")
+        raise ValueError(
+            f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}"
+        )
     if num_chunks is None:
         num_chunks = 20 if progress or checkpoint else 1
     num_chunks = checks.count(num_chunks, "num_chunks")
@@ -134,17 +147,26 @@ def sample(
         checks.function(collect, "collect")
     mesh = dev.mesh_of(devices)
     plan = list(_chunks(num_warmup, num_steps, thin, num_chunks))
-    call: dict[str, Any] = {"num_steps": num_steps, "num_warmup": num_warmup, "thin": thin, "start": start}
+    call: dict[str, Any] = {
+        "num_steps": num_steps,
+        "num_warmup": num_warmup,
+        "thin": thin,
+        "start": start,
+    }
     call |= {"num_chunks": num_chunks, "on_fault": on_fault}
     if checkpoint is not None:
         folder.check_backend(backend)
         folder.check_writable(checks.path(checkpoint, "checkpoint"))
         call |= {"key": fingerprint(key), "positions": fingerprint(positions)}
     state = begin(kernel, positions, mesh)
-    return _run_plan(key, kernel, state, plan, call, collect, mesh, (checkpoint, backend), progress)
+    return _run_plan(
+        key, kernel, state, plan, call, collect, mesh, (checkpoint, backend), progress
+    )
 
 
-def _run_plan(key, kernel, state, plan, call, collect, mesh, checkpoint, progress) -> Samples:
+def _run_plan(
+    key, kernel, state, plan, call, collect, mesh, checkpoint, progress
+) -> Samples:
     """The chunks in turn, from the journal where it has them."""
     path, backend = checkpoint
     num_chains = len(state.energy)
@@ -159,15 +181,27 @@ def _run_plan(key, kernel, state, plan, call, collect, mesh, checkpoint, progres
     def compiled(i):
         is_warmup, length = plan[i]
         thin = 1 if is_warmup else call["thin"]
-        return functools.partial(_chunk, kernel, nothing if is_warmup else collect, length, thin, keys)
+        return functools.partial(
+            _chunk, kernel, nothing if is_warmup else collect, length, thin, keys
+        )
 
     def shapes(i):
-        after, draws, _ = jax.eval_shape(compiled(i), state, 0, None if plan[i][0] else reduced)
+        after, draws, _ = jax.eval_shape(
+            compiled(i), state, 0, None if plan[i][0] else reduced
+        )
         axis = 0 if is_reducing else 1
-        return dev.divided(after, mesh), dev.divided(draws, mesh, axis=axis, length=num_chains), totals
+        return (
+            dev.divided(after, mesh),
+            dev.divided(draws, mesh, axis=axis, length=num_chains),
+            totals,
+        )
 
-    is_collecting = not is_reducing and bool(path and jax.tree.leaves(shapes(len(plan) - 1)[1]))
-    with Journal.at(path, call, is_collecting=is_collecting, backend=backend) as journal:
+    is_collecting = not is_reducing and bool(
+        path and jax.tree.leaves(shapes(len(plan) - 1)[1])
+    )
+    with Journal.at(
+        path, call, is_collecting=is_collecting, backend=backend
+    ) as journal:
         pieces, is_loaded = [], False
         for i in range(journal.first(ends, shapes), len(plan)):
             is_warmup, length = plan[i]
@@ -176,10 +210,14 @@ def _run_plan(key, kernel, state, plan, call, collect, mesh, checkpoint, progres
             if found is None:
                 if is_loaded:
                     check_energy(kernel, state, f"{journal.path} is a run")
-                state, draws, info = compiled(i)(state, step, None if is_warmup else reduced)
+                state, draws, info = compiled(i)(
+                    state, step, None if is_warmup else reduced
+                )
                 info = dev.to_host(info)
                 totals, is_lost = count(totals, info, length, is_warmup)
-                state, totals = restart_lost(key, step, state, totals, is_lost, info, call["on_fault"])
+                state, totals = restart_lost(
+                    key, step, state, totals, is_lost, info, call["on_fault"]
+                )
                 journal.save(int(ends[i]), (state, draws, totals))
             else:
                 state, draws, totals = found
@@ -190,8 +228,12 @@ def _run_plan(key, kernel, state, plan, call, collect, mesh, checkpoint, progres
             elif not is_warmup:
                 pieces.append(draws)
             if progress:
-                text = f"acceptance {totals.last_rate.mean():.2f}" + " warm-up" * is_warmup
-                report(int(ends[i]) - call["start"], int(ends[-1]) - call["start"], text)
+                text = (
+                    f"acceptance {totals.last_rate.mean():.2f}" + " warm-up" * is_warmup
+                )
+                report(
+                    int(ends[i]) - call["start"], int(ends[-1]) - call["start"], text
+                )
             if journal.is_stopped() and i + 1 < len(plan):
                 raise Stopped(
                     f"stopped after step {ends[i]} of {ends[-1]}, saved in {journal.path}; "
@@ -202,7 +244,9 @@ def _run_plan(key, kernel, state, plan, call, collect, mesh, checkpoint, progres
     draws = reduced if is_reducing else jax.tree.map(_join, *pieces)
     rate = totals.acceptance / call["num_steps"]
     warn(totals, rate, call["num_steps"], dev.to_host(state.energy))
-    return Samples(draws, state, int(ends[-1]), rate, totals.num_nonfinite, totals.num_restarted)
+    return Samples(
+        draws, state, int(ends[-1]), rate, totals.num_nonfinite, totals.num_restarted
+    )
 
 
 @functools.partial(
@@ -213,7 +257,15 @@ def _run_plan(key, kernel, state, plan, call, collect, mesh, checkpoint, progres
 def _chunk(kernel, collect, num_steps, thin, keys, state, start, reduced):
     if isinstance(collect, Reducer):
         collect = collect.continued(reduced)
-    return run(keys, parallel(guarded(kernel)), state, num_steps, start=start, thin=thin, collect=collect)
+    return run(
+        keys,
+        parallel(guarded(kernel)),
+        state,
+        num_steps,
+        start=start,
+        thin=thin,
+        collect=collect,
+    )
 
 
 def _join(*pieces):

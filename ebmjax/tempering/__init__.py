@@ -1,0 +1,1 @@
+"""Tempering: sampling along paths between densities."""

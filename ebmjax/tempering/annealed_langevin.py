@@ -36,8 +36,8 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Kernel, Key, Position
-from ebmjax.sampling.sample.loop import chain_keys, nothing, run
 from ebmjax.kernels.langevin import ula
+from ebmjax.sampling.loop import chain_keys, nothing, run
 
 MAX_RATIO = 2.0
 NUM_COMPARED = 1000  # points among which the largest distance is sought
@@ -97,7 +97,9 @@ def descend(
 
     def of_chain(key, start, i):
         kernel, first = kernel_of(i, start), i * num_steps
-        return run(key, kernel, kernel.init(start), num_steps, start=first, collect=nothing)[0].position
+        return run(
+            key, kernel, kernel.init(start), num_steps, start=first, collect=nothing
+        )[0].position
 
     def level(positions, i):
         return jax.vmap(of_chain, (0, 0, None))(keys, positions, i), None
@@ -108,13 +110,17 @@ def descend(
 def check_falls(levels: Any, least: int = 1) -> None:
     """Raise unless levels ``[L]`` are positive, each below the one before, and ``least`` or more."""
     checks.positive(levels, "levels")
-    if np.ndim(levels) != 1 or (not checks.is_traced(levels) and (np.diff(levels) >= 0).any()):
+    if np.ndim(levels) != 1 or (
+        not checks.is_traced(levels) and (np.diff(levels) >= 0).any()
+    ):
         raise ValueError(f"levels must be positive numbers [L] that fall, got {levels}")
     if len(levels) < least:
         raise ValueError(f"levels must be at least two, got {len(levels)}")
 
 
-def noise_levels(data: Any, smallest: float, *, largest: float | None = None) -> np.ndarray:
+def noise_levels(
+    data: Any, smallest: float, *, largest: float | None = None
+) -> np.ndarray:
     """The ladder for data ``[N, ...]``, largest first, ending at ``smallest``.
 
     Raises:
@@ -129,8 +135,12 @@ def noise_levels(data: Any, smallest: float, *, largest: float | None = None) ->
     if largest is None:
         largest = largest_distance(flat)
     if not largest > smallest:
-        raise ValueError(f"smallest must be below the largest noise, {largest:.3g}, got {smallest}")
-    num_ratios = math.ceil(math.log(largest / smallest) / math.log(ratio_of_levels(flat.shape[1])) - 1e-9)
+        raise ValueError(
+            f"smallest must be below the largest noise, {largest:.3g}, got {smallest}"
+        )
+    num_ratios = math.ceil(
+        math.log(largest / smallest) / math.log(ratio_of_levels(flat.shape[1])) - 1e-9
+    )
     return np.geomspace(largest, smallest, 1 + num_ratios)
 
 

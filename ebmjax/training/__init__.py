@@ -1,0 +1,1 @@
+"""Training: where chains start, one update, the loop, and the divergence monitor."""

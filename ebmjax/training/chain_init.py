@@ -26,9 +26,13 @@ class Starts(NamedTuple):
     """A store of chains as pure functions."""
 
     init: Callable[[Key], Any]  # the empty or fresh store
-    take: Callable[[Key, Any, Position, int], tuple[Position, Any]]  # (key, store, batch, C) -> chains, slots
+    take: Callable[
+        [Key, Any, Position, int], tuple[Position, Any]
+    ]  # (key, store, batch, C) -> chains, slots
     put: Callable[[Any, Any, Position], Any]  # (store, slots, chains) -> store
-    fresh: Callable[[Key, Position, int], Position]  # (key, batch, C) -> where a broken chain restarts
+    fresh: Callable[
+        [Key, Position, int], Position
+    ]  # (key, batch, C) -> where a broken chain restarts
 
 
 def from_data() -> Starts:
@@ -79,28 +83,40 @@ def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> St
     checks.function(draw, "draw")
     size = checks.count(size, "size")
     if not 0 <= restart_probability <= 1:
-        raise ValueError(f"restart_probability must lie in [0, 1], got {restart_probability}")
+        raise ValueError(
+            f"restart_probability must lie in [0, 1], got {restart_probability}"
+        )
 
     def take(key, store, batch, num_chains):
         if num_chains > size:
-            raise ValueError(f"num_chains must be at most the buffer's size, {size}, got {num_chains}")
+            raise ValueError(
+                f"num_chains must be at most the buffer's size, {size}, got {num_chains}"
+            )
         lengths = {np.shape(x)[0] for x in jax.tree.leaves(store)}
-        if lengths != {size}:  # else an index beyond it would be moved to the last chain, silently
+        if lengths != {
+            size
+        }:  # else an index beyond it would be moved to the last chain, silently
             held = ", ".join(map(str, sorted(lengths))) or "none"
-            raise ValueError(f"state.store must hold the {size} chains of these starts, got {held}")
+            raise ValueError(
+                f"state.store must hold the {size} chains of these starts, got {held}"
+            )
         key_begin, key_slots, key_restart, key_fresh = jax.random.split(key, 4)
         stride = size // num_chains
         within = jax.random.randint(key_slots, (num_chains,), 0, stride)
         begin = jax.random.randint(key_begin, (), 0, size)
         slots = (begin + stride * jnp.arange(num_chains) + within) % size
-        is_restarted = jax.random.bernoulli(key_restart, restart_probability, (num_chains,))
+        is_restarted = jax.random.bernoulli(
+            key_restart, restart_probability, (num_chains,)
+        )
         old = jax.tree.map(lambda x: x[slots], store)
         return rows(is_restarted, draw(key_fresh, num_chains), old), slots
 
     return Starts(
         init=lambda key: draw(key, size),
         take=take,
-        put=lambda store, slots, chains: jax.tree.map(lambda x, c: x.at[slots].set(c), store, chains),
+        put=lambda store, slots, chains: jax.tree.map(
+            lambda x, c: x.at[slots].set(c), store, chains
+        ),
         fresh=lambda key, batch, num_chains: draw(key, num_chains),
     )
 
@@ -108,5 +124,7 @@ def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> St
 def rows(condition: Array, if_true: Position, if_false: Position) -> Position:
     """Row by row one tree or the other, by a condition ``[C]``."""
     return jax.tree.map(
-        lambda a, b: jnp.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b), if_true, if_false
+        lambda a, b: jnp.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b),
+        if_true,
+        if_false,
     )

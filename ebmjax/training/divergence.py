@@ -46,12 +46,17 @@ class Remedy(NamedTuple):
         checks.count(self.max_rollbacks, "remedy.max_rollbacks", least=0)
         for name in ("learning_rate_factor", "step_size_factor"):
             if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"remedy.{name} must lie in (0, 1], got {getattr(self, name)}")
+                raise ValueError(
+                    f"remedy.{name} must lie in (0, 1], got {getattr(self, name)}"
+                )
         return self
 
 
 DEFAULT_REMEDY, NO_REMEDY = Remedy(), Remedy(max_rollbacks=0)
-GAP, GAP_PER_DIM = 100.0, 10.0  # nat between the energies of data and chains that still count as training
+GAP, GAP_PER_DIM = (
+    100.0,
+    10.0,
+)  # nat between the energies of data and chains that still count as training
 SETTLED = 25  # updates that must be well after a state before one goes back to it
 
 
@@ -94,7 +99,11 @@ def diagnose(
     if not grad < max_grad:
         return f"the gradient of the loss has norm {grad:.3g} (limit {max_grad:g}); lower the learning rate"
     max_gap = GAP + GAP_PER_DIM * dim if max_gap is None else max_gap
-    return _of_chains(metrics, data_extent, dim, max_gap) if "energy_model" in metrics else None
+    return (
+        _of_chains(metrics, data_extent, dim, max_gap)
+        if "energy_model" in metrics
+        else None
+    )
 
 
 def _of_chains(metrics, data_extent, dim, max_gap) -> str | None:

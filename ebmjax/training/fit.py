@@ -22,14 +22,21 @@ import numpy as np
 import optax
 
 from ebmjax import _validation as checks
-from ebmjax.sampling import devices as dev
 from ebmjax.base import Key, Position
 from ebmjax.objectives import Loss
 from ebmjax.objectives.joint import noisy
-from ebmjax.sampling.sample.progress import Progress, reporter
-from ebmjax.training.fit.chain_init import FROM_DATA, Starts
-from ebmjax.training.fit.step import TrainState, train_step
-from ebmjax.training.fit.divergence import DEFAULT_REMEDY, SETTLED, Remedy, diagnose, known_mean, roll_back
+from ebmjax.sampling import devices as dev
+from ebmjax.sampling.progress import Progress, reporter
+from ebmjax.training.chain_init import FROM_DATA, Starts
+from ebmjax.training.divergence import (
+    DEFAULT_REMEDY,
+    SETTLED,
+    Remedy,
+    diagnose,
+    known_mean,
+    roll_back,
+)
+from ebmjax.training.step import TrainState, train_step
 
 
 def fit(
@@ -86,10 +93,14 @@ def fit(
     data = checks.position(data, "data")
     num_points = checks.num_chains(data, "data")
     if checks.count(batch_size, "batch_size") > num_points:
-        raise ValueError(f"batch_size must be at most the number of points, {num_points}, got {batch_size}")
+        raise ValueError(
+            f"batch_size must be at most the number of points, {num_points}, got {batch_size}"
+        )
     checks.count(num_updates, "num_updates")
     checks.positive(data_noise, "data_noise", zero=True)
-    num_chains = checks.count(batch_size if num_chains is None else num_chains, "num_chains")
+    num_chains = checks.count(
+        batch_size if num_chains is None else num_chains, "num_chains"
+    )
     checks.count(chunk, "chunk")
     if max_gap is not None:
         checks.positive(max_gap, "max_gap")
@@ -106,15 +117,24 @@ def fit(
     mesh = dev.mesh_of(devices)
     dev.check_divides(batch_size, mesh, "batch_size")
     dev.check_divides(num_chains, mesh, "num_chains")
-    step = train_step(loss, optimizer, starts, num_chains=num_chains, ema_decay=ema_decay, mesh=mesh)
-    options = {"chunk": chunk, "batch_size": batch_size, "data_noise": data_noise, "mesh": mesh}
+    step = train_step(
+        loss, optimizer, starts, num_chains=num_chains, ema_decay=ema_decay, mesh=mesh
+    )
+    options = {
+        "chunk": chunk,
+        "batch_size": batch_size,
+        "data_noise": data_noise,
+        "mesh": mesh,
+    }
     run_chunk = jax.jit(functools.partial(_updates, step, **options))
     key, data = dev.replicate((key, data), mesh)
     state = dev.put_as(state, placed(state, mesh))
 
     report = reporter(progress, "training")
     history: list[dict[str, np.ndarray]] = []
-    pending: list[tuple[TrainState, dict[str, np.ndarray]]] = []  # well so far, but what follows is to come
+    pending: list[
+        tuple[TrainState, dict[str, np.ndarray]]
+    ] = []  # well so far, but what follows is to come
 
     def keep(new, metrics):
         nonlocal state
@@ -125,14 +145,26 @@ def fit(
 
     while (done := int((pending[-1][0] if pending else state).step)) < num_updates:
         length = min(chunk - done % chunk, num_updates - done)
-        new, metrics = run_chunk(key, pending[-1][0] if pending else state, data, length)
-        metrics = {name: np.asarray(values)[:length] for name, values in dev.to_host(metrics).items()}
+        new, metrics = run_chunk(
+            key, pending[-1][0] if pending else state, data, length
+        )
+        metrics = {
+            name: np.asarray(values)[:length]
+            for name, values in dev.to_host(metrics).items()
+        }
         skips = [m["is_skipped"] for m in (*(m for _, m in pending), metrics)]
         if done + length < num_updates:
-            skips.insert(0, np.zeros(SETTLED, bool))  # one of the first few is no share yet
-        recent = {**metrics, "is_skipped": np.concatenate(skips)[-max(SETTLED, length) :]}
+            skips.insert(
+                0, np.zeros(SETTLED, bool)
+            )  # one of the first few is no share yet
+        recent = {
+            **metrics,
+            "is_skipped": np.concatenate(skips)[-max(SETTLED, length) :],
+        }
         if trouble := diagnose(recent, data_extent, dim, max_gap):
-            state = roll_back(remedy, state, f"between updates {done} and {int(new.step)}: {trouble}")
+            state = roll_back(
+                remedy, state, f"between updates {done} and {int(new.step)}: {trouble}"
+            )
             pending = []
             continue
         report(int(new.step), num_updates, _summary(metrics))
@@ -141,7 +173,9 @@ def fit(
             keep(*pending.pop(0))
     for new, metrics in pending:
         keep(new, metrics)
-    return state, {k: np.concatenate([h[k] for h in history]) for k in history[0]} if history else {}
+    return state, {
+        k: np.concatenate([h[k] for h in history]) for k in history[0]
+    } if history else {}
 
 
 def placed(state: Any, mesh: jax.sharding.Mesh | None) -> Any:
@@ -155,7 +189,9 @@ def _updates(step, key, state, data, num, *, chunk, batch_size, data_noise, mesh
     num_points = len(jax.tree.leaves(data)[0])
 
     def update(state):
-        key_batch, key_noise, key_step = jax.random.split(jax.random.fold_in(key, state.step), 3)
+        key_batch, key_noise, key_step = jax.random.split(
+            jax.random.fold_in(key, state.step), 3
+        )
         index = jax.random.randint(key_batch, (batch_size,), 0, num_points)
         batch = jax.tree.map(lambda x: x[index], data)
         if data_noise > 0:

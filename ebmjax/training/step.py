@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import optax
 
 from ebmjax import _validation as checks
-from ebmjax.sampling import devices as dev
 from ebmjax.base import Array, Key, Position, select
 from ebmjax.objectives import Chains, Loss, Params
-from ebmjax.training.fit.chain_init import FROM_DATA, Starts, rows
+from ebmjax.sampling import devices as dev
+from ebmjax.training.chain_init import FROM_DATA, Starts, rows
 
 
 class TrainState(NamedTuple):
@@ -49,7 +49,18 @@ def init_state(
     checks.positive(step_size, "step_size")
     zero, one = jnp.int32(0), jnp.float32(1)
     opt_state, store = optimizer.init(params), starts.init(key)
-    return TrainState(params, params, opt_state, store, jnp.float32(step_size), zero, zero, zero, one, zero)
+    return TrainState(
+        params,
+        params,
+        opt_state,
+        store,
+        jnp.float32(step_size),
+        zero,
+        zero,
+        zero,
+        one,
+        zero,
+    )
 
 
 def train_step(
@@ -77,22 +88,38 @@ def train_step(
         position, slots = starts.take(key_take, state.store, batch, num_chains)
         position = checks.position(position, "chains of starts")
         if checks.num_chains(position, "chains of starts") != num_chains:
-            raise ValueError(f"starts must give {num_chains} chains, got {checks.num_chains(position)}")
+            raise ValueError(
+                f"starts must give {num_chains} chains, got {checks.num_chains(position)}"
+            )
         chains = Chains(dev.constrain(position, mesh), state.step_size)
         (value, (chains, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
             state.params, key_loss, batch, chains
         )
         is_broken = _any_nan(chains.position)
-        position = rows(is_broken, starts.fresh(key_fresh, batch, num_chains), chains.position)
+        position = rows(
+            is_broken, starts.fresh(key_fresh, batch, num_chains), chains.position
+        )
         grad_norm = optax.tree.norm(grads)
-        is_finite = jnp.isfinite(value) & jnp.isfinite(grad_norm) & jnp.isfinite(chains.step_size)
+        is_finite = (
+            jnp.isfinite(value)
+            & jnp.isfinite(grad_norm)
+            & jnp.isfinite(chains.step_size)
+        )
 
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        updates = jax.tree.map(lambda u: (state.learning_scale * u).astype(u.dtype), updates)
+        updates = jax.tree.map(
+            lambda u: (state.learning_scale * u).astype(u.dtype), updates
+        )
         is_finite &= jnp.isfinite(optax.tree.norm(updates))
         params = optax.apply_updates(state.params, updates)
-        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))  # short memory at the start
-        ema = jax.tree.map(lambda e, p: (decay * e + (1 - decay) * p).astype(e.dtype), state.ema, params)
+        decay = jnp.minimum(
+            ema_decay, (1 + state.step) / (10 + state.step)
+        )  # short memory at the start
+        ema = jax.tree.map(
+            lambda e, p: (decay * e + (1 - decay) * p).astype(e.dtype),
+            state.ema,
+            params,
+        )
         params, ema, opt_state, step_size = select(
             is_finite,
             (params, ema, opt_state, chains.step_size),
@@ -107,12 +134,21 @@ def train_step(
             step_size,
             state.step + 1,
             state.num_skipped + ~is_finite,
-            state.num_restarted + jnp.sum(is_broken, dtype=jnp.int32) + metrics.get("num_broken", 0),
+            state.num_restarted
+            + jnp.sum(is_broken, dtype=jnp.int32)
+            + metrics.get("num_broken", 0),
             state.learning_scale,
             state.num_rollbacks,
         )
-        extent = jnp.max(jnp.stack([jnp.max(jnp.abs(x)) for x in jax.tree.leaves(position)]))
-        own = {"loss": value, "grad_norm": grad_norm, "chain_extent": extent, "is_skipped": ~is_finite}
+        extent = jnp.max(
+            jnp.stack([jnp.max(jnp.abs(x)) for x in jax.tree.leaves(position)])
+        )
+        own = {
+            "loss": value,
+            "grad_norm": grad_norm,
+            "chain_extent": extent,
+            "is_skipped": ~is_finite,
+        }
         own["learning_scale"] = state.learning_scale
         return state, {**own, **metrics}
 
@@ -125,5 +161,7 @@ def _check_optimizer(optimizer):
 
 
 def _any_nan(position):
-    flags = [jnp.isnan(x).reshape(len(x), -1).any(axis=1) for x in jax.tree.leaves(position)]
+    flags = [
+        jnp.isnan(x).reshape(len(x), -1).any(axis=1) for x in jax.tree.leaves(position)
+    ]
     return functools.reduce(jnp.logical_or, flags)

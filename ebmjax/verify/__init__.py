@@ -13,11 +13,17 @@ Each returns a :class:`Report` that prints as a table; ``plotting.verification(r
 """
 
 from ebmjax.verify.check_energy import check
-from ebmjax.verify.exact import detailed_balance, flow_of, integrator, proposal_density, transition_matrix
+from ebmjax.verify.exact import (
+    detailed_balance,
+    flow_of,
+    integrator,
+    proposal_density,
+    transition_matrix,
+)
 from ebmjax.verify.invariance import invariance, rank
-from ebmjax.verify.stationary_laws import baoab_law, ula_law
 from ebmjax.verify.report import Finding, Report, VerificationError
 from ebmjax.verify.sequential import sequential
+from ebmjax.verify.stationary_laws import baoab_law, ula_law
 
 __all__ = [
     "Finding",

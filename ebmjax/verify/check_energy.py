@@ -44,7 +44,9 @@ class Diagnosis(NamedTuple):
         return "\n".join(lines)
 
 
-def check(energy: Callable[[Any], Any], position: Any, key: Key, *, scale: float = 1.0) -> Diagnosis:
+def check(
+    energy: Callable[[Any], Any], position: Any, key: Key, *, scale: float = 1.0
+) -> Diagnosis:
     """Examine an energy at and around one point.
 
     Args:
@@ -80,16 +82,24 @@ def _value(energy, position) -> Symptom | None:
         value = jax.eval_shape(energy, position)
     except jax.errors.TracerBoolConversionError:
         return Symptom(
-            "the energy has a Python `if` or `while` on a traced value", "use jnp.where or lax.cond"
+            "the energy has a Python `if` or `while` on a traced value",
+            "use jnp.where or lax.cond",
         )
-    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
+    except (
+        jax.errors.TracerArrayConversionError,
+        jax.errors.ConcretizationTypeError,
+    ) as error:
         what = f"the energy leaves JAX: {str(error).splitlines()[0]}"
         return Symptom(what, "use jax.numpy in place of numpy, float() and .item()")
     if isinstance(value, tuple | list):
-        return Symptom(f"the energy returns {len(value)} values", "return the energy alone")
+        return Symptom(
+            f"the energy returns {len(value)} values", "return the energy alone"
+        )
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape is None or dtype is None:
-        return Symptom(f"the energy returns {type(value).__name__}", "return a floating scalar")
+        return Symptom(
+            f"the energy returns {type(value).__name__}", "return a floating scalar"
+        )
     if shape != ():
         first = jnp.shape(jax.tree.leaves(position)[0])
         if shape == first[:1] and len(first) > 1:
@@ -108,17 +118,23 @@ def _examine(energy, position, key, scale) -> Iterator[Symptom]:
     flat, unravel = ravel_pytree(position)
     value_and_grad = jax.jit(jax.vmap(jax.value_and_grad(lambda v: energy(unravel(v)))))
     key_near, key_far = jax.random.split(key)
-    near = flat + scale * jax.random.normal(key_near, (NUM_PROBES, flat.size), flat.dtype)
+    near = flat + scale * jax.random.normal(
+        key_near, (NUM_PROBES, flat.size), flat.dtype
+    )
     points = jnp.concatenate([flat[None], near])
     values, grads = (np.asarray(x, np.float64) for x in value_and_grad(points))
 
     dtype = jax.eval_shape(energy, position).dtype
     if jnp.finfo(dtype).bits < 32:
         yield Symptom(
-            f"the energy is computed in {dtype}", "compute its last sum in float32: differences decide here"
+            f"the energy is computed in {dtype}",
+            "compute its last sum in float32: differences decide here",
         )
     if not np.isfinite(values[0]):
-        yield Symptom(f"the energy is {values[0]} at the position", "start where the energy is finite")
+        yield Symptom(
+            f"the energy is {values[0]} at the position",
+            "start where the energy is finite",
+        )
     elif not np.isfinite(grads[0]).all():
         yield Symptom(
             "the gradient is not finite at the position",
@@ -131,7 +147,9 @@ def _examine(energy, position, key, scale) -> Iterator[Symptom]:
             "give +inf outside the support; or sample log x, or another free coordinate",
         )
     yield from _flat_directions(position, unravel, values, grads)
-    noise = np.nanmax(np.abs(values[np.isfinite(values)]), initial=0.0) * float(jnp.finfo(dtype).eps)
+    noise = np.nanmax(np.abs(values[np.isfinite(values)]), initial=0.0) * float(
+        jnp.finfo(dtype).eps
+    )
     if noise > NOISE_LIMIT:
         yield Symptom(
             f"energies of size {np.abs(values[0]):.3g} carry a rounding error of {noise:.2g} nat in {dtype}",
@@ -157,7 +175,9 @@ def _flat_directions(position, unravel, values, grads) -> Iterator[Symptom]:
         else:
             yield Symptom("the energy is constant", "does it use its argument?")
         return
-    largest = jax.tree_util.tree_leaves_with_path(unravel(jnp.asarray(np.abs(grads).max(axis=0))))
+    largest = jax.tree_util.tree_leaves_with_path(
+        unravel(jnp.asarray(np.abs(grads).max(axis=0)))
+    )
     for path, leaf in largest:
         if len(largest) > 1 and not np.any(leaf):
             yield Symptom(
@@ -175,7 +195,11 @@ def _flat_directions(position, unravel, values, grads) -> Iterator[Symptom]:
 
 def _is_batch(energy, position, value) -> bool:
     """Whether the energy of an array is the sum, or the mean, of the energies of its rows."""
-    if len(jax.tree.leaves(position)) != 1 or np.ndim(position) < 2 or len(position) < 2:
+    if (
+        len(jax.tree.leaves(position)) != 1
+        or np.ndim(position) < 2
+        or len(position) < 2
+    ):
         return False
     try:
         rows = np.array([float(energy(row)) for row in position[:64]])
@@ -184,9 +208,10 @@ def _is_batch(energy, position, value) -> bool:
     if len(rows) < len(position):
         return False
     total = rows.sum()
-    return bool(np.isclose(value, total, rtol=1e-4) or np.isclose(value, total / len(rows), rtol=1e-4)) and (
-        np.ptp(rows) > 0
-    )
+    return bool(
+        np.isclose(value, total, rtol=1e-4)
+        or np.isclose(value, total / len(rows), rtol=1e-4)
+    ) and (np.ptp(rows) > 0)
 
 
 def _far(value_and_grad, flat, value, grad, key, scale) -> Iterator[Symptom]:
@@ -200,7 +225,9 @@ def _far(value_and_grad, flat, value, grad, key, scale) -> Iterator[Symptom]:
         rays = np.concatenate([rays, -grad[None] / size])
     reach = scale * max(1.0, float(jnp.sqrt(jnp.mean(flat**2)))) * np.sqrt(flat.size)
     points = np.asarray(flat) + reach * RADII[:, None, None] * rays
-    values = np.asarray(value_and_grad(jnp.asarray(points.reshape(-1, flat.size), flat.dtype))[0])
+    values = np.asarray(
+        value_and_grad(jnp.asarray(points.reshape(-1, flat.size), flat.dtype))[0]
+    )
     values = values.reshape(len(RADII), len(rays))
     falls = (values[1:] < values[:-1]).all(axis=0) & (values[-1] < value - 50)
     falls |= np.isneginf(values).any(axis=0)

@@ -22,10 +22,16 @@ from ebmjax.base import Energy, Kernel, Key, evaluate
 from ebmjax.kernels.hamiltonian import Integrator, leapfrog, trajectory
 from ebmjax.verify.report import Finding, Report, exact
 
-REFERENCES = (0.3, 0.5, 0.7)  # quantiles of the proposal at which a reference density sits
+REFERENCES = (
+    0.3,
+    0.5,
+    0.7,
+)  # quantiles of the proposal at which a reference density sits
 
 
-def transition_matrix(kernel: Kernel, states: Any, noises: Any, weights: Any) -> np.ndarray:
+def transition_matrix(
+    kernel: Kernel, states: Any, noises: Any, weights: Any
+) -> np.ndarray:
     """P of a Metropolis kernel on a finite space, ``[K, K]``.
 
     Args:
@@ -40,20 +46,37 @@ def transition_matrix(kernel: Kernel, states: Any, noises: Any, weights: Any) ->
         proposed, info = kernel.move((noise, always), kernel.init(position))
         return proposed.position, info.acceptance_rate
 
-    candidates, accepted = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(states, noises)
+    candidates, accepted = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(
+        states, noises
+    )
     points, candidates = np.asarray(states), np.asarray(candidates)
     matrix = np.zeros((len(points), len(points)))
-    weights, accepted = np.asarray(weights, np.float64), np.asarray(accepted, np.float64)
+    weights, accepted = (
+        np.asarray(weights, np.float64),
+        np.asarray(accepted, np.float64),
+    )
     for i in range(len(points)):
         for r in range(len(weights)):
-            j = int(np.argmin(np.abs(points - candidates[i, r]).reshape(len(points), -1).sum(axis=1)))
+            j = int(
+                np.argmin(
+                    np.abs(points - candidates[i, r])
+                    .reshape(len(points), -1)
+                    .sum(axis=1)
+                )
+            )
             matrix[i, j] += weights[r] * accepted[i, r]
             matrix[i, i] += weights[r] * (1 - accepted[i, r])
     return matrix
 
 
 def detailed_balance(
-    kernel: Kernel, energy: Energy, states: Any, noises: Any, weights: Any, *, tolerance: float = 1e-6
+    kernel: Kernel,
+    energy: Energy,
+    states: Any,
+    noises: Any,
+    weights: Any,
+    *,
+    tolerance: float = 1e-6,
 ) -> Report:
     """pi_i P_ij = pi_j P_ji, sum_i pi_i P_ij = pi_j, and rows that sum to one, on a finite space.
 
@@ -66,7 +89,9 @@ def detailed_balance(
     flow = pi[:, None] * matrix
     off_diagonal = matrix - np.diag(np.diag(matrix))
     findings = (
-        exact("largest |pi_i P_ij - pi_j P_ji|", np.abs(flow - flow.T).max(), tolerance),
+        exact(
+            "largest |pi_i P_ij - pi_j P_ji|", np.abs(flow - flow.T).max(), tolerance
+        ),
         exact("largest |pi P - pi|", np.abs(pi @ matrix - pi).max(), tolerance),
         exact("largest |row sum - 1|", np.abs(matrix.sum(axis=1) - 1).max(), tolerance),
         exact("states that cannot be left", (off_diagonal.sum(axis=1) == 0).sum(), 0),
@@ -110,16 +135,24 @@ def proposal_density(
     for i in range(count):
         x = jax.tree.map(lambda leaf, i=i: leaf[i], positions)
         for j, quantile in enumerate(REFERENCES):
-            keys = jax.random.split(jax.random.fold_in(key, len(REFERENCES) * i + j), num_draws)
+            keys = jax.random.split(
+                jax.random.fold_in(key, len(REFERENCES) * i + j), num_draws
+            )
             y = jax.vmap(lambda k, x=x: q(k, x))(keys)
-            log_density = np.asarray(jax.vmap(lambda y, x=x: log_q(to=y, given=x))(y), np.float64)
+            log_density = np.asarray(
+                jax.vmap(lambda y, x=x: log_q(to=y, given=x))(y), np.float64
+            )
             flat = np.asarray(jax.vmap(lambda t: ravel_pytree(t)[0])(y), np.float64)
             low, middle, high = np.quantile(flat, [0.25, quantile, 0.75], axis=0)
             width = np.maximum(0.25 * (high - low), 1e-9)
             square = ((flat - middle) / width) ** 2
-            log_r = -(0.5 * square + np.log(width) + 0.5 * np.log(2 * np.pi)).sum(axis=1)
+            log_r = -(0.5 * square + np.log(width) + 0.5 * np.log(2 * np.pi)).sum(
+                axis=1
+            )
             value, error = _log_mean(log_r - log_density)
-            labels.append(f"log constant at point {i}, from its {quantile:.0%} quantile")
+            labels.append(
+                f"log constant at point {i}, from its {quantile:.0%} quantile"
+            )
             log_means.append(value)
             deviations.append(error + 1e-6)  # densities come in float32
     values, errors = np.array(log_means), np.array(deviations)
@@ -141,12 +174,16 @@ def _log_mean(log_weight) -> tuple[float, float]:
     """The log of a mean and its standard error."""
     top = log_weight.max()
     weight = np.exp(log_weight - top)
-    return top + np.log(weight.mean()), weight.std() / weight.mean() / np.sqrt(len(weight))
+    return top + np.log(weight.mean()), weight.std() / weight.mean() / np.sqrt(
+        len(weight)
+    )
 
 
 # --- integrators ------------------------------------------------------------------------------------------
 
-Flow = Callable[[Any, Any, float, int], tuple[Any, Any]]  # (x, n, step_size, num_steps) -> (x, n)
+Flow = Callable[
+    [Any, Any, float, int], tuple[Any, Any]
+]  # (x, n, step_size, num_steps) -> (x, n)
 
 
 def flow_of(energy: Energy, integrator: Integrator = leapfrog) -> Flow:
@@ -154,7 +191,9 @@ def flow_of(energy: Energy, integrator: Integrator = leapfrog) -> Flow:
 
     def flow(x, n, step_size, num_steps):
         state = evaluate(energy, x, with_grad=True)
-        state, n = trajectory(energy, state, n, step_size, num_steps, integrator=integrator)
+        state, n = trajectory(
+            energy, state, n, step_size, num_steps, integrator=integrator
+        )
         return state.position, n
 
     return flow
@@ -199,21 +238,40 @@ def integrator(
         flip = jnp.concatenate([jnp.ones(dim), -jnp.ones(dim)])
         back = flip * phase(flip * phase(z))
         jacobian = np.asarray(jax.jacfwd(phase)(z))
-        omega = np.block([[np.zeros((dim, dim)), np.eye(dim)], [-np.eye(dim), np.zeros((dim, dim))]])
+        omega = np.block(
+            [[np.zeros((dim, dim)), np.eye(dim)], [-np.eye(dim), np.zeros((dim, dim))]]
+        )
         halvings = np.arange(1, 6)
-        errors = np.array([_energy_error(hamiltonian, phase, z, step_size, num_steps, h) for h in halvings])
+        errors = np.array(
+            [
+                _energy_error(hamiltonian, phase, z, step_size, num_steps, h)
+                for h in halvings
+            ]
+        )
         slope = -np.polyfit(halvings, np.log2(np.maximum(errors, 1e-300)), 1)[0]
         findings = (
-            exact("reversal, largest |z - z''|", float(jnp.abs(back - z).max()), tolerance),
+            exact(
+                "reversal, largest |z - z''|", float(jnp.abs(back - z).max()), tolerance
+            ),
             exact("volume, |det J - 1|", abs(np.linalg.det(jacobian) - 1), tolerance),
-            exact("symplecticity", np.abs(jacobian.T @ omega @ jacobian - omega).max(), tolerance),
-            Finding("order", float(slope), order, 1.0 if abs(slope - order) < 0.1 else 0.0),
+            exact(
+                "symplecticity",
+                np.abs(jacobian.T @ omega @ jacobian - omega).max(),
+                tolerance,
+            ),
+            Finding(
+                "order", float(slope), order, 1.0 if abs(slope - order) < 0.1 else 0.0
+            ),
         )
     return Report(
         "integrator",
         f"{num_steps} steps of {step_size:g} in {dim} dimensions, double precision",
         findings,
-        evidence={"step_sizes": step_size / 2.0**halvings, "errors": errors, "kind": "order"},
+        evidence={
+            "step_sizes": step_size / 2.0**halvings,
+            "errors": errors,
+            "kind": "order",
+        },
         cure="A kick or drift is missing, doubled, or uses a gradient of another point.",
     )
 

@@ -27,9 +27,15 @@ def drifted(energy: Energy, step_size: float, *, with_ratio: bool = True) -> Ker
         return 0.9 * x + spread(x) * jax.random.normal(key, x.shape)
 
     def log_q(to, given):
-        return jnp.sum(-0.5 * ((to - 0.9 * given) / spread(given)) ** 2 - jnp.log(spread(given)))
+        return jnp.sum(
+            -0.5 * ((to - 0.9 * given) / spread(given)) ** 2 - jnp.log(spread(given))
+        )
 
-    return metropolis(energy, q, log_q=log_q) if with_ratio else metropolis(energy, q, symmetric=True)
+    return (
+        metropolis(energy, q, log_q=log_q)
+        if with_ratio
+        else metropolis(energy, q, symmetric=True)
+    )
 
 
 def wide_independence(target: Target) -> Kernel:
@@ -48,7 +54,9 @@ def ring(*, with_ratio: bool = True) -> Report:
     """Detailed balance on seven states, of a walk that goes up with probability 0.6, down with 0.1, and two
     up with 0.3."""
     num_states, probability = 7, {1: 0.6, -1: 0.1, 2: 0.3}
-    energies = jnp.asarray(np.random.default_rng(0).normal(size=num_states), jnp.float32)
+    energies = jnp.asarray(
+        np.random.default_rng(0).normal(size=num_states), jnp.float32
+    )
     table = np.full(num_states, -np.inf)
     for shift, p in probability.items():
         table[shift % num_states] = np.log(p)
@@ -61,12 +69,16 @@ def ring(*, with_ratio: bool = True) -> Report:
         candidate = (state.position + shift) % num_states
         step = (candidate - state.position).astype(int) % num_states
         ratio = log_p[-step % num_states] - log_p[step]
-        return moved(energy, state, candidate), ratio if with_ratio else jnp.zeros_like(ratio)
+        return moved(energy, state, candidate), ratio if with_ratio else jnp.zeros_like(
+            ratio
+        )
 
     kernel = metropolis(energy, Proposal(lambda key, position: None, propose))
     shifts = jnp.asarray(list(probability), jnp.float32)
     weights = np.array(list(probability.values()))
-    return detailed_balance(kernel, energy, jnp.arange(num_states, dtype=jnp.float32), shifts, weights)
+    return detailed_balance(
+        kernel, energy, jnp.arange(num_states, dtype=jnp.float32), shifts, weights
+    )
 
 
 class TreeTarget(NamedTuple):
@@ -85,7 +97,10 @@ def tree_target() -> TreeTarget:
     def sample(key, n):
         key_scale, key_values = jax.random.split(key)
         s = 0.5 * jax.random.normal(key_scale, (n,))
-        return {"log_scale": s, "values": jnp.exp(s)[:, None] * jax.random.normal(key_values, (n, 3))}
+        return {
+            "log_scale": s,
+            "values": jnp.exp(s)[:, None] * jax.random.normal(key_values, (n, 3)),
+        }
 
     return TreeTarget("a scale and its values", energy, sample)
 

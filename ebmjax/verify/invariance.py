@@ -25,7 +25,7 @@ from scipy.special import chdtrc
 
 from ebmjax import _validation as checks
 from ebmjax.base import Energy, Key
-from ebmjax.sampling.sample.loop import chain_keys
+from ebmjax.sampling.loop import chain_keys
 from ebmjax.verify import statistics as _stats
 from ebmjax.verify.report import Finding, Report
 
@@ -73,12 +73,16 @@ def invariance(
     checks.count(num_steps, "num_steps")
     for statistic in statistics:
         if statistic not in _stats.STATISTICS:
-            raise ValueError(f"statistics must be among {', '.join(_stats.STATISTICS)}, got {statistic!r}")
+            raise ValueError(
+                f"statistics must be among {', '.join(_stats.STATISTICS)}, got {statistic!r}"
+            )
     key_start, key_run, key_fresh, key_directions = jax.random.split(checks.key(key), 4)
     start = target.sample(key_start, num_chains)
     fresh = target.sample(key_fresh, num_chains)
     if (num := checks.num_chains(start, "target.sample(key, n)")) != num_chains:
-        raise ValueError(f"target.sample(key, n) must give n draws, {num_chains}, got {num}")
+        raise ValueError(
+            f"target.sample(key, n) must give n draws, {num_chains}, got {num}"
+        )
     end = _advance(_hashable(kernel), num_steps, complete, key_run, start)
     before, after, exact = (_flat(x) for x in (start, end, fresh))
 
@@ -86,12 +90,18 @@ def invariance(
     if findings[1].p_value > 0:
         energies = [_energies(target.energy, x) for x in (start, end, fresh)]
         directions = _stats.directions(key_directions, before.shape[1])
-        names, (f_before, f_after) = _stats.features(statistics, before, after, energies, directions)
+        names, (f_before, f_after) = _stats.features(
+            statistics, before, after, energies, directions
+        )
         findings += _stats.paired(names, f_before, f_after, alpha)
         if "ks" in statistics:
             labels = [*_stats.coordinate_names(exact.shape[1]), "E"]
-            samples = zip(labels, [*after.T, energies[1]], [*exact.T, energies[2]], strict=True)
-            findings += [_stats.ks(f"KS of {name}", a, b, alpha) for name, a, b in samples]
+            samples = zip(
+                labels, [*after.T, energies[1]], [*exact.T, energies[2]], strict=True
+            )
+            findings += [
+                _stats.ks(f"KS of {name}", a, b, alpha) for name, a, b in samples
+            ]
     return Report(
         f"invariance of {_name(target)} under {name or _name(kernel)}",
         f"{num_chains} chains from exact draws, {num_steps} steps",
@@ -117,10 +127,15 @@ def rank(
     Args: as :func:`invariance`; ``num_steps`` is L, the length of a chain.
     """
     checks.count(num_chains, "num_chains", least=20 * (num_steps + 1))
-    key_start, key_on, key_back, key_place, key_ties = jax.random.split(checks.key(key), 5)
+    key_start, key_on, key_back, key_place, key_ties = jax.random.split(
+        checks.key(key), 5
+    )
     start = target.sample(key_start, num_chains)
     place = np.asarray(jax.random.randint(key_place, (num_chains,), 0, num_steps + 1))
-    chains = [_flat_path(_path(_hashable(kernel), num_steps, k, start)) for k in (key_on, key_back)]
+    chains = [
+        _flat_path(_path(_hashable(kernel), num_steps, k, start))
+        for k in (key_on, key_back)
+    ]
     origin = _flat(start)
     functions: list[Callable[[np.ndarray], np.ndarray]] = [
         lambda x, i=i: x[..., i] for i in range(min(origin.shape[1], 6))
@@ -168,7 +183,9 @@ class _Pair(tuple):
 
 def _hashable(kernel) -> _Pair:
     if not (hasattr(kernel, "init") and hasattr(kernel, "step")):
-        raise TypeError(f"kernel must have init and step, got {checks.describe(kernel)}")
+        raise TypeError(
+            f"kernel must have init and step, got {checks.describe(kernel)}"
+        )
     return _Pair((kernel.init, kernel.step))
 
 
@@ -188,10 +205,14 @@ def _scan(pair, num_steps, complete, key, positions, *, keep):
     keys = chain_keys(key, len(jax.tree.leaves(positions)[0]))
     states = jax.vmap(init)(positions)
     if complete is not None:
-        states = jax.vmap(complete)(jax.vmap(lambda k: jax.random.fold_in(k, 2**31))(keys), states)
+        states = jax.vmap(complete)(
+            jax.vmap(lambda k: jax.random.fold_in(k, 2**31))(keys), states
+        )
 
     def one(states, t):
-        states, _ = jax.vmap(lambda k, s: step(jax.random.fold_in(k, t), s))(keys, states)
+        states, _ = jax.vmap(lambda k, s: step(jax.random.fold_in(k, t), s))(
+            keys, states
+        )
         return states, states.position if keep else None
 
     states, path = jax.lax.scan(one, states, jnp.arange(num_steps))
@@ -212,7 +233,9 @@ def _flat(positions) -> np.ndarray:
 
 
 def _flat_path(path) -> np.ndarray:
-    return np.asarray(jax.vmap(jax.vmap(lambda x: ravel_pytree(x)[0]))(path), np.float64)
+    return np.asarray(
+        jax.vmap(jax.vmap(lambda x: ravel_pytree(x)[0]))(path), np.float64
+    )
 
 
 def _name(thing) -> str:

@@ -24,7 +24,9 @@ class Report(NamedTuple):
     settings: str
     findings: tuple[Finding, ...]
     alpha: float = 1e-6
-    evidence: dict[str, Any] = {}  # arrays for the picture, ebmjax.plotting.verification
+    evidence: dict[
+        str, Any
+    ] = {}  # arrays for the picture, ebmjax.plotting.verification
     cure: str = ""  # what a failure usually means
 
     @property
@@ -53,16 +55,27 @@ class Report(NamedTuple):
         rows = [("statistic", "measured", "expected", "p-value", "detectable")]
         shown = sorted(self.findings, key=lambda f: f.p_value)[:8]
         for f in shown:
-            rows.append((f.name, f"{f.value:.5g}", f"{f.expected:.5g}", _p(f.p_value), f.detectable))
+            rows.append(
+                (
+                    f.name,
+                    f"{f.value:.5g}",
+                    f"{f.expected:.5g}",
+                    _p(f.p_value),
+                    f.detectable,
+                )
+            )
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = [
+            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
         lines.insert(1, "  ".join("-" * w for w in widths))
         if len(self.findings) > len(shown):
-            lines.append(f"... and {len(self.findings) - len(shown)} more, with larger p-values")
+            lines.append(
+                f"... and {len(self.findings) - len(shown)} more, with larger p-values"
+            )
         verdict = "PASSED" if self.is_passed else "FAILED"
-        head = (
-            f"{self.title}: {verdict}, p = {_p(self.p_value)} of {len(self.findings)} (alpha {self.alpha:g})"
-        )
+        head = f"{self.title}: {verdict}, p = {_p(self.p_value)} of {len(self.findings)} (alpha {self.alpha:g})"
         text = "\n".join([head, self.settings, *("  " + line for line in lines)])
         return text if self.is_passed or not self.cure else f"{text}\n{self.cure}"
 

@@ -47,4 +47,6 @@ def sequential(
         if report.p_value <= beta or report.p_value > beta + gamma:
             break
         beta /= gamma
-    return report._replace(settings=f"{report.settings}, round {i + 1} of at most {num_rounds}")
+    return report._replace(
+        settings=f"{report.settings}, round {i + 1} of at most {num_rounds}"
+    )

@@ -22,7 +22,11 @@ from ebmjax.targets import Target, gaussian
 def ula_law(precisions: Any, step_size: float) -> Target:
     """The stationary law of ULA on 1/2 sum_i a_i x_i^2.  Raises unless ``step_size^2 a < 4``."""
     a = _stable(precisions, step_size)
-    return gaussian(np.zeros(len(a)), np.diag(1 / (a * (1 - step_size**2 * a / 4))), name="the law of ULA")
+    return gaussian(
+        np.zeros(len(a)),
+        np.diag(1 / (a * (1 - step_size**2 * a / 4))),
+        name="the law of ULA",
+    )
 
 
 def baoab_law(precisions: Any, step_size: float) -> tuple[Target, Any]:

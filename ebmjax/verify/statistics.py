@@ -17,7 +17,9 @@ POWER = 1.2816  # the 90 % quantile of a normal
 ROUNDING = 2e-6  # standard deviations: what float32 may move a statistic that a kernel conserves
 
 
-def features(statistics, before, after, energies, directions) -> tuple[list[str], list[np.ndarray]]:
+def features(
+    statistics, before, after, energies, directions
+) -> tuple[list[str], list[np.ndarray]]:
     """Bounded functions of a point, ``[N, M]``, before and after, and their names."""
     names: list[str] = []
     columns: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
@@ -43,8 +45,14 @@ def features(statistics, before, after, energies, directions) -> tuple[list[str]
     if "energy" in statistics:
         low, middle, high = np.quantile(energies[0], [0.16, 0.5, 0.84])
         width = max((high - low) / 2, 1e-12)
-        add(["E"], lambda e: np.clip((e - middle) / width, -CLIP, CLIP)[:, None], energies[:2])
-    stacked = [np.concatenate(c, axis=1) if c else np.zeros((len(before), 0)) for c in columns]
+        add(
+            ["E"],
+            lambda e: np.clip((e - middle) / width, -CLIP, CLIP)[:, None],
+            energies[:2],
+        )
+    stacked = [
+        np.concatenate(c, axis=1) if c else np.zeros((len(before), 0)) for c in columns
+    ]
     return names, stacked
 
 
@@ -59,7 +67,9 @@ def paired(names, before, after, alpha) -> list[Finding]:
     means = before.mean(axis=0)
     return [
         Finding(f"E {n}", m + s, m, float(p), f"{threshold * e / d:.2g} sd")
-        for n, m, s, p, e, d in zip(names, means, shift, p_values, error, spread, strict=True)
+        for n, m, s, p, e, d in zip(
+            names, means, shift, p_values, error, spread, strict=True
+        )
     ]
 
 
@@ -67,11 +77,21 @@ def ks(name, a, b, alpha) -> Finding:
     """Two samples of the same size, asymptotic."""
     a, b = np.sort(a), np.sort(b)
     both = np.concatenate([a, b])
-    gap = np.searchsorted(a, both, "right") / len(a) - np.searchsorted(b, both, "right") / len(b)
+    gap = np.searchsorted(a, both, "right") / len(a) - np.searchsorted(
+        b, both, "right"
+    ) / len(b)
     distance = float(np.abs(gap).max())
     size = np.sqrt(len(a) * len(b) / (len(a) + len(b)))
-    critical = (special.kolmogi(alpha) + 0.5) / size  # a gap half a unit of sqrt(n) beyond is seen
-    return Finding(name, distance, 0.0, float(special.kolmogorov(size * distance)), f"{critical:.2g} gap")
+    critical = (
+        special.kolmogi(alpha) + 0.5
+    ) / size  # a gap half a unit of sqrt(n) beyond is seen
+    return Finding(
+        name,
+        distance,
+        0.0,
+        float(special.kolmogorov(size * distance)),
+        f"{critical:.2g} gap",
+    )
 
 
 def moved(before, after) -> Finding:

@@ -25,11 +25,11 @@ from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
 from ebmjax.targets import Target
 from ebmjax.verify.exact import integrator
+from ebmjax.verify.examples import drifted, gibbs, ring, tree_target, wide_independence
 from ebmjax.verify.invariance import invariance, rank
-from ebmjax.verify.stationary_laws import baoab_law, ula_law
 from ebmjax.verify.report import Report
 from ebmjax.verify.sequential import sequential
-from ebmjax.verify.examples import drifted, gibbs, ring, tree_target, wide_independence
+from ebmjax.verify.stationary_laws import baoab_law, ula_law
 
 Proof = Callable[..., Report]
 
@@ -61,28 +61,45 @@ def _dense(dim: int) -> np.ndarray:
 
 KERNELS: dict[str, Callable[[Place], Kernel]] = {
     "random_walk": lambda p: random_walk(p.target.energy, 2 * p.step_size),
-    "random_walk, diagonal": lambda p: random_walk(p.target.energy, 2 * p.step_size * _slope(p.target.dim)),
+    "random_walk, diagonal": lambda p: random_walk(
+        p.target.energy, 2 * p.step_size * _slope(p.target.dim)
+    ),
     "random_walk, dense": lambda p: random_walk(
         p.target.energy, 2 * p.step_size, covariance=_dense(p.target.dim)
     ),
     "independence": lambda p: wide_independence(p.target),
     "metropolis, asymmetric": lambda p: drifted(p.target.energy, 2 * p.step_size),
     "mala": lambda p: mala(p.target.energy, p.step_size),
-    "mala, dense": lambda p: mala(p.target.energy, p.step_size, covariance=_dense(p.target.dim)),
+    "mala, dense": lambda p: mala(
+        p.target.energy, p.step_size, covariance=_dense(p.target.dim)
+    ),
     "hmc": lambda p: hmc(p.target.energy, p.step_size, 5),
     "hmc, jitter": lambda p: hmc(p.target.energy, p.step_size, 8, jitter=True),
     "hmc, step jitter": lambda p: hmc(p.target.energy, p.step_size, 5, step_jitter=0.3),
-    "hmc, diagonal mass": lambda p: hmc(p.target.energy, p.step_size, 4, mass=_slope(p.target.dim)),
-    "hmc, dense mass": lambda p: hmc(p.target.energy, p.step_size, 4, mass=_dense(p.target.dim)),
-    "hmc, mclachlan": lambda p: hmc(p.target.energy, 1.5 * p.step_size, 3, integrator=mclachlan),
+    "hmc, diagonal mass": lambda p: hmc(
+        p.target.energy, p.step_size, 4, mass=_slope(p.target.dim)
+    ),
+    "hmc, dense mass": lambda p: hmc(
+        p.target.energy, p.step_size, 4, mass=_dense(p.target.dim)
+    ),
+    "hmc, mclachlan": lambda p: hmc(
+        p.target.energy, 1.5 * p.step_size, 3, integrator=mclachlan
+    ),
     "hmc, yoshida": lambda p: hmc(p.target.energy, p.step_size, 3, integrator=yoshida),
     "nuts": lambda p: nuts(p.target.energy, p.step_size, max_depth=6),
-    "nuts, dense mass": lambda p: nuts(p.target.energy, p.step_size, mass=_dense(p.target.dim), max_depth=4),
+    "nuts, dense mass": lambda p: nuts(
+        p.target.energy, p.step_size, mass=_dense(p.target.dim), max_depth=4
+    ),
     "cycle": lambda p: cycle(
-        random_walk(p.target.energy, 2 * p.step_size), hmc(p.target.energy, p.step_size, 3)
+        random_walk(p.target.energy, 2 * p.step_size),
+        hmc(p.target.energy, p.step_size, 3),
     ),
     "mixture": lambda p: mixture(
-        [random_walk(p.target.energy, 2 * p.step_size), mala(p.target.energy, p.step_size)], [0.3, 0.7]
+        [
+            random_walk(p.target.energy, 2 * p.step_size),
+            mala(p.target.energy, p.step_size),
+        ],
+        [0.3, 0.7],
     ),
     "repeat": lambda p: repeat(mala(p.target.energy, p.step_size), 3),
 }
@@ -97,16 +114,30 @@ REVERSIBLE = (
     "independence",
     "mixture",
 )
-QUICK = ("random_walk", "metropolis, asymmetric", "mala", "hmc", "hmc, dense mass", "nuts", "cycle")
+QUICK = (
+    "random_walk",
+    "metropolis, asymmetric",
+    "mala",
+    "hmc",
+    "hmc, dense mass",
+    "nuts",
+    "cycle",
+)
 
 
 def proofs(*, is_quick: bool = False) -> dict[str, Proof]:
     """Every proof by name; ``is_quick`` leaves out variants of the same code."""
     found: dict[str, Proof] = {}
-    places = ("correlated_gaussian", "two_modes", "rosenbrock", "double_well") if is_quick else tuple(PLACES)
+    places = (
+        ("correlated_gaussian", "two_modes", "rosenbrock", "double_well")
+        if is_quick
+        else tuple(PLACES)
+    )
     for kernel_name in QUICK if is_quick else KERNELS:
         for place_name in places:
-            found[f"{kernel_name} on {place_name}"] = _proof(invariance, kernel_name, place_name)
+            found[f"{kernel_name} on {place_name}"] = _proof(
+                invariance, kernel_name, place_name
+            )
     for kernel_name in QUICK[1:4] if is_quick else REVERSIBLE:
         found[f"{kernel_name}, reversibility"] = _proof(rank, kernel_name, "rosenbrock")
     found["within, a sweep over a tree"] = functools.partial(
@@ -115,7 +146,10 @@ def proofs(*, is_quick: bool = False) -> dict[str, Proof]:
     precisions, step_size = (0.5, 1.0, 3.0), 0.7
     energy = _quadratic(precisions)
     found["ula against its own law"] = functools.partial(
-        invariance, kernel=ula(energy, step_size), target=ula_law(precisions, step_size), name="ula"
+        invariance,
+        kernel=ula(energy, step_size),
+        target=ula_law(precisions, step_size),
+        name="ula",
     )
     law, complete = baoab_law(precisions, step_size)
     found["underdamped_langevin against its own law"] = functools.partial(
@@ -148,7 +182,9 @@ def controls() -> dict[str, Proof]:
         "mala at temperature 1.1": mala(temper(energy, 1.1), h),
     }
     return {
-        name: functools.partial(invariance, kernel=kernel, target=place.target, name=name)
+        name: functools.partial(
+            invariance, kernel=kernel, target=place.target, name=name
+        )
         for name, kernel in wrong.items()
     }
 
@@ -171,7 +207,12 @@ def run_suite(
     total = len(found) + len(wrong)
     for i, (name, test) in enumerate([*found.items(), *wrong.items()]):
         begin = time.perf_counter()
-        report = sequential(test, jax.random.fold_in(key, i), num_chains=num_chains, alpha=alpha / len(found))
+        report = sequential(
+            test,
+            jax.random.fold_in(key, i),
+            num_chains=num_chains,
+            alpha=alpha / len(found),
+        )
         is_right = report.is_passed == (name in found)
         yield i + 1, total, Outcome(name, report, is_right, time.perf_counter() - begin)
 
@@ -181,13 +222,17 @@ def _proof(test, kernel_name, place_name) -> Proof:
     place = PLACES[place_name]
 
     def proof(key, **options):
-        return test(key, KERNELS[kernel_name](place), place.target, name=kernel_name, **options)
+        return test(
+            key, KERNELS[kernel_name](place), place.target, name=kernel_name, **options
+        )
 
     return proof
 
 
 def _integrator_proof(key, *, point, coefficients, order, **_) -> Report:
-    return integrator(targets.double_well(3).energy, point, coefficients=coefficients, order=order)
+    return integrator(
+        targets.double_well(3).energy, point, coefficients=coefficients, order=order
+    )
 
 
 def _quadratic(precisions) -> Energy:

@@ -18,7 +18,14 @@ from ebmjax import _validation as checks
 from ebmjax.experiments.data.dataset import DataError, Dataset
 from ebmjax.experiments.data.files import READERS, read
 from ebmjax.experiments.data.real import REAL, binary_digits, digits, mnist
-from ebmjax.experiments.data.toys import TOYS, WITH_ARMS, arm, checkerboard, spirals, two_moons
+from ebmjax.experiments.data.toys import (
+    TOYS,
+    WITH_ARMS,
+    arm,
+    checkerboard,
+    spirals,
+    two_moons,
+)
 
 __all__ = [
     "REAL",
@@ -53,8 +60,12 @@ def load(name: str, *, seed: int = 0, num_points: int = NUM_TOY) -> Dataset:
         return REAL[name]()
     if name in TOYS:
         key = jax.random.key(checks.seed(seed))
-        labels = np.asarray(arm(key, num_points), np.int32) if name in WITH_ARMS else None
-        return Dataset(name, np.asarray(TOYS[name](key, num_points), np.float32), labels)
+        labels = (
+            np.asarray(arm(key, num_points), np.int32) if name in WITH_ARMS else None
+        )
+        return Dataset(
+            name, np.asarray(TOYS[name](key, num_points), np.float32), labels
+        )
     if Path(name).suffix in READERS:
         return read(Path(name))
     raise DataError(

@@ -33,7 +33,9 @@ def read(path: Path) -> Dataset:
 
 def _checked(path, x, labels) -> Dataset:
     if x.ndim == 0 or x.size == 0:
-        raise DataError(f"{path} must hold points [N, ...], got an array of shape {x.shape}")
+        raise DataError(
+            f"{path} must hold points [N, ...], got an array of shape {x.shape}"
+        )
     if x.dtype.kind not in "fiu":
         raise DataError(f"{path} must hold real numbers, got {x.dtype}")
     if x.ndim == 1:
@@ -50,7 +52,9 @@ def _checked(path, x, labels) -> Dataset:
         x = x.astype(np.float32)
     if not np.isfinite(x).all():
         raise DataError(f"{path} holds values beyond float32")
-    if labels is not None and (labels.shape != (len(x),) or labels.dtype.kind not in "iu"):
+    if labels is not None and (
+        labels.shape != (len(x),) or labels.dtype.kind not in "iu"
+    ):
         raise DataError(
             f"{path} must hold one whole label a point, got {labels.dtype} of shape {labels.shape}"
         )
@@ -77,7 +81,9 @@ def _read_npz(path):
         raise
     except Exception as error:  # zipfile, zlib and numpy each have their own
         raise DataError(f"{path} is not a readable .npz: {error}") from None
-    raise DataError(f"{path} must hold one array, or x and y; got {', '.join(names) or 'nothing'}")
+    raise DataError(
+        f"{path} must hold one array, or x and y; got {', '.join(names) or 'nothing'}"
+    )
 
 
 def _read_csv(path):
@@ -91,15 +97,25 @@ def _read_csv(path):
     for number, line in enumerate(lines[first:], first + 1):
         cells = line.split(",")
         if len(cells) != width:
-            raise DataError(f"{path} is ragged: line {number} has {len(cells)} values, the first has {width}")
+            raise DataError(
+                f"{path} is ragged: line {number} has {len(cells)} values, the first has {width}"
+            )
         if not _is_numeric(cells):
-            raise DataError(f"{path} must be numeric: line {number} reads {line[:40]!r}")
+            raise DataError(
+                f"{path} must be numeric: line {number} reads {line[:40]!r}"
+            )
         rows.append([float(c) for c in cells])
     table = np.array(rows, np.float64).reshape(len(rows), width)
-    if first and width > 1 and lines[0].split(",")[-1].strip().strip('"').lower() in LABELS:
+    if (
+        first
+        and width > 1
+        and lines[0].split(",")[-1].strip().strip('"').lower() in LABELS
+    ):
         labels = table[:, -1]
         if (labels != labels.round()).any():
-            raise DataError(f"{path} must hold whole labels in its last column, got {labels[:5].tolist()}")
+            raise DataError(
+                f"{path} must hold whole labels in its last column, got {labels[:5].tolist()}"
+            )
         return table[:, :-1], labels.astype(np.int64)
     return table, None
 

