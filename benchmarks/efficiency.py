@@ -79,7 +79,7 @@ def rows(
 
 
 def _row(name, sampler, cold, warm, truth) -> dict[str, Any]:
-    judged = [judge(run.draws, truth) for _, run in warm]
+    judged = [classifier_metrics(run.draws, truth) for _, run in warm]
     sizes = [j["ESS"] if is_converged(j) else 0.0 for j in judged]
     seconds = [seconds for seconds, _ in warm]
     grads = [float(run.num_grads) for _, run in warm]
@@ -105,7 +105,7 @@ def _row(name, sampler, cold, warm, truth) -> dict[str, Any]:
     }
 
 
-def judge(draws: Any, truth: Moments) -> dict[str, float]:
+def classifier_metrics(draws: Any, truth: Moments) -> dict[str, float]:
     """Least bulk size, largest R-hat, largest errors of means and deviations in standard errors of both."""
     draws = jnp.asarray(draws, jnp.float32)
     found = moments(draws)

@@ -88,7 +88,7 @@ def ours(kernel, num_steps, key, positions):
         chains = eb.parallel(kernel)
         keys = eb.chain_keys(key, len(positions))
         return eb.run(
-            keys, chains, chains.init(positions), num_steps, collect=eb.nothing
+            keys, chains, chains.init(positions), num_steps, collect=eb.discard
         )[0]
 
     return functools.partial(jax.jit(run), key, positions)

@@ -67,7 +67,7 @@ FORMS: dict[str, Callable[..., Callable[[], Any]]] = {
     "ebmjax default": functools.partial(ours, None),
     "ebmjax moments": functools.partial(ours, streaming.moments()),
     "ebmjax batch means": functools.partial(ours, streaming.batch_means()),
-    "ebmjax nothing": functools.partial(ours, eb.nothing),
+    "ebmjax nothing": functools.partial(ours, eb.discard),
     "blackjax default": blackjax_default,
     "blackjax best": blackjax_best,
 }

@@ -176,7 +176,7 @@ def guard(num_rounds: int = 201) -> None:
                 50, 400_000 // (num_chains * dim * (10 if name == "HMC" else 1))
             )
             timed = []
-            for wrap in (combinators.guarded, lambda k: k):
+            for wrap in (combinators.reject_nonfinite, lambda k: k):
                 both = eb.parallel(wrap(kernel))
                 call = jax.jit(functools.partial(_steps, both, num_steps))
                 state = both.init(start)
@@ -194,7 +194,7 @@ def guard(num_rounds: int = 201) -> None:
 
 
 def _steps(kernel, num_steps, keys, state):
-    return eb.run(keys, kernel, state, num_steps, collect=eb.nothing)
+    return eb.run(keys, kernel, state, num_steps, collect=eb.discard)
 
 
 def _both(first, second, *, is_second_first):

@@ -63,7 +63,7 @@ def over_chains(chains: tuple[int, ...], num_repeats: int) -> list[dict[str, Any
         def run(key, positions):
             both = eb.parallel(kernel)
             keys, state = eb.chain_keys(key, num_chains), both.init(positions)
-            return eb.run(keys, both, state, steps(num_chains), collect=eb.nothing)[0]
+            return eb.run(keys, both, state, steps(num_chains), collect=eb.discard)[0]
 
         return compiled(functools.partial(jax.jit(run), KEY, jnp.ones((num_chains, 2))))
 
@@ -113,7 +113,7 @@ def of_devices(
         kernel,
         jnp.ones((n * num_chains, 2)),
         num_steps,
-        collect=eb.nothing,
+        collect=eb.discard,
         devices=n,
     )
     calls = {str(n): lambda n=n: run(n).state for n in counts}
@@ -152,7 +152,7 @@ def collectives(kernel, num_devices, num_chains) -> tuple[int, int]:
     mesh = devices.mesh_of(num_devices)
     keys = devices.spread(eb.chain_keys(KEY, num_devices * num_chains), mesh)
     state = eb.parallel(kernel).init(devices.spread(jnp.ones((len(keys), 2)), mesh))
-    lowered = sampling._chunk.lower(kernel, eb.nothing, 10, 1, keys, state, 0, None)
+    lowered = sampling._chunk.lower(kernel, eb.discard, 10, 1, keys, state, 0, None)
     control = jax.jit(jnp.mean).lower(state.energy)
     texts = [program.compile().as_text() for program in (lowered, control)]
     sample, mean = (

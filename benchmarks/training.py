@@ -31,8 +31,8 @@ import optax
 import ebmjax as eb
 from benchmarks.measure import alternate, ratio
 from ebmjax.energies import networks
-from ebmjax.objectives import contrastive
-from ebmjax.training import chain_init as starts
+from ebmjax.objectives import maximum_likelihood
+from ebmjax.training import chain_init as chain_init
 from ebmjax.training import fit as training
 from ebmjax.training import step as updates
 
@@ -86,9 +86,9 @@ def ours(problem: Problem) -> Callable[[], None]:
 
     def work():
         go.get()
-        buffer = starts.replay_buffer(draw(problem), problem.buffer_size, RESTART)
+        buffer = chain_init.replay_buffer(draw(problem), problem.buffer_size, RESTART)
         optimizer = optax.adam(1e-3, b1=0.0)
-        loss = contrastive(
+        loss = maximum_likelihood(
             energy, eb.ula, problem.chain_steps, regularisation=REGULARISATION
         )
         try:

@@ -37,10 +37,10 @@ from ebmjax.sampling.loop import (
     Record,
     Reducer,
     chain_keys,
-    nothing,
+    collect_stats,
+    discard,
     position_of,
     run,
-    with_stats,
 )
 from ebmjax.sampling.sample import Samples, sample
 
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from ebmjax.kernels.blackjax import from_blackjax, to_blackjax
     from ebmjax.objectives.joint import Labelled, labelled
     from ebmjax.objectives.learned_stein import Players
-    from ebmjax.objectives.likelihood import Chains, contrastive
+    from ebmjax.objectives.likelihood import Chains, maximum_likelihood
     from ebmjax.training.chain_init import from_data, from_noise, replay_buffer
-    from ebmjax.training.divergence import NO_REMEDY, Remedy, TrainingDiverged
+    from ebmjax.training.divergence import NO_ROLLBACK, RollbackPolicy, TrainingDiverged
     from ebmjax.training.fit import fit
     from ebmjax.training.step import TrainState, init_state, train_step
     from ebmjax.verify.check_energy import check
@@ -73,9 +73,9 @@ _LAZY = {  # imported when first used: module -> names
     "kernels.blackjax": ("from_blackjax", "to_blackjax"),
     "objectives.joint": ("Labelled", "labelled"),
     "objectives.learned_stein": ("Players",),
-    "objectives.likelihood": ("Chains", "contrastive"),
+    "objectives.likelihood": ("Chains", "maximum_likelihood"),
     "training.chain_init": ("from_data", "from_noise", "replay_buffer"),
-    "training.divergence": ("NO_REMEDY", "Remedy", "TrainingDiverged"),
+    "training.divergence": ("NO_ROLLBACK", "RollbackPolicy", "TrainingDiverged"),
     "training.fit": ("fit",),
     "training.step": ("TrainState", "init_state", "train_step"),
     "verify.check_energy": ("check",),
@@ -84,7 +84,7 @@ _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "MLP",
-    "NO_REMEDY",
+    "NO_ROLLBACK",
     "Chains",
     "Conv",
     "Energy",
@@ -96,7 +96,7 @@ __all__ = [
     "Proposal",
     "Record",
     "Reducer",
-    "Remedy",
+    "RollbackPolicy",
     "Samples",
     "State",
     "TrainState",
@@ -107,7 +107,7 @@ __all__ = [
     "chain_keys",
     "check",
     "confine",
-    "contrastive",
+    "maximum_likelihood",
     "cycle",
     "denoise",
     "expectation",
@@ -126,7 +126,7 @@ __all__ = [
     "mclachlan",
     "metropolis",
     "mixture",
-    "nothing",
+    "discard",
     "nuts",
     "parallel",
     "position_of",
@@ -148,7 +148,7 @@ __all__ = [
     "unadjusted",
     "underdamped_langevin",
     "warm_up",
-    "with_stats",
+    "collect_stats",
     "within",
     "yoshida",
 ]

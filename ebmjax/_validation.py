@@ -179,8 +179,10 @@ def position(value: Any, name: str = "positions") -> Any:
         if dtype is None and isinstance(leaf, float):
             dtype = np.dtype(np.float32)
         if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-            cure = "; use .astype('float32')" if _is_integer(leaf, dtype) else ""
-            raise TypeError(f"{where} must be floating, got {describe(leaf)}{cure}")
+            suggestion = "; use .astype('float32')" if _is_integer(leaf, dtype) else ""
+            raise TypeError(
+                f"{where} must be floating, got {describe(leaf)}{suggestion}"
+            )
         if np.size(leaf) == 0:
             raise ValueError(f"{where} must not be empty, got shape {np.shape(leaf)}")
         if dtype == np.float64 and not jax.config.read("jax_enable_x64"):

@@ -341,8 +341,8 @@ assert constants[8] > 3 * constants[1]
 
 # %%
 kernel = eb.random_walk(target.energy, 1.0)
-starts = target.sample(key, 1600)
-draws = np.asarray(eb.sample(key, kernel, starts, 1000).draws)[..., 0]  # [T, C]
+chain_init = target.sample(key, 1600)
+draws = np.asarray(eb.sample(key, kernel, chain_init, 1000).draws)[..., 0]  # [T, C]
 groups = draws.reshape(1000, 400, 4).swapaxes(0, 1)
 honest, naive, off = [], [], []
 for group in groups:

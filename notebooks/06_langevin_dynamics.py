@@ -107,11 +107,11 @@ bias = {}
 for name, make in makers.items():
     for e in steps:
         thin = int(2 / e)
-        starts = well.sample(key, CHAINS)
+        chain_init = well.sample(key, CHAINS)
         samples = eb.sample(
             key,
             make(well.energy, e),
-            starts,
+            chain_init,
             20 * thin,
             num_warmup=20 * thin,
             thin=thin,

@@ -73,7 +73,7 @@ print(
 assert optax.tree.norm(optax.tree.sub(left, right)) < 1e-4 * scale
 
 exact = jax.random.choice(key, grid, (65_536,), p=probability)
-objective = eb.contrastive(network.apply, eb.mala, num_steps=5)
+objective = eb.maximum_likelihood(network.apply, eb.mala, num_steps=5)
 by_chains = jax.grad(
     lambda p: -objective(p, key, batch, eb.Chains(exact, jnp.float32(0.5)))[0]
 )(params)
@@ -111,12 +111,14 @@ CEILING = np.log(
 print(f"ceiling {CEILING:.4f} nat")
 assert abs(CEILING + 1.007) < 0.01
 runs, trained, metrics, seconds = {}, {}, {}, {}
-for starts in ("data", "buffer", "noise"):
-    config = experiment.preset(moons, starts=starts)
-    runs[starts] = experiment.build(config, moons)
+for chain_init in ("data", "buffer", "noise"):
+    config = experiment.preset(moons, chain_init=chain_init)
+    runs[chain_init] = experiment.build(config, moons)
     began = time.time()
-    trained[starts], metrics[starts] = runs[starts].fit(runs[starts].init())
-    seconds[starts] = time.time() - began
+    trained[chain_init], metrics[chain_init] = runs[chain_init].fit(
+        runs[chain_init].init()
+    )
+    seconds[chain_init] = time.time() - began
 likelihood = {name: report.log_likelihood(runs[name], trained[name]) for name in runs}
 for name in runs:
     print(f"chains from {name:7s} {likelihood[name]:+.3f} nat, {seconds[name]:.0f} s")
@@ -211,10 +213,10 @@ ax.legend(fontsize=8)
 # %%
 z, run = runs["buffer"].z, runs["buffer"]
 network, optimizer = eb.MLP((128, 128), confinement=4.0), optax.adam(0.1, b1=0.0)
-starts = eb.replay_buffer(run.draw, 1024, 0.02)
-loss = eb.contrastive(network.apply, eb.mala, 10, acceptance_target=0.574)
-step = jax.jit(eb.train_step(loss, optimizer, starts, num_chains=256))
-state = eb.init_state(key, network.init(key, z[0]), optimizer, starts, 0.3)
+chain_init = eb.replay_buffer(run.draw, 1024, 0.02)
+loss = eb.maximum_likelihood(network.apply, eb.mala, 10, acceptance_target=0.574)
+step = jax.jit(eb.train_step(loss, optimizer, chain_init, num_chains=256))
+state = eb.init_state(key, network.init(key, z[0]), optimizer, chain_init, 0.3)
 unwatched = []
 for t in range(150):
     now = jax.random.fold_in(key, t)

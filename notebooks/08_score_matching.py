@@ -272,15 +272,15 @@ def shares_of(points):
 
 def train(energy, loss, params, num_updates=4000):
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, num_updates))
-    starts = eb.from_data()
-    state = eb.init_state(key, params, optimizer, starts, 0.1)
+    chain_init = eb.from_data()
+    state = eb.init_state(key, params, optimizer, chain_init, 0.1)
     state, _ = eb.fit(
         key,
         loss,
         optimizer,
         state,
         four.sample(key, 20_000),
-        starts,
+        chain_init,
         num_updates=num_updates,
         batch_size=256,
     )

@@ -274,9 +274,9 @@ def true_log_density(x, noise=0.1, num_angles=2000):
 CEILING = true_log_density(new).mean()
 print(f"ceiling {CEILING:.4f} nat")
 METHODS = {
-    "chains from data": {"starts": "data"},
-    "chains from a buffer": {"starts": "buffer"},
-    "chains from noise": {"starts": "noise"},
+    "chains from data": {"chain_init": "data"},
+    "chains from a buffer": {"chain_init": "buffer"},
+    "chains from noise": {"chain_init": "noise"},
     "explicit": {"objective": "explicit"},
     "sliced": {"objective": "sliced"},
     "denoising": {"objective": "denoising", "noise": 0.05},
@@ -378,7 +378,7 @@ def cost_of_update(run, state):
             lambda p: jax.vmap(jax.grad(lambda x: run.energy(p, x)))(batch), params
         )
         return (
-            gradient(eb.contrastive(run.energy, eb.mala, 10), params) + 9 * in_x
+            gradient(eb.maximum_likelihood(run.energy, eb.mala, 10), params) + 9 * in_x
         ) / one
     if config.objective == "explicit":
         of_score = gradient(score_matching.denoising(run.energy, 0.1), params)

@@ -138,7 +138,7 @@ print(f"accuracy of the judge on images it has not seen: {accuracy:.3f}\n")
 print(f"{'':40s} confidence  above 0.9  classes  nearest")
 verdicts = {}
 for name, images in groups.items():
-    v = verdicts[name] = classifier.judge(predict, images, seen)
+    v = verdicts[name] = classifier.classifier_metrics(predict, images, seen)
     print(
         f"{name:40s} {v.mean_confidence:10.3f} {v.share_confident:9.0%} {v.num_classes:7d}  {v.nearest:7.3f}"
     )
@@ -213,7 +213,7 @@ assert flow[4, 9] + flow[9, 4] > 5 * (flow[0, 1] + flow[1, 0])
 
 # %%
 order = np.random.default_rng(0).permutation(784)
-strangers = {
+ood_inputs = {
     "training digits": seen[:1000],
     "mean of two digits": (held + held[::-1]) / 2,
     "blank": np.zeros_like(held),
@@ -227,7 +227,7 @@ strangers = {
 of = jax.jit(jax.vmap(energy))
 usual = np.asarray(of(noisy(jnp.asarray(held), 2)))
 detected, energies = {}, {"held-out digits": usual}
-for i, (name, images) in enumerate(strangers.items()):
+for i, (name, images) in enumerate(ood_inputs.items()):
     energies[name] = e = np.asarray(of(noisy(jnp.asarray(images), 3 + i)))
     detected[name] = np.mean(e[:, None] > usual[None])
 
@@ -254,7 +254,7 @@ ax.set_yticks(
 ax.set(xlabel="energy $E(y)$ [nat]", xscale="log")
 ax.set_xticks([300, 500, 1000, 2000], ["300", "500", "1000", "2000"])
 ax.xaxis.set_minor_formatter(plt.NullFormatter())
-examples = [held[0], *(images[0] for images in strangers.values())][::-1]
+examples = [held[0], *(images[0] for images in ood_inputs.values())][::-1]
 for row, picture in enumerate(examples, 1):
     box = OffsetImage(picture, zoom=0.9, cmap="gray_r", norm=plt.Normalize(0, 1))
     ax.add_artist(

@@ -110,14 +110,16 @@ _ = ax.legend()
 from ebmjax.objectives import score_matching
 
 x = jnp.asarray(data.load("two_moons").x)
-network, adam, starts = (
+network, adam, chain_init = (
     eb.MLP((128, 128), confinement=4.0),
     optax.adam(2e-3),
     eb.from_data(),
 )
 loss = score_matching.denoising(network.apply, 0.1)
-state = eb.init_state(key, network.init(key, x[0]), adam, starts, 0.1)
-state, _ = eb.fit(key, loss, adam, state, x, starts, num_updates=1500, batch_size=512)
+state = eb.init_state(key, network.init(key, x[0]), adam, chain_init, 0.1)
+state, _ = eb.fit(
+    key, loss, adam, state, x, chain_init, num_updates=1500, batch_size=512
+)
 trained = lambda x: network.apply(state.ema, x)
 
 tuned = eb.tune_step_size(key, eb.mala, trained, x[:256], target=0.574)

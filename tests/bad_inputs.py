@@ -47,16 +47,16 @@ def of(energy, make=eb.random_walk, start=START, **options):
     return lambda: sample(kernel=make(energy, 0.5), start=start, **options)
 
 
-def fit(points=None, batch_size=8, num_chains=8, starts=None, **options):
+def fit(points=None, batch_size=8, num_chains=8, chain_init=None, **options):
     points = (
         np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
         if points is None
         else points
     )
-    starts, adam = starts or eb.from_data(), optax.adam(1e-2)
+    chain_init, adam = chain_init or eb.from_data(), optax.adam(1e-2)
     energy = lambda params, x: params["a"] * jnp.sum(x**2)
-    loss = eb.contrastive(energy, eb.mala, 2)
-    state = eb.init_state(KEY, {"a": jnp.float32(1.0)}, adam, starts, 0.3)
+    loss = eb.maximum_likelihood(energy, eb.mala, 2)
+    state = eb.init_state(KEY, {"a": jnp.float32(1.0)}, adam, chain_init, 0.3)
     state = options.pop("change", lambda state: state)(state)
     return eb.fit(
         KEY,
@@ -64,7 +64,7 @@ def fit(points=None, batch_size=8, num_chains=8, starts=None, **options):
         adam,
         state,
         points,
-        starts,
+        chain_init,
         num_updates=2,
         batch_size=batch_size,
         num_chains=num_chains,
@@ -105,10 +105,10 @@ def buffer(size):
 
 
 def slots_are_in():
-    starts = buffer(32)
-    store = starts.init(KEY)
+    chain_init = buffer(32)
+    store = chain_init.init(KEY)
     for key in jax.random.split(KEY, 50):
-        chains, slots = starts.take(key, store, None, 20)
+        chains, slots = chain_init.draw(key, store, None, 20)
         is_in = ((slots >= 0) & (slots < 32)).all() and len(np.unique(slots)) == 20
         if not (is_in and np.array_equal(chains, store[slots])):
             return False
@@ -238,9 +238,9 @@ ROWS = [
     Row(52, "NaN in a file of data", "raises", with_nan, "nan.npy must be finite, got 1 NaN or infinite values in rows 0"),
     Row(53, "a file of bytes: scaled to [0, 1]", "warns", with_bytes, "holds bytes: scaled from 0..255 to 0..1"),
     Row(54, "a batch larger than the data", "raises", lambda: fit(batch_size=51), "batch_size must be at most the number of points, 50, got 51"),
-    Row(54, "more chains than the buffer", "raises", lambda: fit(num_chains=9, starts=eb.replay_buffer(lambda key, n: jnp.zeros((n, 2)), 4)), "num_chains must be at most the buffer's size, 4, got 9"),
-    Row(55, "a buffer of 16 where the starts index 32", "raises", lambda: fit(starts=buffer(32), change=lambda s: s._replace(store=jnp.zeros((16, 2)))), "state.store must hold the 32 chains of these starts, got 16"),
-    Row(55, "a state without a buffer where the starts index 32", "raises", lambda: fit(starts=buffer(32), change=lambda s: s._replace(store=None)), "state.store must hold the 32 chains of these starts, got none"),
+    Row(54, "more chains than the buffer", "raises", lambda: fit(num_chains=9, chain_init=eb.replay_buffer(lambda key, n: jnp.zeros((n, 2)), 4)), "num_chains must be at most the buffer's size, 4, got 9"),
+    Row(55, "a buffer of 16 where the starts index 32", "raises", lambda: fit(chain_init=buffer(32), change=lambda s: s._replace(store=jnp.zeros((16, 2)))), "state.store must hold the 32 chains of these starts, got 16"),
+    Row(55, "a state without a buffer where the starts index 32", "raises", lambda: fit(chain_init=buffer(32), change=lambda s: s._replace(store=None)), "state.store must hold the 32 chains of these starts, got none"),
     Row(55, "a label beyond the classes", "raises", lambda: eb.labelled(np.ones((3, 2), np.float32), [0, 1, 2], num_classes=2), "labels must lie in [0, 2), got 0 to 2"),
     Row(55, "indices that the buffer draws: each one in it, none twice", "works", slots_are_in),
     Row(56, "an optimiser state of other parameters", "raises", lambda: fit(change=lambda s: s._replace(opt_state=optax.adam(1e-2).init({"b": jnp.zeros(2)}))), "", Exception),

@@ -75,12 +75,12 @@ def train(mesh, path, num_updates=60):
         0.5 * jnp.sum((params["root"] @ (x - params["mean"])) ** 2)
     )
     data = targets.correlated_gaussian(3, 0.6).sample(KEY, 500)
-    starts = eb.replay_buffer(
+    chain_init = eb.replay_buffer(
         lambda key, n: 2 * jax.random.normal(key, (n, 3)), 64, 0.01
     )
-    loss = eb.contrastive(energy, eb.mala, 5, acceptance_target=0.574)
+    loss = eb.maximum_likelihood(energy, eb.mala, 5, acceptance_target=0.574)
     params, adam = {"root": jnp.eye(3), "mean": jnp.ones(3)}, optax.adam(0.02)
-    state = eb.init_state(KEY, params, adam, starts, 0.5)
+    state = eb.init_state(KEY, params, adam, chain_init, 0.5)
     path.mkdir(parents=True, exist_ok=True)
 
     def keep(state, metrics):
@@ -94,16 +94,16 @@ def train(mesh, path, num_updates=60):
             "num_chains": 32,
             "devices": mesh,
         }
-        state, _ = eb.fit(KEY, loss, adam, state, data, starts, **options, **more)
+        state, _ = eb.fit(KEY, loss, adam, state, data, chain_init, **options, **more)
         found = {k: np.asarray(v) for k, v in devices.to_host(state.params).items()}
-        return found | {"store": np.asarray(devices.to_host(state.store))}, state
+        return found | {"buffer": np.asarray(devices.to_host(state.buffer))}, state
 
     found, last = fit(state, on_chunk=keep)
     _, back = folder.newest(path, placed(jax.eval_shape(lambda: state), mesh))
     if mesh is not None:
         shards = [
             s.data.shape[0]
-            for s in last.store.addressable_shards + back.store.addressable_shards
+            for s in last.buffer.addressable_shards + back.buffer.addressable_shards
         ]
         assert set(shards) == {64 // mesh.size}, shards
     again, _ = fit(back)
@@ -113,23 +113,27 @@ def train(mesh, path, num_updates=60):
 
 def buffer(mesh):
     """What is taken from a divided buffer and put back has the bits of one that is whole."""
-    starts = eb.replay_buffer(lambda key, n: jax.random.normal(key, (n, 3)), 64, 0.1)
-    store = starts.init(KEY).at[:, 0].set(-0.0)
+    chain_init = eb.replay_buffer(
+        lambda key, n: jax.random.normal(key, (n, 3)), 64, 0.1
+    )
+    buffer = chain_init.init(KEY).at[:, 0].set(-0.0)
 
-    def exchange(key, store):
-        chains, slots = starts.take(
-            key, devices.constrain_as(store, devices.divided(store, mesh)), None, 16
+    def exchange(key, buffer):
+        chains, slots = chain_init.draw(
+            key, devices.constrain_as(buffer, devices.divided(buffer, mesh)), None, 16
         )
-        return chains, devices.constrain(starts.put(store, slots, chains + 1), mesh)
+        return chains, devices.constrain(
+            chain_init.update(buffer, slots, chains + 1), mesh
+        )
 
     whole = jax.jit(
-        lambda key, store: starts.put(
-            store, (t := starts.take(key, store, None, 16))[1], t[0] + 1
+        lambda key, buffer: chain_init.update(
+            buffer, (t := chain_init.draw(key, buffer, None, 16))[1], t[0] + 1
         )
     )
-    divided = jax.jit(exchange)(KEY, devices.spread(store, mesh))
-    assert np.array_equal(divided[1], whole(KEY, store))
-    assert np.array_equal(divided[0], starts.take(KEY, store, None, 16)[0])
+    divided = jax.jit(exchange)(KEY, devices.spread(buffer, mesh))
+    assert np.array_equal(divided[1], whole(KEY, buffer))
+    assert np.array_equal(divided[0], chain_init.draw(KEY, buffer, None, 16)[0])
 
 
 def text(mesh, collect):

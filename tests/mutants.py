@@ -155,13 +155,13 @@ MUTANTS = [
     Mutant("updates that are NaN are made", "training/step.py", "select(\n            is_finite,", "select(\n            jnp.bool_(True),", "test_training:test_an_update_that_is_not_finite_is_skipped_and_counted", "TrainingDiverged: .* not finite"),
     Mutant("average turned around", "training/step.py", "decay * e + (1 - decay) * p", "(1 - decay) * e + decay * p", "test_training:test_ema_is_the_moving_average"),
     Mutant("every update sees the same batch", "training/fit.py", "jax.random.fold_in(key, state.step)", "jax.random.fold_in(key, 0)", "test_training:test_every_update_sees_another_batch"),
-    Mutant("roll-back without smaller steps", "training/divergence.py", "learning_scale=state.learning_scale * np.float32(self.learning_rate_factor)", "learning_scale=state.learning_scale", "test_watch:test_a_run_that_diverges_goes_back_and_reaches_its_target", "TrainingDiverged: .* after 6 roll-backs"),
+    Mutant("roll-back without smaller steps", "training/divergence.py", "lr_scale=state.lr_scale * np.float32(self.learning_rate_factor)", "lr_scale=state.lr_scale", "test_watch:test_a_run_that_diverges_goes_back_and_reaches_its_target", "TrainingDiverged: .* after 6 roll-backs"),
     Mutant("roll-backs not counted", "training/divergence.py", "num_rollbacks=state.num_rollbacks + np.int32(1)", "num_rollbacks=state.num_rollbacks", "test_watch:test_a_run_that_diverges_goes_back_and_reaches_its_target"),
     Mutant("a spread is believed however large", "training/divergence.py", "min(spread, dim**0.5)", "spread", "test_watch:test_each_way_to_diverge_has_its_sentence:changed5-no longer follow the energy"),
     Mutant("a gap as in many dimensions", "training/divergence.py", "GAP + GAP_PER_DIM * dim", "GAP * GAP_PER_DIM * 100", "test_watch:test_each_way_to_diverge_has_its_sentence:changed3-the energies of data and model are 200 apart (limit 120)"),
     Mutant("back by the length of a chunk", "training/divergence.py", "SETTLED = 25", "SETTLED = 0", "test_watch:test_one_goes_back_as_far_however_short_the_chunks"),
-    Mutant("back to a state that was ill already", "training/fit.py", "state = roll_back(remedy, state,", "state = roll_back(remedy, (pending[-1][0] if pending else state),", "test_watch:test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit"),
-    Mutant("learning rate that stays", "training/step.py", "(state.learning_scale * u).astype(u.dtype)", "u", "test_watch:test_another_learning_rate_or_step_size_compiles_nothing"),
+    Mutant("back to a state that was ill already", "training/fit.py", "state = roll_back(rollback, state,", "state = roll_back(remedy, (pending[-1][0] if pending else state),", "test_watch:test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit"),
+    Mutant("learning rate that stays", "training/step.py", "(state.lr_scale * u).astype(u.dtype)", "u", "test_watch:test_another_learning_rate_or_step_size_compiles_nothing"),
     Mutant("chains of training at temperature 1", "objectives/likelihood.py", "make_kernel(temper(fixed, temperature), chains.step_size)", "make_kernel(fixed, chains.step_size)", "test_watch:test_the_density_that_is_learned_at_a_temperature_is_that_of_the_tempered_energy"),
     Mutant("temperature of separate noise upside down", "kernels/langevin.py", "sigma**2 / (2 * alpha)\n", "2 * alpha / sigma**2\n", "test_watch:test_separate_noise_is_a_step_size_and_a_temperature"),
     Mutant("temperature of a run forgotten", "experiments/experiment.py", "temper(energy, self.config.temperature)", "energy", "test_watch:test_a_run_knows_its_temperature"),
@@ -321,7 +321,7 @@ MUTANTS = [
     Mutant("every kernel held to be careful", "base.py", 'getattr(kernel.move, "is_careful", False)', "True", "test_faults:test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain"),
     Mutant("careful kernels looked after twice", "base.py", 'getattr(kernel.move, "is_careful", False)', "False", "test_faults:test_our_kernels_are_guarded_for_nothing_and_others_are_guarded"),
     Mutant("one careful kernel is enough for a cycle", "kernels/combinators.py", "all(is_careful(kernel)", "any(is_careful(kernel)", "test_faults:test_our_kernels_are_guarded_for_nothing_and_others_are_guarded"),
-    Mutant("the kernel of a part left to itself", "kernels/combinators.py", "guarded(make_kernel(", "(make_kernel(", "test_faults:test_within_looks_after_the_kernel_of_a_part"),
+    Mutant("the kernel of a part left to itself", "kernels/combinators.py", "reject_nonfinite(make_kernel(", "(make_kernel(", "test_faults:test_within_looks_after_the_kernel_of_a_part"),
     Mutant("heat bath that falls into minus infinity", "kernels/binary.py", "is_moved = is_valid & (", "is_moved = (", "test_faults:test_a_sweep_of_gibbs_stays_out_of_the_hole:-inf"),
     Mutant("lost chains left where they are", "sampling/nonfinite.py", "jnp.where(jnp.asarray(is_lost), donors,", "jnp.where(jnp.asarray(~is_lost), donors,", "test_faults:test_a_chain_that_never_moves_is_put_where_another_one_is_and_counted"),
     # targets and their laws
@@ -414,7 +414,7 @@ def is_seen_by_the_usual_test(mutant: Mutant) -> bool:
     return False
 
 
-def judge(mutant: Mutant) -> tuple[str, str]:
+def classifier_metrics(mutant: Mutant) -> tuple[str, str]:
     """What its killer makes of a mutant, and whether the usual test sees it."""
     import conftest  # noqa: F401  (the cache of compiled programs)
 
@@ -460,7 +460,7 @@ def main(word: str = "") -> int:
     mutants, results = [m for m in MUTANTS if word in m.name], []
     with ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=20) as pool:
         for mutant, (found, seen) in zip(
-            mutants, pool.map(judge, mutants), strict=True
+            mutants, pool.map(classifier_metrics, mutants), strict=True
         ):
             results.append((mutant, found, seen))
             print(

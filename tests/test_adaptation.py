@@ -30,7 +30,7 @@ def test_it_finds_the_acceptance_that_was_asked_for(name, key):
     def rate(step_size):
         chains = eb.parallel(make(TARGET.energy, step_size))
         info = eb.run(
-            eb.chain_keys(key, 256), chains, chains.init(start), 200, collect=eb.nothing
+            eb.chain_keys(key, 256), chains, chains.init(start), 200, collect=eb.discard
         )[2]
         return info.acceptance_rate.mean()
 

@@ -79,7 +79,7 @@ def test_theirs_runs_in_ours_with_an_info(key):
     start = TARGET.sample(key, 4)
     for name in THEIRS:
         kernel = adapters.from_blackjax(THEIRS[name](), TARGET.energy)
-        samples = eb.sample(key, kernel, start, 40, collect=eb.with_stats)
+        samples = eb.sample(key, kernel, start, 40, collect=eb.collect_stats)
         position, energy, info = samples.draws
         np.testing.assert_allclose(
             energy, jax.vmap(jax.vmap(TARGET.energy))(position), rtol=1e-4, atol=1e-4
@@ -101,7 +101,7 @@ def test_their_divergences_are_ours(key):
     kernel = adapters.from_blackjax(far, TARGET.energy)
     with pytest.warns(RuntimeWarning, match="never moved"):
         samples = eb.sample(
-            key, kernel, TARGET.sample(key, 4), 30, collect=eb.with_stats
+            key, kernel, TARGET.sample(key, 4), 30, collect=eb.collect_stats
         )
     assert "steps diverged" in str(eb.summary(samples))
 

@@ -92,13 +92,13 @@ def test_the_gradients_are_their_closed_forms_and_each_player_has_its_own():
 @pytest.mark.parametrize("start", [1.0, 2.0, 0.6])
 def test_energy_and_sampler_find_mean_and_covariance(start):
     params = Players((start * jnp.eye(2), jnp.zeros(2)), adv.affine_params(2))
-    optimizer, starts = (
+    optimizer, chain_init = (
         optax.adam(optax.cosine_decay_schedule(0.03, 800), b1=0.0),
         eb.from_data(),
     )
-    state = eb.init_state(KEY, params, optimizer, starts, 1.0)
+    state = eb.init_state(KEY, params, optimizer, chain_init, 1.0)
     options = {"num_updates": 800, "batch_size": 500, "ema_decay": 0.98, "chunk": 200}
-    state, metrics = eb.fit(KEY, LOSS, optimizer, state, X, starts, **options)
+    state, metrics = eb.fit(KEY, LOSS, optimizer, state, X, chain_init, **options)
     root, mean = state.ema.energy
     covariance = np.linalg.inv(root.T @ root)
     for m, c in (

@@ -145,11 +145,11 @@ def test_multi_scale_and_the_network_learn_every_level_and_the_sampler_returns_t
     )  # neither the center nor the spread of the data
     params = network.init(jax.random.key(4), data[0], 1.0)
     optimizer = optax.adam(optax.cosine_decay_schedule(1e-2, 1500))
-    loss, starts = score_matching.multi_scale(network.apply, levels), eb.from_data()
-    state = eb.init_state(jax.random.key(0), params, optimizer, starts, 1.0)
+    loss, chain_init = score_matching.multi_scale(network.apply, levels), eb.from_data()
+    state = eb.init_state(jax.random.key(0), params, optimizer, chain_init, 1.0)
     options = {"num_updates": 1500, "batch_size": 256, "chunk": 500}
     state, _ = eb.fit(
-        jax.random.key(1), loss, optimizer, state, data, starts, **options
+        jax.random.key(1), loss, optimizer, state, data, chain_init, **options
     )
 
     score = jax.jit(

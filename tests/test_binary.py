@@ -160,7 +160,7 @@ DATA = enumeration.sampler(
 
 
 def gradient(start, num_steps):
-    loss = eb.contrastive(
+    loss = eb.maximum_likelihood(
         binary.rbm, lambda energy, step_size: binary.rbm_gibbs(MODEL), num_steps
     )
     chains = Chains(start, jnp.float32(1.0))

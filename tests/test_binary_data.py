@@ -105,13 +105,13 @@ def test_training_finds_the_coupling_of_a_ring(name):
         jax.random.key(1), 20_000
     )
     energy = lambda j, x: j * binary.boltzmann(binary.ring(8, 1.0), x)
-    optimizer, starts = (
+    optimizer, chain_init = (
         optax.adam(optax.cosine_decay_schedule(0.05, 200)),
         eb.from_data(),
     )
     for start in (0.0, 1.5):
         state = eb.init_state(
-            jax.random.key(0), jnp.float32(start), optimizer, starts, 1.0
+            jax.random.key(0), jnp.float32(start), optimizer, chain_init, 1.0
         )
         options = {"num_updates": 200, "batch_size": 1000, "ema_decay": 0.9}
         state, _ = eb.fit(
@@ -120,7 +120,7 @@ def test_training_finds_the_coupling_of_a_ring(name):
             optimizer,
             state,
             x,
-            starts,
+            chain_init,
             **options,
         )
         assert float(state.ema) == pytest.approx(0.5, abs=0.02)

@@ -61,7 +61,7 @@ def test_collect_sees_the_state_and_the_info(key):
         samples.draws["rate"].mean(axis=0), samples.acceptance_rate
     )
     assert (
-        eb.sample(key, kernel, jnp.zeros((4, 2)), 30, collect=eb.nothing).draws is None
+        eb.sample(key, kernel, jnp.zeros((4, 2)), 30, collect=eb.discard).draws is None
     )
 
 

@@ -94,7 +94,7 @@ def test_every_corruption_is_noticed(tmp_path):
         checkpoint.save(path, tree)
         for what, wrong in corruptions(path.read_bytes(), rng):
             path.write_bytes(wrong)
-            with pytest.raises(checkpoint.Damaged, match="is damaged"):
+            with pytest.raises(checkpoint.CorruptCheckpointError, match="is damaged"):
                 checkpoint.load(path, tree)
                 raise AssertionError(what)
             count += 1
@@ -111,7 +111,8 @@ def test_exchanged_members_under_a_new_seal_are_noticed_by_their_own_digests(tmp
     with open(path, "w+b") as file:
         checkpoint._write(file, arrays)
     with pytest.raises(
-        checkpoint.Damaged, match=r"the bytes of \['a'\] do not match their SHA-256"
+        checkpoint.CorruptCheckpointError,
+        match=r"the bytes of \['a'\] do not match their SHA-256",
     ):
         checkpoint.load(path, tree)
 

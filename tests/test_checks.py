@@ -34,12 +34,12 @@ def run(num_steps, **options):
     return eb.run(KEY, KERNEL, KERNEL.init(START[0]), num_steps, **options)
 
 
-def fit(starts=None, optimizer=ADAM, **options):
-    loss = eb.contrastive(lambda params, x: params * ENERGY(x), eb.mala, 2)
-    starts, data = starts or eb.from_data(), jax.random.normal(KEY, (20, 2))
-    state = eb.init_state(KEY, jnp.ones(()), optimizer, starts, 0.3)
-    options = {"num_updates": 2, "batch_size": 4, "remedy": eb.NO_REMEDY, **options}
-    return eb.fit(KEY, loss, optimizer, state, data, starts, **options)
+def fit(chain_init=None, optimizer=ADAM, **options):
+    loss = eb.maximum_likelihood(lambda params, x: params * ENERGY(x), eb.mala, 2)
+    chain_init, data = chain_init or eb.from_data(), jax.random.normal(KEY, (20, 2))
+    state = eb.init_state(KEY, jnp.ones(()), optimizer, chain_init, 0.3)
+    options = {"num_updates": 2, "batch_size": 4, "rollback": eb.NO_ROLLBACK, **options}
+    return eb.fit(KEY, loss, optimizer, state, data, chain_init, **options)
 
 
 def nan_start():
@@ -151,21 +151,21 @@ BAD = {
     "noise of one point, again and again": (lambda: eb.noise_contrastive.fitted_normal(np.ones((5, 2))), ValueError, "data must vary"),
     "no noise": (lambda: eb.noise_contrastive.binary(ENERGY, None), TypeError, "noise must be a Noise, of fitted_normal(data) or your own; got None"),
     "labels of nothing": (lambda: eb.labelled(np.zeros((0, 2), np.float32), np.zeros(0, int)), ValueError, "labels must be some whole numbers"),
-    "acceptance of 2": (lambda: eb.contrastive(ENERGY, eb.mala, 1, acceptance_target=2.0), ValueError, "acceptance_target must lie in (0, 1), got 2.0"),
+    "acceptance of 2": (lambda: eb.maximum_likelihood(ENERGY, eb.mala, 1, acceptance_target=2.0), ValueError, "acceptance_target must lie in (0, 1), got 2.0"),
     # training
     "chunk of none": (lambda: fit(chunk=0), ValueError, "chunk must be at least 1, got 0"),
     "chains of none": (lambda: fit(num_chains=0), ValueError, "num_chains must be at least 1, got 0"),
     "gap of NaN": (lambda: fit(max_gap=float("nan")), ValueError, "max_gap must be finite and above 0, got nan"),
-    "remedy of 3": (lambda: fit(remedy=3), TypeError, "remedy must be a Remedy, of ebmjax.training.divergence; got 3 (int)"),
+    "remedy of 3": (lambda: fit(rollback=3), TypeError, "remedy must be a RollbackPolicy, of ebmjax.training.divergence; got 3 (int)"),
     "state of None": (lambda: eb.fit(KEY, None, ADAM, None, START, eb.from_data(), num_updates=1, batch_size=1), TypeError, "state must be a TrainState, of init_state; got None"),
     "no optimiser": (lambda: eb.init_state(KEY, jnp.ones(2), None, eb.from_data(), 0.1), TypeError, "optimizer must be of Optax, got None"),
-    "no starts": (lambda: eb.init_state(KEY, jnp.ones(2), ADAM, None, 0.1), TypeError, "starts must be a Starts, of ebmjax.training.chain_init; got None"),
+    "no starts": (lambda: eb.init_state(KEY, jnp.ones(2), ADAM, None, 0.1), TypeError, "starts must be a ChainInit, of ebmjax.training.chain_init; got None"),
     "a seed for a state": (lambda: eb.init_state(0, jnp.ones(2), ADAM, eb.from_data(), 0.1), TypeError, "key must be a PRNG key, got 0 (int)"),
     "whole parameters": (lambda: eb.init_state(KEY, jnp.ones(2, int), ADAM, eb.from_data(), 0.1), TypeError, "params must be floating, got int32"),
     "NaN parameters": (lambda: eb.init_state(KEY, jnp.nan * START, ADAM, eb.from_data(), 0.1), ValueError, "params must be finite"),
-    "a buffer of other points": (lambda: fit(starts=eb.replay_buffer(lambda k, n: jnp.ones((n, 3)), 8)), ValueError, "chains must be points like the data, of shape (2,), got (3,)"),
-    "too few fresh chains": (lambda: fit(starts=eb.from_noise(lambda k, n: jnp.ones((3, 2)))), ValueError, "starts must give 4 chains, got 3"),
-    "whole fresh chains": (lambda: fit(starts=eb.from_noise(lambda k, n: jnp.ones((n, 2), int))), TypeError, "chains of starts must be floating, got int32"),
+    "a buffer of other points": (lambda: fit(chain_init=eb.replay_buffer(lambda k, n: jnp.ones((n, 3)), 8)), ValueError, "chains must be points like the data, of shape (2,), got (3,)"),
+    "too few fresh chains": (lambda: fit(chain_init=eb.from_noise(lambda k, n: jnp.ones((3, 2)))), ValueError, "starts must give 4 chains, got 3"),
+    "whole fresh chains": (lambda: fit(chain_init=eb.from_noise(lambda k, n: jnp.ones((n, 2), int))), TypeError, "chains of starts must be floating, got int32"),
     "a learning rate of NaN": (lambda: fit(optimizer=optax.sgd(float("nan"))), eb.TrainingDiverged, "100% of the updates had a gradient, loss or step that was not finite"),
     "within no part": (lambda: eb.sample(KEY, eb.within(lambda x: ENERGY(x["a"]), "b", lambda e: eb.mala(e, 0.1)), {"a": START}, 10), TypeError, "part 'b' is not among ['a']"),
 }  # fmt: skip

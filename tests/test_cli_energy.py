@@ -21,7 +21,7 @@ not_a_function = 3
 def vector(x):
     return x
 """
-STARTS = {
+CHAIN_INITS = {
     "with_start": 'start = {"a": jnp.zeros(3), "b": jnp.float32(0.5)}\n',
     "with_initial": "def initial(key, n):\n    return jax.random.normal(key, (n, 2))\n",
     "with_few": "def initial(key, n):\n    return jax.random.normal(key, (1, 2))\n",
@@ -31,12 +31,12 @@ STARTS = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    for name, text in STARTS.items():
+    for name, text in CHAIN_INITS.items():
         (tmp_path / f"{name}.py").write_text(MODEL + text)
     np.save(tmp_path / "rows.npy", np.array([[20.0], [-20.0], [20.0], [-20.0]]))
     np.save(tmp_path / "words.npy", np.array(["a", "b"]))
     monkeypatch.chdir(tmp_path)
-    for name in STARTS:  # of another test's folder
+    for name in CHAIN_INITS:  # of another test's folder
         monkeypatch.delitem(cli_energy.sys.modules, name, raising=False)
     return tmp_path
 

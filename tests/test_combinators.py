@@ -61,7 +61,7 @@ def test_within_moves_one_part_and_a_wrong_conditional_is_caught(key):
     target = tree_target()
     move = eb.within(target.energy, "values", lambda e: eb.mala(e, 0.5))
     start = target.sample(key, 50)
-    end = eb.sample(key, move, start, 20, collect=eb.nothing).state
+    end = eb.sample(key, move, start, 20, collect=eb.discard).state
     assert np.array_equal(end.position["log_scale"], start["log_scale"])
     assert not np.array_equal(end.position["values"], start["values"])
     assert np.allclose(end.energy, jax.vmap(target.energy)(end.position), atol=1e-3)

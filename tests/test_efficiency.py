@@ -100,7 +100,7 @@ def test_the_borrowers_are_a_thousand():
 def test_the_judge_tells_a_wrong_mean_a_wrong_deviation_and_chains_apart():
     truth = efficiency.truth_of(KNOWN)
     draws = KNOWN.mean + KNOWN.sd * np.random.default_rng(1).normal(size=(500, 4, 2))
-    good = efficiency.judge(draws, truth)
+    good = efficiency.classifier_metrics(draws, truth)
     assert efficiency.is_converged(good) and good["ESS"] > 1500
     wrong = {
         "error of mean": draws + np.array([0.0, 0.3]),
@@ -108,11 +108,11 @@ def test_the_judge_tells_a_wrong_mean_a_wrong_deviation_and_chains_apart():
         "R-hat": draws + np.array([-1.0, -1.0, 1.0, 1.0])[:, None] * KNOWN.sd * 0.5,
     }
     for what, bad in wrong.items():
-        judged = efficiency.judge(bad, truth)
+        judged = efficiency.classifier_metrics(bad, truth)
         assert not efficiency.is_converged(judged)
         assert judged[what] > 2 * good[what] or what == "R-hat" and judged[what] > 1.05
     still = np.broadcast_to(draws[:1], draws.shape)
-    assert not efficiency.is_converged(efficiency.judge(still, truth))
+    assert not efficiency.is_converged(efficiency.classifier_metrics(still, truth))
 
 
 def test_a_truth_leaves_out_chains_that_stand_and_is_refused_where_they_disagree(
@@ -166,7 +166,7 @@ def test_every_sampler_samples_the_posterior(name, monkeypatch):
     monkeypatch.setattr(samplers, "MANY", 32)
     monkeypatch.setattr(samplers, "STEPS", 300)
     run = samplers.SAMPLERS[name](KNOWN)(jax.random.key(3))
-    judged = efficiency.judge(run.draws, efficiency.truth_of(KNOWN))
+    judged = efficiency.classifier_metrics(run.draws, efficiency.truth_of(KNOWN))
     assert efficiency.is_converged(judged), judged
     assert run.draws.shape == (300, samplers.FEW if "nuts" in name else 32, 2)
     assert name == "numpyro nuts" or float(run.num_grads) > run.draws[..., 0].size

@@ -21,7 +21,7 @@ START = {"a": jnp.zeros((4, 3)), "b": {"c": jnp.ones(4)}}
 @pytest.fixture(scope="module")
 def samples():
     return eb.sample(
-        jax.random.key(0), eb.hmc(ENERGY, 0.4, 4), START, 200, collect=eb.with_stats
+        jax.random.key(0), eb.hmc(ENERGY, 0.4, 4), START, 200, collect=eb.collect_stats
     )
 
 
@@ -103,7 +103,11 @@ def test_divergences_are_marked():
     )
     start = 0.1 * jax.random.normal(jax.random.key(1), (4, 10))
     samples = eb.sample(
-        jax.random.key(0), eb.hmc(energy, 0.7, 10), start, 1000, collect=eb.with_stats
+        jax.random.key(0),
+        eb.hmc(energy, 0.7, 10),
+        start,
+        1000,
+        collect=eb.collect_stats,
     )
     diverging = export.groups(samples)["sample_stats"]["diverging"]
     wants = health.divergences(samples.draws.info)
@@ -117,7 +121,7 @@ def test_draws_alone_have_no_stats(key):
     assert {name: x.shape for name, x in export.groups(plain)["posterior"].items()} == {
         "x": (2, 20, 3)
     }
-    walked = eb.sample(key, kernel, jnp.zeros((2, 3)), 20, collect=eb.with_stats)
+    walked = eb.sample(key, kernel, jnp.zeros((2, 3)), 20, collect=eb.collect_stats)
     assert "energy" not in export.groups(walked)["sample_stats"]  # no momenta
 
 

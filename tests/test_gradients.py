@@ -67,12 +67,12 @@ def test_persistent_chains_of_ula_settle_where_their_bias_says():
     s = float(jnp.mean(x**2))
     energy = lambda params, x: 0.5 * params * jnp.sum(x**2)
     wants = (1 - np.sqrt(1 - 2 * eps / s)) / eps
-    starts = eb.replay_buffer(lambda key, n: jax.random.normal(key, (n, 1)), num)
+    chain_init = eb.replay_buffer(lambda key, n: jax.random.normal(key, (n, 1)), num)
     optimizer = optax.sgd(0.05)
-    loss = eb.contrastive(energy, eb.ula, 2)
+    loss = eb.maximum_likelihood(energy, eb.ula, 2)
     for start in (0.5, 1.0, 2.0):
         state = eb.init_state(
-            jax.random.key(1), jnp.float32(start), optimizer, starts, step_size
+            jax.random.key(1), jnp.float32(start), optimizer, chain_init, step_size
         )
         options = {
             "num_updates": 1500,
@@ -81,7 +81,7 @@ def test_persistent_chains_of_ula_settle_where_their_bias_says():
             "ema_decay": 0.995,
         }
         state, _ = eb.fit(
-            jax.random.key(2), loss, optimizer, state, x, starts, **options
+            jax.random.key(2), loss, optimizer, state, x, chain_init, **options
         )
         assert abs(float(state.ema) - wants) < 0.05
         assert abs(float(state.ema) - 1 / s) > 0.15

@@ -94,7 +94,7 @@ def recorded():
         eb.hmc(target.energy, 0.4, 5),
         start,
         1500,
-        collect=eb.with_stats,
+        collect=eb.collect_stats,
     )
 
 
@@ -110,7 +110,7 @@ def test_the_hamiltonian_is_that_of_each_start():
         assert np.isclose(info.hamiltonian[step, chain], wants, rtol=1e-5)
     thinned = eb.sample(
         jax.random.key(2), kernel, targets.correlated_gaussian(5, 0.5).sample(jax.random.key(1), 4), 60,
-        thin=3, collect=eb.with_stats,
+        thin=3, collect=eb.collect_stats,
     )  # fmt: skip
     np.testing.assert_allclose(
         thinned.draws.info.hamiltonian, info.hamiltonian[2:60:3], rtol=1e-5
@@ -130,7 +130,7 @@ def test_a_run_without_momenta_has_no_hamiltonian(key):
     kernels = eb.random_walk(target.energy, 12.0), eb.mala(target.energy, 1.0)
     for kernel in kernels:
         samples = eb.sample(
-            key, kernel, target.sample(key, 4), 1000, collect=eb.with_stats
+            key, kernel, target.sample(key, 4), 1000, collect=eb.collect_stats
         )
         assert not samples.draws.info.hamiltonian.any()
         assert "diverged" not in str(eb.summary(samples)) and "E-BFMI" not in str(
@@ -141,7 +141,7 @@ def test_a_run_without_momenta_has_no_hamiltonian(key):
 def test_a_funnel_has_divergences_and_little_change_of_energy(key):
     start = 0.1 * jax.random.normal(key, (4, 10))
     samples = eb.sample(
-        key, eb.hmc(FUNNEL, 0.7, 10), start, 1000, collect=eb.with_stats
+        key, eb.hmc(FUNNEL, 0.7, 10), start, 1000, collect=eb.collect_stats
     )
     info = samples.draws.info
     error = np.asarray(info.energy_error)
@@ -163,7 +163,7 @@ def test_a_heavy_tail_has_a_small_bfmi(key):
     """Cauchy in ten dimensions: momenta change H by little beside what it varies by."""
     cauchy = lambda x: 5.5 * jnp.log1p(jnp.sum(x**2))
     samples = eb.sample(
-        key, eb.hmc(cauchy, 0.3, 10), jnp.zeros((4, 10)), 2000, collect=eb.with_stats
+        key, eb.hmc(cauchy, 0.3, 10), jnp.zeros((4, 10)), 2000, collect=eb.collect_stats
     )
     assert (health.bfmi(samples.draws.info.hamiltonian) < health.LEAST_BFMI).all()
     assert "E-BFMI below 0.3 in 4 chains" in str(eb.summary(samples))
@@ -188,7 +188,7 @@ def test_a_divergence_that_is_nan_is_seen_however_thin_the_draws(key):
     for thin in (1, 10):
         with pytest.warns(RuntimeWarning, match="were rejected"):
             run = eb.sample(
-                key, kernel, jnp.zeros((4, 2)), 500, thin=thin, collect=eb.with_stats
+                key, kernel, jnp.zeros((4, 2)), 500, thin=thin, collect=eb.collect_stats
             )
         assert (health.divergences(run.draws.info) > 10).all()
 

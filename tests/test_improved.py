@@ -102,7 +102,7 @@ def test_without_its_sampler_terms_it_is_contrastive_divergence(key):
             improved_contrastive(
                 energy, eb.ula, 4, num_through=2, sampler_weight=0.0, regularisation=0.1
             ),
-            eb.contrastive(energy, eb.ula, 4, regularisation=0.1),
+            eb.maximum_likelihood(energy, eb.ula, 4, regularisation=0.1),
         )
     )
     assert np.allclose(found[0][0], wants[0][0], rtol=1e-5) and np.allclose(

@@ -5,7 +5,7 @@ import pytest
 
 from ebmjax.verify import suite
 
-PROOFS, CONTROLS = suite.proofs(), suite.controls()
+PROOFS, CONTROLS = suite.verification_cases(), suite.controls()
 
 
 @pytest.mark.parametrize("name", PROOFS)
@@ -20,7 +20,7 @@ def test_control_is_rejected(name):
         jax.random.key(2), num_chains=60_000, alpha=1e-5
     )  # what is missed is no luck
     assert not report.is_passed
-    assert "FAILED" in str(report) and report.cure in str(report)
+    assert "FAILED" in str(report) and report.suggestion in str(report)
 
 
 def test_every_kernel_is_proved_on_at_least_four_targets():

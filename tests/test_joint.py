@@ -185,11 +185,11 @@ def test_noise_is_added_to_the_points_alone():
     loss = joint.joint(
         lambda p, x: p * 0.5 * jnp.sum(x**2) + jnp.array([0.0, 50.0]), still, 1
     )
-    starts = joint.of_points(eb.from_data())
-    state = eb.init_state(jax.random.key(0), jnp.float32(1.0), optimizer, starts)
+    chain_init = joint.of_points(eb.from_data())
+    state = eb.init_state(jax.random.key(0), jnp.float32(1.0), optimizer, chain_init)
     options = {"num_updates": 1, "batch_size": num, "data_noise": noise, "chunk": 1}
     _, metrics = eb.fit(
-        jax.random.key(1), loss, optimizer, state, batch, starts, **options
+        jax.random.key(1), loss, optimizer, state, batch, chain_init, **options
     )
     assert abs(metrics["energy_data"][0] - noise**2) < 5 * noise**2 / np.sqrt(num)
     assert metrics["energy_model"][0] == pytest.approx(
@@ -247,14 +247,14 @@ def test_a_network_learns_bayes_rule_its_calibration_and_what_it_has_not_seen():
     network = networks.MLP((64, 64), confinement=3.0, num_outputs=3)
     params = network.init(jax.random.key(0), jnp.zeros(2))
     optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, 600))
-    starts = joint.of_points(
+    chain_init = joint.of_points(
         eb.replay_buffer(lambda key, n: 2 * jax.random.normal(key, (n, 2)), 512)
     )
-    state = eb.init_state(jax.random.key(0), params, optimizer, starts, 0.5)
+    state = eb.init_state(jax.random.key(0), params, optimizer, chain_init, 0.5)
     loss = joint.joint(network.apply, eb.mala, 10, acceptance_target=0.574)
     options = {"num_updates": 600, "batch_size": 256, "num_chains": 256, "chunk": 300}
     state, _ = eb.fit(
-        jax.random.key(1), loss, optimizer, state, data, starts, **options
+        jax.random.key(1), loss, optimizer, state, data, chain_init, **options
     )
 
     test = draw(jax.random.key(9), 4000)

@@ -13,7 +13,7 @@ import pytest
 import ebmjax as eb
 from ebmjax.io import run_directory as folder
 from ebmjax.io.checkpoint import CheckpointError
-from ebmjax.io.chunk_store import Stopped
+from ebmjax.io.chunk_store import Interrupted
 
 KEY = jax.random.key(4)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)
@@ -60,7 +60,7 @@ def test_told_to_stop_it_finishes_the_chunk_and_goes_on_in_the_same_bytes(
 ):
     told = stop_after(30, lambda: os.kill(os.getpid(), how))
     with pytest.raises(
-        Stopped,
+        Interrupted,
         match="stopped after step 30 of 80, saved in .*; make the same call again",
     ):
         run(tmp_path, progress=told)
@@ -95,9 +95,9 @@ def test_a_damaged_chunk_is_named_and_computed_again(tmp_path):
 
 
 def test_where_nothing_is_collected_the_last_three_are_kept(tmp_path):
-    options = {"collect": eb.nothing, "thin": 1, "num_chunks": 12}
+    options = {"collect": eb.discard, "thin": 1, "num_chunks": 12}
     whole = run(**options)
-    with pytest.raises(Stopped):
+    with pytest.raises(Interrupted):
         run(
             tmp_path,
             progress=stop_after(50, lambda: os.kill(os.getpid(), signal.SIGTERM)),

@@ -10,7 +10,7 @@ from ebmjax.cli import app
 from ebmjax.experiments import data, experiment, runs
 from ebmjax.experiments.classes import class_constants, parts
 from ebmjax.experiments.data import DataError, Dataset
-from ebmjax.experiments.labelled import strangers
+from ebmjax.experiments.labelled import ood_inputs
 
 SMALL = {
     "features": (16,),
@@ -76,7 +76,7 @@ def test_strangers_keep_their_margins_or_their_box(key):
         [[1.0, 1, 1], [0, 1, 1], [0, 0, 1]]
     )
     labels = np.arange(500) % 2
-    found = strangers(jax.random.split(key, 3), x, labels)
+    found = ood_inputs(jax.random.split(key, 3), x, labels)
     assert np.allclose(np.sort(found["shuffled"], axis=0), np.sort(x, axis=0))
     assert abs(np.corrcoef(np.asarray(found["shuffled"]).T)[0, 1]) < 5 / np.sqrt(500)
     assert np.corrcoef(np.asarray(x).T)[0, 1] > 0.5

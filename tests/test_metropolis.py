@@ -75,7 +75,7 @@ def test_a_proposal_of_ones_own_by_its_density_is_right_and_with_arguments_swapp
 
     def mean(kernel):
         return float(
-            eb.sample(key, kernel, start, 100, collect=eb.nothing).state.position.mean()
+            eb.sample(key, kernel, start, 100, collect=eb.discard).state.position.mean()
         )
 
     error = 1 / np.sqrt(20_000)

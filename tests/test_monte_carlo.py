@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ebmjax import mala, random_walk, sample, targets, with_stats
+from ebmjax import collect_stats, mala, random_walk, sample, targets
 from ebmjax.diagnostics import expectation as monte_carlo
 
 TARGET = targets.correlated_gaussian()
@@ -73,7 +73,7 @@ def test_standard_error_with_importance_weights_covers():
 
 def test_samples_are_taken_as_they_come(key):
     samples = sample(
-        key, mala(TARGET.energy, 0.5), TARGET.sample(key, 4), 50, collect=with_stats
+        key, mala(TARGET.energy, 0.5), TARGET.sample(key, 4), 50, collect=collect_stats
     )
     plain = monte_carlo.expectation(jnp.sin, samples.draws.position)
     for found in (samples, samples.draws):

@@ -81,12 +81,12 @@ def test_an_nnx_module_is_an_energy_by_one_line(key):
     import optax
 
     optimizer = optax.adam(1e-2)
-    starts = eb.from_data()
-    loss = eb.contrastive(energy, eb.mala, 5)
-    state = eb.init_state(key, params, optimizer, starts, 0.5)
+    chain_init = eb.from_data()
+    loss = eb.maximum_likelihood(energy, eb.mala, 5)
+    state = eb.init_state(key, params, optimizer, chain_init, 0.5)
     x = targets.eight_gaussians().sample(key, 200)
     state, metrics = eb.fit(
-        key, loss, optimizer, state, x, starts, num_updates=3, batch_size=50
+        key, loss, optimizer, state, x, chain_init, num_updates=3, batch_size=50
     )
     assert int(state.num_skipped) == 0 and np.isfinite(metrics["loss"]).all()
     before, after = jax.tree.leaves(params), jax.tree.leaves(state.params)

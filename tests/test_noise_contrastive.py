@@ -81,13 +81,13 @@ def test_it_finds_the_newton_solution_of_the_logistic_regression(ratio):
 
 
 def train(loss, params, num_updates=1500):
-    optimizer, starts = (
+    optimizer, chain_init = (
         optax.adam(optax.cosine_decay_schedule(0.03, num_updates)),
         eb.from_data(),
     )
-    state = eb.init_state(jax.random.key(0), params, optimizer, starts, 1.0)
+    state = eb.init_state(jax.random.key(0), params, optimizer, chain_init, 1.0)
     options = {"num_updates": num_updates, "batch_size": 1000, "chunk": 500}
-    return eb.fit(jax.random.key(0), loss, optimizer, state, X, starts, **options)[
+    return eb.fit(jax.random.key(0), loss, optimizer, state, X, chain_init, **options)[
         0
     ].ema
 

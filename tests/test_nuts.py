@@ -124,15 +124,15 @@ def test_points_are_drawn_by_their_weight(key):
 def test_chains_together_are_chains_alone(key):
     """What stops early waits for the others and changes nothing."""
     kernel = eb.nuts(targets.rosenbrock().energy, 0.1, max_depth=6)
-    starts = targets.rosenbrock().sample(key, 8)
+    chain_init = targets.rosenbrock().sample(key, 8)
     together = eb.sample(
-        key, kernel, starts, 20, collect=lambda s, i: (s.position, i.num_grads)
+        key, kernel, chain_init, 20, collect=lambda s, i: (s.position, i.num_grads)
     )
     for c in (0, 5):
         state, draws, _ = eb.run(
             jax.random.fold_in(key, c),
             kernel,
-            kernel.init(starts[c]),
+            kernel.init(chain_init[c]),
             20,
             collect=lambda s, i: (s.position, i.num_grads),
         )

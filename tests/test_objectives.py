@@ -30,7 +30,7 @@ def energy(params, x):
 def gradient(
     key, chains, batch, make_kernel=eb.mala, num_steps=1, step_size=0.3, **options
 ):
-    loss = eb.contrastive(energy, make_kernel, num_steps, **options)
+    loss = eb.maximum_likelihood(energy, make_kernel, num_steps, **options)
     grad = jax.jit(jax.grad(loss, has_aux=True))
     return grad(PARAMS, key, batch, Chains(chains, jnp.float32(step_size)))
 
@@ -107,7 +107,7 @@ def test_no_gradient_flows_through_the_samples(key):
 
 def test_regularisation_is_of_the_squared_energies(key):
     batch = DATA.sample(key, 50)
-    loss = partial(eb.contrastive, energy, eb.mala, 2)
+    loss = partial(eb.maximum_likelihood, energy, eb.mala, 2)
     chains = Chains(batch, jnp.float32(0.3))
     plain, (end, _) = loss()(PARAMS, key, batch, chains)
     heavy, _ = loss(regularisation=0.5)(PARAMS, key, batch, chains)
@@ -121,7 +121,9 @@ def test_regularisation_is_of_the_squared_energies(key):
 def test_the_step_size_follows_the_acceptance(key):
     batch = DATA.sample(key, 500)
     loss = jax.jit(
-        eb.contrastive(energy, eb.mala, 5, acceptance_target=0.574, adaptation_rate=0.2)
+        eb.maximum_likelihood(
+            energy, eb.mala, 5, acceptance_target=0.574, adaptation_rate=0.2
+        )
     )
     for start in (0.01, 10.0):
         chains = Chains(batch, jnp.float32(start))
@@ -139,7 +141,7 @@ def test_broken_chains_do_not_count_and_come_back_as_nan(key):
     batch = DATA.sample(key, 20)
     start = batch.at[19, 0].set(100.0)
     for regularisation in (0.0, 0.3):
-        loss = eb.contrastive(wall, eb.mala, 2, regularisation=regularisation)
+        loss = eb.maximum_likelihood(wall, eb.mala, 2, regularisation=regularisation)
         value, (chains, _) = loss(PARAMS, key, batch, Chains(start, jnp.float32(0.3)))
         whole, _ = loss(
             PARAMS, key, batch, Chains(start[:19], jnp.float32(0.3))
@@ -153,7 +155,7 @@ def test_broken_chains_do_not_count_and_come_back_as_nan(key):
 
 def test_an_update_without_a_chain_left_is_skipped(key):
     wall = lambda params, x: energy(params, x) + jnp.where(x[0] > 50, jnp.inf, 0.0)
-    loss, optimizer = eb.contrastive(wall, eb.mala, 2), optax.adam(0.1)
+    loss, optimizer = eb.maximum_likelihood(wall, eb.mala, 2), optax.adam(0.1)
     beyond = eb.from_noise(lambda key, n: jnp.full((n, 2), 100.0))
     state = eb.init_state(key, PARAMS, optimizer, beyond, 0.3)
     step = eb.train_step(loss, optimizer, beyond, num_chains=20)
@@ -181,19 +183,23 @@ def test_mark_broken():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: eb.contrastive(3, eb.mala, 5), TypeError, "energy must be a function"),
         (
-            lambda: eb.contrastive(energy, None, 5),
+            lambda: eb.maximum_likelihood(3, eb.mala, 5),
+            TypeError,
+            "energy must be a function",
+        ),
+        (
+            lambda: eb.maximum_likelihood(energy, None, 5),
             TypeError,
             "make_kernel must be a function, got None",
         ),
         (
-            lambda: eb.contrastive(energy, eb.mala, 0),
+            lambda: eb.maximum_likelihood(energy, eb.mala, 0),
             ValueError,
             "num_steps must be at least 1",
         ),
         (
-            lambda: eb.contrastive(energy, eb.mala, 5, regularisation=-1.0),
+            lambda: eb.maximum_likelihood(energy, eb.mala, 5, regularisation=-1.0),
             ValueError,
             "regularisation must be finite",
         ),

@@ -25,7 +25,7 @@ NUM, NUM_CHAINS, NUM_KEYS, NOISE = 20_000, 128, 4, 0.5
 VARIANCE = 0.7
 X = targets.gaussian([0.5, -0.3], VARIANCE * np.eye(2)).sample(jax.random.key(5), NUM)
 MEAN, SPREAD = np.asarray(X).mean(axis=0), float(np.asarray(X).var(axis=0).mean())
-STARTS = jnp.array(
+CHAIN_INITS = jnp.array(
     [[1.0, 0.0, 0.0], [3.0, -1.0, 1.0], [0.4, 1.0, -1.0]]
 )  # precision and mean
 
@@ -58,7 +58,9 @@ def _log_prob(flow, x):
 
 WIDE = nce.fitted_normal(X, widen=1.5)
 CASES = {
-    "maximum_likelihood": Case(eb.contrastive(energy, eb.mala, 3), step_size=0.9),
+    "maximum_likelihood": Case(
+        eb.maximum_likelihood(energy, eb.mala, 3), step_size=0.9
+    ),
     "improved": Case(improved_contrastive(energy, eb.ula, 8), step_size=0.2),
     "explicit": Case(score_matching.explicit(energy)),
     "sliced": Case(score_matching.sliced(energy)),
@@ -90,7 +92,7 @@ CASES = {
 
 def train(case, num_updates=1000):
     """The mean of the last third of the parameters, ``[start, key, ...]``."""
-    is_game = isinstance(case.lift(STARTS[0]), Players)
+    is_game = isinstance(case.lift(CHAIN_INITS[0]), Players)
     rate = optax.exponential_decay(case.rate, num_updates, 0.1)
     optimizer = optax.adam(rate, b1=0.0 if is_game else 0.9)
     if is_game:
@@ -122,8 +124,8 @@ def train(case, num_updates=1000):
             lambda t: t / (num_updates - 2 * num_updates // 3), carry[3]
         )
 
-    keys = jax.random.split(jax.random.key(1), (len(STARTS), NUM_KEYS))
-    return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, 0)))(STARTS, keys)
+    keys = jax.random.split(jax.random.key(1), (len(CHAIN_INITS), NUM_KEYS))
+    return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, 0)))(CHAIN_INITS, keys)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -99,17 +99,17 @@ def test_three_starts_end_at_the_truth():
         {"mean": p[0], "precision": jnp.exp(p[1])}, y, noise
     )
     loss = recovery.recovery(positive, eb.mala, LEVELS, 5, acceptance_target=0.574)
-    starts, optimizer = (
+    chain_init, optimizer = (
         eb.from_data(),
         optax.adam(optax.cosine_decay_schedule(0.03, 600)),
     )
     for start in ([0.0, 0.0], [3.0, 2.0], [1.0, -2.0]):
         state = eb.init_state(
-            jax.random.key(0), jnp.array(start), optimizer, starts, 1.0
+            jax.random.key(0), jnp.array(start), optimizer, chain_init, 1.0
         )
         options = {"num_updates": 600, "batch_size": 1000, "chunk": 300}
         state, metrics = eb.fit(
-            jax.random.key(2), loss, optimizer, state, x, starts, **options
+            jax.random.key(2), loss, optimizer, state, x, chain_init, **options
         )
         mean, precision = float(state.ema[0]), float(jnp.exp(state.ema[1]))
         assert abs(mean - float(x.mean())) < 0.03 and precision * float(

@@ -27,8 +27,8 @@ def test_the_classifier_knows_real_digits_and_doubts_noise(judged):
     digits, predict = judged
     held = np.asarray(predict(digits.x[1400:]))
     assert (held.argmax(axis=1) == digits.labels[1400:]).mean() > 0.93
-    real = classifier.judge(predict, digits.x[1400:], digits.x[:1400])
-    noise = classifier.judge(
+    real = classifier.classifier_metrics(predict, digits.x[1400:], digits.x[:1400])
+    noise = classifier.classifier_metrics(
         predict, np.random.default_rng(0).uniform(size=(300, 8, 8)), digits.x[:1400]
     )
     assert real.share_confident > 0.85 and real.num_classes == 10
@@ -38,13 +38,18 @@ def test_the_classifier_knows_real_digits_and_doubts_noise(judged):
 
 def test_memorised_images_have_distance_zero(judged):
     digits, predict = judged
-    assert classifier.judge(predict, digits.x[:100], digits.x[:1400]).nearest < 1e-3
+    assert (
+        classifier.classifier_metrics(predict, digits.x[:100], digits.x[:1400]).nearest
+        < 1e-3
+    )
 
 
 def test_one_class_is_one_class(judged):
     digits, predict = judged
     threes = digits.x[:1400][digits.labels[:1400] == 3]
-    assert classifier.judge(predict, threes, digits.x[:1400]).num_classes == 1
+    assert (
+        classifier.classifier_metrics(predict, threes, digits.x[:1400]).num_classes == 1
+    )
 
 
 def test_nearest_distances():
@@ -77,7 +82,7 @@ def test_the_log_likelihood_is_that_of_the_density_in_the_units_of_the_data(widt
 
 def test_curves_of_what_fit_returns_are_drawn(key):
     optimizer = optax.adam(0.1)
-    loss = eb.contrastive(lambda p, x: 0.5 * p * jnp.sum(x**2), eb.mala, 2)
+    loss = eb.maximum_likelihood(lambda p, x: 0.5 * p * jnp.sum(x**2), eb.mala, 2)
     state = eb.init_state(key, jnp.float32(1.0), optimizer)
     _, metrics = eb.fit(
         key, loss, optimizer, state, jnp.ones((20, 2)), num_updates=5, batch_size=10

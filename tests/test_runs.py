@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ebmjax.experiments import data, experiment, runs
-from ebmjax.experiments.build import STARTS
+from ebmjax.experiments.build import CHAIN_INITS
 from ebmjax.experiments.registry import KERNELS
 from ebmjax.io import checkpoint
 from ebmjax.io import run_directory as folder
@@ -222,7 +222,8 @@ def test_a_run_killed_in_its_first_second_may_begin_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("network", "gpt"), ("kernel", "nuts9"), ("starts", "here")]
+    ("field", "value"),
+    [("network", "gpt"), ("kernel", "nuts9"), ("chain_init", "here")],
 )
 def test_unknown_names(field, value):
     with pytest.raises(
@@ -265,9 +266,9 @@ def test_the_configuration_is_json_of_every_choice(tmp_path):
     assert experiment.Config.load(tmp_path / "config.json") == config
 
 
-@pytest.mark.parametrize("starts", STARTS)
+@pytest.mark.parametrize("chain_init", CHAIN_INITS)
 @pytest.mark.parametrize("kernel", [name for name in KERNELS if name != "gibbs"])
-def test_every_kernel_and_start_trains(starts, kernel, tmp_path):
-    state = train(make(30, starts=starts, kernel=kernel), tmp_path / "run")
+def test_every_kernel_and_start_trains(chain_init, kernel, tmp_path):
+    state = train(make(30, chain_init=chain_init, kernel=kernel), tmp_path / "run")
     assert int(state.num_skipped) == 0
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))

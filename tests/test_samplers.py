@@ -143,7 +143,7 @@ def test_baoab_has_exact_positions_and_a_known_momentum(key):
         key, kernel, law, num_chains=50_000, num_steps=3
     ).is_passed  # from momentum 0
     keys = jax.random.split(key, 50_000)
-    samples = eb.sample(key, kernel, law.sample(key, 50_000), 60, collect=eb.nothing)
+    samples = eb.sample(key, kernel, law.sample(key, 50_000), 60, collect=eb.discard)
     variance = np.var(samples.state.momentum, axis=0)
     assert np.abs(
         variance / (1 - step_size**2 * precisions / 4) - 1

@@ -94,15 +94,15 @@ def test_denoising_is_explicit_on_smoothed_data_and_a_constant(noise):
 
 def train(loss, params=PARAMS, num_updates=1500, key=0):
     optimizer = optax.adam(optax.cosine_decay_schedule(0.03, num_updates))
-    starts = eb.from_data()
-    state = eb.init_state(jax.random.key(key), params, optimizer, starts, 1.0)
+    chain_init = eb.from_data()
+    state = eb.init_state(jax.random.key(key), params, optimizer, chain_init, 1.0)
     state, _ = eb.fit(
         jax.random.key(key),
         loss,
         optimizer,
         state,
         X,
-        starts,
+        chain_init,
         num_updates=num_updates,
         batch_size=2000,
         chunk=500,
@@ -173,7 +173,7 @@ def test_one_small_langevin_step_of_contrastive_divergence_is_score_matching():
     wants = flat(
         jax.grad(lambda p: explicit(p, jax.random.key(0), points, None)[0])(params)
     )
-    loss = eb.contrastive(network.apply, eb.ula, 1)
+    loss = eb.maximum_likelihood(network.apply, eb.ula, 1)
     slope = jax.jit(
         lambda key, eps: flat(
             jax.grad(loss, has_aux=True)(params, key, points, Chains(points, eps))[0]
@@ -198,15 +198,15 @@ def test_multi_scale_learns_each_level():
         0.5 * jnp.exp(p[(noise > 0.5).astype(int)]) * jnp.sum(x**2)
     )
     loss = score_matching.multi_scale(conditional, levels)
-    optimizer, starts = optax.adam(0.02), eb.from_data()
-    state = eb.init_state(jax.random.key(0), jnp.zeros(2), optimizer, starts, 1.0)
+    optimizer, chain_init = optax.adam(0.02), eb.from_data()
+    state = eb.init_state(jax.random.key(0), jnp.zeros(2), optimizer, chain_init, 1.0)
     state, _ = eb.fit(
         jax.random.key(0),
         loss,
         optimizer,
         state,
         data,
-        starts,
+        chain_init,
         num_updates=800,
         batch_size=1000,
         chunk=200,

@@ -15,7 +15,7 @@ from ebmjax.io import checkpoint
 from ebmjax.io import orbax as sharded
 from ebmjax.io import run_directory as folder
 from ebmjax.io import serialization as leaves
-from ebmjax.io.serialization import CheckpointError, Damaged
+from ebmjax.io.serialization import CheckpointError, CorruptCheckpointError
 
 ocp = pytest.importorskip("orbax.checkpoint", reason="comes with the extra orbax")
 KEY = jax.random.key(4)
@@ -72,12 +72,13 @@ def test_every_file_is_sealed(tmp_path):
         for bad in wrong(content, rng):
             file.write_bytes(bad)
             with pytest.raises(
-                Damaged, match="c.orbax is damaged: .* not as it was written"
+                CorruptCheckpointError,
+                match="c.orbax is damaged: .* not as it was written",
             ):
                 sharded.load(path, like)
             count += 1
         file.unlink()
-        with pytest.raises(Damaged, match="c.orbax is damaged"):
+        with pytest.raises(CorruptCheckpointError, match="c.orbax is damaged"):
             sharded.load(path, like)
         file.write_bytes(content)
     assert count > 20 and equal(sharded.load(path, like)["a"], like["a"])

@@ -34,15 +34,15 @@ def train(
     loss, params, *, num_updates=600, learning_rate=0.03, batch_size=500, momentum=0.0
 ):
     schedule = optax.cosine_decay_schedule(learning_rate, num_updates)
-    optimizer, starts = optax.adam(schedule, b1=momentum), eb.from_data()
-    state = eb.init_state(KEY, params, optimizer, starts, 1.0)
+    optimizer, chain_init = optax.adam(schedule, b1=momentum), eb.from_data()
+    state = eb.init_state(KEY, params, optimizer, chain_init, 1.0)
     options = {
         "num_updates": num_updates,
         "batch_size": batch_size,
         "ema_decay": 0.98,
         "chunk": 200,
     }
-    return eb.fit(KEY, loss, optimizer, state, X, starts, **options)
+    return eb.fit(KEY, loss, optimizer, state, X, chain_init, **options)
 
 
 # --- kernel -----------------------------------------------------------------------------------------------

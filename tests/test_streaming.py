@@ -205,7 +205,7 @@ def test_a_tree_and_a_function_of_it(key):
         x=streaming.moments(), e=streaming.batch_means(energies)
     )
     found = eb.sample(key, kernel, start, 300, collect=reducer).draws
-    draws = eb.sample(key, kernel, start, 300, collect=eb.with_stats).draws
+    draws = eb.sample(key, kernel, start, 300, collect=eb.collect_stats).draws
     np.testing.assert_allclose(
         found["x"].mean["b"], draws.position["b"].mean(axis=(0, 1)), atol=1e-5
     )

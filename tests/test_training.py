@@ -10,7 +10,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets
-from ebmjax.training.divergence import NO_REMEDY, diagnose
+from ebmjax.training.divergence import NO_ROLLBACK, diagnose
 
 TARGET = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
 KEY = jax.random.key(3)
@@ -29,18 +29,25 @@ def train(
     *,
     loss=None,
     learning_rate=0.02,
-    starts=None,
+    chain_init=None,
     energy=energy,
     params=START,
     **options,
 ):
     optimizer = optax.adam(learning_rate)
-    starts = starts or eb.replay_buffer(draw, 1000, 0.01)
-    loss = loss or eb.contrastive(energy, eb.mala, 10, acceptance_target=0.574)
-    state = state or eb.init_state(KEY, params, optimizer, starts, 0.5)
-    options = {"batch_size": 500, "remedy": NO_REMEDY, **options}
+    chain_init = chain_init or eb.replay_buffer(draw, 1000, 0.01)
+    loss = loss or eb.maximum_likelihood(energy, eb.mala, 10, acceptance_target=0.574)
+    state = state or eb.init_state(KEY, params, optimizer, chain_init, 0.5)
+    options = {"batch_size": 500, "rollback": NO_ROLLBACK, **options}
     return eb.fit(
-        KEY, loss, optimizer, state, DATA, starts, num_updates=num_updates, **options
+        KEY,
+        loss,
+        optimizer,
+        state,
+        DATA,
+        chain_init,
+        num_updates=num_updates,
+        **options,
     )
 
 
@@ -52,11 +59,11 @@ def equal(a, b):
 
 
 @pytest.mark.parametrize(
-    "starts",
+    "chain_init",
     [eb.from_data(), eb.replay_buffer(draw, 500), eb.replay_buffer(draw, 1000, 0.05)],
 )
-def test_maximum_likelihood_finds_the_mean_and_covariance_of_the_data(starts):
-    state, metrics = train(600, starts=starts, ema_decay=0.98)
+def test_maximum_likelihood_finds_the_mean_and_covariance_of_the_data(chain_init):
+    state, metrics = train(600, chain_init=chain_init, ema_decay=0.98)
     root = state.ema["root"]
     covariance = np.linalg.inv(root.T @ root)
     assert np.abs(covariance - np.cov(DATA.T)).max() < 0.1
@@ -78,7 +85,7 @@ def test_chunks_change_no_number():
 
 
 def test_an_update_that_is_not_finite_is_skipped_and_counted():
-    calls = eb.contrastive(energy, eb.mala, 5)
+    calls = eb.maximum_likelihood(energy, eb.mala, 5)
 
     def sometimes_nan(params, key, batch, chains):
         value, aux = calls(params, key, batch, chains)
@@ -91,11 +98,11 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted():
 
 
 def test_chains_that_are_not_finite_are_restarted_and_counted():
-    starts = eb.replay_buffer(draw, 500)
-    state = eb.init_state(KEY, START, optax.adam(0.02), starts, 0.5)
-    state = state._replace(store=state.store.at[:7].set(jnp.nan))
-    state, metrics = train(3, state, starts=starts)
-    assert int(state.num_restarted) == 7 and np.isfinite(state.store).all()
+    chain_init = eb.replay_buffer(draw, 500)
+    state = eb.init_state(KEY, START, optax.adam(0.02), chain_init, 0.5)
+    state = state._replace(buffer=state.buffer.at[:7].set(jnp.nan))
+    state, metrics = train(3, state, chain_init=chain_init)
+    assert int(state.num_restarted) == 7 and np.isfinite(state.buffer).all()
     assert np.isfinite(metrics["loss"]).all() and int(state.num_skipped) == 0
 
 
@@ -117,7 +124,7 @@ RUNAWAY = {"energy": runaway, "params": {"slope": jnp.float32(0.05)}}
         ({**RUNAWAY, "learning_rate": 1e3, "max_gap": 1e3}, "apart"),
         ({**RUNAWAY, "learning_rate": 1e-6}, "use a network with a confinement term"),
         (
-            {"loss": eb.contrastive(energy, eb.mala, 3), "stuck": True},
+            {"loss": eb.maximum_likelihood(energy, eb.mala, 3), "stuck": True},
             "the chains froze, acceptance 0.0000",
         ),
     ],
@@ -126,8 +133,8 @@ def test_divergence_stops_with_what_it_saw(options, message):
     options = dict(options)
     state = None
     if options.pop("stuck", False):
-        starts = eb.replay_buffer(draw, 1000, 0.01)
-        state = eb.init_state(KEY, START, optax.adam(0.02), starts, 1e4)
+        chain_init = eb.replay_buffer(draw, 1000, 0.01)
+        state = eb.init_state(KEY, START, optax.adam(0.02), chain_init, 1e4)
     with pytest.raises(eb.TrainingDiverged, match=message) as error:
         train(2000, state, **options)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(error.value.state.params))
@@ -163,17 +170,17 @@ def test_pytree_data():
     energy = lambda params, x: (
         params["w"] * (jnp.sum(x["a"] ** 2) + jnp.sum(x["b"] ** 2))
     )
-    starts = eb.from_data()
+    chain_init = eb.from_data()
     optimizer = optax.sgd(0.01)
-    state = eb.init_state(KEY, {"w": jnp.float32(0.5)}, optimizer, starts, 0.5)
-    loss = eb.contrastive(energy, eb.mala, 3)
+    state = eb.init_state(KEY, {"w": jnp.float32(0.5)}, optimizer, chain_init, 0.5)
+    loss = eb.maximum_likelihood(energy, eb.mala, 3)
     state, metrics = eb.fit(
         KEY,
         loss,
         optimizer,
         state,
         data,
-        starts,
+        chain_init,
         num_updates=4,
         batch_size=100,
         data_noise=0.1,
@@ -205,11 +212,18 @@ def test_bad_input(options, error, message):
 
 
 def test_bad_data():
-    starts, optimizer = eb.from_data(), optax.sgd(0.1)
-    state = eb.init_state(KEY, START, optimizer, starts, 0.5)
-    loss = eb.contrastive(energy, eb.mala, 2)
+    chain_init, optimizer = eb.from_data(), optax.sgd(0.1)
+    state = eb.init_state(KEY, START, optimizer, chain_init, 0.5)
+    loss = eb.maximum_likelihood(energy, eb.mala, 2)
     fit = partial(
-        eb.fit, KEY, loss, optimizer, state, starts=starts, num_updates=1, batch_size=10
+        eb.fit,
+        KEY,
+        loss,
+        optimizer,
+        state,
+        chain_init=chain_init,
+        num_updates=1,
+        batch_size=10,
     )
     for data, error, message in (
         (
@@ -223,7 +237,7 @@ def test_bad_data():
         with pytest.raises(error, match=message):
             fit(data)
     with pytest.raises(ValueError, match="step_size must be finite and above 0"):
-        eb.init_state(KEY, START, optimizer, starts, 0.0)
+        eb.init_state(KEY, START, optimizer, chain_init, 0.0)
 
 
 def test_every_update_sees_another_batch():

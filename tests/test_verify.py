@@ -21,7 +21,7 @@ def test_a_report_reads():
         "title",
         "settings",
         (Finding("a", 1.0, 1.0, 0.5), Finding("b", 2.0, 1.0, 1e-9, "0.1 sd")),
-        cure="cure",
+        suggestion="cure",
     )
     assert (
         not report.is_passed

@@ -151,15 +151,17 @@ def test_a_length_climbs_to_the_top_and_not_where_it_does_not_pay():
 def test_lengths_are_right_on_the_average():
     t, eps = jnp.arange(200), 0.3
     for length in (0.4, 1.0, 1.7):
-        steps = adaptation.whole_steps(jnp.log(length), eps, adaptation.evenly(t), 100)
+        steps = adaptation.num_leapfrog_steps(
+            jnp.log(length), eps, adaptation.evenly(t), 100
+        )
         assert (
             float(steps.mean()) == pytest.approx(length / eps, abs=0.03)
             and int(np.ptp(steps)) == 1
         )
     assert (
-        adaptation.whole_steps(jnp.log(0.01), eps, 0.0, 100) == 1
+        adaptation.num_leapfrog_steps(jnp.log(0.01), eps, 0.0, 100) == 1
     )  # at least, and at most
-    assert adaptation.whole_steps(jnp.log(1000.0), eps, 0.0, 100) == 100
+    assert adaptation.num_leapfrog_steps(jnp.log(1000.0), eps, 0.0, 100) == 100
 
 
 @pytest.mark.parametrize(
@@ -265,7 +267,7 @@ def test_chains_that_lag_set_the_pace(key):
     start = jnp.concatenate([jnp.zeros((48, 1)), jnp.full((16, 1), 30.0)])
     tuned = eb.warm_up(key, eb.mala, place.energy, start, mass=None, num_steps=300)
     rate = eb.sample(
-        key, tuned.kernel, tuned.position, 100, collect=eb.nothing
+        key, tuned.kernel, tuned.position, 100, collect=eb.discard
     ).acceptance_rate
     assert 0.12 < rate[48:].mean() < 0.4 and rate[:48].mean() > 0.95
 

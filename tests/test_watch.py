@@ -12,7 +12,7 @@ import pytest
 import ebmjax as eb
 from ebmjax import targets
 from ebmjax.experiments import data, experiment
-from ebmjax.training.divergence import NO_REMEDY, Remedy, diagnose
+from ebmjax.training.divergence import NO_ROLLBACK, RollbackPolicy, diagnose
 
 KEY = jax.random.key(7)
 TARGET = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
@@ -38,18 +38,18 @@ def energy(params, x):
 
 
 def train(optimizer, state=None, *, num_updates=700, temperature=1.0, **options):
-    starts = eb.replay_buffer(draw, 500, 0.02)
-    loss = eb.contrastive(
+    chain_init = eb.replay_buffer(draw, 500, 0.02)
+    loss = eb.maximum_likelihood(
         energy, eb.mala, 10, temperature=temperature, acceptance_target=0.574
     )
-    state = state or eb.init_state(KEY, START, optimizer, starts, 0.5)
+    state = state or eb.init_state(KEY, START, optimizer, chain_init, 0.5)
     options = {
         "batch_size": 250,
         "num_updates": num_updates,
         "ema_decay": 0.98,
         **options,
     }
-    return eb.fit(KEY, loss, optimizer, state, DATA, starts, **options)
+    return eb.fit(KEY, loss, optimizer, state, DATA, chain_init, **options)
 
 
 def equal(a, b):
@@ -106,7 +106,12 @@ def test_a_few_skipped_updates_are_no_divergence_however_short_the_chunks(chunk)
         return value, (chains, {})
 
     optimizer = optax.sgd(1e-3)
-    options = {"num_updates": 60, "batch_size": 50, "remedy": NO_REMEDY, "chunk": chunk}
+    options = {
+        "num_updates": 60,
+        "batch_size": 50,
+        "rollback": NO_ROLLBACK,
+        "chunk": chunk,
+    }
     state, _ = eb.fit(
         KEY,
         rarely_nan,
@@ -128,9 +133,9 @@ def test_a_run_that_diverges_goes_back_and_reaches_its_target():
         UserWarning,
         match="back to update .* times the learning rate .1 of 6 roll-backs",
     ):
-        state, metrics = train(HUGE, remedy=Remedy(6))
+        state, metrics = train(HUGE, rollback=RollbackPolicy(6))
     assert 1 <= int(state.num_rollbacks) <= 6
-    assert float(state.learning_scale) == pytest.approx(0.3 ** int(state.num_rollbacks))
+    assert float(state.lr_scale) == pytest.approx(0.3 ** int(state.num_rollbacks))
     covariance = np.linalg.inv(state.ema["root"].T @ state.ema["root"])
     assert np.abs(covariance - np.cov(DATA.T)).max() < 0.15
     assert np.abs(state.ema["mean"] - DATA.mean(axis=0)).max() < 0.15
@@ -140,15 +145,15 @@ def test_a_run_that_diverges_goes_back_and_reaches_its_target():
     with pytest.raises(
         eb.TrainingDiverged, match="training diverged between updates"
     ) as error:
-        train(HUGE, remedy=NO_REMEDY)
+        train(HUGE, rollback=NO_ROLLBACK)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(error.value.state.params))
 
 
 @pytest.mark.filterwarnings("ignore:training diverged")
 def test_the_roll_backs_are_bounded():
-    hopeless = Remedy(3, learning_rate_factor=1.0)
+    hopeless = RollbackPolicy(3, learning_rate_factor=1.0)
     with pytest.raises(eb.TrainingDiverged, match="after 3 roll-backs") as error:
-        train(HUGE, remedy=hopeless)
+        train(HUGE, rollback=hopeless)
     assert int(error.value.state.num_rollbacks) == 3
 
 
@@ -157,19 +162,22 @@ def test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit():
     """A run that was killed just before a roll-back makes it again."""
     seen = []
     whole, _ = train(
-        HUGE, num_updates=200, remedy=Remedy(6), on_chunk=lambda s, m: seen.append(s)
+        HUGE,
+        num_updates=200,
+        rollback=RollbackPolicy(6),
+        on_chunk=lambda s, m: seen.append(s),
     )
     assert [int(s.step) for s in seen] == list(range(25, 201, 25))
     before = [s for s in seen if int(s.num_rollbacks) == 0]
     assert before and int(whole.num_rollbacks) > 0
-    resumed, _ = train(HUGE, before[-1], num_updates=200, remedy=Remedy(6))
+    resumed, _ = train(HUGE, before[-1], num_updates=200, rollback=RollbackPolicy(6))
     assert equal(whole, resumed)
 
 
 def test_one_goes_back_as_far_however_short_the_chunks():
     """A chunk of five before the trouble is seen, the energy is ill already."""
     with pytest.warns(UserWarning, match="training diverged") as told:
-        train(HUGE, num_updates=100, remedy=Remedy(6), chunk=5)
+        train(HUGE, num_updates=100, rollback=RollbackPolicy(6), chunk=5)
     seen, back = map(
         int,
         re.search(
@@ -180,20 +188,20 @@ def test_one_goes_back_as_far_however_short_the_chunks():
 
 
 def test_another_learning_rate_or_step_size_compiles_nothing():
-    starts, optimizer = eb.replay_buffer(draw, 500), optax.adam(0.01)
-    loss = eb.contrastive(energy, eb.mala, 3)
+    chain_init, optimizer = eb.replay_buffer(draw, 500), optax.adam(0.01)
+    loss = eb.maximum_likelihood(energy, eb.mala, 3)
     traces = []
 
     def counted(*arguments):
         traces.append(1)
         return loss(*arguments)
 
-    step = jax.jit(eb.train_step(counted, optimizer, starts, num_chains=100))
-    state = eb.init_state(KEY, START, optimizer, starts, 0.5)
+    step = jax.jit(eb.train_step(counted, optimizer, chain_init, num_chains=100))
+    state = eb.init_state(KEY, START, optimizer, chain_init, 0.5)
     once, _ = step(KEY, state, DATA[:100])
     slow, _ = step(
         KEY,
-        state._replace(learning_scale=jnp.float32(0.25), step_size=jnp.float32(0.5)),
+        state._replace(lr_scale=jnp.float32(0.25), step_size=jnp.float32(0.5)),
         DATA[:100],
     )
     other, _ = step(KEY, state._replace(step_size=jnp.float32(0.1)), DATA[:100])
@@ -205,7 +213,7 @@ def test_another_learning_rate_or_step_size_compiles_nothing():
         for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(less), strict=True)
     )
     assert float(other.step_size) == pytest.approx(0.1) and not equal(
-        once.store, other.store
+        once.buffer, other.buffer
     )
 
 
@@ -249,12 +257,12 @@ def test_a_run_knows_its_temperature():
     ("call", "message"),
     [
         (
-            partial(train, HUGE, remedy=Remedy(-1)),
-            "remedy.max_rollbacks must be at least 0, got -1",
+            partial(train, HUGE, rollback=RollbackPolicy(-1)),
+            "rollback.max_rollbacks must be at least 0, got -1",
         ),
         (
-            partial(train, HUGE, remedy=Remedy(1, 0.0)),
-            r"remedy.learning_rate_factor must lie in \(0, 1\]",
+            partial(train, HUGE, rollback=RollbackPolicy(1, 0.0)),
+            r"rollback.learning_rate_factor must lie in \(0, 1\]",
         ),
         (
             partial(train, HUGE, temperature=0.0),

@@ -23,9 +23,9 @@ TARGET = targets.correlated_gaussian(2, 0.6)
 )
 def test_warm_up_and_its_kernel(make, dtype):
     with jax.enable_x64(True):
-        starts = np.random.default_rng(0).normal(size=(8, 2)).astype(dtype)
+        chain_init = np.random.default_rng(0).normal(size=(8, 2)).astype(dtype)
         tuned = eb.warm_up(
-            jax.random.key(1), make, TARGET.energy, starts, num_steps=300
+            jax.random.key(1), make, TARGET.energy, chain_init, num_steps=300
         )
         draws = eb.sample(jax.random.key(2), tuned.kernel, tuned.position, 1000).draws
         assert draws.dtype == dtype
@@ -48,7 +48,7 @@ def energy(params, x):
 
 
 LOSSES = {
-    "maximum_likelihood": lambda z: eb.contrastive(
+    "maximum_likelihood": lambda z: eb.maximum_likelihood(
         energy, eb.mala, 5, acceptance_target=0.574
     ),
     "nce": lambda z: noise_contrastive.binary(energy, fitted_normal(z), 2),
@@ -64,9 +64,9 @@ def test_training(name, dtype):
         z = np.random.default_rng(1).normal(1.0, 1.0, (2000, 2)).astype(dtype)
         params = {"a": jnp.asarray(2.0, dtype), "m": jnp.zeros(2, dtype)}
         params = with_log_z(params) if name == "nce" else params
-        optimizer, starts = optax.adam(0.02), eb.from_data()
-        state = eb.init_state(jax.random.key(0), params, optimizer, starts, 0.5)
+        optimizer, chain_init = optax.adam(0.02), eb.from_data()
+        state = eb.init_state(jax.random.key(0), params, optimizer, chain_init, 0.5)
         fit = partial(eb.fit, jax.random.key(1), LOSSES[name](z), optimizer)
-        state, _ = fit(state, z, starts, num_updates=300, batch_size=200)
+        state, _ = fit(state, z, chain_init, num_updates=300, batch_size=200)
         found = state.params.energy if name == "nce" else state.params
         assert found["a"].dtype == dtype and np.abs(found["m"] - 1).max() < 0.2

@@ -160,9 +160,9 @@ def inverse_root(root: Array) -> Array:
     )
 
 
-def whitened(x: Array, unroot: Array) -> Array:
+def whitened(x: Array, inverse_scale: Array) -> Array:
     """S^-1 x of points ``[C, D]``."""
-    return x * unroot if unroot.ndim == 1 else x @ unroot.T
+    return x * inverse_scale if inverse_scale.ndim == 1 else x @ inverse_scale.T
 
 
 # --- length -----------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ class Length(NamedTuple):
         return Length(log_length, log_mean, jump, opt_state)
 
 
-def whole_steps(log_length: Array, eps: Array, up: Any, most: Any) -> Array:
+def num_leapfrog_steps(log_length: Array, eps: Array, up: Any, most: Any) -> Array:
     """The number of steps of a length, rounded up where what is left over is more than ``1 - up``."""
     return jnp.clip(jnp.floor(jnp.exp(log_length) / eps + up), 1, most).astype(
         jnp.int32

@@ -36,8 +36,8 @@ from ebmjax.adaptation.step_size import (
     first_log_size,
     harmonic_mean,
     inverse_root,
+    num_leapfrog_steps,
     whitened,
-    whole_steps,
 )
 from ebmjax.base import (
     Array,
@@ -90,7 +90,7 @@ class Learned(NamedTuple):
     state: State  # [C, ...]
     size: StepSize
     root: Array  # C^(1/2), [D] or [D, D]
-    unroot: Array  # its inverse
+    inverse_scale: Array  # its inverse
     pace: Array  # [C] acceptance rates, averaged over about ten steps
     moments: Moments  # of the window
     length: Length
@@ -154,7 +154,7 @@ def adapt(
         new = now._replace(
             size=StepSize.begin(jnp.exp(log_size), num_chains),
             root=root,
-            unroot=inverse_root(root),
+            inverse_scale=inverse_root(root),
             moments=jax.tree.map(jnp.zeros_like, now.moments),
             num_grads=now.num_grads
             + num_tries * num_chains * (now.state.grad is not None),
@@ -166,7 +166,7 @@ def adapt(
         now = jax.lax.cond(begins, begin_window, lambda now, t: now, now, t)
         eps = jnp.exp(now.size.log_size)
         most = jnp.where(is_first, FIRST_STEPS, MOST_STEPS)
-        num = whole_steps(now.length.log_length, eps, evenly(t), most)
+        num = num_leapfrog_steps(now.length.log_length, eps, evenly(t), most)
         noise, state, info = advance(make(scaled(eps, now.root), num), now.state, t)
         rate, pace = (
             mean(info.acceptance_rate),
@@ -176,7 +176,8 @@ def adapt(
         length = now.length
         if is_free:
             before, after = (
-                whitened(flat(s.position), now.unroot) for s in (now.state, state)
+                whitened(flat(s.position), now.inverse_scale)
+                for s in (now.state, state)
             )
             jump = chees(
                 before,
@@ -190,7 +191,7 @@ def adapt(
             state,
             now.size.update(rate * lag, target),
             now.root,
-            now.unroot,
+            now.inverse_scale,
             pace,
             now.moments.update(flat(state.position)),
             length,
@@ -220,7 +221,11 @@ def adapt(
     is_first = np.cumsum(begins) == 1
     now, rates = jax.lax.scan(step, now, (jnp.arange(num_steps), begins, is_first))
     eps = jnp.exp(now.size.log_mean)
-    num = whole_steps(now.length.log_mean, eps, 0.999, MOST_STEPS) if is_free else None
+    num = (
+        num_leapfrog_steps(now.length.log_mean, eps, 0.999, MOST_STEPS)
+        if is_free
+        else None
+    )
     return Adapted(scaled(eps, now.root), num, now.state.position, rates, now.num_grads)
 
 

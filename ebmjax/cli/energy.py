@@ -22,7 +22,7 @@ from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
-from ebmjax.sampling.loop import with_stats
+from ebmjax.sampling.loop import collect_stats
 from ebmjax.sampling.sample import sample
 from ebmjax.verify.check_energy import check
 
@@ -82,7 +82,7 @@ def sample_energy(
         key_warm, make, energy, positions, step_size, num_warmup, is_dense
     )
     samples = sample(
-        key_run, kernel, positions, num_steps, collect=with_stats, progress=True
+        key_run, kernel, positions, num_steps, collect=collect_stats, progress=True
     )
 
     summary = health.summary(samples)

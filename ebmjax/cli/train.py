@@ -19,7 +19,7 @@ from ebmjax.sampling import devices
 Objective = StrEnum("Objective", list(METHODS))
 Network = StrEnum("Network", list(pieces.NETWORKS))
 KernelName = StrEnum("KernelName", list(KERNELS))
-Starts = StrEnum("Starts", list(pieces.STARTS))
+ChainInit = StrEnum("ChainInit", list(pieces.CHAIN_INITS))
 Backend = StrEnum("Backend", list(BACKENDS))
 
 
@@ -50,8 +50,8 @@ def train(
     kernel: Annotated[
         KernelName | None, typer.Option(help="Kernel of the training chains.")
     ] = None,
-    starts: Annotated[
-        Starts | None,
+    chain_init: Annotated[
+        ChainInit | None,
         typer.Option(
             help="Where chains start: a replay buffer, the data (CD), or noise (short runs)."
         ),
@@ -156,7 +156,7 @@ def train(
                 network=network and network.value,
                 kernel=kernel and kernel.value,
                 features=features and _widths(features),
-                starts=starts and starts.value,
+                chain_init=chain_init and chain_init.value,
                 chain_steps=chain_steps,
                 num_chains=num_chains,
                 buffer_size=buffer_size,

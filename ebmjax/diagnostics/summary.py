@@ -6,7 +6,7 @@
                   t begins; where it is small, momenta change H too little to reach the tails (Betancourt
                   2016, arXiv:1604.00695)
 
-These four work inside ``jit``.  The last two need the infos of a run: ``sample(..., collect=with_stats)``.
+These four work inside ``jit``.  The last two need the infos of a run: ``sample(..., collect=collect_stats)``.
 """
 
 from typing import Any, NamedTuple
@@ -101,7 +101,7 @@ def summary(draws: Samples | Record | Position) -> Summary:
 
     Args:
       draws: ``[T, C, ...]`` on every leaf, at least six draws; or :class:`~ebmjax.sampling.sample.Samples`.  If
-        they were collected by ``with_stats``, the sampler is judged, too.
+        they were collected by ``collect_stats``, the sampler is judged, too.
 
     Raises:
       ValueError: fewer than six draws, or draws that are not finite.

@@ -21,7 +21,7 @@ from ebmjax.energies.networks import Classifier
 Predict = Callable[[Array], Array]
 
 
-class Verdict(NamedTuple):
+class ClassifierMetrics(NamedTuple):
     """Of a set of images."""
 
     mean_confidence: float  # mean of the largest class probability
@@ -89,15 +89,15 @@ def train_classifier(
     return jax.jit(predict)
 
 
-def judge(
+def classifier_metrics(
     predict: Predict, samples: Any, training_images: Any, value_range=(0.0, 1.0)
-) -> Verdict:
+) -> ClassifierMetrics:
     """The verdict of a classifier on samples ``[N, H, W]``, clipped to the range of the data."""
     samples = jnp.clip(samples, *value_range)
     probabilities = np.asarray(predict(samples))
     confidence = probabilities.max(axis=1)
     counts = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
-    return Verdict(
+    return ClassifierMetrics(
         float(confidence.mean()),
         float((confidence > 0.9).mean()),
         counts / len(samples),

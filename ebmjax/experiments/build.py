@@ -10,10 +10,10 @@ from ebmjax.experiments.registry import KERNELS, METHODS
 from ebmjax.experiments.standardize import is_image
 from ebmjax.objectives.joint import of_points, with_labels
 from ebmjax.objectives.learned_stein import Players
-from ebmjax.training.chain_init import Starts, from_data, from_noise, replay_buffer
+from ebmjax.training.chain_init import ChainInit, from_data, from_noise, replay_buffer
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
-STARTS = ("buffer", "data", "noise")
+CHAIN_INITS = ("buffer", "data", "noise")
 
 
 class RunError(ValueError):
@@ -26,7 +26,7 @@ def check(config) -> None:
         ("objective", METHODS),
         ("network", NETWORKS),
         ("kernel", KERNELS),
-        ("starts", STARTS),
+        ("chain_init", CHAIN_INITS),
     ):
         if getattr(config, name) not in known:
             raise RunError(
@@ -46,7 +46,7 @@ def check(config) -> None:
         raise RunError(
             f"{config.objective} learns at temperature 1, got {config.temperature}"
         )
-    if config.starts == "buffer" and config.num_chains > config.buffer_size:
+    if config.chain_init == "buffer" and config.num_chains > config.buffer_size:
         raise RunError(
             f"num_chains must be at most the buffer's size, {config.buffer_size}, got {config.num_chains}"
         )
@@ -80,20 +80,24 @@ def network_of(config, z, num_classes):
     )
 
 
-def starts_of(config, draw, batches) -> Starts:
+def chain_init_of(config, draw, batches) -> ChainInit:
     """Of chains of points; with labels where classes are learned one by one."""
     method = METHODS[config.objective]
     if not method.uses_chains:
         return from_data()
     if not method.learns_shares:
         draw = with_labels(draw, np.asarray(batches.label).mean(axis=0))
-    if config.starts == "data":
-        starts = from_data()
-    elif config.starts == "noise":
-        starts = from_noise(draw)
+    if config.chain_init == "data":
+        chain_init = from_data()
+    elif config.chain_init == "noise":
+        chain_init = from_noise(draw)
     else:
-        starts = replay_buffer(draw, config.buffer_size, config.restart_probability)
-    return of_points(starts) if method.is_labelled and method.learns_shares else starts
+        chain_init = replay_buffer(draw, config.buffer_size, config.restart_probability)
+    return (
+        of_points(chain_init)
+        if method.is_labelled and method.learns_shares
+        else chain_init
+    )
 
 
 def optimizer_of(config) -> optax.GradientTransformation:
@@ -115,7 +119,7 @@ def optimizer_of(config) -> optax.GradientTransformation:
     )  # chains lag behind the parameters; momentum overshoots
     adam = optax.scale_by_adam(b1=momentum, b2=0.999)
     optimizer = optax.chain(adam, optax.scale_by_learning_rate(schedule))
-    if method.opponent is not None:
-        speed = optax.masked(optax.scale(method.opponent_speed), Players(False, True))
+    if method.adversary is not None:
+        speed = optax.masked(optax.scale(method.adversary_speed), Players(False, True))
         return optax.chain(optimizer, speed)
     return optimizer

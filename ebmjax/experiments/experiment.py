@@ -20,10 +20,10 @@ from ebmjax.base import Array, Energy
 from ebmjax.energies.transforms import temper
 from ebmjax.experiments.build import (
     RunError,
+    chain_init_of,
     check,
     network_of,
     optimizer_of,
-    starts_of,
 )
 from ebmjax.experiments.classes import class_constants, parts
 from ebmjax.experiments.data import Dataset
@@ -31,7 +31,7 @@ from ebmjax.experiments.registry import METHODS
 from ebmjax.experiments.standardize import Standard, digest, is_image
 from ebmjax.objectives.joint import labelled, marginal
 from ebmjax.objectives.learned_stein import Players
-from ebmjax.training.divergence import Remedy
+from ebmjax.training.divergence import RollbackPolicy
 from ebmjax.training.fit import fit
 from ebmjax.training.step import TrainState, init_state, train_step
 
@@ -47,11 +47,11 @@ class Config:
     is_spectral: bool = False
     noise: float = 0.0  # sigma, of the Gaussian noise added to the data
     noise_ratio: int = 4  # noise points a data point (nce, ranking)
-    contrast: float = (
+    perturbation_scale: float = (
         0.3  # noise of a point against itself (conditional, energy_discrepancy)
     )
     kernel: str = "mala"
-    starts: str = "buffer"
+    chain_init: str = "buffer"
     chain_steps: int = 10
     step_size: float = (
         0.3  # of the first update; adapted where the kernel has an acceptance target
@@ -220,16 +220,16 @@ def build(config: Config, dataset: Dataset) -> Run:
         draw = lambda key, n: jax.random.bernoulli(key, mean, (n, *mean.shape)).astype(
             z.dtype
         )
-    starts, optimizer = starts_of(config, draw, batches), optimizer_of(config)
+    chain_init, optimizer = chain_init_of(config, draw, batches), optimizer_of(config)
     loss = method.make(config, network.apply, z)
 
     def init() -> TrainState:
         params = method.lift(network.init(key_params, z[0], *at))
-        if method.opponent is not None:
+        if method.adversary is not None:
             params = Players(
-                params, method.opponent(config, jax.random.fold_in(key_params, 1), z)
+                params, method.adversary(config, jax.random.fold_in(key_params, 1), z)
             )
-        return init_state(key_store, params, optimizer, starts, config.step_size)
+        return init_state(key_store, params, optimizer, chain_init, config.step_size)
 
     def train(state: TrainState, **options: Any):
         return fit(
@@ -238,13 +238,13 @@ def build(config: Config, dataset: Dataset) -> Run:
             optimizer,
             state,
             batches,
-            starts,
+            chain_init,
             num_updates=config.num_updates,
             batch_size=config.batch_size,
             num_chains=config.num_chains,
             data_noise=config.noise if method.adds_noise else 0.0,
             ema_decay=config.ema_decay,
-            **{"remedy": Remedy(config.max_rollbacks), **options},
+            **{"rollback": RollbackPolicy(config.max_rollbacks), **options},
         )
 
     energy = (lambda params, x: network.apply(params, x, *at)) if at else network.apply
@@ -252,7 +252,7 @@ def build(config: Config, dataset: Dataset) -> Run:
     step = train_step(
         loss,
         optimizer,
-        starts,
+        chain_init,
         num_chains=config.num_chains,
         ema_decay=config.ema_decay,
     )

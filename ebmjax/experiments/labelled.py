@@ -66,7 +66,7 @@ def judged(run: Run, state: TrainState) -> Judged:
     labels = np.asarray(held.labels)
     x = jnp.asarray(run.standard.forward(held.x), jnp.float32)
     key_noise, *keys = jax.random.split(jax.random.key(run.config.seed), 4)
-    groups = {"held out": x, **strangers(keys, x, labels)}
+    groups = {"held out": x, **ood_inputs(keys, x, labels)}
     of_classes = jax.jit(jax.vmap(run.of_classes(state)))
     noise = run.config.noise * jax.random.normal(key_noise, x.shape)
     energies = {
@@ -85,7 +85,7 @@ def judged(run: Run, state: TrainState) -> Judged:
     )
 
 
-def strangers(keys, x: jax.Array, labels: np.ndarray) -> dict[str, jax.Array]:
+def ood_inputs(keys, x: jax.Array, labels: np.ndarray) -> dict[str, jax.Array]:
     """Three kinds, each as many as there are points ``[N, ...]``."""
     key_shuffle, key_pair, key_uniform = keys
     num = len(x)

@@ -22,8 +22,8 @@ from ebmjax.kernels.langevin import mala, ula
 from ebmjax.objectives import (
     Loss,
     binary_data,
-    contrastive,
     learned_stein,
+    maximum_likelihood,
     score_matching,
     stein,
 )
@@ -85,10 +85,10 @@ class Method(NamedTuple):
         params
     )  # from parameters of the network to those trained
     lower: Callable[[Any], Any] = lambda params: params  # and back
-    opponent: Callable[[Any, Key, Array], Any] | None = (
+    adversary: Callable[[Any, Key, Array], Any] | None = (
         None  # (config, key, z) -> parameters it plays against
     )
-    opponent_speed: float = 5.0  # its learning rate over the energy's: one that must stay at its best is fast
+    adversary_speed: float = 5.0  # its learning rate over the energy's: one that must stay at its best is fast
 
 
 def _chains(config) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _chains(config) -> dict[str, Any]:
 
 METHODS: dict[str, Method] = {
     "maximum_likelihood": Method(
-        lambda config, energy, z: contrastive(
+        lambda config, energy, z: maximum_likelihood(
             energy,
             **_chains(config),
             regularisation=config.regularisation,
@@ -178,16 +178,16 @@ METHODS: dict[str, Method] = {
     ),
     "kernel_stein": Method(
         lambda config, energy, z: stein.kernel_stein(
-            energy, config.contrast, kernel="imq"
+            energy, config.perturbation_scale, kernel="imq"
         ),
-        defaults={"learning_rate": 3e-3, "contrast": 0.1},
+        defaults={"learning_rate": 3e-3, "perturbation_scale": 0.1},
     ),
     "learned_stein": Method(
         lambda config, energy, z: learned_stein.learned_stein(
             energy, Field(config.features).apply
         ),
         lower=lambda params: params.energy,
-        opponent=lambda config, key, z: Field(config.features).init(key, z[0]),
+        adversary=lambda config, key, z: Field(config.features).init(key, z[0]),
         defaults={"learning_rate": 5e-4},
     ),
     "pseudo_likelihood": Method(
@@ -197,15 +197,15 @@ METHODS: dict[str, Method] = {
         lambda config, energy, z: binary_data.ratio_matching(energy), is_binary=True
     ),
     "conditional": Method(
-        lambda config, energy, z: nce.conditional(energy, config.contrast),
+        lambda config, energy, z: nce.conditional(energy, config.perturbation_scale),
         defaults={"learning_rate": 5e-3},
     ),
     "flow_contrastive": Method(
         lambda config, energy, z: _flow_contrastive(config, energy, z),
         lift=with_log_z,
         lower=lambda params: params.energy.energy,
-        opponent=lambda config, key, z: _flow(config, z).init(key, z[0]),
-        opponent_speed=0.3,  # noise need not be at its best
+        adversary=lambda config, key, z: _flow(config, z).init(key, z[0]),
+        adversary_speed=0.3,  # noise need not be at its best
         defaults={"learning_rate": 5e-3, "num_updates": 1500},
     ),
     "adversarial": Method(
@@ -213,12 +213,16 @@ METHODS: dict[str, Method] = {
             energy, _generate(config, z), gradient_penalty=config.regularisation
         ),
         lower=lambda params: params.energy,
-        opponent=lambda config, key, z: _sampler(config, key, z),
+        adversary=lambda config, key, z: _sampler(config, key, z),
         defaults={"learning_rate": 1e-3, "regularisation": 0.02},
     ),
     "energy_discrepancy": Method(
-        lambda config, energy, z: energy_discrepancy(energy, config.contrast),
-        defaults={"contrast": 0.5, "learning_rate": 5e-3, "num_updates": 1500},
+        lambda config, energy, z: energy_discrepancy(energy, config.perturbation_scale),
+        defaults={
+            "perturbation_scale": 0.5,
+            "learning_rate": 5e-3,
+            "num_updates": 1500,
+        },
     ),
 }
 

@@ -19,7 +19,11 @@ from ebmjax.adaptation.tuning import tune_step_size
 from ebmjax.base import Energy, Kernel, Key
 from ebmjax.energies import enumeration
 from ebmjax.energies.transforms import denoise
-from ebmjax.evaluation.classifier import Verdict, judge, train_classifier
+from ebmjax.evaluation.classifier import (
+    ClassifierMetrics,
+    classifier_metrics,
+    train_classifier,
+)
 from ebmjax.evaluation.quadrature import log_z
 from ebmjax.experiments import data
 from ebmjax.experiments.experiment import Run, is_image
@@ -66,10 +70,10 @@ def run_chains(
         start = jax.jit(lambda k, s: method.descend(k, run.config, of_noise, run.z, s))(
             key_descend, noise
         )
-    elif is_fresh or state.store is None:
+    elif is_fresh or state.buffer is None:
         start = run.draw(key_start, num_chains)
     else:
-        kept = points_of(state.store)
+        kept = points_of(state.buffer)
         rows = jax.random.choice(
             key_start, len(kept), (num_chains,), replace=num_chains > len(kept)
         )
@@ -88,9 +92,9 @@ def run_chains(
     return Chains(positions, energies, samples)
 
 
-def points_of(store: Any) -> Any:
+def points_of(buffer: Any) -> Any:
     """The chains of a store, without their labels where they have some."""
-    return store.point if isinstance(store, Labelled) else store
+    return buffer.point if isinstance(buffer, Labelled) else buffer
 
 
 def kernel_of(
@@ -239,7 +243,7 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
         rows += judged(run, state).rows()
     rolled = []
     if int(state.num_rollbacks):
-        scale = f"{int(state.num_rollbacks)}, {float(state.learning_scale):.2g}"
+        scale = f"{int(state.num_rollbacks)}, {float(state.lr_scale):.2g}"
         rolled = [("roll-backs, learning rate against the first", scale)]
     return [
         *rows,
@@ -258,7 +262,7 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
 
 def verdicts(
     key: Key, run: Run, state: TrainState, chains: Chains
-) -> dict[str, Verdict]:
+) -> dict[str, ClassifierMetrics]:
     """What a classifier says, where data are labelled images: real ones held out, the store, the chains."""
     x, labels = run.dataset.x, run.dataset.labels
     if labels is None or not is_image(x):
@@ -267,11 +271,11 @@ def verdicts(
     num_train = int(0.8 * len(x))
     predict = train_classifier(key, x[:num_train], labels[:num_train])
     groups = {"real, held out": x[num_train:]}
-    if state.store is not None:
-        groups["chains of training"] = shown(points_of(state.store))
+    if state.buffer is not None:
+        groups["chains of training"] = shown(points_of(state.buffer))
     groups["final chains"] = shown(chains.positions[-1])
     return {
-        name: judge(predict, images, x[:num_train], limits)
+        name: classifier_metrics(predict, images, x[:num_train], limits)
         for name, images in groups.items()
     }
 

@@ -4,7 +4,7 @@
     sample_stats   lp = -E, acceptance_rate, diverging, energy_error, is_accepted; with momenta, energy (of
                    the pair x and p) and n_steps; step_size where given
 
-``sample(..., collect=with_stats)`` keeps what the second group needs. ArviZ is imported when it is needed;
+``sample(..., collect=collect_stats)`` keeps what the second group needs. ArviZ is imported when it is needed;
 from 0.x comes an ``InferenceData``, from 1.x an xarray ``DataTree``. Of the two files, netCDF is for ArviZ,
 and ``.npz`` opens with NumPy alone: its arrays are named ``posterior/x``.
 """
@@ -56,7 +56,7 @@ def groups(samples: Samples | Record | Position, *, step_size: Any = None) -> Gr
 def to_arviz(samples: Samples | Record | Position, *, step_size: Any = None) -> Any:
     """``InferenceData`` (ArviZ 0.x) or ``DataTree`` (1.x); arguments as :func:`groups`.  Needs ArviZ.
 
-    >>> data = to_arviz(sample(key, kernel, start, 1000, collect=with_stats))  # doctest: +SKIP
+    >>> data = to_arviz(sample(key, kernel, start, 1000, collect=collect_stats))  # doctest: +SKIP
     """
     return _to_arviz(groups(samples, step_size=step_size))
 

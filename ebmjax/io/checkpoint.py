@@ -20,9 +20,9 @@ import jax
 import numpy as np
 
 from ebmjax.io import serialization as leaves
-from ebmjax.io.serialization import CheckpointError, Damaged
+from ebmjax.io.serialization import CheckpointError, CorruptCheckpointError
 
-__all__ = ["CheckpointError", "Damaged", "load", "notes", "save"]
+__all__ = ["CheckpointError", "CorruptCheckpointError", "load", "notes", "save"]
 
 MANIFEST = "manifest"
 FORMAT = 2
@@ -84,7 +84,7 @@ def load(
 
     Raises:
       FileNotFoundError: there is no such file.
-      Damaged: it is not as it was written.
+      CorruptCheckpointError: it is not as it was written.
       CheckpointError: its leaves are not those of ``like``, which are named.
     """
     manifest, arrays = _read(Path(path))
@@ -154,7 +154,7 @@ def _read(path):
         zipfile.BadZipFile,
         zipfile.zlib.error,
     ) as error:
-        raise Damaged(f"{path} is damaged: {error}") from error
+        raise CorruptCheckpointError(f"{path} is damaged: {error}") from error
     if manifest["format"] != FORMAT:
         raise CheckpointError(
             f"{path} has format {manifest['format']}; this version reads format {FORMAT}"

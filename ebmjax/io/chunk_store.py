@@ -17,11 +17,11 @@ import jax
 import numpy as np
 
 from ebmjax.io import run_directory as folder
-from ebmjax.io.checkpoint import CheckpointError, Damaged
+from ebmjax.io.checkpoint import CheckpointError, CorruptCheckpointError
 from ebmjax.sampling import devices
 
 
-class Stopped(KeyboardInterrupt):
+class Interrupted(KeyboardInterrupt):
     """Told to stop by SIGTERM or Ctrl-C, after the chunk was finished and saved."""
 
 
@@ -86,7 +86,7 @@ class Journal:
                 return folder.load(
                     path, like(), check=functools.partial(self._compare, path)
                 )
-            except Damaged as error:
+            except CorruptCheckpointError as error:
                 warnings.warn(
                     f"{error}; its chunk is computed again",
                     RuntimeWarning,

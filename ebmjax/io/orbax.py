@@ -26,7 +26,7 @@ from jax.experimental import multihost_utils
 
 from ebmjax.io import serialization as leaves
 from ebmjax.io.checkpoint import sync_folder
-from ebmjax.io.serialization import CheckpointError, Damaged
+from ebmjax.io.serialization import CheckpointError, CorruptCheckpointError
 from ebmjax.sampling import devices
 
 FORMAT = 1
@@ -165,7 +165,7 @@ def _verified(path) -> dict[str, Any]:
             raise ValueError("its manifest is not as it was written")
         manifest = json.loads(text)
     except (OSError, ValueError) as error:
-        raise Damaged(f"{path} is damaged: {error}") from error
+        raise CorruptCheckpointError(f"{path} is damaged: {error}") from error
     if manifest["format"] != FORMAT:
         raise CheckpointError(
             f"{path} has format {manifest['format']}; this version reads format {FORMAT}"
@@ -177,7 +177,9 @@ def _verified(path) -> dict[str, Any]:
         if now != files[f]
     ]
     if wrong:
-        raise Damaged(f"{path} is damaged: {wrong[0]} is not as it was written")
+        raise CorruptCheckpointError(
+            f"{path} is damaged: {wrong[0]} is not as it was written"
+        )
     return manifest
 
 

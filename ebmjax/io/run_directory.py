@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from ebmjax import _validation as checks
 from ebmjax.io import checkpoint
 from ebmjax.io import orbax as sharded
-from ebmjax.io.checkpoint import CheckpointError, Damaged
+from ebmjax.io.checkpoint import CheckpointError, CorruptCheckpointError
 from ebmjax.sampling import devices
 
 KEEP = 3
@@ -172,7 +172,7 @@ def newest(folder: Path, like: Any) -> tuple[int, Any]:
     for step, path in [(s, path) for s in steps(folder) for path in files(folder, s)]:
         try:
             tree = load(path, like)
-        except Damaged as error:
+        except CorruptCheckpointError as error:
             damages.append(str(error))
             continue
         for damage in damages:

@@ -14,7 +14,7 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be read or written, or belongs to something else."""
 
 
-class Damaged(CheckpointError):
+class CorruptCheckpointError(CheckpointError):
     """A checkpoint whose bytes are not those that were written."""
 
 

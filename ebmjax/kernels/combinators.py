@@ -4,7 +4,7 @@
     cycle(K1, K2, ...)   = ... K2 K1
     mixture(Ks, w)       = w1 K1 + w2 K2 + ...
     within(E, part, ...) : a kernel of one part of the position, given the rest (Metropolis within Gibbs)
-    guarded(K)           : K, but a step to where the energy is not finite is undone; what is made of kernels
+    reject_nonfinite(K)           : K, but a step to where the energy is not finite is undone; what is made of kernels
                            that undo it themselves needs no guard either
     parallel(K)          : C independent chains, K on each; the key, too, has one entry a chain
 
@@ -44,7 +44,7 @@ def parallel(kernel: Kernel) -> Kernel:
     return Kernel(over_chains(kernel.init), over_chains(kernel.draw), move)
 
 
-def guarded(kernel: Kernel) -> Kernel:
+def reject_nonfinite(kernel: Kernel) -> Kernel:
     """The kernel, but a step to where the energy is NaN or infinite is undone, and counted.
 
     A kernel whose move is marked :func:`~ebmjax.base.careful` sees to that itself and is returned as it is.
@@ -139,7 +139,7 @@ def within(
 ) -> Kernel:
     """A kernel that moves ``position[part]`` and leaves the rest: Metropolis within Gibbs.
 
-    The kernel of the part is :func:`guarded`.
+    The kernel of the part is :func:`reject_nonfinite`.
 
     Args:
       energy: of the whole position, a dict, tuple or list.
@@ -157,7 +157,7 @@ def within(
 
     def conditional(position):
         _check_part(position, part)
-        return guarded(
+        return reject_nonfinite(
             make_kernel(lambda value: energy(_replace(position, part, value)))
         )
 

@@ -24,8 +24,8 @@ from ebmjax.objectives.likelihood import (
     Loss,
     Metrics,
     Params,
-    contrastive,
     mark_broken,
+    maximum_likelihood,
 )
 
-__all__ = ["Chains", "Loss", "Metrics", "Params", "contrastive", "mark_broken"]
+__all__ = ["Chains", "Loss", "Metrics", "Params", "maximum_likelihood", "mark_broken"]

@@ -48,7 +48,7 @@ def flow_contrastive(
       ValueError: a negative weight; TypeError, when traced: other parameters.
 
     >>> flow = flows.Flow((2,))  # doctest: +SKIP
-    >>> loss = flow_contrastive(network.apply, partial(flows.sample, flow), flow.apply)  # doctest: +SKIP
+    >>> loss = flow_maximum_likelihood(network.apply, partial(flows.sample, flow), flow.apply)  # doctest: +SKIP
     """
     energy = scalar(energy)
     checks.function(draw, "draw")

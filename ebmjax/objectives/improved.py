@@ -41,7 +41,7 @@ from ebmjax.objectives.likelihood import (
     metrics_of,
     without_broken,
 )
-from ebmjax.sampling.loop import chain_keys, nothing, run
+from ebmjax.sampling.loop import chain_keys, discard, run
 
 TINY = 1e-20  # a squared distance: two chains at one point have no nearest neighbour to flee
 
@@ -90,7 +90,7 @@ def improved_contrastive(
         def advance(energy, position, num, start=0):
             kernel = parallel(make_kernel(energy, chains.step_size))
             return run(
-                keys, kernel, kernel.init(position), num, start=start, collect=nothing
+                keys, kernel, kernel.init(position), num, start=start, collect=discard
             )[::2]
 
         position, first = chains.position, num_steps - num_through

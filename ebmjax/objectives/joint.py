@@ -29,8 +29,8 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, normal_like
 from ebmjax.kernels.combinators import within
-from ebmjax.objectives.likelihood import Loss, Mean, Params, contrastive
-from ebmjax.training.chain_init import Draw, Starts
+from ebmjax.objectives.likelihood import Loss, Mean, Params, maximum_likelihood
+from ebmjax.training.chain_init import ChainInit, Draw
 
 ClassEnergies = Callable[[Params, Position], Array]  # [K]
 MakeKernel = Callable[[Energy, Array], Kernel]
@@ -94,7 +94,7 @@ def joint(
     """
     checks.function(class_energies, "class_energies")
     checks.positive(generative_weight, "generative_weight", zero=True)
-    generative = contrastive(
+    generative = maximum_likelihood(
         marginal(class_energies), make_kernel, num_steps, **options
     )
 
@@ -138,7 +138,9 @@ def class_conditional(
     def moves_points(energy, step_size):
         return within(energy, 0, lambda of_point: make_kernel(of_point, step_size))
 
-    loss = contrastive(energy, moves_points, num_steps, means=by_class, **options)
+    loss = maximum_likelihood(
+        energy, moves_points, num_steps, means=by_class, **options
+    )
 
     def of_labelled(params, key, batch, chains):
         _check_batch(batch)
@@ -162,11 +164,13 @@ def by_class(batch: Labelled, chains: Labelled, is_finite: Array) -> tuple[Mean,
     return lambda values: jnp.sum(of_point * values), mean_model
 
 
-def of_points(starts: Starts) -> Starts:
-    """Starts of chains of points, where batches are labelled."""
-    return starts._replace(
-        take=lambda key, store, batch, num: starts.take(key, store, batch.point, num),
-        fresh=lambda key, batch, num: starts.fresh(key, batch.point, num),
+def of_points(chain_init: ChainInit) -> ChainInit:
+    """ChainInit of chains of points, where batches are labelled."""
+    return chain_init._replace(
+        draw=lambda key, buffer, batch, num: chain_init.draw(
+            key, buffer, batch.point, num
+        ),
+        reset=lambda key, batch, num: chain_init.reset(key, batch.point, num),
     )
 
 

@@ -26,7 +26,7 @@ from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, State, scalar
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels.combinators import parallel
-from ebmjax.sampling.loop import chain_keys, nothing, run
+from ebmjax.sampling.loop import chain_keys, discard, run
 
 Params = Any
 Metrics = dict[str, Array]
@@ -41,7 +41,7 @@ class Chains(NamedTuple):
     step_size: Array  # []
 
 
-def contrastive(
+def maximum_likelihood(
     energy: Callable[[Params, Position], Array],
     make_kernel: Callable[[Energy, Array], Kernel],
     num_steps: int,
@@ -72,7 +72,7 @@ def contrastive(
       the loop to restart; where none is left, the loss is NaN.  Metrics: the two mean energies, their spread,
       the acceptance rate.
 
-    >>> loss = contrastive(network.apply, mala, 40, regularisation=0.1)  # doctest: +SKIP
+    >>> loss = maximum_likelihood(network.apply, mala, 40, regularisation=0.1)  # doctest: +SKIP
     """
     energy = scalar(energy)
     checks.function(make_kernel, "make_kernel")
@@ -88,7 +88,7 @@ def contrastive(
         kernel = parallel(make_kernel(temper(fixed, temperature), chains.step_size))
         keys = chain_keys(key, checks.num_chains(chains.position))
         state, _, info = run(
-            keys, kernel, kernel.init(chains.position), num_steps, collect=nothing
+            keys, kernel, kernel.init(chains.position), num_steps, collect=discard
         )
         samples, is_finite = mark_broken(state.position, state.energy)
 

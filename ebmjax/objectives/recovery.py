@@ -49,7 +49,7 @@ from ebmjax.objectives.likelihood import (
     metrics_of,
     without_broken,
 )
-from ebmjax.sampling.loop import chain_keys, nothing, run
+from ebmjax.sampling.loop import chain_keys, discard, run
 from ebmjax.tempering.annealed_langevin import check_falls, descend
 
 MakeKernel = Callable[[Energy, Array], Kernel]
@@ -95,7 +95,7 @@ def recovery(
         )
         kernel = make_kernel(given_z, step_size * tau)
         state, _, info = run(
-            key_run, kernel, kernel.init(z), num_steps, collect=nothing
+            key_run, kernel, kernel.init(z), num_steps, collect=discard
         )
         return y, lower[i], state, info
 

@@ -44,19 +44,19 @@ def position_of(state: State, info: Info) -> Position:
 
 
 class Record(NamedTuple):
-    """A step with what is known of it; see :func:`with_stats`."""
+    """A step with what is known of it; see :func:`collect_stats`."""
 
     position: Position
     energy: Array
     info: Info
 
 
-def with_stats(state: State, info: Info) -> Record:
+def collect_stats(state: State, info: Info) -> Record:
     """Store position, energy and info: what diagnostics of the sampler and ``export.to_arviz`` can use."""
     return Record(state.position, state.energy, info)
 
 
-def nothing(state: State, info: Info) -> None:
+def discard(state: State, info: Info) -> None:
     """Store nothing; the last state is what is wanted."""
 
 

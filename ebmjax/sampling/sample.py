@@ -16,8 +16,8 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax.base import Info, Kernel, Key, Position, State
 from ebmjax.io import run_directory as folder
-from ebmjax.io.chunk_store import Journal, Stopped, fingerprint
-from ebmjax.kernels.combinators import guarded, parallel
+from ebmjax.io.chunk_store import Interrupted, Journal, fingerprint
+from ebmjax.kernels.combinators import parallel, reject_nonfinite
 from ebmjax.sampling import devices as dev
 from ebmjax.sampling.initialization import begin, check_energy
 from ebmjax.sampling.loop import (
@@ -25,8 +25,8 @@ from ebmjax.sampling.loop import (
     Record,
     Reducer,
     chain_keys,
+    discard,
     no_info,
-    nothing,
     position_of,
     run,
 )
@@ -110,7 +110,7 @@ def sample(
       TypeError, ValueError: naming the argument, what it got and what it wants; among them a start whose
         energy is not finite, naming the chain, and a checkpoint of another call or energy.
       ChainFault: under ``on_fault="raise"``, naming the chain and the steps.
-      Stopped: told to stop (SIGTERM, Ctrl-C) with a checkpoint, after the chunk was saved.
+      Interrupted: told to stop (SIGTERM, Ctrl-C) with a checkpoint, after the chunk was saved.
 
     Warns:
       where a chain never moved, proposed points without a finite energy, or a checkpoint was damaged.
@@ -175,14 +175,14 @@ def _run_plan(
     report = reporter(progress, "sampling")
     is_reducing = isinstance(collect, Reducer)
     reduced = _empty(kernel, collect.init, keys, state) if is_reducing else None
-    collect = collect._replace(init=nothing) if is_reducing else collect
+    collect = collect._replace(init=discard) if is_reducing else collect
     ends = call["start"] + np.cumsum([length for _, length in plan])
 
     def compiled(i):
         is_warmup, length = plan[i]
         thin = 1 if is_warmup else call["thin"]
         return functools.partial(
-            _chunk, kernel, nothing if is_warmup else collect, length, thin, keys
+            _chunk, kernel, discard if is_warmup else collect, length, thin, keys
         )
 
     def shapes(i):
@@ -235,7 +235,7 @@ def _run_plan(
                     int(ends[i]) - call["start"], int(ends[-1]) - call["start"], text
                 )
             if journal.is_stopped() and i + 1 < len(plan):
-                raise Stopped(
+                raise Interrupted(
                     f"stopped after step {ends[i]} of {ends[-1]}, saved in {journal.path}; "
                     "make the same call again to go on"
                 )
@@ -259,7 +259,7 @@ def _chunk(kernel, collect, num_steps, thin, keys, state, start, reduced):
         collect = collect.continued(reduced)
     return run(
         keys,
-        parallel(guarded(kernel)),
+        parallel(reject_nonfinite(kernel)),
         state,
         num_steps,
         start=start,

@@ -37,7 +37,7 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Kernel, Key, Position
 from ebmjax.kernels.langevin import ula
-from ebmjax.sampling.loop import chain_keys, nothing, run
+from ebmjax.sampling.loop import chain_keys, discard, run
 
 MAX_RATIO = 2.0
 NUM_COMPARED = 1000  # points among which the largest distance is sought
@@ -98,7 +98,7 @@ def descend(
     def of_chain(key, start, i):
         kernel, first = kernel_of(i, start), i * num_steps
         return run(
-            key, kernel, kernel.init(start), num_steps, start=first, collect=nothing
+            key, kernel, kernel.init(start), num_steps, start=first, collect=discard
         )[0].position
 
     def level(positions, i):

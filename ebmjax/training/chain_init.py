@@ -22,49 +22,52 @@ from ebmjax.base import Array, Key, Position
 Draw = Callable[[Key, int], Position]
 
 
-class Starts(NamedTuple):
-    """A store of chains as pure functions."""
+class ChainInit(NamedTuple):
+    """Where chains start, and the buffer that keeps them, as pure functions."""
 
-    init: Callable[[Key], Any]  # the empty or fresh store
-    take: Callable[
-        [Key, Any, Position, int], tuple[Position, Any]
-    ]  # (key, store, batch, C) -> chains, slots
-    put: Callable[[Any, Any, Position], Any]  # (store, slots, chains) -> store
-    fresh: Callable[
-        [Key, Position, int], Position
-    ]  # (key, batch, C) -> where a broken chain restarts
+    # key -> buffer, None where nothing is kept
+    init: Callable[[Key], Any]
+    # (key, buffer, batch, C) -> chains, slots
+    draw: Callable[[Key, Any, Position, int], tuple[Position, Any]]
+    # (buffer, slots, chains) -> buffer
+    update: Callable[[Any, Any, Position], Any]
+    # (key, batch, C) -> positions at which non-finite chains restart
+    reset: Callable[[Key, Position, int], Position]
 
 
-def from_data() -> Starts:
+def from_data() -> ChainInit:
     """Contrastive divergence: chains start at the first ``C`` points of the batch."""
 
     def head(key, batch, num_chains):
         rows = jnp.arange(num_chains) % len(jax.tree.leaves(batch)[0])
         return jax.tree.map(lambda x: x[rows], batch)
 
-    return Starts(
+    return ChainInit(
         init=lambda key: None,
-        take=lambda key, store, batch, num_chains: (head(key, batch, num_chains), None),
-        put=lambda store, slots, chains: store,
-        fresh=head,
+        draw=lambda key, buffer, batch, num_chains: (
+            head(key, batch, num_chains),
+            None,
+        ),
+        update=lambda buffer, slots, chains: buffer,
+        reset=head,
     )
 
 
 FROM_DATA = from_data()  # the default: what needs no chains ignores it
 
 
-def from_noise(draw: Draw) -> Starts:
+def from_noise(draw: Draw) -> ChainInit:
     """Short runs: chains start at fresh noise."""
     checks.function(draw, "draw")
-    return Starts(
+    return ChainInit(
         init=lambda key: None,
-        take=lambda key, store, batch, num_chains: (draw(key, num_chains), None),
-        put=lambda store, slots, chains: store,
-        fresh=lambda key, batch, num_chains: draw(key, num_chains),
+        draw=lambda key, buffer, batch, num_chains: (draw(key, num_chains), None),
+        update=lambda buffer, slots, chains: buffer,
+        reset=lambda key, batch, num_chains: draw(key, num_chains),
     )
 
 
-def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> Starts:
+def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> ChainInit:
     """A buffer of ``size`` chains; each update runs a random choice of them, none twice.
 
     The choice is one chain, uniformly, out of each of C runs of neighbours, which begin at a random place:
@@ -77,7 +80,7 @@ def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> St
       restart_probability: of a chain, before it runs.
 
     Raises:
-      ValueError: a probability outside [0, 1]; when traced, more chains than the buffer holds, or a store of
+      ValueError: a probability outside [0, 1]; when traced, more chains than the buffer holds, or a buffer of
         another size.
     """
     checks.function(draw, "draw")
@@ -87,18 +90,18 @@ def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> St
             f"restart_probability must lie in [0, 1], got {restart_probability}"
         )
 
-    def take(key, store, batch, num_chains):
+    def draw_chains(key, buffer, batch, num_chains):
         if num_chains > size:
             raise ValueError(
                 f"num_chains must be at most the buffer's size, {size}, got {num_chains}"
             )
-        lengths = {np.shape(x)[0] for x in jax.tree.leaves(store)}
+        lengths = {np.shape(x)[0] for x in jax.tree.leaves(buffer)}
         if lengths != {
             size
         }:  # else an index beyond it would be moved to the last chain, silently
             held = ", ".join(map(str, sorted(lengths))) or "none"
             raise ValueError(
-                f"state.store must hold the {size} chains of these starts, got {held}"
+                f"state.buffer must hold the {size} chains of chain_init, got {held}"
             )
         key_begin, key_slots, key_restart, key_fresh = jax.random.split(key, 4)
         stride = size // num_chains
@@ -108,16 +111,16 @@ def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> St
         is_restarted = jax.random.bernoulli(
             key_restart, restart_probability, (num_chains,)
         )
-        old = jax.tree.map(lambda x: x[slots], store)
+        old = jax.tree.map(lambda x: x[slots], buffer)
         return rows(is_restarted, draw(key_fresh, num_chains), old), slots
 
-    return Starts(
+    return ChainInit(
         init=lambda key: draw(key, size),
-        take=take,
-        put=lambda store, slots, chains: jax.tree.map(
-            lambda x, c: x.at[slots].set(c), store, chains
+        draw=draw_chains,
+        update=lambda buffer, slots, chains: jax.tree.map(
+            lambda x, c: x.at[slots].set(c), buffer, chains
         ),
-        fresh=lambda key, batch, num_chains: draw(key, num_chains),
+        reset=lambda key, batch, num_chains: draw(key, num_chains),
     )
 
 

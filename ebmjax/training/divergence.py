@@ -4,7 +4,7 @@ Energies do not fail loudly.  The gap between data and chains runs away, chains 
 freeze, the gradient of the energy grows until a Langevin step overshoots, the gradient of the loss explodes:
 each has its sentence in :func:`diagnose`, which looks at the metrics of a chunk of updates.
 
-The remedy is a :class:`Remedy`: back to the last state that was well, with a smaller learning rate and step
+The remedy is a :class:`RollbackPolicy`: back to the last state that was well, with a smaller learning rate and step
 size, a bounded number of times.  Both are numbers in the training state, so that nothing is compiled again.
 A chunk counts as well only when the ``SETTLED`` updates after it are, too: what runs away does so for a while
 before it is seen.
@@ -26,7 +26,7 @@ class TrainingDiverged(RuntimeError):
         self.state = state
 
 
-class Remedy(NamedTuple):
+class RollbackPolicy(NamedTuple):
     """Roll-backs: how often, and by what the learning rate and the step size of chains are multiplied."""
 
     max_rollbacks: int = 4
@@ -36,23 +36,23 @@ class Remedy(NamedTuple):
     def apply(self, state: Any) -> Any:
         """The last state that was well, to be tried again with smaller steps; counted."""
         return state._replace(
-            learning_scale=state.learning_scale * np.float32(self.learning_rate_factor),
+            lr_scale=state.lr_scale * np.float32(self.learning_rate_factor),
             step_size=state.step_size * np.float32(self.step_size_factor),
             num_rollbacks=state.num_rollbacks + np.int32(1),
         )
 
-    def check(self) -> "Remedy":
+    def check(self) -> "RollbackPolicy":
         """Raise unless the count is whole and the factors lie in (0, 1]."""
-        checks.count(self.max_rollbacks, "remedy.max_rollbacks", least=0)
+        checks.count(self.max_rollbacks, "rollback.max_rollbacks", least=0)
         for name in ("learning_rate_factor", "step_size_factor"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(
-                    f"remedy.{name} must lie in (0, 1], got {getattr(self, name)}"
+                    f"rollback.{name} must lie in (0, 1], got {getattr(self, name)}"
                 )
         return self
 
 
-DEFAULT_REMEDY, NO_REMEDY = Remedy(), Remedy(max_rollbacks=0)
+DEFAULT_ROLLBACK, NO_ROLLBACK = RollbackPolicy(), RollbackPolicy(max_rollbacks=0)
 GAP, GAP_PER_DIM = (
     100.0,
     10.0,
@@ -60,21 +60,21 @@ GAP, GAP_PER_DIM = (
 SETTLED = 25  # updates that must be well after a state before one goes back to it
 
 
-def roll_back(remedy: Remedy, state: Any, trouble: str) -> Any:
+def roll_back(rollback: RollbackPolicy, state: Any, trouble: str) -> Any:
     """The state to go on from, with a warning that says what was seen.
 
     Raises:
       TrainingDiverged: the roll-backs are used up, or there were none.
     """
     used = int(state.num_rollbacks)
-    if used >= remedy.max_rollbacks:
+    if used >= rollback.max_rollbacks:
         after = f" after {used} roll-backs" if used else ""
         raise TrainingDiverged(f"training diverged{after} {trouble}", state)
-    state = remedy.apply(state)
+    state = rollback.apply(state)
     warnings.warn(
         f"training diverged {trouble}; back to update {int(state.step)} with "
-        f"{float(state.learning_scale):.2g} times the learning rate "
-        f"({used + 1} of {remedy.max_rollbacks} roll-backs)",
+        f"{float(state.lr_scale):.2g} times the learning rate "
+        f"({used + 1} of {rollback.max_rollbacks} roll-backs)",
         stacklevel=3,
     )
     return state

@@ -27,11 +27,11 @@ from ebmjax.objectives import Loss
 from ebmjax.objectives.joint import noisy
 from ebmjax.sampling import devices as dev
 from ebmjax.sampling.progress import Progress, reporter
-from ebmjax.training.chain_init import FROM_DATA, Starts
+from ebmjax.training.chain_init import FROM_DATA, ChainInit
 from ebmjax.training.divergence import (
-    DEFAULT_REMEDY,
+    DEFAULT_ROLLBACK,
     SETTLED,
-    Remedy,
+    RollbackPolicy,
     diagnose,
     known_mean,
     roll_back,
@@ -45,7 +45,7 @@ def fit(
     optimizer: optax.GradientTransformation,
     state: TrainState,
     data: Position,
-    starts: Starts = FROM_DATA,
+    chain_init: ChainInit = FROM_DATA,
     *,
     num_updates: int,
     batch_size: int,
@@ -53,7 +53,7 @@ def fit(
     data_noise: float = 0.0,
     ema_decay: float = 0.999,
     max_gap: float | None = None,
-    remedy: Remedy = DEFAULT_REMEDY,
+    rollback: RollbackPolicy = DEFAULT_ROLLBACK,
     chunk: int = 25,
     devices: dev.Devices = None,
     on_chunk: Callable[[TrainState, dict[str, np.ndarray]], None] | None = None,
@@ -67,7 +67,7 @@ def fit(
       optimizer: of Optax.
       state: from :func:`init_state`, or of an earlier run, which then goes on bit for bit.
       data: ``[N, ...]``, finite; stays on the device.
-      starts: where chains start, at the data by default; ignored by objectives without chains.
+      chain_init: where chains start, at the data by default; ignored by objectives without chains.
       num_updates: in all, those already in ``state`` counted.
       batch_size: B, at most N.
       num_chains: C, ``batch_size`` by default.
@@ -75,7 +75,7 @@ def fit(
       ema_decay: of the parameters kept for evaluation; less, (1 + t) / (10 + t), in the first updates.
       max_gap: the largest |E_data - E_model| that still counts as training, in nat; 100 + 10 D by default.
       remedy: how often a run that diverges goes back to the last state that was well, with a smaller learning
-        rate and step size, before it stops; ``NO_REMEDY`` stops at once.
+        rate and step size, before it stops; ``NO_ROLLBACK`` stops at once.
       chunk: updates in one compiled call; progress and ``on_chunk`` live between them.
       devices: to divide batch and chains over: a number, a list, or a mesh with an axis ``"chains"``.
       on_chunk: called with the state and the metrics ``[chunk]`` of each call, once the ``SETTLED`` updates
@@ -105,7 +105,9 @@ def fit(
     if max_gap is not None:
         checks.positive(max_gap, "max_gap")
     checks.instance(state, TrainState, "state", "init_state")
-    checks.instance(remedy, Remedy, "remedy", "ebmjax.training.divergence").check()
+    checks.instance(
+        rollback, RollbackPolicy, "rollback", "ebmjax.training.divergence"
+    ).check()
     if int(state.step) >= num_updates:
         warnings.warn(
             f"nothing is left to do: num_updates is the number in all, {num_updates}, and the state has seen "
@@ -118,7 +120,12 @@ def fit(
     dev.check_divides(batch_size, mesh, "batch_size")
     dev.check_divides(num_chains, mesh, "num_chains")
     step = train_step(
-        loss, optimizer, starts, num_chains=num_chains, ema_decay=ema_decay, mesh=mesh
+        loss,
+        optimizer,
+        chain_init,
+        num_chains=num_chains,
+        ema_decay=ema_decay,
+        mesh=mesh,
     )
     options = {
         "chunk": chunk,
@@ -163,7 +170,9 @@ def fit(
         }
         if trouble := diagnose(recent, data_extent, dim, max_gap):
             state = roll_back(
-                remedy, state, f"between updates {done} and {int(new.step)}: {trouble}"
+                rollback,
+                state,
+                f"between updates {done} and {int(new.step)}: {trouble}",
             )
             pending = []
             continue
@@ -180,8 +189,8 @@ def fit(
 
 def placed(state: Any, mesh: jax.sharding.Mesh | None) -> Any:
     """The shapes of a training state with their places: the chains that are kept divided, if they divide."""
-    everywhere = dev.divided(state._replace(store=None), mesh, length=-1)
-    return everywhere._replace(store=dev.divided(state.store, mesh))
+    everywhere = dev.divided(state._replace(buffer=None), mesh, length=-1)
+    return everywhere._replace(buffer=dev.divided(state.buffer, mesh))
 
 
 def _updates(step, key, state, data, num, *, chunk, batch_size, data_noise, mesh):

@@ -16,7 +16,7 @@ from ebmjax import _validation as checks
 from ebmjax.base import Array, Key, Position, select
 from ebmjax.objectives import Chains, Loss, Params
 from ebmjax.sampling import devices as dev
-from ebmjax.training.chain_init import FROM_DATA, Starts, rows
+from ebmjax.training.chain_init import FROM_DATA, ChainInit, rows
 
 
 class TrainState(NamedTuple):
@@ -25,12 +25,12 @@ class TrainState(NamedTuple):
     params: Params
     ema: Params  # the exponential moving average of the parameters, for evaluation
     opt_state: Any
-    store: Any  # of chains: positions
+    buffer: Any  # of chains: positions
     step_size: Array  # []
     step: Array  # [] int32, updates done
     num_skipped: Array  # [] int32, updates that were not finite
     num_restarted: Array  # [] int32, chains that were not
-    learning_scale: Array  # [] what the optimiser's updates are multiplied by; shrinks at a roll-back
+    lr_scale: Array  # [] what the optimiser's updates are multiplied by; shrinks at a roll-back
     num_rollbacks: Array  # [] int32
 
 
@@ -38,22 +38,22 @@ def init_state(
     key: Key,
     params: Params,
     optimizer: optax.GradientTransformation,
-    starts: Starts = FROM_DATA,
+    chain_init: ChainInit = FROM_DATA,
     step_size: float = 0.1,
 ) -> TrainState:
-    """The state before the first update; objectives without chains need neither starts nor a step size."""
+    """The state before the first update; objectives without chains need neither chain_init nor a step size."""
     key = checks.key(key)
     _check_optimizer(optimizer)
-    checks.instance(starts, Starts, "starts", "ebmjax.training.chain_init")
+    checks.instance(chain_init, ChainInit, "chain_init", "ebmjax.training.chain_init")
     params = checks.position(params, "params")
     checks.positive(step_size, "step_size")
     zero, one = jnp.int32(0), jnp.float32(1)
-    opt_state, store = optimizer.init(params), starts.init(key)
+    opt_state, buffer = optimizer.init(params), chain_init.init(key)
     return TrainState(
         params,
         params,
         opt_state,
-        store,
+        buffer,
         jnp.float32(step_size),
         zero,
         zero,
@@ -66,7 +66,7 @@ def init_state(
 def train_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
-    starts: Starts,
+    chain_init: ChainInit,
     *,
     num_chains: int,
     ema_decay: float = 0.999,
@@ -74,22 +74,22 @@ def train_step(
 ) -> Callable[[Key, TrainState, Position], tuple[TrainState, dict]]:
     """One update as a pure function ``(key, state, batch) -> (state, metrics)``.
 
-    Step size and learning rate (``learning_scale``) are numbers in the state: another value compiles nothing.
+    Step size and learning rate (``lr_scale``) are numbers in the state: another value compiles nothing.
     """
     checks.function(loss, "loss")
     _check_optimizer(optimizer)
-    checks.instance(starts, Starts, "starts", "ebmjax.training.chain_init")
+    checks.instance(chain_init, ChainInit, "chain_init", "ebmjax.training.chain_init")
     checks.count(num_chains, "num_chains")
     if not 0 <= ema_decay < 1:
         raise ValueError(f"ema_decay must lie in [0, 1), got {ema_decay}")
 
     def step(key, state, batch):
         key_take, key_loss, key_fresh = jax.random.split(key, 3)
-        position, slots = starts.take(key_take, state.store, batch, num_chains)
-        position = checks.position(position, "chains of starts")
-        if checks.num_chains(position, "chains of starts") != num_chains:
+        position, slots = chain_init.draw(key_take, state.buffer, batch, num_chains)
+        position = checks.position(position, "chains of chain_init")
+        if checks.num_chains(position, "chains of chain_init") != num_chains:
             raise ValueError(
-                f"starts must give {num_chains} chains, got {checks.num_chains(position)}"
+                f"chain_init must give {num_chains} chains, got {checks.num_chains(position)}"
             )
         chains = Chains(dev.constrain(position, mesh), state.step_size)
         (value, (chains, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
@@ -97,7 +97,7 @@ def train_step(
         )
         is_broken = _any_nan(chains.position)
         position = rows(
-            is_broken, starts.fresh(key_fresh, batch, num_chains), chains.position
+            is_broken, chain_init.reset(key_fresh, batch, num_chains), chains.position
         )
         grad_norm = optax.tree.norm(grads)
         is_finite = (
@@ -107,9 +107,7 @@ def train_step(
         )
 
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        updates = jax.tree.map(
-            lambda u: (state.learning_scale * u).astype(u.dtype), updates
-        )
+        updates = jax.tree.map(lambda u: (state.lr_scale * u).astype(u.dtype), updates)
         is_finite &= jnp.isfinite(optax.tree.norm(updates))
         params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(
@@ -125,19 +123,19 @@ def train_step(
             (params, ema, opt_state, chains.step_size),
             (state.params, state.ema, state.opt_state, state.step_size),
         )
-        store = starts.put(state.store, slots, position)
+        buffer = chain_init.update(state.buffer, slots, position)
         state = TrainState(
             params,
             ema,
             opt_state,
-            dev.constrain_as(store, dev.divided(store, mesh)),
+            dev.constrain_as(buffer, dev.divided(buffer, mesh)),
             step_size,
             state.step + 1,
             state.num_skipped + ~is_finite,
             state.num_restarted
             + jnp.sum(is_broken, dtype=jnp.int32)
             + metrics.get("num_broken", 0),
-            state.learning_scale,
+            state.lr_scale,
             state.num_rollbacks,
         )
         extent = jnp.max(
@@ -149,7 +147,7 @@ def train_step(
             "chain_extent": extent,
             "is_skipped": ~is_finite,
         }
-        own["learning_scale"] = state.learning_scale
+        own["lr_scale"] = state.lr_scale
         return state, {**own, **metrics}
 
     return step

@@ -20,15 +20,15 @@ RADII = np.array([10.0, 30.0, 100.0, 300.0, 1000.0])
 NOISE_LIMIT = 0.05  # nat, of the rounding error of an energy
 
 
-class Symptom(NamedTuple):
+class Issue(NamedTuple):
     what: str
-    cure: str
+    suggestion: str
 
 
 class Diagnosis(NamedTuple):
     """What :func:`check` found; nothing is good news."""
 
-    symptoms: tuple[Symptom, ...]
+    symptoms: tuple[Issue, ...]
     num_dims: int
 
     @property
@@ -39,8 +39,8 @@ class Diagnosis(NamedTuple):
         if self.is_healthy:
             return f"energy in {self.num_dims} dimensions: nothing found"
         lines = [f"energy in {self.num_dims} dimensions: {len(self.symptoms)} found"]
-        for i, (what, cure) in enumerate(self.symptoms, 1):
-            lines += [f"{i}. {what}", f"   cure: {cure}"]
+        for i, (what, suggestion) in enumerate(self.symptoms, 1):
+            lines += [f"{i}. {what}", f"   suggestion: {suggestion}"]
         return "\n".join(lines)
 
 
@@ -76,12 +76,12 @@ def check(
     return Diagnosis(tuple(_examine(energy, position, key, scale)), size)
 
 
-def _value(energy, position) -> Symptom | None:
+def _value(energy, position) -> Issue | None:
     """What keeps the energy from being evaluated at all, or from being a scalar."""
     try:
         value = jax.eval_shape(energy, position)
     except jax.errors.TracerBoolConversionError:
-        return Symptom(
+        return Issue(
             "the energy has a Python `if` or `while` on a traced value",
             "use jnp.where or lax.cond",
         )
@@ -90,31 +90,33 @@ def _value(energy, position) -> Symptom | None:
         jax.errors.ConcretizationTypeError,
     ) as error:
         what = f"the energy leaves JAX: {str(error).splitlines()[0]}"
-        return Symptom(what, "use jax.numpy in place of numpy, float() and .item()")
+        return Issue(what, "use jax.numpy in place of numpy, float() and .item()")
     if isinstance(value, tuple | list):
-        return Symptom(
+        return Issue(
             f"the energy returns {len(value)} values", "return the energy alone"
         )
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape is None or dtype is None:
-        return Symptom(
+        return Issue(
             f"the energy returns {type(value).__name__}", "return a floating scalar"
         )
     if shape != ():
         first = jnp.shape(jax.tree.leaves(position)[0])
         if shape == first[:1] and len(first) > 1:
-            return Symptom(
+            return Issue(
                 f"the energy maps a batch: {first} to {shape}",
                 "write it for one point; the runner adds the chain axis by itself",
             )
-        cure = "use .squeeze()" if np.prod(shape) == 1 else "sum over the coordinates"
-        return Symptom(f"the energy returns shape {shape}, not a scalar", cure)
+        suggestion = (
+            "use .squeeze()" if np.prod(shape) == 1 else "sum over the coordinates"
+        )
+        return Issue(f"the energy returns shape {shape}, not a scalar", suggestion)
     if not jnp.issubdtype(dtype, jnp.floating):
-        return Symptom(f"the energy returns {dtype}", "return a floating scalar")
+        return Issue(f"the energy returns {dtype}", "return a floating scalar")
     return None
 
 
-def _examine(energy, position, key, scale) -> Iterator[Symptom]:
+def _examine(energy, position, key, scale) -> Iterator[Issue]:
     flat, unravel = ravel_pytree(position)
     value_and_grad = jax.jit(jax.vmap(jax.value_and_grad(lambda v: energy(unravel(v)))))
     key_near, key_far = jax.random.split(key)
@@ -126,23 +128,23 @@ def _examine(energy, position, key, scale) -> Iterator[Symptom]:
 
     dtype = jax.eval_shape(energy, position).dtype
     if jnp.finfo(dtype).bits < 32:
-        yield Symptom(
+        yield Issue(
             f"the energy is computed in {dtype}",
             "compute its last sum in float32: differences decide here",
         )
     if not np.isfinite(values[0]):
-        yield Symptom(
+        yield Issue(
             f"the energy is {values[0]} at the position",
             "start where the energy is finite",
         )
     elif not np.isfinite(grads[0]).all():
-        yield Symptom(
+        yield Issue(
             "the gradient is not finite at the position",
             "look for sqrt(0), log(0) or a norm at 0; jnp.where needs a safe value inside, too",
         )
     num_nan = int(np.isnan(values[1:]).sum())
     if num_nan:
-        yield Symptom(
+        yield Issue(
             f"the energy is NaN at {num_nan} of {NUM_PROBES} points around the position",
             "give +inf outside the support; or sample log x, or another free coordinate",
         )
@@ -151,42 +153,42 @@ def _examine(energy, position, key, scale) -> Iterator[Symptom]:
         jnp.finfo(dtype).eps
     )
     if noise > NOISE_LIMIT:
-        yield Symptom(
+        yield Issue(
             f"energies of size {np.abs(values[0]):.3g} carry a rounding error of {noise:.2g} nat in {dtype}",
             "subtract a constant: acceptance depends on differences alone",
         )
     if _is_batch(energy, position, values[0]):
-        yield Symptom(
+        yield Issue(
             f"the energy adds up over the first axis of {np.shape(position)}: is this a batch?",
             "pass one point, position[0]; a batch would be sampled as one point of all its coordinates",
         )
     yield from _far(value_and_grad, flat, values[0], grads[0], key_far, scale)
 
 
-def _flat_directions(position, unravel, values, grads) -> Iterator[Symptom]:
+def _flat_directions(position, unravel, values, grads) -> Iterator[Issue]:
     if not np.isfinite(grads).all():
         return
     if not grads.any():
         if np.ptp(values[np.isfinite(values)]) > 0:
-            yield Symptom(
+            yield Issue(
                 "the gradient is zero everywhere, the energy is not constant: it is not differentiable",
                 "round, argmax, casts to integer and comparisons have no gradient; use random_walk",
             )
         else:
-            yield Symptom("the energy is constant", "does it use its argument?")
+            yield Issue("the energy is constant", "does it use its argument?")
         return
     largest = jax.tree_util.tree_leaves_with_path(
         unravel(jnp.asarray(np.abs(grads).max(axis=0)))
     )
     for path, leaf in largest:
         if len(largest) > 1 and not np.any(leaf):
-            yield Symptom(
+            yield Issue(
                 f"the energy does not depend on position{jax.tree_util.keystr(path)}",
                 "its density there is not normalisable; leave the entry out or give it a prior",
             )
     ignored = np.flatnonzero(np.abs(grads).max(axis=0) == 0)
     if len(largest) == 1 and len(ignored):
-        yield Symptom(
+        yield Issue(
             f"the energy does not depend on {len(ignored)} of {grads.shape[1]} coordinates "
             f"({', '.join(map(str, ignored[:5]))})",
             "its density there is not normalisable; leave them out or give them a prior",
@@ -214,7 +216,7 @@ def _is_batch(energy, position, value) -> bool:
     ) and (np.ptp(rows) > 0)
 
 
-def _far(value_and_grad, flat, value, grad, key, scale) -> Iterator[Symptom]:
+def _far(value_and_grad, flat, value, grad, key, scale) -> Iterator[Issue]:
     """Along the steepest descent, coordinate axes and random rays, far out."""
     rays = np.asarray(jax.random.normal(key, (NUM_PROBES, flat.size)))
     rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
@@ -232,12 +234,12 @@ def _far(value_and_grad, flat, value, grad, key, scale) -> Iterator[Symptom]:
     falls = (values[1:] < values[:-1]).all(axis=0) & (values[-1] < value - 50)
     falls |= np.isneginf(values).any(axis=0)
     if falls.all():
-        yield Symptom(
+        yield Issue(
             "the energy falls without end in every direction that was tried",
             "this looks like a log density; pass from_log_density(log_density)",
         )
     elif falls.any():
-        yield Symptom(
+        yield Issue(
             f"the energy falls without end in {falls.sum()} of {len(rays)} directions that were tried",
             "exp(-E) is not normalisable; confine(energy, scale), or a network with confinement",
         )

@@ -101,7 +101,7 @@ def detailed_balance(
         f"{len(pi)} states, exact to {tolerance:g}",
         findings,
         evidence={"flow": flow, "pi": pi, "kind": "flow"},
-        cure="The ratio of the densities is wrong: log_q must be of q(x | x*) over q(x* | x).",
+        suggestion="The ratio of the densities is wrong: log_q must be of q(x | x*) over q(x* | x).",
     )
 
 
@@ -166,7 +166,7 @@ def proposal_density(
             for label, v, p, e in zip(labels, values, p_values, errors, strict=True)
         ),
         alpha,
-        cure="log_q is not the density of q: are its arguments swapped, or a Jacobian missing?",
+        suggestion="log_q is not the density of q: are its arguments swapped, or a Jacobian missing?",
     )
 
 
@@ -272,7 +272,7 @@ def integrator(
             "errors": errors,
             "kind": "order",
         },
-        cure="A kick or drift is missing, doubled, or uses a gradient of another point.",
+        suggestion="A kick or drift is missing, doubled, or uses a gradient of another point.",
     )
 
 

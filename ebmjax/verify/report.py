@@ -27,7 +27,7 @@ class Report(NamedTuple):
     evidence: dict[
         str, Any
     ] = {}  # arrays for the picture, ebmjax.plotting.verification
-    cure: str = ""  # what a failure usually means
+    suggestion: str = ""  # what a failure usually means
 
     @property
     def p_value(self) -> float:
@@ -77,7 +77,7 @@ class Report(NamedTuple):
         verdict = "PASSED" if self.is_passed else "FAILED"
         head = f"{self.title}: {verdict}, p = {_p(self.p_value)} of {len(self.findings)} (alpha {self.alpha:g})"
         text = "\n".join([head, self.settings, *("  " + line for line in lines)])
-        return text if self.is_passed or not self.cure else f"{text}\n{self.cure}"
+        return text if self.is_passed or not self.suggestion else f"{text}\n{self.cure}"
 
 
 class VerificationError(AssertionError):

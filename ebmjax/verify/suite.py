@@ -125,7 +125,7 @@ QUICK = (
 )
 
 
-def proofs(*, is_quick: bool = False) -> dict[str, Proof]:
+def verification_cases(*, is_quick: bool = False) -> dict[str, Proof]:
     """Every proof by name; ``is_quick`` leaves out variants of the same code."""
     found: dict[str, Proof] = {}
     places = (
@@ -203,7 +203,7 @@ def run_suite(
 
     Yields ``(number, total, outcome)``.
     """
-    found, wrong = proofs(is_quick=is_quick), controls()
+    found, wrong = verification_cases(is_quick=is_quick), controls()
     total = len(found) + len(wrong)
     for i, (name, test) in enumerate([*found.items(), *wrong.items()]):
         begin = time.perf_counter()
