@@ -76,13 +76,13 @@ config = experiment.preset(
     training, features=(256, 256), noise=NOISE, num_updates=700, buffer_size=1024
 )
 run = experiment.build(config, training)
-frames = {0: (run.init().ema, np.asarray(run.init().store[:8]))}
+frames = {0: (run.init().ema, np.asarray(run.init().buffer[:8]))}
 FRAMES = (25, 50, 100, 150, 200, 300, 400, 550, 700)
 
 
 def film(state, metrics):
     if int(state.step) in FRAMES:
-        frames[int(state.step)] = state.ema, np.asarray(state.store[:8])
+        frames[int(state.step)] = state.ema, np.asarray(state.buffer[:8])
 
 
 state, metrics = run.fit(run.init(), on_chunk=film)
@@ -132,7 +132,7 @@ noisy = lambda x, i: x + NOISE * jax.random.normal(jax.random.key(i), x.shape)
 groups = {
     "real, held out": held,
     "real, held out, with noise and denoised": clean(noisy(held, 1)),
-    "chains of training, denoised": clean(state.store),
+    "chains of training, denoised": clean(state.buffer),
 }
 print(f"accuracy of the judge on images it has not seen: {accuracy:.3f}\n")
 print(f"{'':40s} confidence  above 0.9  classes  nearest")
@@ -151,8 +151,8 @@ assert (
 
 panels = {
     "data": held[:64],
-    "chains, as they are": state.store[:64],
-    "the same, denoised": clean(state.store[:64]),
+    "chains, as they are": state.buffer[:64],
+    "the same, denoised": clean(state.buffer[:64]),
 }
 fig, axes = plt.subplots(1, 3, figsize=(9.6, 3.4), layout="constrained")
 for ax, (name, images) in zip(axes, panels.items(), strict=True):
@@ -167,7 +167,7 @@ for ax, (name, images) in zip(axes, panels.items(), strict=True):
 
 # %%
 step_size = float(state.step_size)
-samples = eb.sample(key, eb.mala(energy, step_size), state.store[:64], 2000, thin=50)
+samples = eb.sample(key, eb.mala(energy, step_size), state.buffer[:64], 2000, thin=50)
 along = np.stack([clean(x) for x in np.asarray(samples.draws)])  # [T, C, 28, 28]
 probability = np.stack([np.asarray(predict(x)) for x in along])
 digit, is_sure = probability.argmax(axis=-1), probability.max(axis=-1) > 0.9
