@@ -26,8 +26,7 @@ import optax
 
 import ebmjax as eb
 from benchmarks.posteriors import Posterior
-from ebmjax.adaptation.tuning import TARGETS
-from ebmjax.adaptation.warmup import STEP_JITTER
+from ebmjax.adaptation.warmup import with_length
 
 FEW, MANY = 4, 256
 STEPS = 500
@@ -50,7 +49,8 @@ def ours_many(posterior: Posterior) -> Callable[[Any], Run]:
 
 
 def _ours(posterior, make, num_chains, num_warmup, num_steps):
-    energy, target = posterior.energy, TARGETS[make]
+    energy = posterior.energy
+    target = with_length(make)(energy, 1.0).acceptance_target
 
     @jax.jit
     def run(key):
@@ -59,12 +59,7 @@ def _ours(posterior, make, num_chains, num_warmup, num_steps):
         found = eb.adapt(
             key_warm, make, energy, start, num_steps=num_warmup, target=target
         )
-        options = (
-            {"num_steps": found.num_steps, "step_jitter": STEP_JITTER}
-            if make is eb.hmc
-            else {}
-        )
-        chains = eb.parallel(make(energy, found.step_size, **options))
+        chains = eb.parallel(found.kernel(make, energy))
         state = chains.init(found.position)
         _, draws, info = eb.run(
             eb.chain_keys(key_run, num_chains), chains, state, num_steps

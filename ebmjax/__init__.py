@@ -13,7 +13,7 @@ import importlib.util
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from ebmjax.base import Energy, Info, Kernel, State
+from ebmjax.base import Dense, Energy, Info, Kernel, State
 from ebmjax.energies.transforms import (
     confine,
     denoise,
@@ -21,18 +21,48 @@ from ebmjax.energies.transforms import (
     product,
     temper,
 )
-from ebmjax.kernels.combinators import cycle, mixture, parallel, repeat, within
-from ebmjax.kernels.hamiltonian import hmc, leapfrog, mclachlan, trajectory, yoshida
+from ebmjax.kernels.combinators import (
+    Cycle,
+    Mixture,
+    Repeat,
+    Within,
+    cycle,
+    mixture,
+    parallel,
+    reject_nonfinite,
+    repeat,
+    stack,
+    stacked,
+    within,
+)
+from ebmjax.kernels.hamiltonian import (
+    HMC,
+    hmc,
+    leapfrog,
+    mclachlan,
+    trajectory,
+    yoshida,
+)
 from ebmjax.kernels.langevin import (
+    MALA,
+    ULA,
+    UnderdampedLangevin,
     langevin,
     mala,
     separate_noise,
     ula,
     underdamped_langevin,
 )
-from ebmjax.kernels.metropolis import Proposal, independence, metropolis, unadjusted
-from ebmjax.kernels.nuts import nuts
-from ebmjax.kernels.random_walk import random_walk
+from ebmjax.kernels.metropolis import (
+    Metropolis,
+    Proposal,
+    Unadjusted,
+    independence,
+    metropolis,
+    unadjusted,
+)
+from ebmjax.kernels.nuts import NUTS, nuts
+from ebmjax.kernels.random_walk import RandomWalk, random_walk
 from ebmjax.sampling.loop import (
     Record,
     Reducer,
@@ -53,9 +83,9 @@ if TYPE_CHECKING:
     from ebmjax.energies.networks import MLP, Conv
     from ebmjax.io.arviz import to_arviz
     from ebmjax.kernels.blackjax import from_blackjax, to_blackjax
+    from ebmjax.objectives.base import Chains, Objective, Players
     from ebmjax.objectives.joint import Labelled, labelled
-    from ebmjax.objectives.learned_stein import Players
-    from ebmjax.objectives.likelihood import Chains, maximum_likelihood
+    from ebmjax.objectives.likelihood import maximum_likelihood
     from ebmjax.training.chain_init import from_data, from_noise, replay_buffer
     from ebmjax.training.divergence import NO_ROLLBACK, RollbackPolicy, TrainingDiverged
     from ebmjax.training.fit import fit
@@ -72,8 +102,8 @@ _LAZY = {  # imported when first used: module -> names
     "io.arviz": ("to_arviz",),
     "kernels.blackjax": ("from_blackjax", "to_blackjax"),
     "objectives.joint": ("Labelled", "labelled"),
-    "objectives.learned_stein": ("Players",),
-    "objectives.likelihood": ("Chains", "maximum_likelihood"),
+    "objectives.base": ("Chains", "Objective", "Players"),
+    "objectives.likelihood": ("maximum_likelihood",),
     "training.chain_init": ("from_data", "from_noise", "replay_buffer"),
     "training.divergence": ("NO_ROLLBACK", "RollbackPolicy", "TrainingDiverged"),
     "training.fit": ("fit",),
@@ -83,33 +113,48 @@ _LAZY = {  # imported when first used: module -> names
 _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
+    "HMC",
+    "MALA",
     "MLP",
     "NO_ROLLBACK",
+    "NUTS",
+    "ULA",
     "Chains",
     "Conv",
+    "Cycle",
+    "Dense",
     "Energy",
     "Flow",
     "Info",
     "Kernel",
     "Labelled",
+    "Metropolis",
+    "Mixture",
+    "Objective",
     "Players",
     "Proposal",
+    "RandomWalk",
     "Record",
     "Reducer",
+    "Repeat",
     "RollbackPolicy",
     "Samples",
     "State",
     "TrainState",
     "TrainingDiverged",
     "Tuned",
+    "Unadjusted",
+    "UnderdampedLangevin",
+    "Within",
     "adapt",
     "assert_healthy",
     "chain_keys",
     "check",
+    "collect_stats",
     "confine",
-    "maximum_likelihood",
     "cycle",
     "denoise",
+    "discard",
     "expectation",
     "fit",
     "from_blackjax",
@@ -123,20 +168,23 @@ __all__ = [
     "langevin",
     "leapfrog",
     "mala",
+    "maximum_likelihood",
     "mclachlan",
     "metropolis",
     "mixture",
-    "discard",
     "nuts",
     "parallel",
     "position_of",
     "product",
     "random_walk",
+    "reject_nonfinite",
     "repeat",
     "replay_buffer",
     "run",
     "sample",
     "separate_noise",
+    "stack",
+    "stacked",
     "summary",
     "temper",
     "to_arviz",
@@ -148,7 +196,6 @@ __all__ = [
     "unadjusted",
     "underdamped_langevin",
     "warm_up",
-    "collect_stats",
     "within",
     "yoshida",
 ]

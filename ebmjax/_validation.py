@@ -4,8 +4,10 @@ Only values known on the host can be checked here; a traced value passes, and wh
 counted in :class:`~ebmjax.base.Info`.
 """
 
+import inspect
 import operator
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +16,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+PACKAGE = str(Path(__file__).parent)
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that points at the caller's line, the first one outside the library."""
+    frame, level = sys._getframe(1), 1
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def is_traced(value: Any) -> bool:
@@ -83,6 +95,18 @@ def function(value: Any, name: str) -> Callable:
     return value
 
 
+def keywords(value: Any, wanted: tuple[str, ...], name: str) -> None:
+    """A function that can be called with these keywords."""
+    function(value, name)
+    try:
+        inspect.signature(value).bind(**dict.fromkeys(wanted))
+    except TypeError as error:
+        call = ", ".join(f"{k}=" for k in wanted)
+        raise TypeError(f"{name} must be a function {name}({call}): {error}") from None
+    except ValueError:  # a builtin without a signature
+        return
+
+
 def one_of(value: Any, name: str, known: Iterable[str]) -> str:
     """One of some names."""
     if value not in known:
@@ -104,6 +128,14 @@ def count(value: Any, name: str, *, least: int = 1) -> int:
     return number
 
 
+def counts(value: Any, name: str, *, least: int = 1) -> None:
+    """Whole numbers in an array, at least ``least``; traced ones pass."""
+    if not jnp.issubdtype(value.dtype, jnp.integer):
+        raise TypeError(f"{name} must be a whole number, got {describe(value)}")
+    if not is_traced(value) and np.any(np.asarray(value) < least):
+        raise ValueError(f"{name} must be at least {least}, got {np.min(value)}")
+
+
 def positive(value: Any, name: str, *, zero: bool = False) -> None:
     """Every number in a tree is finite and above zero (or at least zero)."""
     for leaf in jax.tree.leaves(value):
@@ -121,24 +153,26 @@ def positive(value: Any, name: str, *, zero: bool = False) -> None:
 
 
 def step_size(value: Any, name: str = "step_size") -> None:
-    """Positive numbers, or a square matrix of full rank (a factor of a covariance); positive numbers in a
-    square may be either, until they meet a position."""
-    is_square = np.ndim(value) == 2 and np.shape(value)[0] == np.shape(value)[1]
-    if is_square and not is_traced(value) and not np.all(_numbers(value, name) > 0):
-        full_rank(value, name)
-    else:
+    """Positive numbers, in an array or a tree; or ``Dense``, which checks itself."""
+    if not hasattr(value, "matrix"):
         positive(value, name)
 
 
 def full_rank(value: Any, name: str) -> None:
-    """A square matrix, finite and of full rank."""
+    """A square matrix, finite and of full rank; its rows and columns may be of any scale."""
     if is_traced(value):
         return
     matrix = _numbers(value, name)
-    if not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < len(matrix):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        balanced = matrix / np.abs(matrix).max(axis=1, keepdims=True)
+        balanced = balanced / np.abs(balanced).max(axis=0, keepdims=True)
+    rank = 0
+    if np.isfinite(balanced).all():
+        rank = np.linalg.matrix_rank(balanced)
+    if not np.isfinite(matrix).all() or rank < len(matrix):
         raise ValueError(
-            f"{name} as a matrix must be finite and of full rank, got "
-            f"rank {np.linalg.matrix_rank(np.nan_to_num(matrix))} of {len(matrix)}"
+            f"{name} as a matrix must be finite and of full rank, got rank {rank} of "
+            f"{len(matrix)}"
         )
 
 

@@ -1,17 +1,23 @@
-"""What everything stands on: an energy, a state, and a kernel written as a random map.
+"""Energies, states, and kernels as random maps.
 
-An **energy** is a function ``energy(x) -> scalar`` of one point ``x``, any pytree of floating arrays; the
-density is ``exp(-energy(x)) / Z`` (notes, eq. 1).  A Markov **kernel** is a random map (Diaconis & Freedman
-1999, "Iterated random functions"): the noise of a step is drawn without looking at where the chain stands,
-and the step itself is deterministic,
+An **energy** is a function ``energy(x) -> scalar`` of one point ``x``, any pytree of
+floating arrays; the density is ``exp(-energy(x)) / Z`` (notes, eq. 1).  A Markov
+**kernel** is a random map (Diaconis & Freedman 1999, "Iterated random functions"): the
+noise of a step is drawn without knowing the state, and the step is a deterministic
+function of both,
 
-    noise ~ draw(key, position),        state' = move(noise, state).
+    noise ~ draw(key, shapes),        state' = move(noise, state).
 
-That one split is what lets noise be drawn in blocks, chains be coupled, and reversibility be checked
-without statistics.  A kernel that cannot say ahead how much noise it needs draws a key.
+``draw`` gets the shapes of a position and never its values, so that noise can be drawn
+for many steps at once, chains can be coupled, and reversibility can be checked without
+statistics.  A kernel that does not know ahead how much noise it needs draws a key.
 
-A :class:`State` is a cache under one energy and never outlives it: what is carried across a change of
-parameters is the position, and ``kernel.init`` is paid again.
+Kernels are values (:mod:`ebmjax._value`): frozen, printable pytrees whose leaves are
+numbers.  What a kernel promises is part of it: whether it rejects non-finite points
+itself, needs a gradient, is reversible, and at which acceptance rate it works best.
+
+A :class:`State` caches what one energy says at a position.  When parameters change, the
+position is kept and ``kernel.init`` is called again.
 
 Axes, here and everywhere: ``T`` steps, ``C`` chains, ``B`` data batch, ``D`` dimension.
 """
@@ -25,7 +31,16 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
-from ebmjax._random import normal
+from ebmjax._tree import (
+    axpy,
+    cast_like,
+    differs,
+    half_square,
+    normal_like,
+    select,
+    shapes_of,
+)
+from ebmjax._value import Value, function, number, show, static, value
 
 Array = jax.Array
 Key = jax.Array
@@ -33,18 +48,16 @@ Position = Any  # a pytree of floating arrays
 Noise = Any  # a pytree
 Energy = Callable[[Position], Array]
 
-UNROLLED = 12  # coordinates up to which a matrix is a sum that fuses; a product is a call of its own
+UNROLLED = 12  # coordinates up to which a matrix product is written as a sum that fuses
 
 
 class State(NamedTuple):
-    """Where a chain stands, and what is known there; ``grad`` and ``momentum`` may be ``None``."""
+    """The position of a chain and what is known there."""
 
     position: Position
     energy: Array  # []
     grad: Position | None = None  # the gradient of the energy at the position
-    momentum: Position | None = (
-        None  # only where it persists from step to step (underdamped Langevin)
-    )
+    momentum: Position | None = None  # where it persists from step to step
 
 
 class Info(NamedTuple):
@@ -52,48 +65,112 @@ class Info(NamedTuple):
 
     acceptance_rate: Array  # [] probability of acceptance, the mean over steps
     is_accepted: Array  # [] bool, whether the chain moved, in any of the steps
-    energy_error: (
-        Array  # [] minus the log acceptance ratio, the largest in size over steps
-    )
-    num_nonfinite: (
-        Array  # [] int32, proposals whose energy or ratio was NaN or minus infinity
-    )
+    energy_error: Array  # [] minus the log acceptance ratio, the largest over steps
+    num_nonfinite: Array  # [] int32, proposals of energy or ratio NaN or -inf
     # [] E + kinetic energy where the last step began; 0 without momenta
     hamiltonian: Array = np.float32(0)  # type: ignore[assignment]
     # [] int32, gradients of the energy that the step took
     num_grads: Array = np.int32(0)  # type: ignore[assignment]
 
 
-class Kernel(NamedTuple):
-    """A Markov kernel as a random map; everything made of kernels is a kernel again."""
+# --- kernels ------------------------------------------------------------------------
 
-    init: Callable[[Position], State]  # evaluates the energy (and gradient) once
-    draw: Callable[
-        [Key, Position], Noise
-    ]  # all randomness of a step; reads shapes and dtypes only
-    move: Callable[[Noise, State], tuple[State, Info]]  # deterministic
+
+class Kernel(Value):
+    """A Markov kernel as a random map.
+
+    ``Kernel(init, draw, move)`` makes one of three functions:
+
+        init(position) -> State                the energy, and the gradient if needed
+        draw(key, shapes) -> noise             all randomness of a step; ``shapes`` is a
+                                               pytree of ``jax.ShapeDtypeStruct``
+        move(noise, state) -> (State, Info)    deterministic
+
+    and keyword arguments say what it promises.  The kernels of the library are
+    subclasses with fields.
+
+    Attributes:
+      rejects_nonfinite: a step never ends where the energy is NaN or infinite.
+      needs_grad: its states carry the gradient of the energy.
+      is_reversible: it has detailed balance with respect to exp(-energy).
+      is_parallel: it moves many chains, and its keys have a leading axis ``[C]``.
+      acceptance_target: the acceptance rate at which it works best, or ``None``.
+      state_space: of which points its energy is: ``"real"`` or ``"binary"``, ...
+
+    >>> energy = lambda x: 0.5 * jnp.sum(x**2)
+    >>> def move(noise, state):
+    ...     new = evaluate(energy, 0.6 * state.position + 0.8 * noise)
+    ...     return new, Info(jnp.float32(1), jnp.bool_(True), jnp.float32(0), jnp.int32(0))
+    >>> kernel = Kernel(lambda x: evaluate(energy, x), normal_like, move)
+    """
+
+    rejects_nonfinite: bool = False
+    needs_grad: bool = False
+    is_reversible: bool = False
+    is_parallel: bool = False
+    acceptance_target: float | None = None
+    state_space: str = "real"
+
+    def __new__(cls, *args: Any, **options: Any) -> "Kernel":
+        return object.__new__(_FunctionKernel if cls is Kernel else cls)
+
+    def __init__(self, *args: Any, **options: Any):
+        raise NotImplementedError  # every subclass is a dataclass and has its own
+
+    def init(self, position: Position) -> State:
+        """The state at a position; one evaluation of the energy."""
+        raise NotImplementedError
+
+    def draw(self, key: Key, shapes: Position) -> Noise:
+        """The noise of a step, for a position of these shapes."""
+        raise NotImplementedError
+
+    def move(self, noise: Noise, state: State) -> tuple[State, Info]:
+        """The next state; deterministic."""
+        raise NotImplementedError
 
     def step(self, key: Key, state: State) -> tuple[State, Info]:
         """One step; the key is consumed."""
-        return self.move(self.draw(key, state.position), state)
+        return self.move(draw_noise(self, key, shapes_of(state.position)), state)
 
 
-def careful(move):
-    """Mark a move that itself undoes a step to where the energy is not finite: nobody need look again."""
-    move.is_careful = True
-    return move
+@value
+class _FunctionKernel(Kernel):
+    """A kernel of three functions."""
+
+    init: Callable[[Position], State] = function()
+    draw: Callable[[Key, Position], Noise] = function()
+    move: Callable[[Noise, State], tuple[State, Info]] = function()
+    rejects_nonfinite: bool = static(default=False, kw_only=True)
+    needs_grad: bool = static(default=False, kw_only=True)
+    is_reversible: bool = static(default=False, kw_only=True)
+    acceptance_target: float | None = static(default=None, kw_only=True)
+    state_space: str = static(default="real", kw_only=True)
+
+    def __repr__(self) -> str:
+        return "Kernel" + super().__repr__().removeprefix("_FunctionKernel")
 
 
-def is_careful(kernel: Kernel) -> bool:
-    return getattr(kernel.move, "is_careful", False)
+def draw_noise(kernel: Kernel, key: Key, shapes: Position) -> Noise:
+    """``kernel.draw``, with an error that says so where it reads values."""
+    try:
+        return kernel.draw(key, shapes)
+    except (TypeError, AttributeError) as error:
+        if "ShapeDtypeStruct" not in str(error):
+            raise
+        raise TypeError(
+            "draw gets the shapes of a position, a pytree of jax.ShapeDtypeStruct, and "
+            f"must not read its values; {show(kernel)} does: {error}.  What depends on "
+            "the position belongs into move, or propose"
+        ) from error
 
 
-# --- energies ---------------------------------------------------------------------------------------------
+# --- energies -----------------------------------------------------------------------
 
 
 def scalar(energy: Callable[..., Array]) -> Callable[..., Array]:
-    """The same energy, of a position or of parameters and a position; its value checked when traced, and kept
-    in float32 or wider."""
+    """The same energy, of a position or of parameters and a position; its value is
+    checked when traced, and is in float32 or wider."""
     checks.function(energy, "energy")
 
     def checked(*arguments):
@@ -125,7 +202,7 @@ def scalar(energy: Callable[..., Array]) -> Callable[..., Array]:
     return checked
 
 
-def evaluate(energy: Energy, position: Position, *, with_grad: bool) -> State:
+def evaluate(energy: Energy, position: Position, *, with_grad: bool = False) -> State:
     """The state at a position: one energy, or one energy with its gradient."""
     if with_grad:
         return State(position, *jax.value_and_grad(scalar(energy))(position))
@@ -133,21 +210,34 @@ def evaluate(energy: Energy, position: Position, *, with_grad: bool) -> State:
 
 
 def moved(energy: Energy, state: State, position: Position) -> State:
-    """The state at another position, keeping a gradient if this one does."""
+    """The state at another position, with a gradient if this one has it.
+
+    Positions narrower than float32 are rounded before the energy sees them: XLA would
+    keep more digits there than the stored position has.
+    """
+    position = jax.tree.map(_rounded, position)
     new = evaluate(energy, position, with_grad=state.grad is not None)
     return new._replace(momentum=state.momentum)
 
 
-# --- chains -----------------------------------------------------------------------------------------------
+def _rounded(x):
+    if not jnp.issubdtype(x.dtype, jnp.floating) or jnp.finfo(x.dtype).bits >= 32:
+        return x
+    info = jnp.finfo(x.dtype)
+    return jax.lax.reduce_precision(x, info.nexp, info.nmant)
+
+
+# --- chains -------------------------------------------------------------------------
 
 CHAINS = "chains"  # the name of the axis over which chains run in parallel
 
 
 def any_chain(flag: Array) -> Array:
-    """Whether the flag is up in any of the chains that run together; as it is, where one runs alone.
+    """Whether the flag is up in any of the chains that run together; the flag itself
+    where one chain runs alone.
 
-    A loop that goes on while any chain wants to has the same counters in all of them, and what is indexed by
-    counters stays an index.
+    A loop that goes on while any chain wants to has the same counters in all of them,
+    and what is indexed by counters stays an index.
     """
     try:
         return jax.lax.pmax(flag.astype(jnp.int32), CHAINS) > 0
@@ -155,95 +245,82 @@ def any_chain(flag: Array) -> Array:
         return flag
 
 
-# --- trees ------------------------------------------------------------------------------------------------
+# --- step sizes ---------------------------------------------------------------------
 
 
-def select(condition: Array, if_true: Any, if_false: Any) -> Any:
-    """One tree or the other, by one scalar condition."""
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)
+@value
+class Dense(Value):
+    """A step size that is a matrix ``[D, D]`` and acts on all coordinates together.
 
+    With mass ``M`` it is ``step_size M^(-1/2)``; with a proposal covariance ``S S^T`` it
+    is a square root of that.  Raises unless the matrix is square, finite and of full
+    rank.
 
-def cast_like(tree: Any, like: Any) -> Any:
-    """The tree in the dtypes of another: what a loop carries keeps its types, with x64 on or off."""
-    return jax.tree.map(lambda x, y: jnp.asarray(x, jnp.asarray(y).dtype), tree, like)
+    >>> kernel = mala(lambda x: 0.5 * jnp.sum(x**2), Dense(jnp.array([[1.0, 0], [0.5, 2]])))
+    """
 
+    matrix: Array = number()
 
-def axpy(a: float | Array, x: Any, y: Any) -> Any:
-    """a x + y, leaf by leaf, in the dtype of y."""
-    return jax.tree.map(lambda x, y: (a * x + y).astype(y.dtype), x, y)
-
-
-def half_square(tree: Any) -> Array:
-    """1/2 |x|^2 over all leaves, in float32 or wider."""
-    leaves = [
-        jnp.sum(jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32))))
-        for x in jax.tree.leaves(tree)
-    ]
-    return 0.5 * sum(leaves[1:], leaves[0])
-
-
-def normal_like(key: Key, tree: Any) -> Any:
-    """Standard normal noise in the shape of a tree."""
-    leaves, treedef = jax.tree.flatten(tree)
-    keys = jax.random.split(key, len(leaves)) if len(leaves) > 1 else [key]
-    noise = [normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(treedef, noise)
+    def check(self) -> None:
+        shape = np.shape(self.matrix)
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise ValueError(f"Dense needs a matrix [D, D], got shape {shape}")
+        checks.full_rank(self.matrix, "step_size")
 
 
 def scale(step_size: Any, tree: Any, *, transpose: bool = False) -> Any:
     """S v: the step size as a linear map of a position-shaped tree ``v``.
 
-    ``step_size`` is a scalar; an array that broadcasts to each leaf; a tree of those, in the structure of
-    ``v``; or a matrix ``[D, D]`` that acts on all ``D`` coordinates of ``v`` together.  With mass ``M`` it is
-    ``S = step_size M^(-1/2)``; with a proposal covariance ``S S^T`` it is a square root of that.
+    ``step_size`` is a scalar; an array that broadcasts to each leaf; a tree of those, in
+    the structure of ``v``; or :class:`Dense`.
     """
-    if is_matrix(step_size, tree):
-        if not checks.is_traced(step_size) and np.all(np.asarray(step_size) > 0):
-            checks.full_rank(
-                step_size, "step_size"
-            )  # for all that was known, it could have been diagonal
-        flat, unravel = ravel_pytree(tree)
-        matrix = jnp.asarray(step_size, flat.dtype)
-        matrix = matrix.T if transpose else matrix
-        if flat.size <= UNROLLED:
-            return unravel(
-                sum(
-                    [matrix[:, i] * flat[i] for i in range(1, flat.size)],
-                    matrix[:, 0] * flat[0],
-                )
-            )
-        return unravel(jnp.matmul(matrix, flat, precision=jax.lax.Precision.HIGHEST))
+    if isinstance(step_size, Dense):
+        return _matrix_product(step_size.matrix, tree, transpose)
     leaves, treedef = jax.tree.flatten(tree)
     same = jax.tree.structure(step_size) == treedef
     sizes = jax.tree.leaves(step_size) if same else [step_size] * len(leaves)
-    return jax.tree.unflatten(
-        treedef, [_stretch(s, v) for s, v in zip(sizes, leaves, strict=True)]
-    )
+    pairs = zip(sizes, leaves, strict=True)
+    return jax.tree.unflatten(treedef, [_stretch(s, v) for s, v in pairs])
+
+
+def _matrix_product(matrix, tree, transpose):
+    flat, unravel = ravel_pytree(tree)
+    if np.shape(matrix) != (flat.size, flat.size):
+        raise ValueError(
+            f"Dense step_size must be a matrix [{flat.size}, {flat.size}] for a position "
+            f"of {flat.size} coordinates, got shape {np.shape(matrix)}"
+        )
+    matrix = jnp.asarray(matrix, flat.dtype)
+    matrix = matrix.T if transpose else matrix
+    if flat.size <= UNROLLED:
+        columns = [matrix[:, i] * flat[i] for i in range(flat.size)]
+        return unravel(sum(columns[1:], columns[0]))
+    return unravel(jnp.matmul(matrix, flat, precision=jax.lax.Precision.HIGHEST))
 
 
 def _stretch(size, leaf):
+    if not hasattr(size, "shape") and not isinstance(size, int | float):
+        raise ValueError(
+            "step_size must be a number, an array, a tree like the position, or Dense; "
+            f"got {_kind(size)}"
+        )
     size = jnp.asarray(size, leaf.dtype)
     trailing = zip(size.shape[::-1], leaf.shape[::-1], strict=False)
     if size.ndim > leaf.ndim or any(a not in (1, b) for a, b in trailing):
+        is_square = size.ndim == 2 and size.shape[0] == size.shape[1] == leaf.size
         raise ValueError(
-            f"step_size of shape {size.shape} does not broadcast to a position of shape {leaf.shape}"
+            f"step_size of shape {size.shape} does not broadcast to a position of shape "
+            f"{leaf.shape}" + ("; write a matrix as Dense(matrix)" if is_square else "")
         )
     return size * leaf
 
 
-def is_matrix(step_size: Any, tree: Any) -> bool:
-    """Whether a step size acts on all coordinates of a tree together."""
-    leaves = jax.tree.leaves(tree)
-    size = sum(x.size for x in leaves)
-    shape = jnp.shape(step_size) if hasattr(step_size, "shape") else ()
-    return shape == (size, size) and not (len(leaves) == 1 and leaves[0].shape == shape)
-
-
-# --- infos ------------------------------------------------------------------------------------------------
+# --- infos --------------------------------------------------------------------------
 
 
 def add(total: Info, info: Info) -> Info:
-    """Accumulate: sums where a mean is wanted in the end, else any, largest, total, last."""
+    """Accumulate: sums where a mean is wanted in the end, else any, largest, total,
+    last."""
     larger = _size(info.energy_error) > _size(total.energy_error)
     return Info(
         acceptance_rate=total.acceptance_rate + info.acceptance_rate,
@@ -258,20 +335,19 @@ def add(total: Info, info: Info) -> Info:
 def merge(infos: Info) -> Info:
     """The infos of several steps, stacked on a leading axis, as one."""
     worst = jnp.argmax(_size(infos.energy_error), axis=0, keepdims=True)
+    shape = infos.energy_error.shape
     return Info(
         acceptance_rate=jnp.mean(infos.acceptance_rate, axis=0),
         is_accepted=jnp.any(infos.is_accepted, axis=0),
         energy_error=jnp.take_along_axis(infos.energy_error, worst, axis=0)[0],
         num_nonfinite=jnp.sum(infos.num_nonfinite, axis=0),
-        hamiltonian=jnp.broadcast_to(infos.hamiltonian, infos.energy_error.shape)[-1],
-        num_grads=jnp.sum(
-            jnp.broadcast_to(infos.num_grads, infos.energy_error.shape), axis=0
-        ),
+        hamiltonian=jnp.broadcast_to(infos.hamiltonian, shape)[-1],
+        num_grads=jnp.sum(jnp.broadcast_to(infos.num_grads, shape), axis=0),
     )
 
 
 def _size(error: Array) -> Array:
-    """Of an energy error: one that is NaN is as large as can be."""
+    """The size of an energy error; NaN is as large as can be."""
     return jnp.where(jnp.isnan(error), jnp.inf, jnp.abs(error))
 
 

@@ -11,7 +11,7 @@ import pytest
 import ebmjax as eb
 from ebmjax import targets
 from ebmjax.objectives import adversarial as adv
-from ebmjax.objectives.learned_stein import Players
+from ebmjax.objectives.base import Players
 
 TARGET = targets.gaussian([0.5, -0.5], [[1.0, 0.3], [0.3, 0.6]])
 X = TARGET.sample(jax.random.key(5), 4000)

@@ -12,12 +12,13 @@ from scipy import special
 import ebmjax as eb
 from ebmjax import verify
 from ebmjax.energies import enumeration
-from ebmjax.kernels import binary
+from ebmjax.energies import boltzmann
+from ebmjax.kernels import gibbs
 from ebmjax.objectives import Chains
 
 V, H = 5, 3
 WEIGHTS = 1.8 + 0.4 * np.random.default_rng(0).normal(size=(V, H)).astype(np.float32)
-MODEL = binary.RBM(  # all units on, or all off, and seldom from one to the other
+MODEL = boltzmann.RBM(  # all units on, or all off, and seldom from one to the other
     jnp.asarray(WEIGHTS),
     jnp.asarray(-0.5 * WEIGHTS.sum(axis=1)),
     jnp.asarray(-0.5 * WEIGHTS.sum(axis=0)),
@@ -45,9 +46,9 @@ def exact_block_gibbs(params, states):
 @pytest.mark.parametrize("coupling", [0.3, -0.8])
 def test_the_ring_has_the_z_of_its_transfer_matrix(coupling):
     for num in (4, 9):
-        energy = partial(binary.boltzmann, binary.ring(num, coupling))
+        energy = partial(boltzmann.boltzmann, boltzmann.ring(num, coupling))
         found = enumeration.log_z(energy, num)
-        assert found == pytest.approx(binary.ring_log_z(num, coupling), abs=1e-5)
+        assert found == pytest.approx(boltzmann.ring_log_z(num, coupling), abs=1e-5)
     assert (
         abs(found - 9 * np.log(2 * np.cosh(coupling))) > 1e-6
     )  # the second eigenvalue counts
@@ -61,32 +62,32 @@ def test_two_to_the_twenty_states():
 
 
 def test_z_of_an_rbm_from_either_layer_and_from_both():
-    both = binary.RBM(MODEL.weights.T, MODEL.hidden, MODEL.visible)
+    both = boltzmann.RBM(MODEL.weights.T, MODEL.hidden, MODEL.visible)
     w, b, c = (np.asarray(p, np.float64) for p in MODEL)
     hidden = np.asarray(enumeration.states(H), np.float64)
     joint = STATES @ b + (hidden @ c)[:, None] + hidden @ (STATES @ w).T
     for found in (
-        binary.rbm_log_z(MODEL),
-        binary.rbm_log_z(both),
-        enumeration.log_z(partial(binary.rbm, MODEL), V),
+        boltzmann.rbm_log_z(MODEL),
+        boltzmann.rbm_log_z(both),
+        enumeration.log_z(partial(boltzmann.rbm, MODEL), V),
     ):
         assert found == pytest.approx(special.logsumexp(joint), abs=1e-5)
 
 
 def test_the_gradient_of_log_z_is_that_of_its_finite_differences():
-    found = enumeration.mean_gradient(binary.rbm, MODEL, V)
+    found = enumeration.mean_gradient(boltzmann.rbm, MODEL, V)
     for name, i in (("weights", (2, 1)), ("visible", (3,)), ("hidden", (0,))):
         h = 1e-2
         up, down = (
             MODEL._replace(**{name: getattr(MODEL, name).at[i].add(s * h)})
             for s in (1, -1)
         )
-        slope = (binary.rbm_log_z(up) - binary.rbm_log_z(down)) / (2 * h)
+        slope = (boltzmann.rbm_log_z(up) - boltzmann.rbm_log_z(down)) / (2 * h)
         assert -getattr(found, name)[i] == pytest.approx(slope, abs=2e-4)
 
 
 def test_exact_draws_have_the_probabilities(key):
-    energy = partial(binary.rbm, MODEL)
+    energy = partial(boltzmann.rbm, MODEL)
     x = np.asarray(enumeration.sampler(energy, V)(key, 100_000), int)
     counts = np.bincount(x @ 2 ** np.arange(V), minlength=2**V)
     p = enumeration.probabilities(energy, V)
@@ -102,7 +103,7 @@ def test_draws_of_twenty_four_bits_have_their_last_bit(key):
 
 
 def test_log_likelihood_is_minus_the_cross_entropy():
-    energy = partial(binary.rbm, MODEL)
+    energy = partial(boltzmann.rbm, MODEL)
     p = enumeration.probabilities(energy, V)
     x = enumeration.states(V)[:8]
     assert enumeration.log_likelihood(energy, x) == pytest.approx(
@@ -114,21 +115,21 @@ def test_log_likelihood_is_minus_the_cross_entropy():
 
 
 def test_flip_has_detailed_balance():
-    energy = partial(binary.rbm, MODEL)
+    energy = partial(boltzmann.rbm, MODEL)
     sites, weights = jnp.arange(V), np.full(V, 1 / V)
     states = enumeration.states(V)
     verify.detailed_balance(
-        binary.flip(energy), energy, states, sites, weights
+        gibbs.flip(energy), energy, states, sites, weights
     ).require()
-    other = partial(binary.rbm, MODEL._replace(visible=MODEL.visible + 0.1))
+    other = partial(boltzmann.rbm, MODEL._replace(visible=MODEL.visible + 0.1))
     assert not verify.detailed_balance(
-        binary.flip(energy), other, states, sites, weights
+        gibbs.flip(energy), other, states, sites, weights
     ).is_passed
 
 
 def test_block_gibbs_and_sweeps_leave_the_model_alone(key):
     """Counts of 2^V states after ten steps from exact draws, and after one step from one state."""
-    energy, num = partial(binary.rbm, MODEL), 40_000
+    energy, num = partial(boltzmann.rbm, MODEL), 40_000
     p = enumeration.probabilities(energy, V)
     matrix = exact_block_gibbs(MODEL, STATES)
     assert np.abs(p[:, None] * matrix - (p[:, None] * matrix).T).max() < 1e-7
@@ -142,12 +143,12 @@ def test_block_gibbs_and_sweeps_leave_the_model_alone(key):
         return np.sum((counts - num * wants) ** 2 / np.maximum(num * wants, 1e-12))
 
     exact = enumeration.sampler(energy, V)(jax.random.key(3), num)
-    kernels = [binary.rbm_gibbs(MODEL), binary.gibbs(energy), binary.flip(energy)]
+    kernels = [gibbs.rbm_gibbs(MODEL), gibbs.gibbs(energy), gibbs.flip(energy)]
     for kernel in kernels:
         assert misfit(kernel, exact, 10, p) < limit
     corner = jnp.broadcast_to(enumeration.states(V)[6], (num, V))
     assert misfit(kernels[0], corner, 1, matrix[6]) < limit
-    wrong = binary.rbm_gibbs(MODEL._replace(visible=1.1 * MODEL.visible))
+    wrong = gibbs.rbm_gibbs(MODEL._replace(visible=1.1 * MODEL.visible))
     assert misfit(wrong, exact, 10, p) > 2 * limit
 
 
@@ -155,13 +156,13 @@ def test_block_gibbs_and_sweeps_leave_the_model_alone(key):
 
 NUM = 40_000
 DATA = enumeration.sampler(
-    partial(binary.rbm, binary.rbm_params(jax.random.key(2), V, H, 3.0)), V
+    partial(boltzmann.rbm, boltzmann.rbm_params(jax.random.key(2), V, H, 3.0)), V
 )(jax.random.key(4), NUM)
 
 
 def gradient(start, num_steps):
     loss = eb.maximum_likelihood(
-        binary.rbm, lambda energy, step_size: binary.rbm_gibbs(MODEL), num_steps
+        boltzmann.rbm, lambda energy, step_size: gibbs.rbm_gibbs(MODEL), num_steps
     )
     chains = Chains(start, jnp.float32(1.0))
     return jax.grad(lambda p: loss(p, jax.random.key(6), DATA, chains)[0])(MODEL)
@@ -179,12 +180,12 @@ def mean_energy_gradient(weights):
 
 
 def test_the_gradient_with_exact_samples_is_the_exact_gradient():
-    exact = enumeration.sampler(partial(binary.rbm, MODEL), V)(jax.random.key(5), NUM)
+    exact = enumeration.sampler(partial(boltzmann.rbm, MODEL), V)(jax.random.key(5), NUM)
     found = gradient(exact, 1)
     counts = (
         np.bincount(np.asarray(DATA, int) @ 2 ** np.arange(V), minlength=2**V) / NUM
     )
-    of_model = enumeration.mean_gradient(binary.rbm, MODEL, V)
+    of_model = enumeration.mean_gradient(boltzmann.rbm, MODEL, V)
     for a, data, model in zip(
         found, mean_energy_gradient(counts), of_model, strict=True
     ):
@@ -197,7 +198,7 @@ def test_the_bias_of_cd_k_is_that_of_its_transition_matrix_and_shrinks():
         np.bincount(np.asarray(DATA, int) @ 2 ** np.arange(V), minlength=2**V) / NUM
     )
     p, matrix = (
-        enumeration.probabilities(partial(binary.rbm, MODEL), V),
+        enumeration.probabilities(partial(boltzmann.rbm, MODEL), V),
         exact_block_gibbs(MODEL, STATES),
     )
     error, biases = 5 * 0.5 / np.sqrt(NUM), []
@@ -222,9 +223,9 @@ def test_the_bias_of_cd_k_is_that_of_its_transition_matrix_and_shrinks():
             r"num_bits must be at most 24, got 30: 2\^30",
         ),
         (lambda: enumeration.states(0), ValueError, "num_bits must be at least 1"),
-        (lambda: binary.ring(2, 1.0), ValueError, "num must be at least 3"),
-        (lambda: binary.flip(3), TypeError, "energy must be a function"),
-        (lambda: binary.gibbs(None), TypeError, "energy must be a function, got None"),
+        (lambda: boltzmann.ring(2, 1.0), ValueError, "num must be at least 3"),
+        (lambda: gibbs.flip(3), TypeError, "energy must be a function"),
+        (lambda: gibbs.gibbs(None), TypeError, "energy must be a function, got None"),
     ],
 )
 def test_bad_input(call, error, message):

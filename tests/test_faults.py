@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
+from ebmjax.kernels import gibbs
 from ebmjax.base import Info, Kernel, State
 from ebmjax.diagnostics import streaming
 from ebmjax.sampling.nonfinite import ChainFault
@@ -116,7 +117,7 @@ def test_our_kernels_never_give_the_guard_anything_to_undo(name):
 def test_a_sweep_of_gibbs_stays_out_of_the_hole(hole):
     """On three bits without the states (1, 1, .), where six are left."""
     kernel = eb.parallel(
-        eb.binary.gibbs(lambda x: jnp.where(x[0] * x[1] > 0.5, hole, 0.0))
+        gibbs.gibbs(lambda x: jnp.where(x[0] * x[1] > 0.5, hole, 0.0))
     )
     end = eb.run(eb.chain_keys(KEY, 200), kernel, kernel.init(jnp.zeros((200, 3))), 10)
     assert (

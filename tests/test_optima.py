@@ -19,7 +19,7 @@ from ebmjax.objectives import noise_contrastive as nce
 from ebmjax.objectives.energy_discrepancy import energy_discrepancy
 from ebmjax.objectives.flow_contrastive import flow_contrastive
 from ebmjax.objectives.improved import improved_contrastive
-from ebmjax.objectives.learned_stein import Players
+from ebmjax.objectives.base import Players
 
 NUM, NUM_CHAINS, NUM_KEYS, NOISE = 20_000, 128, 4, 0.5
 VARIANCE = 0.7

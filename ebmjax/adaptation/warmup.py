@@ -1,22 +1,21 @@
-"""Warm-up: step size, scales and length learned while the chains run, in one compiled loop.
+"""Warm-up: step size, scales and length learned while the chains run, in one compiled
+loop.
 
-    1. the approach: cheap steps (MALA where there is a gradient), each chain with a step size of its own that
-       grows when it moves and shrinks when it does not, out of the far tails; until none falls any more
-    2. steps of the kernel; after each, dual averaging of one step size over all chains; where some of them
-       lag, because the target is narrower there, they set the pace; where the length of trajectories is
-       free, by the harmonic mean of their acceptance
-    3. at the end of each of a few growing windows, the scales of the target from the window's points, all
-       chains pooled, become the mass:  S = eps C^(1/2),  C diagonal or dense; and the step size is halved or
-       doubled until one cheap step is neither refused nor free
-    4. where the kernel asks for a number of steps and none is given, the length of the trajectory by ChEES
-    5. a last stretch with scales and length at rest, for the step size alone
+    1. the approach (:mod:`~ebmjax.adaptation.approach`), out of the far tails
+    2. steps of the kernel; after each, every adapter sees what all chains showed
+    3. at the start of each of a few growing windows the scales become the mass, and a
+       step size for them is looked for
+    4. a last stretch with scales and length at rest, for the step size alone
 
-It is the scheme of Stan's windows (Carpenter et al. 2017), with many chains in the place of many steps.  The
-kernel that comes out has fixed parameters and leaves its target invariant; the steps until then are no
-samples.
+It is the scheme of Stan's windows (Carpenter et al. 2017), with many chains in the place
+of many steps.  Chains whose energy is far above the others' do not count: one that is
+lost would set the scales of all.  The kernel that comes out has fixed numbers and leaves
+its target invariant; the steps until then are no samples.
 """
 
-from collections.abc import Callable
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,75 +25,58 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
-from ebmjax._random import fold_in, fold_in_each, uniform
-from ebmjax.adaptation.step_size import (
-    Length,
-    Moments,
-    StepSize,
-    chees,
+from ebmjax._random import fold_in
+from ebmjax._value import as_function
+from ebmjax.adaptation.approach import ROUND, approach
+from ebmjax.adaptation.base import Adapter, Seen, Tuning
+from ebmjax.adaptation.mass_matrix import MassMatrixAdapter
+from ebmjax.adaptation.step_size import StepSizeAdapter, harmonic_mean
+from ebmjax.adaptation.trajectory_length import (
+    FIRST_STEPS,
+    MOST_STEPS,
+    TrajectoryLengthAdapter,
     evenly,
-    first_log_size,
-    harmonic_mean,
-    inverse_root,
     num_leapfrog_steps,
-    whitened,
 )
 from ebmjax.base import (
     Array,
+    Dense,
     Energy,
     Kernel,
     Key,
     Position,
     State,
     cast_like,
-    evaluate,
-    half_square,
-    normal_like,
-    select,
+    draw_noise,
+    shapes_of,
 )
 from ebmjax.kernels.combinators import parallel
-from ebmjax.kernels.hamiltonian import hmc, leapfrog, trajectory
+from ebmjax.kernels.hamiltonian import AUTO
 from ebmjax.kernels.langevin import mala
-from ebmjax.kernels.metropolis import Proposal, metropolis
 from ebmjax.sampling.loop import chain_keys
 
-WINDOWS = (
-    0.1,
-    0.15,
-    0.25,
-    0.45,
-    0.8,
-)  # shares of the warm-up at which the scales are renewed
+WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which windows begin
 STEP_JITTER = 0.3  # of trajectories whose length is tuned
-MOST_STEPS, FIRST_STEPS = 1024, 16  # of a trajectory; before the first scales are known
-ROUND, LEAST_ROUNDS, MOST_ROUNDS = 25, 2, 20  # steps of the approach, and how often
-FALL = 10.0  # nat beyond D in a round: a chain that falls further is still on its way
-LARGEST_DENSE = 64  # coordinates up to which a dense mass is tried unasked: 3 D^2 products a leapfrog step
+LARGEST_DENSE = 64  # coordinates up to which a dense mass is tried unasked
+LOST, LOST_SPREADS = 10.0, 8.0  # nats, and spreads, above the median: a lost chain
 
 
 class Adapted(NamedTuple):
     """What the compiled part of a warm-up found."""
 
-    step_size: (
-        Any  # eps C^(1/2): a scalar, a tree like the position, or a matrix [D, D]
-    )
+    step_size: Any  # eps C^(1/2): a scalar, a tree like the position, or Dense
     num_steps: Array | None  # of a trajectory, where that was free
     position: Position  # [C, ...] where the chains are now
-    acceptance_rate: Array  # [T] of each step, the mean over chains; harmonic where the length was free
+    acceptance_rate: Array  # [T] of each step, the mean over chains that count
+    is_lost: Array  # [C] bool, chains far above the others at the end
     num_grads: Array  # [] int32, of all chains together
 
-
-class Learned(NamedTuple):
-    """What a warm-up knows after a step."""
-
-    state: State  # [C, ...]
-    size: StepSize
-    root: Array  # C^(1/2), [D] or [D, D]
-    inverse_scale: Array  # its inverse
-    pace: Array  # [C] acceptance rates, averaged over about ten steps
-    moments: Moments  # of the window
-    length: Length
-    num_grads: Array
+    def kernel(self, make_kernel: Callable[..., Kernel], energy: Energy) -> Kernel:
+        """The kernel with these numbers."""
+        kernel = with_length(make_kernel)(energy, self.step_size)
+        if self.num_steps is None:
+            return kernel
+        return kernel.replace(num_steps=self.num_steps, step_jitter=STEP_JITTER)
 
 
 def adapt(
@@ -107,185 +89,179 @@ def adapt(
     target: Any,
     mass: str | None = "auto",
     step_size: Any = 1.0,
+    adapters: Sequence[Adapter] | None = None,
 ) -> Adapted:
-    """The pure part of :func:`warm_up`, for use inside ``jit``; the kernel is then
-    ``make_kernel(energy, adapted.step_size)``, for a free length with ``num_steps=adapted.num_steps`` and
-    ``step_jitter=STEP_JITTER``."""
+    """The pure part of :func:`ebmjax.warm_up`, for use inside ``jit``.
+
+    The kernel is then ``adapted.kernel(make_kernel, energy)``.
+    ``adapters`` take the place of the usual ones, :func:`usual_adapters`, in their order.
+    """
+    make_kernel = with_length(make_kernel)
     num_chains = checks.num_chains(positions)
-    keys, flat = chain_keys(key, num_chains), jax.vmap(lambda x: ravel_pytree(x)[0])
-    unravel = ravel_pytree(jax.tree.map(lambda x: x[0], positions))[1]
-    dim = flat(positions).shape[1]
-    is_free, is_dense = (
-        wants_length(make_kernel),
-        mass == "dense" or (mass == "auto" and dim <= LARGEST_DENSE),
-    )
+    keys = chain_keys(key, num_chains)
+    one = jax.tree.map(lambda x: x[0], positions)
+    first, unravel = ravel_pytree(one)
+    dim = first.size
+    is_dense = mass == "dense" or (mass == "auto" and dim <= LARGEST_DENSE)
+    is_free = wants_length(make_kernel(energy, step_size))
+    if adapters is None:
+        adapters = usual_adapters(target, mass, is_dense=is_dense, is_free=is_free)
+    schedule = _Schedule(make_kernel, energy, unravel, mass is None, is_dense, is_free)
 
-    def scaled(size, root):
-        return (
-            size if mass is None else size * root if is_dense else unravel(size * root)
-        )
-
-    mean = harmonic_mean if is_free else jnp.mean
-
-    def make(step_size, length):
-        return (
-            _with_end(energy, step_size, length)
-            if is_free
-            else make_kernel(energy, step_size)
-        )
-
-    def advance(kernel, state, t):
-        noise = parallel(kernel).draw(
-            jax.vmap(fold_in, (0, None))(keys, t), state.position
-        )
-        return noise, *parallel(kernel).move(noise, state)
-
-    def begin_window(now: Learned, t) -> Learned:
-        """The scales of the window that has ended, and a step size for them."""
-        root = now.root if mass is None else now.moments.root(now.root)
-
-        def rate(log_size):
-            kernel = probe(energy, scaled(jnp.exp(log_size), root))
-            return jnp.mean(
-                advance(kernel, now.state, num_steps + t)[2].acceptance_rate
-            )
-
-        log_size, num_tries = first_log_size(rate, now.size.log_mean, target)
-        new = now._replace(
-            size=StepSize.begin(jnp.exp(log_size), num_chains),
-            root=root,
-            inverse_scale=inverse_root(root),
-            moments=jax.tree.map(jnp.zeros_like, now.moments),
-            num_grads=now.num_grads
-            + num_tries * num_chains * (now.state.grad is not None),
-        )
-        return cast_like(new, now)
-
-    def step(now: Learned, when):
-        t, begins, is_first = when
-        now = jax.lax.cond(begins, begin_window, lambda now, t: now, now, t)
-        eps = jnp.exp(now.size.log_size)
-        most = jnp.where(is_first, FIRST_STEPS, MOST_STEPS)
-        num = num_leapfrog_steps(now.length.log_length, eps, evenly(t), most)
-        noise, state, info = advance(make(scaled(eps, now.root), num), now.state, t)
-        rate, pace = (
-            mean(info.acceptance_rate),
-            0.9 * now.pace + 0.1 * info.acceptance_rate,
-        )
-        lag = 1.0 if is_free else harmonic_mean(pace) / jnp.mean(pace)
-        length = now.length
-        if is_free:
-            before, after = (
-                whitened(flat(s.position), now.inverse_scale)
-                for s in (now.state, state)
-            )
-            jump = chees(
-                before,
-                after,
-                flat(state.momentum),
-                num * eps * noise[0][1],
-                info.is_accepted,
-            )
-            length = select(is_first, length, length.update(jump, eps * MOST_STEPS))
-        new = Learned(
-            state,
-            now.size.update(rate * lag, target),
-            now.root,
-            now.inverse_scale,
-            pace,
-            now.moments.update(flat(state.position)),
-            length,
-            now.num_grads + jnp.sum(info.num_grads),
-        )
-        return cast_like(new, now), rate
-
-    root = jnp.eye(dim) if is_dense else jnp.ones(dim)
-    state = parallel(make(scaled(step_size, root), 1)).init(positions)
+    unit = jnp.eye(dim) if is_dense else jnp.ones(dim)
+    tuning = Tuning(jnp.log(jnp.float32(step_size)), unit, unit, _zero(), jnp.int32(0))
+    state = parallel(schedule.kernel(tuning, jnp.int32(1))).init(positions)
     probe = mala if state.grad is not None else make_kernel
-    first = jnp.full(num_chains, jnp.log(step_size), jnp.float32)
-    state, sizes, num_rounds = _approach(
-        keys, partial(probe, energy), state, first, target, dim
+    sizes = jnp.full(num_chains, tuning.log_step_size)
+    state, sizes, num_rounds = approach(
+        keys, partial(probe, energy), state, sizes, target, dim
     )
-    now = Learned(
-        state,
-        StepSize.begin(jnp.exp(jnp.median(sizes)), num_chains),
-        root,
-        root,
-        jnp.full(num_chains, target, jnp.float32),
-        Moments.none(dim, is_dense=is_dense),
-        Length.begin(1.0),
-        num_chains * (1 + ROUND * num_rounds) * (state.grad is not None),
-    )
+    tuning = tuning._replace(log_step_size=jnp.median(sizes))
+    states = tuple(adapter.init(tuning, num_chains) for adapter in adapters)
+
+    def begin_window(carry, t):
+        state, tuning, states, num_grads = carry
+
+        def rate(tuning):
+            kernel = parallel(probe(energy, schedule.step_size(tuning)))
+            info = _advance(kernel, keys, state, num_steps + t)[2]
+            return jnp.mean(info.acceptance_rate)
+
+        new = []
+        for adapter, adapter_state in zip(adapters, states, strict=True):
+            adapter_state, tuning = adapter.begin_window(adapter_state, tuning, rate)
+            new.append(adapter_state)
+        return cast_like((state, tuning, tuple(new), num_grads), carry)
+
+    def step(carry, when):
+        t, begins, is_first = when
+        carry = jax.lax.cond(begins, begin_window, lambda carry, t: carry, carry, t)
+        state, tuning, states, num_grads = carry
+        seen, new_state = schedule.step(keys, state, tuning, t, is_first)
+        new = []
+        for adapter, adapter_state in zip(adapters, states, strict=True):
+            adapter_state, tuning = adapter.update(adapter_state, tuning, seen)
+            new.append(adapter_state)
+        num_grads += jnp.sum(seen.info.num_grads)
+        rates, weight = seen.info.acceptance_rate, seen.weight
+        rate = harmonic_mean(rates, weight) if is_free else _mean(rates, weight)
+        return cast_like((new_state, tuning, tuple(new), num_grads), carry), rate
+
     begins = np.zeros(num_steps, bool)
     begins[[0, *(max(2, round(share * num_steps)) for share in WINDOWS)]] = True
-    is_first = np.cumsum(begins) == 1
-    now, rates = jax.lax.scan(step, now, (jnp.arange(num_steps), begins, is_first))
-    eps = jnp.exp(now.size.log_mean)
-    num = (
-        num_leapfrog_steps(now.length.log_mean, eps, 0.999, MOST_STEPS)
-        if is_free
-        else None
+    when = jnp.arange(num_steps), begins, np.cumsum(begins) == 1
+    carry = (state, tuning, states, jnp.int32(0))
+    (state, tuning, states, num_grads), rates = jax.lax.scan(step, carry, when)
+    for adapter, adapter_state in zip(adapters, states, strict=True):
+        tuning = adapter.final(adapter_state, tuning)
+    eps = jnp.exp(tuning.log_step_size)
+    num = num_leapfrog_steps(tuning.log_length, eps, 0.999, MOST_STEPS)
+    cheap = 1 + ROUND * num_rounds + tuning.num_probes
+    num_grads += num_chains * cheap * (state.grad is not None)
+    return Adapted(
+        schedule.step_size(tuning),
+        num if is_free else None,
+        state.position,
+        rates,
+        weights_of(state.energy, dim) == 0,
+        num_grads,
     )
-    return Adapted(scaled(eps, now.root), num, now.state.position, rates, now.num_grads)
 
 
-def wants_length(make_kernel) -> bool:
-    """Whether the length of trajectories is left to the warm-up: for ``hmc`` itself."""
-    return make_kernel is hmc
+def usual_adapters(
+    target: Any, mass: str | None, *, is_dense: bool, is_free: bool
+) -> tuple[Adapter, ...]:
+    """Scales, unless ``mass`` is ``None``; the step size; the length, where it is free."""
+    adapters: tuple[Adapter, ...] = (StepSizeAdapter(target, is_free),)
+    if mass is not None:
+        adapters = (MassMatrixAdapter(is_dense), *adapters)
+    if is_free:
+        adapters = (*adapters, TrajectoryLengthAdapter())
+    return adapters
 
 
-def _approach(keys, make_kernel, state: State, log_sizes: Array, target, dim: int):
-    """Out of the tails: every chain for itself, with a step size of its own, until all have arrived."""
+class _Schedule(NamedTuple):
+    """How numbers become a kernel, and a step becomes what adapters see."""
 
-    def one(key, state, log_size):
-        kernel = make_kernel(jnp.exp(log_size))
-        state, info = kernel.move(kernel.draw(key, state.position), state)
-        return cast_like(
-            (state, log_size + info.acceptance_rate - target), (state, log_size)
+    make_kernel: Callable[..., Kernel]
+    energy: Energy
+    unravel: Callable[[Array], Position]
+    is_plain: bool  # no scales
+    is_dense: bool
+    is_free: bool
+
+    def step_size(self, tuning: Tuning) -> Any:
+        size = jnp.exp(tuning.log_step_size)
+        if self.is_plain:
+            return size
+        if self.is_dense:
+            return Dense(size * tuning.scale)
+        return self.unravel(size * tuning.scale)
+
+    def kernel(self, tuning: Tuning, num_steps: Array) -> Kernel:
+        kernel = self.make_kernel(self.energy, self.step_size(tuning))
+        if not self.is_free:
+            return kernel
+        return kernel.replace(
+            num_steps=num_steps, step_jitter=STEP_JITTER, keep_momentum=True
         )
 
-    def step(carry, t):
-        return jax.vmap(one)(jax.vmap(fold_in, (0, None))(keys, t), *carry), None
-
-    def again(carry):
-        state, sizes, num, _ = carry
-        times = 2**30 + num * ROUND + jnp.arange(ROUND)
-        (new, new_sizes), _ = jax.lax.scan(step, (state, sizes), times)
-        falls = state.energy - new.energy > FALL + dim
-        is_refused = (
-            sizes - new_sizes > 0.8 * ROUND * target
-        )  # and its step still shrinks
-        is_on = (num + 1 < LEAST_ROUNDS) | jnp.any(falls | is_refused)
-        return new, new_sizes, num + 1, is_on & (num + 1 < MOST_ROUNDS)
-
-    start = (state, log_sizes, jnp.int32(0), jnp.bool_(True))
-    return jax.lax.while_loop(lambda carry: carry[-1], again, start)[:3]
+    def step(self, keys, state, tuning, t, is_first) -> tuple[Seen, State]:
+        eps = jnp.exp(tuning.log_step_size)
+        most = jnp.where(is_first, FIRST_STEPS, MOST_STEPS)
+        num = num_leapfrog_steps(tuning.log_length, eps, evenly(t), most)
+        kernel = parallel(self.kernel(tuning, num))
+        noise, new, info = _advance(kernel, keys, state, t)
+        momentum = time = None
+        if self.is_free:
+            momentum, time = _flat(new.momentum), num * eps * noise[0].factor
+        before, after = _flat(state.position), _flat(new.position)
+        weight = weights_of(new.energy, before.shape[1])
+        return Seen(before, after, momentum, time, weight, info, is_first), new
 
 
-def _with_end(energy, step_size, num_steps) -> Kernel:
-    """Hamiltonian Monte Carlo with step jitter; its state keeps the momentum at a trajectory's end."""
+def weights_of(energies: Array, dim: int) -> Array:
+    """1, or 0 for chains whose energy ``[C]`` is far above the median, relative to the
+    spread of the chains and to that of a normal density, sqrt(D / 2)."""
+    median = jnp.median(energies)
+    spread = 1.4826 * jnp.median(jnp.abs(energies - median))
+    limit = LOST + LOST_SPREADS * jnp.maximum(spread, (dim / 2) ** 0.5)
+    return (energies <= median + limit).astype(jnp.float32)
 
-    def init(position):
-        state = evaluate(energy, position, with_grad=True)
-        return state._replace(momentum=jax.tree.map(jnp.zeros_like, position))
 
-    def draw(key, position):
-        key_momentum, key_size = fold_in_each(key, 2)
-        factor = 1 + STEP_JITTER * (2 * uniform(key_size) - 1)
-        return normal_like(key_momentum, position), factor
+def _advance(kernel, keys, state, t):
+    keys = jax.vmap(fold_in, (0, None))(keys, t)
+    noise = draw_noise(kernel, keys, shapes_of(state.position))
+    return noise, *kernel.move(noise, state)
 
-    def propose(noise, state):
-        momentum, factor = noise
-        coefficients = tuple(factor * c for c in leapfrog)
-        proposed, end = trajectory(
-            energy, state, momentum, step_size, num_steps, integrator=coefficients
-        )
-        return proposed._replace(momentum=end), half_square(momentum) - half_square(end)
 
-    kernel = metropolis(energy, Proposal(draw, propose, uses_grad=True))
+def _flat(positions):
+    return jax.vmap(lambda x: ravel_pytree(x)[0])(positions)
 
-    def move(noise, state):
-        state, info = kernel.move(noise, state)
-        return state, info._replace(num_grads=jnp.int32(num_steps))
 
-    return Kernel(init, kernel.draw, move)
+def _mean(rates, weight):
+    return jnp.sum(rates * weight) / jnp.maximum(jnp.sum(weight), 1.0)
+
+
+def _zero():
+    return jnp.float32(0.0)
+
+
+def wants_length(kernel: Kernel) -> bool:
+    """Whether the length of trajectories is left to the warm-up."""
+    num_steps = getattr(kernel, "num_steps", None)
+    return isinstance(num_steps, str) and num_steps == AUTO
+
+
+def with_length(make_kernel: Callable[..., Kernel]) -> Callable[..., Kernel]:
+    """``make_kernel`` as a function of an energy and a step size, a pytree: a number of
+    steps that it requires is ``"auto"``."""
+    checks.function(make_kernel, "make_kernel")
+    try:
+        parameters = inspect.signature(make_kernel).parameters
+    except (TypeError, ValueError):
+        return as_function(make_kernel)
+    wanted = parameters.get("num_steps")
+    if wanted is not None and wanted.default is inspect.Parameter.empty:
+        make_kernel = functools.partial(make_kernel, num_steps=AUTO)
+    return as_function(make_kernel, "make_kernel")

@@ -1,13 +1,19 @@
 """Functions of energies.  An energy is any function of one point that returns a scalar.
 
-    temper(energy, T)(x)        = E(x) / T                     Boltzmann at temperature T (notes, eq. 4)
-    product(e1, e2, ...)(x)     = E1(x) + E2(x) + ...          product of experts, Hinton 2002
+    temper(energy, T)(x)        = E(x) / T                     Boltzmann at temperature T
+                                                               (notes, eq. 4)
+    product(e1, e2, ...)(x)     = E1(x) + E2(x) + ...          product of experts (Hinton
+                                                               2002)
     from_log_density(log_p)(x)  = -log p(x)
     confine(energy, s, mu)(x)   = E(x) + |x - mu|^2 / (2 s^2)  keeps exp(-E) normalisable
-    denoise(energy, s)(y)       = y - s^2 grad E(y)            E[x | y] where y = x + s xi has energy E
+    denoise(energy, s)(y)       = y - s^2 grad E(y)            E[x | y] where y = x + s xi
+                                                               has energy E
 
-A trainable energy is ``energy(params, x)``; ``functools.partial(energy, params)`` is an energy again, also
-inside ``jit`` with ``params`` traced.
+They return values: temperatures, scales and means are leaves, so that another number
+compiles nothing, and ``jax.vmap`` over them is one energy a chain.
+
+A trainable energy is ``energy(params, x)``; ``functools.partial(energy, params)`` is an
+energy again, also inside ``jit`` with ``params`` traced.
 """
 
 from collections.abc import Callable
@@ -17,51 +23,124 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
-from ebmjax.base import Energy, half_square
+from ebmjax._value import Value, as_function, function, number, part, value
+from ebmjax.base import Array, Energy, half_square
 
 
-def temper(energy: Energy, temperature: float | jax.Array) -> Energy:
-    """E / T.  On a Gaussian the variance is multiplied by T.  Raises unless ``temperature`` is positive.
+@value
+class Tempered(Value):
+    """Made by :func:`temper`."""
 
-    >>> temper(lambda x: x**2, 2.0)(3.0)
+    energy: Energy = function()
+    temperature: Any = number()
+
+    def check(self):
+        checks.positive(self.temperature, "temperature")
+
+    def __call__(self, x: Any) -> Array:
+        energy = self.energy(x)
+        return energy / jnp.asarray(self.temperature, energy.dtype)
+
+
+def temper(energy: Energy, temperature: Any) -> Energy:
+    """E / T.  On a Gaussian the variance is multiplied by T.
+
+    Raises unless ``temperature`` is positive.
+
+    >>> float(temper(lambda x: jnp.sum(x**2), 2.0)(jnp.float32(3.0)))
     4.5
     """
-    checks.function(energy, "energy")
-    checks.positive(temperature, "temperature")
-    return lambda x: energy(x) / temperature
+    return Tempered(energy, temperature)
+
+
+@value
+class Product(Value):
+    """Made by :func:`product`."""
+
+    energies: tuple[Energy, ...] = part()
+
+    def __call__(self, x: Any) -> Array:
+        values = [energy(x) for energy in self.energies]
+        return sum(values[1:], values[0])
 
 
 def product(*energies: Energy) -> Energy:
-    """The sum of energies, a product of densities."""
+    """The sum of energies, a product of densities.
+
+    >>> float(product(lambda x: x, lambda x: 2 * x)(3.0))
+    9.0
+    """
     if not energies:
         raise ValueError("at least one energy is needed, got none")
-    for energy in energies:
-        checks.function(energy, "energies")
-    return lambda x: sum(energy(x) for energy in energies[1:]) + energies[0](x)
+    return Product(tuple(as_function(energy, "energies") for energy in energies))
+
+
+@value
+class MinusLog(Value):
+    """Made by :func:`from_log_density`."""
+
+    log_density: Callable[[Any], Array] = function()
+
+    def __call__(self, x: Any) -> Array:
+        return -self.log_density(x)
 
 
 def from_log_density(log_density: Callable[[Any], Any]) -> Energy:
     """The energy of a log density, normalised or not."""
-    checks.function(log_density, "log_density")
-    return lambda x: -log_density(x)
+    return MinusLog(log_density)
 
 
-def confine(energy: Energy, scale: float, mean: Any = 0.0) -> Energy:
-    """E(x) + |x - mean|^2 / (2 scale^2): the base measure N(mean, scale^2 I), unnormalised."""
-    checks.positive(scale, "scale")
+@value
+class Confined(Value):
+    """Made by :func:`confine`."""
 
-    def confined(x):
-        centred = jax.tree.map(lambda leaf, m: (leaf - m) / scale, x, _like(mean, x))
-        return energy(x) + half_square(centred)
+    energy: Energy = function()
+    scale: Any = number()
+    mean: Any = number(default=0.0)
 
-    return confined
+    def check(self):
+        checks.positive(self.scale, "scale")
+
+    def __call__(self, x: Any) -> Array:
+        mean = _like(self.mean, x)
+        centred = jax.tree.map(
+            lambda leaf, m: (
+                (leaf - m.astype(leaf.dtype)) / jnp.asarray(self.scale, leaf.dtype)
+            ),
+            x,
+            mean,
+        )
+        return self.energy(x) + half_square(centred)
 
 
-def denoise(energy: Energy, noise: float) -> Callable[[Any], Any]:
-    """The posterior mean of x given y = x + noise xi, where ``energy`` is that of y (Robbins 1956; Miyasawa
-    1961): the jump of walk-jump sampling (Saremi & Hyvarinen 2019)."""
+def confine(energy: Energy, scale: Any, mean: Any = 0.0) -> Energy:
+    """E(x) + |x - mean|^2 / (2 scale^2): the base measure N(mean, scale^2 I),
+    unnormalised.
+
+    Raises unless ``scale`` is positive.
+    """
+    return Confined(energy, scale, mean)
+
+
+def denoise(energy: Energy, noise: Any) -> Callable[[Any], Any]:
+    """The posterior mean of x given y = x + noise xi, where ``energy`` is that of y
+    (Robbins 1956; Miyasawa 1961): the jump of walk-jump sampling (Saremi & Hyvarinen
+    2019)."""
     checks.positive(noise, "noise")
-    return lambda y: jax.tree.map(lambda v, g: v - noise**2 * g, y, jax.grad(energy)(y))
+    return Denoiser(energy, noise)
+
+
+@value
+class Denoiser(Value):
+    """Made by :func:`denoise`."""
+
+    energy: Energy = function()
+    noise: Any = number()
+
+    def __call__(self, y: Any) -> Any:
+        square = lambda v: jnp.square(jnp.asarray(self.noise, v.dtype))
+        step = lambda v, g: v - square(v) * g
+        return jax.tree.map(step, y, jax.grad(self.energy)(y))
 
 
 def _like(value, tree):

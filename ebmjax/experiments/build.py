@@ -8,8 +8,8 @@ from ebmjax import _validation as checks
 from ebmjax.energies import networks
 from ebmjax.experiments.registry import KERNELS, METHODS
 from ebmjax.experiments.standardize import is_image
+from ebmjax.objectives.base import Players
 from ebmjax.objectives.joint import of_points, with_labels
-from ebmjax.objectives.learned_stein import Players
 from ebmjax.training.chain_init import ChainInit, from_data, from_noise, replay_buffer
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}

@@ -29,8 +29,8 @@ from ebmjax.experiments.classes import class_constants, parts
 from ebmjax.experiments.data import Dataset
 from ebmjax.experiments.registry import METHODS
 from ebmjax.experiments.standardize import Standard, digest, is_image
+from ebmjax.objectives.base import Players
 from ebmjax.objectives.joint import labelled, marginal
-from ebmjax.objectives.learned_stein import Players
 from ebmjax.training.divergence import RollbackPolicy
 from ebmjax.training.fit import fit
 from ebmjax.training.step import TrainState, init_state, train_step

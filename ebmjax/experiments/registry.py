@@ -13,11 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from ebmjax.base import Array, Key
+from ebmjax.base import Array, Kernel, Key
 from ebmjax.energies.flows import Flow, sample
 from ebmjax.energies.networks import Field
-from ebmjax.kernels.binary import gibbs
-from ebmjax.kernels.hamiltonian import hmc
+from ebmjax.kernels import registry as kernels
 from ebmjax.kernels.langevin import mala, ula
 from ebmjax.objectives import (
     Loss,
@@ -42,20 +41,20 @@ from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
 from ebmjax.objectives.recovery import recovery, sample_recovery
 from ebmjax.tempering.annealed_langevin import annealed_langevin, noise_levels, step_for
 
-KERNELS: dict[str, Callable] = {
-    "mala": mala,
-    "ula": ula,
-    "hmc": lambda energy, step_size: hmc(energy, step_size, 5),
-    "gibbs": lambda energy, step_size: gibbs(
-        energy
-    ),  # of bits; there are no steps to size
+KERNELS = {  # those that training can run
+    name: entry for name, entry in kernels.KERNELS.items() if entry.training is not None
 }
-ACCEPTANCE = {
-    "mala": 0.574,
-    "ula": None,
-    "hmc": 0.651,
-    "gibbs": None,
-}  # Roberts & Rosenthal 1998; Beskos et al. 2013
+
+
+def make_kernel(name: str) -> Callable[..., Kernel]:
+    """From an energy and a step size to the kernel that training runs."""
+    return KERNELS[name].training_kernel
+
+
+def acceptance_target(name: str) -> float | None:
+    """At which the step size is adapted in training."""
+    return KERNELS[name].properties().acceptance_target
+
 
 STEPS_A_LEVEL = 30  # of the chains that a report sends down a ladder
 
@@ -94,9 +93,9 @@ class Method(NamedTuple):
 def _chains(config) -> dict[str, Any]:
     """What the objectives with chains have in common."""
     return {
-        "make_kernel": KERNELS[config.kernel],
+        "make_kernel": make_kernel(config.kernel),
         "num_steps": config.chain_steps,
-        "acceptance_target": ACCEPTANCE[config.kernel],
+        "acceptance_target": acceptance_target(config.kernel),
     }
 
 

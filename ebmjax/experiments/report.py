@@ -28,7 +28,7 @@ from ebmjax.evaluation.quadrature import log_z
 from ebmjax.experiments import data
 from ebmjax.experiments.experiment import Run, is_image
 from ebmjax.experiments.labelled import judged
-from ebmjax.experiments.registry import ACCEPTANCE, KERNELS, METHODS
+from ebmjax.experiments.registry import METHODS, acceptance_target, make_kernel
 from ebmjax.experiments.runs import metrics
 from ebmjax.objectives.joint import Labelled
 from ebmjax.sampling.sample import Samples, sample
@@ -101,19 +101,19 @@ def kernel_of(
     run: Run, energy: Energy, step_size: float, name: str | None = None
 ) -> Kernel:
     """The kernel that trained a run, or another by name, on its energy."""
-    return KERNELS[name or run.config.kernel](energy, step_size)
+    return make_kernel(name or run.config.kernel)(energy, step_size)
 
 
 def step_size_for(key: Key, run: Run, state: TrainState, name: str) -> float:
     """The step size at which training ended, where chains ran in it; else one tuned from fresh noise."""
     is_tuned = METHODS[run.config.objective].uses_chains and name == run.config.kernel
-    target = ACCEPTANCE[name]
+    target = acceptance_target(name)
     if is_tuned or target is None:
         return float(state.step_size)
     start = run.draw(key, 256)
     tuned = tune_step_size(
         key,
-        KERNELS[name],
+        make_kernel(name),
         run.trained(state),
         start,
         target=target,

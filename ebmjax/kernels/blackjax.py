@@ -1,14 +1,15 @@
 """Kernels of this library in the loops of BlackJAX, and BlackJAX's in ours.
 
-BlackJAX's algorithm is a pair ``init(position)``, ``step(key, state) -> (state, info)`` on a log density,
-with a state and an info of its own. There, a kernel of ours is the same pair on ``-energy``. Here, an
-algorithm of theirs becomes a :class:`~ebmjax.base.Kernel` whose noise is a key; its state is made anew from
-the position at every step, at the price of one evaluation, so that it mixes with any kernel and no cache
-outlives the energy or the position it is of. What it remembers beside the position (a momentum that
-persists) its ``init`` draws anew.
+BlackJAX's algorithm is a pair ``init(position)``, ``step(key, state) -> (state, info)``
+on a log density, with a state and an info of its own.  There, a kernel of ours is the
+same pair on ``-energy``.  Here, an algorithm of theirs becomes a
+:class:`~ebmjax.base.Kernel` whose noise is a key; its state is made anew from the
+position at every step, at the price of one evaluation, so that it mixes with any kernel
+and no cache outlives the energy or the position it is of.  What it keeps beside the
+position (a momentum that persists) its ``init`` draws anew.
 
->>> kernel = cycle(random_walk(energy, 0.5), from_blackjax(blackjax.nuts(log_p, h, mass), energy))
-... # doctest: +SKIP
+>>> kernel = cycle(random_walk(energy, 0.5),
+...                from_blackjax(blackjax.nuts(log_p, h, mass), energy))  # doctest: +SKIP
 """
 
 import inspect
@@ -18,14 +19,16 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
-from ebmjax.base import Energy, Info, Kernel, evaluate, moved
+from ebmjax._value import function, static, value
+from ebmjax.base import Energy, Info, Kernel, differs, evaluate, moved
 
 
 def to_blackjax(kernel: Kernel) -> Any:
-    """The kernel as a ``blackjax.base.SamplingAlgorithm``, for one chain.  Needs blackjax.
+    """The kernel as a ``blackjax.base.SamplingAlgorithm``, for one chain.  Needs
+    blackjax.
 
-    Its states have a ``position`` and its infos an ``acceptance_rate``, as those of BlackJAX have; in the
-    place of ``logdensity`` stands ``energy``.
+    Its states have a ``position`` and its infos an ``acceptance_rate``, as those of
+    BlackJAX have; ``energy`` takes the place of ``logdensity``.
     """
     if not isinstance(kernel, Kernel):
         raise TypeError(f"kernel must be a Kernel, got {checks.describe(kernel)}")
@@ -36,11 +39,35 @@ def to_blackjax(kernel: Kernel) -> Any:
     )
 
 
+@value
+class FromBlackJAX(Kernel):
+    """Made by :func:`from_blackjax`."""
+
+    algorithm: Any = static()
+    energy: Energy = function()
+
+    def init(self, position):
+        return evaluate(self.energy, position)
+
+    def draw(self, key, shapes):
+        return key
+
+    def move(self, key, state):
+        key_init, key_step = jax.random.split(key)
+        takes_key = "rng_key" in inspect.signature(self.algorithm.init).parameters
+        options = {"rng_key": key_init} if takes_key else {}
+        fresh = self.algorithm.init(state.position, **options)
+        theirs, info = self.algorithm.step(key_step, fresh)
+        new = moved(self.energy, state, theirs.position)
+        return new, _info(info, state, new)
+
+
 def from_blackjax(algorithm: Any, energy: Energy) -> Kernel:
     """An algorithm of BlackJAX as a kernel of ``exp(-energy)``.
 
     Args:
-      algorithm: of ``-energy``, such as ``blackjax.nuts(lambda x: -energy(x), step_size, inverse_mass)``.
+      algorithm: of ``-energy``, such as
+        ``blackjax.nuts(lambda x: -energy(x), step_size, inverse_mass)``.
       energy: of one point, the same; up to a constant.
 
     Raises:
@@ -50,40 +77,22 @@ def from_blackjax(algorithm: Any, energy: Energy) -> Kernel:
         raise TypeError(
             f"algorithm must have init and step, got {checks.describe(algorithm)}"
         )
-    checks.function(energy, "energy")
-    takes_key = "rng_key" in inspect.signature(algorithm.init).parameters
-
-    def init(position):
-        return evaluate(energy, position, with_grad=False)
-
-    def move(key, state):
-        key_init, key_step = jax.random.split(key)
-        fresh = algorithm.init(
-            state.position, **({"rng_key": key_init} if takes_key else {})
-        )
-        theirs, info = algorithm.step(key_step, fresh)
-        new = moved(energy, state, theirs.position)
-        return new, _info(info, state, new)
-
-    return Kernel(init, lambda key, position: key, move)
+    return FromBlackJAX(algorithm, energy)
 
 
 def _info(theirs, state, new) -> Info:
-    """What can be known; minus the log ratio is that of the rate, unless the step was sure to be accepted."""
+    """What can be known; minus the log ratio is that of the rate, unless the step was
+    sure to be accepted."""
     dtype = new.energy.dtype
-    pairs = zip(
-        jax.tree.leaves(new.position), jax.tree.leaves(state.position), strict=True
-    )
-    is_moved = jnp.any(jnp.stack([jnp.any(a != b) for a, b in pairs]))
+    is_moved = differs(new.position, state.position)
     rate = jnp.asarray(getattr(theirs, "acceptance_rate", is_moved), dtype)
     least = jnp.finfo(dtype).tiny  # a rate that underflows is no divergence
     is_divergent = jnp.asarray(getattr(theirs, "is_divergent", False))
+    error = jnp.where(is_divergent, jnp.inf, -jnp.log(jnp.maximum(rate, least)))
     return Info(
         acceptance_rate=rate,
         is_accepted=is_moved,
-        energy_error=jnp.where(
-            is_divergent, jnp.inf, -jnp.log(jnp.maximum(rate, least))
-        ).astype(dtype),
+        energy_error=error.astype(dtype),
         num_nonfinite=jnp.int32(~jnp.isfinite(new.energy)),
         hamiltonian=jnp.asarray(getattr(theirs, "energy", 0.0), dtype),
         num_grads=jnp.int32(getattr(theirs, "num_integration_steps", 0)),

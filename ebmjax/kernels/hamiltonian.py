@@ -2,65 +2,96 @@
 
 The position x gets a momentum p and the pair the energy (notes, eq. 16-18)
 
-    H(x, p) = E(x) + 1/2 p^T M^-1 p,      dx/dt = M^-1 p,      dp/dt = -grad E(x)            (eq. 19)
+    H(x, p) = E(x) + 1/2 p^T M^-1 p,    dx/dt = M^-1 p,    dp/dt = -grad E(x)    (eq. 19)
 
-The flow of H keeps H and volume and is undone by flipping p.  It is followed in steps of size eps by a
-symmetric splitting: kicks of the momentum and drifts of the position in turn, by coefficients that read the
-same both ways.  The leapfrog is [1/2, 1, 1/2] (eq. 20).  Whatever the coefficients, the map keeps volume and
-is undone by flipping p; hence the ratio H(x, p) - H(x*, p*) makes it exact.
+The flow of H keeps H and volume and is undone by flipping p.  It is followed in steps of
+size eps by a symmetric splitting: kicks of the momentum and drifts of the position in
+turn, by coefficients that read the same both ways.  The leapfrog is [1/2, 1, 1/2]
+(eq. 20).  Whatever the coefficients, the map keeps volume and is undone by flipping p;
+hence the ratio H(x, p) - H(x*, p*) makes it exact.
 
-Momenta are kept in units in which they are standard normal,  n = M^(-1/2) p,  so that the mass is part of the
-step size:  S = eps M^(-1/2),  x += S n,  n -= S^T grad E.  A large mass is a small step.
+Momenta are kept in units in which they are standard normal,  n = M^(-1/2) p,  so that
+the mass is part of the step size:  S = eps M^(-1/2),  x += S n,  n -= S^T grad E.  A
+large mass is a small step.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._random import fold_in_each, uniform
+from ebmjax._value import count, function, is_number, number, static, value
 from ebmjax.base import (
+    Array,
+    Dense,
     Energy,
     Kernel,
     Position,
     State,
     axpy,
-    careful,
     half_square,
     moved,
     normal_like,
     scale,
 )
-from ebmjax.kernels.metropolis import Proposal, metropolis
+from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
 
-Integrator = tuple[
-    float, ...
-]  # kick, drift, kick, ..., drift, kick; kicks and drifts each sum to one
 
-leapfrog: Integrator = (0.5, 1.0, 0.5)
+class Integrator(tuple):
+    """Coefficients of kick, drift, ..., drift, kick; each kind sums to one, and they read
+    the same both ways.
 
-_a = 0.1931833275037836  # minimises the leading error (McLachlan 1995, SIAM J. Sci. Comput. 16, 4.1)
-mclachlan: Integrator = (
-    _a,
-    0.5,
-    1 - 2 * _a,
-    0.5,
-    _a,
-)  # two gradients a step, of order 2
+    It is part of the structure of a kernel and no pytree of numbers.  Raises unless the
+    coefficients are symmetric and sum to one.
 
-_w = 1 / (
-    2 - 2 ** (1 / 3)
-)  # three leapfrogs of w, 1 - 2w, w (Yoshida 1990, Phys. Lett. A 150)
-yoshida: Integrator = (
-    _w / 2,
-    _w,
-    (1 - _w) / 2,
-    1 - 2 * _w,
-    (1 - _w) / 2,
-    _w,
-    _w / 2,
-)  # of order 4
+    >>> Integrator((0.5, 1.0, 0.5)) == leapfrog
+    True
+    """
+
+    def __new__(cls, coefficients: Any) -> "Integrator":
+        if checks.is_traced(coefficients):
+            raise TypeError(
+                "the coefficients of an integrator are structure and cannot be traced; "
+                "where they are bound to a function, write Integrator((...))"
+            )
+        new = super().__new__(cls, map(float, coefficients))
+        _check_integrator(new)
+        return new
+
+    def __repr__(self) -> str:
+        names = {leapfrog: "leapfrog", mclachlan: "mclachlan", yoshida: "yoshida"}
+        return names.get(self, f"Integrator({tuple(self)})")
+
+
+def _check_integrator(c: tuple[float, ...]) -> None:
+    pairs = zip(c, c[::-1], strict=True)
+    if len(c) % 2 == 0 or len(c) < 3 or any(abs(a - b) > 1e-12 for a, b in pairs):
+        raise ValueError(
+            "integrator must be kick, drift, ..., kick and read the same both ways, got "
+            f"{tuple(c)}"
+        )
+    kicks, drifts = sum(c[::2]), sum(c[1::2])
+    if abs(kicks - 1) > 1e-12 or abs(drifts - 1) > 1e-12:
+        raise ValueError(
+            "integrator must have kicks and drifts that sum to one, got "
+            f"{kicks} and {drifts}"
+        )
+
+
+leapfrog = Integrator((0.5, 1.0, 0.5))
+
+# minimises the leading error (McLachlan 1995, SIAM J. Sci. Comput. 16, 4.1)
+_a = 0.1931833275037836
+mclachlan = Integrator((_a, 0.5, 1 - 2 * _a, 0.5, _a))  # two gradients a step, order 2
+
+# three leapfrogs of w, 1 - 2w, w (Yoshida 1990, Phys. Lett. A 150); order 4
+_w = 1 / (2 - 2 ** (1 / 3))
+yoshida = Integrator((_w / 2, _w, (1 - _w) / 2, 1 - 2 * _w, (1 - _w) / 2, _w, _w / 2))
+
+AUTO = "auto"  # a number of steps that warm_up learns
 
 
 def trajectory(
@@ -70,7 +101,7 @@ def trajectory(
     step_size: Any,
     num_steps: int | jax.Array,
     *,
-    integrator: Integrator = leapfrog,
+    integrator: tuple = leapfrog,
 ) -> tuple[State, Position]:
     """Follow the flow of H for ``num_steps`` steps; one gradient a drift.
 
@@ -78,16 +109,12 @@ def trajectory(
       energy: of one point.
       state: with its gradient.
       momentum: in the shape of the position, standard normal units.
-      step_size: eps M^(-1/2); a scalar, an array or tree that broadcasts, or a matrix ``[D, D]``.
+      step_size: eps M^(-1/2); a scalar, an array or tree that broadcasts, or ``Dense``.
       num_steps: at least 1; may be traced.
       integrator: coefficients of kick, drift, ..., kick.
     """
-
-    first, last, is_one = (
-        integrator[0],
-        integrator[-1],
-        isinstance(num_steps, int) and num_steps == 1,
-    )
+    first, last = integrator[0], integrator[-1]
+    is_one = isinstance(num_steps, int) and num_steps == 1
 
     def kick(c, state, n):  # n -= c S^T grad E(x)
         return axpy(-c, scale(step_size, state.grad, transpose=True), n)
@@ -95,93 +122,173 @@ def trajectory(
     def drift(c, state, n):  # x += c S n
         return moved(energy, state, axpy(c, scale(step_size, n), state.position))
 
-    def step(
-        i, carry
-    ):  # a step after its first kick; its last comes in one with the first of the next
+    def step(i, carry):
+        # after its first kick; its last is joined with the first of the next step
         state, n = carry
-        for c_drift, c_kick in zip(integrator[1:-2:2], integrator[2:-1:2], strict=True):
+        inner = zip(integrator[1:-2:2], integrator[2:-1:2], strict=True)
+        for c_drift, c_kick in inner:
             state = drift(c_drift, state, n)
             n = kick(c_kick, state, n)
         state = drift(integrator[-2], state, n)
-        return state, kick(
-            last if is_one else jnp.where(i + 1 < num_steps, last + first, last),
-            state,
-            n,
-        )
+        end = last if is_one else jnp.where(i + 1 < num_steps, last + first, last)
+        return state, kick(end, state, n)
 
     carry = state, kick(first, state, momentum)
     return step(0, carry) if is_one else jax.lax.fori_loop(0, num_steps, step, carry)
 
 
+class Noise(NamedTuple):
+    """The noise of a trajectory."""
+
+    momentum: Position
+    length: Array | None  # [] int32 number of steps, where it is random
+    factor: Array | None  # [] of the step size, where it is random
+
+
+@value
+class Hamiltonian(Proposal):
+    """The end of a trajectory with a fresh momentum."""
+
+    energy: Energy = function()
+    step_size: Any = number()
+    num_steps: int | Array = count()
+    integrator: Integrator = static(default=leapfrog)
+    jitter: bool = static(default=False)
+    step_jitter: Any = number(default=None)
+    keep_momentum: bool = static(default=False)
+    uses_grad = True
+
+    def draw(self, key, shapes):
+        if not (self.jitter or self.step_jitter is not None):
+            return Noise(normal_like(key, shapes), None, None)
+        key_momentum, key_length, key_size = fold_in_each(key, 3)
+        length = factor = None
+        if self.jitter:
+            length = jax.random.randint(key_length, (), 1, self.num_steps + 1)
+        if self.step_jitter is not None:
+            factor = 1 + self.step_jitter * (2 * uniform(key_size) - 1)
+        return Noise(normal_like(key_momentum, shapes), length, factor)
+
+    def propose(self, noise, state):
+        momentum, length, factor = noise
+        integrator: tuple = self.integrator
+        if factor is not None:
+            integrator = tuple(factor * c for c in integrator)
+        length = self.num_steps if length is None else length
+        proposed, end = trajectory(
+            self.energy, state, momentum, self.step_size, length, integrator=integrator
+        )
+        if self.keep_momentum:
+            proposed = proposed._replace(momentum=end)
+        return proposed, half_square(momentum) - half_square(end)
+
+
+@value
+class HMC(MetropolisKernel):
+    """Made by :func:`hmc`."""
+
+    energy: Energy = function()
+    step_size: Any = number()
+    num_steps: int | Array | str = count()
+    integrator: Integrator = static(default=leapfrog)
+    jitter: bool = static(default=False)
+    step_jitter: Any = number(default=None)
+    keep_momentum: bool = static(default=False)
+    acceptance_target = 0.651  # Beskos et al. 2013
+
+    def check(self):
+        checks.step_size(self.step_size)
+        if isinstance(self.num_steps, str):
+            checks.one_of(self.num_steps, "num_steps", (AUTO,))
+        elif not is_number(self.num_steps):
+            steps = checks.count(self.num_steps, "num_steps")
+            object.__setattr__(self, "num_steps", steps)
+        else:
+            checks.counts(self.num_steps, "num_steps")
+        object.__setattr__(self, "integrator", Integrator(self.integrator))
+        if self.step_jitter is not None and not checks.is_traced(self.step_jitter):
+            if not 0 <= self.step_jitter < 1:
+                raise ValueError(
+                    f"step_jitter must lie in [0, 1), got {self.step_jitter}"
+                )
+        object.__setattr__(self, "jitter", bool(self.jitter))
+
+    @property
+    def proposal(self):
+        if isinstance(self.num_steps, str):
+            raise TypeError(
+                'num_steps="auto" is learned by warm_up(key, hmc, energy, positions); '
+                "a kernel that runs needs a whole number"
+            )
+        return Hamiltonian(
+            self.energy,
+            self.step_size,
+            self.num_steps,
+            self.integrator,
+            self.jitter,
+            self.step_jitter,
+            self.keep_momentum,
+        )
+
+    @property
+    def needs_grad(self):
+        return True
+
+    def init(self, position):
+        state = super().init(position)
+        if not self.keep_momentum:
+            return state
+        return state._replace(momentum=jax.tree.map(jnp.zeros_like, position))
+
+    def move(self, noise, state):
+        new, info = super().move(noise, state)
+        (momentum, length, _), _ = noise
+        length = self.num_steps if length is None else length
+        num_grads = jnp.int32((len(self.integrator) // 2) * length)
+        start = state.energy + half_square(momentum)
+        return new, info._replace(hamiltonian=start, num_grads=num_grads)
+
+
 def hmc(
     energy: Energy,
     step_size: Any,
-    num_steps: int | jax.Array,
+    num_steps: int | jax.Array | str,
     *,
     mass: Any = None,
     integrator: Integrator = leapfrog,
     jitter: bool = False,
-    step_jitter: float = 0.0,
+    step_jitter: Any = None,
 ) -> Kernel:
-    """Hamiltonian Monte Carlo with a fresh momentum at each step; ``num_steps`` gradients with leapfrog.
+    """Hamiltonian Monte Carlo with a fresh momentum at each step; ``num_steps`` gradients
+    with leapfrog.
 
     Args:
       energy: of one point, differentiable.
-      step_size: eps; a scalar, an array or tree that broadcasts to the position (a diagonal mass matrix of
-        1 / step_size^2), or a matrix ``[D, D]``.
-      num_steps: L, steps of the integrator; may be traced.
+      step_size: eps; a scalar, an array or tree that broadcasts to the position (a
+        diagonal mass matrix of 1 / step_size^2), or ``Dense(matrix)``.
+      num_steps: L, steps of the integrator.  An ``int`` is part of the program; an array
+        is a number that may change.  ``"auto"`` leaves it to :func:`ebmjax.warm_up`.
       mass: M of eq. 16, ``[D]`` or ``[D, D]``; ``step_size`` is then a scalar.
-      integrator: ``leapfrog``, ``mclachlan``, ``yoshida`` or your own symmetric coefficients.
-      jitter: take a number of steps drawn uniformly from 1..L each time, which breaks the resonances of a
-        fixed length (Mackenzie 1989); (L + 1) / 2 steps on the average.
-      step_jitter: or draw the step size each time, uniformly within that share of eps to either side (Neal
-        2011, 5.4.2.2): against resonances, too, and many chains together still take L steps each, not the
-        longest of many lengths.
+      integrator: ``leapfrog``, ``mclachlan``, ``yoshida`` or other symmetric
+        coefficients.
+      jitter: take a number of steps drawn uniformly from 1..L each time, which breaks
+        the resonances of a fixed length (Mackenzie 1989); (L + 1) / 2 steps on average.
+      step_jitter: draw the step size each time, uniformly within that share of eps to
+        either side (Neal 2011, 5.4.2.2): against resonances, too, and chains that run
+        together still take L steps each.
 
     Raises:
-      ValueError: a step size that is not positive, a share outside [0, 1), a mass that is not positive
-        definite, coefficients that are not symmetric; TypeError: a number of steps that is not whole.
+      ValueError: a step size that is not positive, a share outside [0, 1), a mass that
+        is not positive definite, coefficients that are not symmetric.
+      TypeError: a number of steps that is not whole.
 
-    >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.3, 10)
+    >>> hmc(lambda x: 0.5 * jnp.sum(x**2), 0.3, 10)
+    HMC(energy=<lambda>, step_size=0.3, num_steps=10)
     """
-    if not checks.is_traced(num_steps):
-        num_steps = checks.count(num_steps, "num_steps")
-    _check_integrator(integrator)
-    if not 0 <= step_jitter < 1:
-        raise ValueError(f"step_jitter must lie in [0, 1), got {step_jitter}")
+    if isinstance(step_jitter, int | float) and step_jitter == 0:
+        step_jitter = None
     step = with_mass(step_size, mass)
-
-    def draw(key, position):
-        if not (jitter or step_jitter):
-            return normal_like(key, position), None, None
-        key_momentum, key_length, key_size = fold_in_each(key, 3)
-        length = (
-            jax.random.randint(key_length, (), 1, num_steps + 1) if jitter else None
-        )
-        factor = 1 + step_jitter * (2 * uniform(key_size) - 1) if step_jitter else None
-        return normal_like(key_momentum, position), length, factor
-
-    def propose(noise, state):
-        momentum, length, factor = noise
-        length = num_steps if length is None else length
-        coefficients = (
-            integrator if factor is None else tuple(factor * c for c in integrator)
-        )
-        proposed, end = trajectory(
-            energy, state, momentum, step, length, integrator=coefficients
-        )
-        return proposed, half_square(momentum) - half_square(end)
-
-    kernel = metropolis(energy, Proposal(draw, propose, uses_grad=True))
-
-    def move(noise, state):
-        (momentum, length, _), _ = noise
-        new, info = kernel.move(noise, state)
-        num_grads = (len(integrator) // 2) * (num_steps if length is None else length)
-        start = state.energy + half_square(momentum)
-        return new, info._replace(hamiltonian=start, num_grads=jnp.int32(num_grads))
-
-    return kernel._replace(move=careful(move))
+    return HMC(energy, step, num_steps, integrator, jitter, step_jitter)
 
 
 def with_mass(step_size, mass):
@@ -191,24 +298,7 @@ def with_mass(step_size, mass):
         return step_size
     checks.scalar_step(step_size, "mass")
     checks.covariance(mass, "mass")
-    mass = jnp.asarray(mass)
-    if mass.ndim == 1:
-        return step_size / jnp.sqrt(mass)
-    return step_size * jnp.linalg.inv(jnp.linalg.cholesky(mass)).T
-
-
-def _check_integrator(coefficients):
-    c = tuple(coefficients)
-    if (
-        len(c) % 2 == 0
-        or len(c) < 3
-        or any(abs(a - b) > 1e-12 for a, b in zip(c, c[::-1], strict=True))
-    ):
-        raise ValueError(
-            f"integrator must be kick, drift, ..., kick and read the same both ways, got {c}"
-        )
-    kicks, drifts = sum(c[::2]), sum(c[1::2])
-    if abs(kicks - 1) > 1e-12 or abs(drifts - 1) > 1e-12:
-        raise ValueError(
-            f"integrator must have kicks and drifts that sum to one, got {kicks} and {drifts}"
-        )
+    if np.ndim(mass) == 1:
+        return step_size / jnp.sqrt(jnp.asarray(mass))
+    root = jnp.linalg.cholesky(jnp.asarray(mass))
+    return Dense(step_size * jnp.linalg.inv(root).T)

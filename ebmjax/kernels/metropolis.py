@@ -4,23 +4,26 @@
     2. r = E(x) - E(x*) + log q(x | x*) - log q(x* | x)
     3. x' = x*  with probability  min(1, exp r),  else x' = x
 
-Any proposal that says how lopsided its move was, ``log q(x | x*) - log q(x* | x)``, becomes a kernel with
-detailed balance with respect to exp(-E) (Metropolis et al. 1953; Hastings 1970; Green 1995 for proposals
-that are deterministic given extra noise).
+A proposal returns the candidate and the log ratio  log q(x | x*) - log q(x* | x); any
+such proposal becomes a kernel with detailed balance with respect to exp(-E) (Metropolis
+et al. 1953; Hastings 1970; Green 1995 for proposals that are deterministic given extra
+noise).
 
-The comparison is ``-exponential < r``: with ``log(uniform) < r`` a float32 uniform is zero once in 2^23 draws
-and then accepts anything.  A ratio that is NaN, and a candidate of energy minus infinity, are rejected and
-counted; plus infinity is the honest wall of a support.
+The comparison is ``-exponential < r``: with ``log(uniform) < r`` a float32 uniform is
+zero once in 2^23 draws and then accepts anything.  A ratio that is NaN, and a candidate
+of energy minus infinity, are rejected and counted; plus infinity is a hard boundary of
+the support, rejected and not counted.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
 from ebmjax._random import accept_noise
+from ebmjax._value import Value, function, part, static, value
 from ebmjax.base import (
     Array,
     Energy,
@@ -30,59 +33,102 @@ from ebmjax.base import (
     Noise,
     Position,
     State,
-    careful,
     evaluate,
     moved,
     select,
 )
 
 
-class Proposal(NamedTuple):
-    """A random move of a state, and the log ratio of its densities, backward over forward."""
+class Proposal(Value):
+    """A random move of a state, and the log ratio of its densities, back over forth.
 
-    draw: Callable[[Key, Position], Noise]
-    propose: Callable[
-        [Noise, State], tuple[State, Array]
-    ]  # state*, log q(x | x*) - log q(x* | x)
+    ``Proposal(draw, propose, uses_grad=False)`` makes one of two functions:
+
+        draw(key, shapes) -> noise                 as that of a kernel
+        propose(noise, state) -> (state*, ratio)   ratio: log q(x | x*) - log q(x* | x)
+
+    The proposals of the library are subclasses with fields.
+    """
+
     uses_grad: bool = False
 
+    def __new__(cls, *args: Any, **options: Any) -> "Proposal":
+        return object.__new__(_FunctionProposal if cls is Proposal else cls)
 
-def metropolis(
-    energy: Energy, proposal, *, log_q=None, symmetric: bool = False
-) -> Kernel:
-    """A proposal, corrected so that exp(-energy) is invariant.
+    def __init__(self, *args: Any, **options: Any):
+        raise NotImplementedError  # every subclass is a dataclass and has its own
 
-    Args:
-      energy: of one point.
-      proposal: a :class:`Proposal`, or your own ``q(key, x) -> x*``.
-      log_q: for your own, the log density of a move, ``log_q(to=, given=)``, up to a constant that does not
-        depend on either; or else
-      symmetric: ``True`` says that q(x* | x) = q(x | x*).
+    def draw(self, key: Key, shapes: Position) -> Noise:
+        raise NotImplementedError
 
-    Raises:
-      TypeError: for a ``q`` with neither ``log_q`` nor ``symmetric=True``: no ratio, no sampler.
+    def propose(self, noise: Noise, state: State) -> tuple[State, Array]:
+        raise NotImplementedError
 
-    >>> q = lambda key, x: x * jnp.exp(0.5 * jax.random.normal(key))  # a random walk of log x
-    >>> kernel = metropolis(lambda x: x, q, log_q=lambda to, given: -jnp.log(to)
-    ...                     - 0.5 * (jnp.log(to / given) / 0.5) ** 2)
-    """
-    checks.function(energy, "energy")
-    if not isinstance(proposal, Proposal):
-        proposal = _from_function(energy, proposal, log_q, symmetric)
-    elif log_q is not None or symmetric:
-        raise TypeError(
-            "log_q and symmetric belong to a function q(key, x); a Proposal brings its own ratio"
-        )
 
-    def init(position):
-        return evaluate(energy, position, with_grad=proposal.uses_grad)
+@value
+class _FunctionProposal(Proposal):
+    """A proposal of two functions."""
 
-    def draw(key, position):
-        return proposal.draw(key, position), accept_noise(key)
+    draw: Callable[[Key, Position], Noise] = function()
+    propose: Callable[[Noise, State], tuple[State, Array]] = function()
+    uses_grad: bool = static(default=False)
 
-    def move(noise, state):
+    def __repr__(self) -> str:
+        return super().__repr__().removeprefix("_Function")
+
+
+@value
+class Density(Proposal):
+    """A user's ``q(key, x) -> x*`` with ``log_q(to=, given=)``; symmetric without."""
+
+    energy: Energy = function()
+    q: Callable[[Key, Position], Position] = function()
+    log_q: Callable[..., Array] | None = function(default=None)
+
+    def draw(self, key, shapes):
+        return key
+
+    def propose(self, noise, state):
+        x = state.position
+        candidate = self.q(noise, x)
+        _same_shape(x, candidate)
+        proposed = moved(self.energy, state, candidate)
+        x_new = proposed.position
+        if self.log_q is None:
+            return proposed, jnp.zeros_like(state.energy)
+        ratio = self.log_q(to=x, given=x_new) - self.log_q(to=x_new, given=x)
+        if jnp.shape(ratio) != ():
+            raise TypeError(
+                f"log_q must return a scalar, got shape {jnp.shape(ratio)}; sum over the "
+                "coordinates"
+            )
+        return proposed, ratio
+
+
+# --- kernels ------------------------------------------------------------------------
+
+
+class MetropolisKernel(Kernel):
+    """Accepts or rejects the moves of ``self.proposal``; the base of the kernels that do."""
+
+    energy: Energy
+    proposal: Proposal  # a field, or a property made of the fields
+    rejects_nonfinite = True
+    is_reversible = True
+
+    @property
+    def needs_grad(self) -> bool:  # type: ignore[override]
+        return self.proposal.uses_grad
+
+    def init(self, position):
+        return evaluate(self.energy, position, with_grad=self.proposal.uses_grad)
+
+    def draw(self, key, shapes):
+        return self.proposal.draw(key, shapes), accept_noise(key)
+
+    def move(self, noise, state):
         noise, exponential = noise
-        proposed, log_q_ratio = _propose(proposal, noise, state)
+        proposed, log_q_ratio = _propose(self.proposal, noise, state)
         log_ratio = state.energy - proposed.energy + log_q_ratio
         is_valid = _is_valid(proposed, log_ratio)
         is_accepted = is_valid & (-exponential < log_ratio)
@@ -98,33 +144,152 @@ def metropolis(
         )
         return select(is_accepted, proposed, state), info
 
-    return Kernel(init, draw, careful(move))
+
+@value
+class Metropolis(MetropolisKernel):
+    """Any proposal, accepted or rejected; made by :func:`metropolis`."""
+
+    energy: Energy = function()
+    proposal: Proposal = part()
 
 
-def unadjusted(energy: Energy, proposal: Proposal) -> Kernel:
-    """The same proposal, always accepted: biased, and cheaper by a comparison only.
+@value
+class Unadjusted(Kernel):
+    """Any proposal, always accepted; made by :func:`unadjusted`."""
 
-    A move to a point whose energy or gradient is not finite is reverted; and counted, unless the energy is
-    infinite there, a wall.
+    energy: Energy = function()
+    proposal: Proposal = part()
+    rejects_nonfinite = True
+
+    @property
+    def needs_grad(self) -> bool:  # type: ignore[override]
+        return self.proposal.uses_grad
+
+    def init(self, position):
+        return evaluate(self.energy, position, with_grad=self.proposal.uses_grad)
+
+    def draw(self, key, shapes):
+        return self.proposal.draw(key, shapes)
+
+    def move(self, noise, state):
+        proposed, log_q_ratio = _propose(self.proposal, noise, state)
+        error = proposed.energy - state.energy - log_q_ratio
+        return revert_nonfinite(state, proposed, error)
+
+
+def metropolis(
+    energy: Energy,
+    proposal: Proposal | Callable[[Key, Position], Position],
+    *,
+    log_q: Callable[..., Array] | None = None,
+    symmetric: bool = False,
+) -> Kernel:
+    """A proposal, corrected so that exp(-energy) is invariant.
+
+    Args:
+      energy: of one point.
+      proposal: a :class:`Proposal`, or a function ``q(key, x) -> x*``.
+      log_q: of a function, the log density of a move, ``log_q(to=, given=)``, up to a
+        constant that depends on neither; or else
+      symmetric: ``True`` says that q(x* | x) = q(x | x*).
+
+    Raises:
+      TypeError: for a ``q`` with neither ``log_q`` nor ``symmetric=True``.
+
+    >>> q = lambda key, x: x * jnp.exp(0.5 * jax.random.normal(key))  # walks on log x
+    >>> kernel = metropolis(lambda x: x, q, log_q=lambda to, given: -jnp.log(to)
+    ...                     - 0.5 * (jnp.log(to / given) / 0.5) ** 2)
+    """
+    return Metropolis(energy, proposal_of(energy, proposal, log_q, symmetric))
+
+
+def unadjusted(
+    energy: Energy,
+    proposal: Proposal | Callable[[Key, Position], Position],
+) -> Kernel:
+    """A proposal, always accepted: biased in general.
+
+    A move to a point whose energy or gradient is not finite is reverted; and counted,
+    unless the energy is plus infinity, a hard boundary.
+
+    Args:
+      energy: of one point.
+      proposal: a :class:`Proposal`, or a function ``q(key, x) -> x*``.
+
+    >>> contraction = lambda key, x: 0.6 * x + 0.8 * jax.random.normal(key, x.shape)
+    >>> kernel = unadjusted(lambda x: 0.5 * jnp.sum(x**2), contraction)
+    """
+    if not isinstance(proposal, Proposal):
+        proposal = proposal_of(energy, proposal, None, True)
+    return Unadjusted(energy, proposal)
+
+
+def proposal_of(energy, proposal, log_q, symmetric) -> Proposal:
+    """A proposal as it is, or one of a function ``q`` with its density."""
+    checks.function(energy, "energy")
+    if isinstance(proposal, Proposal):
+        if log_q is not None or symmetric:
+            raise TypeError(
+                "log_q and symmetric belong to a function q(key, x); a Proposal returns "
+                "its own ratio"
+            )
+        return proposal
+    checks.function(proposal, "proposal")
+    if (log_q is None) == (not symmetric):
+        got = "neither" if log_q is None else "both"
+        raise TypeError(
+            "metropolis needs log_q(to=, given=) or symmetric=True for its proposal, got "
+            f"{got}"
+        )
+    if log_q is not None:
+        checks.keywords(log_q, ("to", "given"), "log_q")
+    return Density(energy, proposal, log_q)
+
+
+def independence(
+    energy: Energy,
+    sample: Callable[[Key], Position],
+    log_density: Callable[[Position], Array],
+) -> Kernel:
+    """Candidates drawn from one fixed density (Tierney 1994, section 2.3.3).
+
+    Args:
+      energy: of one point.
+      sample: ``sample(key) -> x*``.
+      log_density: of one point under ``sample``, up to a constant.
+
+    >>> kernel = independence(lambda x: 0.5 * jnp.sum(x**2),
+    ...                       lambda key: 2 * jax.random.normal(key, (3,)),
+    ...                       lambda x: -jnp.sum(x**2) / 8)
     """
     checks.function(energy, "energy")
-
-    def init(position):
-        return evaluate(energy, position, with_grad=proposal.uses_grad)
-
-    def move(noise, state):
-        proposed, log_q_ratio = _propose(proposal, noise, state)
-        return unless_broken(
-            state, proposed, proposed.energy - state.energy - log_q_ratio
-        )
-
-    return Kernel(init, proposal.draw, careful(move))
+    return Metropolis(energy, Independent(energy, sample, log_density))
 
 
-def unless_broken(
+@value
+class Independent(Proposal):
+    """Draws that do not depend on the state."""
+
+    energy: Energy = function()
+    sample: Callable[[Key], Position] = function()
+    log_density: Callable[[Position], Array] = function()
+
+    def draw(self, key, shapes):
+        candidate = self.sample(key)
+        _same_shape(shapes, candidate)
+        return candidate
+
+    def propose(self, candidate, state):
+        proposed = moved(self.energy, state, candidate)
+        ratio = self.log_density(state.position) - self.log_density(proposed.position)
+        return proposed, ratio
+
+
+def revert_nonfinite(
     state: State, proposed: State, energy_error: Array
 ) -> tuple[State, Info]:
-    """The proposed state, unless its energy or its error is not finite: the end of an unadjusted move."""
+    """The proposed state, or the old one where its energy or the error is not finite:
+    the end of an unadjusted move."""
     is_finite = jnp.isfinite(proposed.energy) & jnp.isfinite(energy_error)
     info = Info(
         acceptance_rate=is_finite.astype(energy_error.dtype),
@@ -135,15 +300,6 @@ def unless_broken(
         num_grads=jnp.int32(proposed.grad is not None),
     )
     return select(is_finite, proposed, state), info
-
-
-def independence(energy: Energy, sample, log_density) -> Kernel:
-    """Candidates drawn from one fixed density, ``sample(key)``, with ``log_density(x)`` (Tierney 1994)."""
-    checks.function(sample, "sample")
-    checks.function(log_density, "log_density")
-    return metropolis(
-        energy, lambda key, _: sample(key), log_q=lambda to, given: log_density(to)
-    )
 
 
 def _propose(proposal, noise, state):
@@ -159,36 +315,11 @@ def _is_valid(proposed, log_ratio):
     return ~jnp.isnan(log_ratio) & (proposed.energy > -jnp.inf)
 
 
-def _from_function(energy, q, log_q, symmetric) -> Proposal:
-    checks.function(q, "proposal")
-    if (log_q is None) == (not symmetric):
-        got = "neither" if log_q is None else "both"
-        raise TypeError(
-            f"metropolis needs log_q(to=, given=) or symmetric=True for its proposal, got {got}"
-        )
-
-    def propose(key, state):
-        x = state.position
-        candidate = q(key, x)
-        _same_shape(x, candidate)
-        proposed = moved(energy, state, candidate)
-        if symmetric:
-            return proposed, jnp.zeros_like(state.energy)
-        ratio = log_q(to=x, given=candidate) - log_q(to=candidate, given=x)
-        if jnp.shape(ratio) != ():
-            raise TypeError(
-                f"log_q must return a scalar, got shape {jnp.shape(ratio)}; sum over the coordinates"
-            )
-        return proposed, ratio
-
-    return Proposal(draw=lambda key, position: key, propose=propose)
-
-
 def _same_shape(position, candidate):
     if jax.tree.structure(position) != jax.tree.structure(candidate):
         raise TypeError(
-            f"proposal must return the tree it was given, {jax.tree.structure(position)}, "
-            f"got {jax.tree.structure(candidate)}"
+            "proposal must return a tree like the position, "
+            f"{jax.tree.structure(position)}, got {jax.tree.structure(candidate)}"
         )
     for (path, old), new in zip(
         jax.tree_util.tree_leaves_with_path(position),

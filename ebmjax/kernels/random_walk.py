@@ -2,19 +2,52 @@
 
     x* = x + S xi,   xi ~ N(0, I)
 
-The move is symmetric, so that the acceptance ratio is exp(E(x) - E(x*)) alone.  ``S`` is the step size: a
-scalar, one number a coordinate, or a square root of a covariance.  On a Gaussian in D dimensions the best
-step is about 2.38 / sqrt(D) standard deviations, with acceptance 0.234 as D grows (Roberts, Gelman & Gilks
-1997).
+The move is symmetric, so that the acceptance ratio is exp(E(x) - E(x*)) alone.  ``S`` is
+the step size: a scalar, one number a coordinate, or a square root of a covariance.  On a
+Gaussian in D dimensions the best step is about 2.38 / sqrt(D) standard deviations, with
+acceptance 0.234 as D grows (Roberts, Gelman & Gilks 1997).
 """
 
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.base import Energy, Kernel, axpy, moved, normal_like, scale
-from ebmjax.kernels.metropolis import Proposal, metropolis
+from ebmjax._value import function, number, value
+from ebmjax.base import Dense, Energy, Kernel, axpy, moved, normal_like, scale
+from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
+
+
+@value
+class Gaussian(Proposal):
+    """x + S xi."""
+
+    energy: Energy = function()
+    step_size: Any = number()
+
+    def draw(self, key, shapes):
+        return normal_like(key, shapes)
+
+    def propose(self, xi, state):
+        position = axpy(1.0, scale(self.step_size, xi), state.position)
+        return moved(self.energy, state, position), jnp.zeros_like(state.energy)
+
+
+@value
+class RandomWalk(MetropolisKernel):
+    """Made by :func:`random_walk`."""
+
+    energy: Energy = function()
+    step_size: Any = number()
+    acceptance_target = 0.234  # Roberts, Gelman & Gilks 1997
+
+    def check(self):
+        checks.step_size(self.step_size)
+
+    @property
+    def proposal(self):
+        return Gaussian(self.energy, self.step_size)
 
 
 def random_walk(energy: Energy, step_size: Any, *, covariance: Any = None) -> Kernel:
@@ -22,34 +55,28 @@ def random_walk(energy: Energy, step_size: Any, *, covariance: Any = None) -> Ke
 
     Args:
       energy: of one point.
-      step_size: a scalar; an array or tree that broadcasts to the position; a matrix ``[D, D]``.
-      covariance: of the proposal, ``[D]`` or ``[D, D]``, then multiplied by ``step_size^2``, a scalar.
+      step_size: a scalar; an array or tree that broadcasts to the position;
+        ``Dense(matrix)`` with a matrix ``[D, D]``.
+      covariance: of the proposal, ``[D]`` or ``[D, D]``, then multiplied by
+        ``step_size^2``, a scalar.
 
     Raises:
-      ValueError: a step size that is not positive, a covariance that is not positive definite.
+      ValueError: a step size that is not positive, a covariance that is not positive
+        definite.
 
-    >>> kernel = random_walk(lambda x: 0.5 * jnp.sum(x**2), 1.7)
+    >>> random_walk(lambda x: 0.5 * jnp.sum(x**2), 1.7)
+    RandomWalk(energy=<lambda>, step_size=1.7)
     """
-    step = factor(step_size, covariance)
-
-    def propose(xi, state):
-        position = axpy(1.0, scale(step, xi), state.position)
-        return moved(energy, state, position), jnp.zeros_like(state.energy)
-
-    return metropolis(energy, Proposal(normal_like, propose))
+    return RandomWalk(energy, preconditioned(step_size, covariance))
 
 
-def factor(step_size: Any, covariance: Any = None) -> Any:
-    """S = step_size covariance^(1/2), checked; the step size itself where there is no covariance."""
+def preconditioned(step_size: Any, covariance: Any = None) -> Any:
+    """S = step_size covariance^(1/2); the step size itself without a covariance."""
     checks.step_size(step_size)
     if covariance is None:
         return step_size
     checks.scalar_step(step_size, "covariance")
     checks.covariance(covariance, "covariance")
-    covariance = jnp.asarray(covariance)
-    root = (
-        jnp.sqrt(covariance)
-        if covariance.ndim == 1
-        else jnp.linalg.cholesky(covariance)
-    )
-    return step_size * root
+    if np.ndim(covariance) == 1:
+        return step_size * jnp.sqrt(jnp.asarray(covariance))
+    return Dense(step_size * jnp.linalg.cholesky(jnp.asarray(covariance)))

@@ -19,13 +19,25 @@
 hands them back as they came.
 """
 
-from ebmjax.objectives.likelihood import (
+from ebmjax.objectives.base import (
     Chains,
     Loss,
     Metrics,
+    Objective,
     Params,
-    mark_broken,
-    maximum_likelihood,
+    Players,
+    TrainableEnergy,
 )
+from ebmjax.objectives.likelihood import mark_broken, maximum_likelihood
 
-__all__ = ["Chains", "Loss", "Metrics", "Params", "maximum_likelihood", "mark_broken"]
+__all__ = [
+    "Chains",
+    "Loss",
+    "Metrics",
+    "Objective",
+    "Params",
+    "Players",
+    "TrainableEnergy",
+    "mark_broken",
+    "maximum_likelihood",
+]

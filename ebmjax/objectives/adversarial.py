@@ -28,7 +28,7 @@ from jax.scipy.linalg import solve_triangular
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Key, Position, half_square, scalar
-from ebmjax.objectives.learned_stein import Players
+from ebmjax.objectives.base import Players
 from ebmjax.objectives.likelihood import Loss, Params
 
 TrainableEnergy = Callable[[Params, Position], Array]

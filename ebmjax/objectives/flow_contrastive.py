@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Key, Position, scalar
-from ebmjax.objectives.learned_stein import Players
+from ebmjax.objectives.base import Players
 from ebmjax.objectives.likelihood import Loss, Params
 from ebmjax.objectives.noise_contrastive import Normalised
 

@@ -19,7 +19,7 @@ direction at a time, or an average over random signs.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,19 +27,12 @@ from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Key, Position, half_square, normal_like, scalar
-from ebmjax.objectives.likelihood import Loss, Params
+from ebmjax.objectives.base import Loss, Params, Players
 
 TrainableEnergy = Callable[[Params, Position], Array]
 Critic = Callable[
     [Any, Position], Position
 ]  # of its parameters and a point, to a vector in its shape
-
-
-class Players(NamedTuple):
-    """The parameters of an energy and of what it plays against."""
-
-    energy: Params
-    other: Params
 
 
 def learned_stein(

@@ -1,57 +1,115 @@
-"""Objectives: ``loss(params, key, batch, chains) -> (loss, (chains, metrics))``.
+"""Maximum likelihood with Markov chains (notes, eq. 6-10).
 
-Maximum likelihood (notes, eq. 6-10).  With E_data the mean over a batch and E_model over chains that have run
-under the present parameters,
+With E_data the mean over a batch and E_model over chains that have run under the present
+parameters,
 
-    loss = E_data[E(x)] - E_model[E(sg x)],      grad loss = -d/dtheta log-likelihood             (eq. 9)
+    loss = E_data[E(x)] - E_model[E(sg x)],   grad loss = -d/dtheta log-likelihood   (eq. 9)
 
-``sg`` stops the gradient: samples do not depend on the parameters here.  The value itself is not a
-likelihood, only its gradient means something.  Contrastive divergence (Hinton 2002), persistent chains
-(Tieleman 2008), a replay buffer (Du & Mordatch 2019) and short runs (Nijkamp et al. 2019) are this one
-function: they differ in the ``chains`` that come in (:mod:`ebmjax.training.chain_init`).
+``sg`` stops the gradient: samples do not depend on the parameters here.  The value itself
+is not a likelihood, only its gradient means something.  Contrastive divergence (Hinton
+2002), persistent chains (Tieleman 2008), a replay buffer (Du & Mordatch 2019) and short
+runs (Nijkamp et al. 2019) are this one objective: they differ in the ``chains`` that come
+in (:mod:`ebmjax.training.chain_init`).
 
-An unbounded energy can fall without end; ``regularisation`` adds  lambda (E_data[E^2] + E_model[E^2])  (Du &
-Mordatch 2019, eq. 4), which fixes the free constant and bounds the scale.  It biases the gradient by its own.
+An unbounded energy can fall without end; ``regularisation`` adds
+lambda (E_data[E^2] + E_model[E^2])  (Du & Mordatch 2019, eq. 4), which fixes the free
+constant and bounds the scale.  It biases the gradient by its own.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from ebmjax import _validation as checks
-from ebmjax.base import Array, Energy, Kernel, Key, Position, State, scalar
+from ebmjax._value import function, number, static, value
+from ebmjax.base import Array, Energy, Kernel, Position, State, scalar
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels.combinators import parallel
+from ebmjax.objectives.base import (
+    Chains,
+    Loss,
+    Metrics,
+    Objective,
+    Params,
+    TrainableEnergy,
+    means_of,
+    optional,
+)
 from ebmjax.sampling.loop import chain_keys, discard, run
 
-Params = Any
-Metrics = dict[str, Array]
+__all__ = ["Chains", "Loss", "Metrics", "Params", "maximum_likelihood"]
+
 Mean = Callable[[Array], Array]  # of the energies of a batch, or of all chains
-Loss = Callable[[Params, Key, Position, Any], tuple[Array, tuple[Any, Metrics]]]
 
 
-class Chains(NamedTuple):
-    """What is carried from update to update: positions, never energies, and the length of a step."""
+@value
+class MaximumLikelihood(Objective):
+    """Made by :func:`maximum_likelihood`."""
 
-    position: Position  # [C, ...]
-    step_size: Array  # []
+    energy: TrainableEnergy = function()
+    make_kernel: Callable[[Energy, Array], Kernel] = function()
+    num_steps: int = static()
+    regularisation: Any = number(default=None)
+    temperature: Any = number(default=1.0)
+    acceptance_target: Any = number(default=None)
+    adaptation_rate: Any = number(default=0.05)
+    means: Any = function(default=None)
+    uses_chains = True
+
+    def check(self):
+        steps = checks.count(self.num_steps, "num_steps")
+        object.__setattr__(self, "num_steps", steps)
+        if self.regularisation is not None:
+            checks.positive(self.regularisation, "regularisation", zero=True)
+        checks.positive(self.temperature, "temperature")
+        check_adaptation(self.acceptance_target, self.adaptation_rate)
+
+    def loss(self, params, key, batch, chains):
+        _check_same_points(batch, chains.position)
+        energy = scalar(self.energy)
+        fixed = functools.partial(energy, jax.lax.stop_gradient(params))
+        tempered = temper(fixed, self.temperature)
+        kernel = parallel(self.make_kernel(tempered, chains.step_size))
+        keys = chain_keys(key, checks.num_chains(chains.position))
+        state = kernel.init(chains.position)
+        state, _, info = run(keys, kernel, state, self.num_steps, collect=discard)
+        samples, is_finite = mark_broken(state.position, state.energy)
+
+        of_params = jax.vmap(functools.partial(energy, params))
+        data = of_params(batch)
+        model = of_params(without_broken(state.position, is_finite))
+        means = overall if self.means is None else self.means
+        of_data, of_model = means(batch, state.position, is_finite)
+        value = of_data(data) - of_model(model)
+        if self.regularisation is not None:
+            value += self.regularisation * (of_data(data**2) + of_model(model**2))
+
+        acceptance = jnp.mean(info.acceptance_rate)
+        metrics = metrics_of(data, of_model(model), acceptance, chains.step_size)
+        metrics["temperature"] = jnp.asarray(self.temperature, jnp.float32)
+        metrics |= drift_of(state, chains.step_size)
+        step_size = adapted(
+            chains.step_size, acceptance, self.acceptance_target, self.adaptation_rate
+        )
+        after = jax.lax.stop_gradient(Chains(samples, step_size))
+        return value, (after, metrics)
 
 
 def maximum_likelihood(
-    energy: Callable[[Params, Position], Array],
+    energy: TrainableEnergy,
     make_kernel: Callable[[Energy, Array], Kernel],
     num_steps: int,
     *,
-    regularisation: float = 0.0,
-    temperature: float | Array = 1.0,
-    acceptance_target: float | None = None,
-    adaptation_rate: float = 0.05,
+    regularisation: Any = 0.0,
+    temperature: Any = 1.0,
+    acceptance_target: Any = None,
+    adaptation_rate: Any = 0.05,
     means: Callable[[Any, Any, Array], tuple[Mean, Mean]] | None = None,
-) -> Loss:
+) -> Objective:
     """Maximum likelihood with Markov chains, E_data[E] - E_model[E].
 
     Args:
@@ -59,57 +117,32 @@ def maximum_likelihood(
       make_kernel: from an energy and a step size to a kernel, ``mala``.
       num_steps: of each chain in an update, K.
       regularisation: lambda, of the squared energies.
-      temperature: T of the chains, which run on E / T; the density that is learned is exp(-E / T), and
-        ``temper(energy, T)`` is minus its logarithm.
-      acceptance_target: moves log step_size by ``adaptation_rate (acceptance - target)`` an update (Robbins &
-        Monro 1951): the energy sharpens as it trains, and the step must follow.  ``None`` keeps the step.
+      temperature: T of the chains, which run on E / T; the density that is learned is
+        exp(-E / T), and ``temper(energy, T)`` is minus its logarithm.
+      acceptance_target: moves log step_size by ``adaptation_rate (acceptance - target)``
+        an update (Robbins & Monro 1951): the energy sharpens as it trains, and the step
+        must follow.  ``None`` keeps the step.
       adaptation_rate: of that.
-      means: from the batch, the chains and which of them are finite to the two means, E_data and E_model;
-        :func:`overall` by default.
+      means: from the batch, the chains and which of them are finite to the two means,
+        E_data and E_model; :func:`overall` by default.
 
     Returns:
-      The loss.  Chains that end where the energy is not finite do not count in it and come back as NaN, for
-      the loop to restart; where none is left, the loss is NaN.  Metrics: the two mean energies, their spread,
-      the acceptance rate.
+      The objective.  Chains that end where the energy is not finite do not count in its
+      loss and come back as NaN, for the loop to restart; where none is left, the loss is
+      NaN.  Metrics: the two mean energies, their spread, the acceptance rate.
 
-    >>> loss = maximum_likelihood(network.apply, mala, 40, regularisation=0.1)  # doctest: +SKIP
+    >>> objective = maximum_likelihood(network.apply, mala, 40)  # doctest: +SKIP
     """
-    energy = scalar(energy)
-    checks.function(make_kernel, "make_kernel")
-    checks.count(num_steps, "num_steps")
-    checks.positive(regularisation, "regularisation", zero=True)
-    checks.positive(temperature, "temperature")
-    check_adaptation(acceptance_target, adaptation_rate)
-    means = means or overall
-
-    def loss(params, key, batch, chains):
-        _check_same_points(batch, chains.position)
-        fixed = functools.partial(energy, jax.lax.stop_gradient(params))
-        kernel = parallel(make_kernel(temper(fixed, temperature), chains.step_size))
-        keys = chain_keys(key, checks.num_chains(chains.position))
-        state, _, info = run(
-            keys, kernel, kernel.init(chains.position), num_steps, collect=discard
-        )
-        samples, is_finite = mark_broken(state.position, state.energy)
-
-        of_params = jax.vmap(functools.partial(energy, params))
-        data = of_params(batch)
-        model = of_params(without_broken(state.position, is_finite))
-        of_data, of_model = means(batch, state.position, is_finite)
-        value = of_data(data) - of_model(model)
-        if not isinstance(regularisation, float) or regularisation > 0:
-            value += regularisation * (of_data(data**2) + of_model(model**2))
-
-        acceptance = jnp.mean(info.acceptance_rate)
-        metrics = metrics_of(data, of_model(model), acceptance, chains.step_size)
-        metrics["temperature"] = jnp.float32(temperature)
-        metrics |= drift_of(state, chains.step_size)
-        step_size = adapted(
-            chains.step_size, acceptance, acceptance_target, adaptation_rate
-        )
-        return value, (jax.lax.stop_gradient(Chains(samples, step_size)), metrics)
-
-    return loss
+    return MaximumLikelihood(
+        energy,
+        make_kernel,
+        num_steps,
+        optional(regularisation),
+        temperature,
+        acceptance_target,
+        adaptation_rate,
+        means,
+    )
 
 
 def metrics_of(
@@ -126,10 +159,9 @@ def metrics_of(
 
 
 def overall(batch: Any, chains: Any, is_finite: Array) -> tuple[Mean, Mean]:
-    """The plain means over a batch and over the chains that are finite; NaN where none is, so that the update
-    is skipped."""
-    num = jnp.sum(is_finite)
-    return jnp.mean, lambda values: jnp.sum(jnp.where(is_finite, values, 0.0)) / num
+    """The plain means over a batch and over the chains that are finite; NaN where none is,
+    so that the update is skipped."""
+    return jnp.mean, lambda values: means_of(values, is_finite)
 
 
 def drift_of(state: State, step_size: Array) -> Metrics:

@@ -1,6 +1,5 @@
 """Where a run of chains begins, and whether it may: finite energies, of this kernel, on these devices."""
 
-import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,7 @@ from ebmjax.kernels.combinators import parallel
 from ebmjax.sampling import devices as dev
 
 
-@functools.partial(jax.jit, static_argnames=("kernel",))
+@jax.jit
 def _init(kernel, positions):
     return parallel(kernel).init(positions)
 
@@ -33,7 +32,7 @@ def begin(
         state = jax.tree.map(
             jnp.copy, positions
         )  # the chunks consume theirs, not the caller's
-        wants = jax.eval_shape(functools.partial(_init, kernel), state.position)
+        wants = jax.eval_shape(_init, kernel, state.position)
         if jax.tree.structure(wants) != jax.tree.structure(state):
             raise TypeError(
                 "positions is the state of another kernel; pass its position, state.position"
@@ -43,7 +42,8 @@ def begin(
         check_energy(kernel, state, "positions is a state")
     else:
         positions = checks.position(positions)
-        one_point(positions, kernel.init)
+        if not kernel.is_parallel:
+            one_point(positions, kernel.init)
         dev.check_divides(checks.num_chains(positions), mesh, "the number of chains")
         state = jax.tree.map(jnp.copy, _init(kernel, dev.spread(positions, mesh)))
     energy = np.asarray(dev.to_host(state.energy))
@@ -53,7 +53,23 @@ def begin(
             f"energy must be finite where a chain starts, got {energy[bad[0]]} at chain "
             f"{bad[0]} ({len(bad)} of {len(energy)} chains)"
         )
+    check_grad(state, "a chain starts")
     return state
+
+
+def check_grad(state: State, where: str) -> None:
+    """Raise, naming the chains, where the gradient of a state is not finite."""
+    if state.grad is None:
+        return
+    leaves = [np.asarray(dev.to_host(g)) for g in jax.tree.leaves(state.grad)]
+    rows = [np.isfinite(g).reshape(len(g), -1).all(axis=1) for g in leaves]
+    bad = np.flatnonzero(~np.logical_and.reduce(rows))
+    if len(bad):
+        raise ValueError(
+            f"the gradient of the energy must be finite where {where}, got NaN or "
+            f"infinity at chain {bad[0]} ({len(bad)} of {len(rows[0])} chains); start it "
+            "elsewhere"
+        )
 
 
 def check_energy(kernel: Kernel, state: State, what: str) -> None:

@@ -1,16 +1,20 @@
-"""Chains: the only loop over time.
+"""The loop over steps.
 
-Chain ``c`` takes its step ``t`` with the key ``fold_in(fold_in(key, c), t)``.  So its random numbers depend
-neither on how many chains run, nor on the chunks in which they run: 1000 steps are 600 and then 400, bit for
-bit, and chain 7 of a million can be run again alone.
+Chain ``c`` takes its step ``t`` with the key ``fold_in(fold_in(key, c), t)``.  So its
+random numbers depend neither on how many chains run nor on the chunks in which they run:
+1000 steps are 600 and then 400, bit for bit, and chain 7 of a million can be run again
+alone.
 
-``run`` is pure and composes with ``jit``, ``grad`` and ``scan``; :func:`~ebmjax.sampling.sample` runs it from
-the host.
+``run`` is pure and composes with ``jit``, ``grad``, ``vmap`` and ``scan``;
+:func:`~ebmjax.sampling.sample.sample` runs it from the host.  The kernel is an argument
+of the program and its numbers are leaves, so that another step size or other parameters
+of the same energy compile nothing.
 
-Noise is drawn for a block of steps in one operation, each number still from its own chain's key.  The block
-fits the cache; :func:`block_length` picks it for everyone.
+Noise is drawn for a block of steps in one operation, each number still from its own
+chain's key.  :func:`block_length` picks blocks that stay in cache.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,31 +24,41 @@ import jax.numpy as jnp
 from ebmjax import _validation as checks
 from ebmjax._random import fold_in as fold
 from ebmjax._random import once
-from ebmjax.base import Array, Info, Kernel, Key, Position, State, add, merge
+from ebmjax._value import Value, as_function, function, number, value
+from ebmjax.base import (
+    Array,
+    Info,
+    Kernel,
+    Key,
+    Position,
+    State,
+    add,
+    draw_noise,
+    merge,
+    shapes_of,
+)
 
 Collect = Callable[[State, Info], Any]
 
-BLOCK_BYTES = {
-    "cpu": 2**18
-}  # noise of a block: a quarter of a core's L2 cache, so that it stays there
+# bytes of the noise of a block: a quarter of a core's L2 cache
+BLOCK_BYTES = {"cpu": 2**18}
 BLOCK_STEPS = 64
 
 
 def chain_keys(key: Key, num_chains: int) -> Key:
     """One key a chain, ``[C]``: ``fold_in(key, c)``."""
     key = checks.key(key)
-    return jax.vmap(lambda c: fold(key, c))(
-        jnp.arange(checks.count(num_chains, "num_chains"))
-    )
+    chains = jnp.arange(checks.count(num_chains, "num_chains"))
+    return jax.vmap(lambda c: fold(key, c))(chains)
 
 
 def position_of(state: State, info: Info) -> Position:
-    """What is stored by default: the position."""
+    """The position: what is stored by default."""
     return state.position
 
 
 class Record(NamedTuple):
-    """A step with what is known of it; see :func:`collect_stats`."""
+    """A step and what is known of it; see :func:`collect_stats`."""
 
     position: Position
     energy: Array
@@ -52,28 +66,51 @@ class Record(NamedTuple):
 
 
 def collect_stats(state: State, info: Info) -> Record:
-    """Store position, energy and info: what diagnostics of the sampler and ``export.to_arviz`` can use."""
+    """Store position, energy and info: what diagnostics of the sampler and
+    ``ebmjax.io.arviz`` can use."""
     return Record(state.position, state.energy, info)
 
 
 def discard(state: State, info: Info) -> None:
-    """Store nothing; the last state is what is wanted."""
+    """Store nothing, where only the last state is wanted."""
 
 
-class Reducer(NamedTuple):
-    """A running statistic to give as ``collect``: what is stored does not grow with the number of steps.
+@value
+class Reducer(Value):
+    """A running statistic to give as ``collect``: what is stored does not grow with the
+    number of steps.
 
-    See :mod:`ebmjax.diagnostics.streaming`.
+    ``init(state, info)`` is called before any step, for states and infos of these shapes;
+    ``update(reduced, state, info)`` after each.  See :mod:`ebmjax.diagnostics.streaming`.
     """
 
-    init: Callable[
-        [State, Info], Any
-    ]  # before any step, for states and infos of these shapes
-    update: Callable[[Any, State, Info], Any]  # after one
+    init: Callable[[State, Info], Any] = function()
+    update: Callable[[Any, State, Info], Any] = function()
 
     def continued(self, reduced: Any) -> "Reducer":
         """The same statistic, going on from what an earlier run returned."""
-        return self._replace(init=lambda state, info: reduced)
+        return Reducer(_Constant(reduced), self.update)
+
+
+@value
+class _Constant(Value):
+    """A function that returns one and the same."""
+
+    result: Any = number()
+
+    def __post_init__(self):  # kept as it is, whole numbers too
+        object.__setattr__(self, "_static_names", frozenset())
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.result
+
+
+class Run(NamedTuple):
+    """What :func:`run` returns."""
+
+    state: State  # the last state
+    draws: Any  # [T // thin, ...] what was collected; or what was reduced
+    info: Info  # of all steps, merged
 
 
 def run(
@@ -86,7 +123,7 @@ def run(
     thin: int = 1,
     collect: Collect | Reducer = position_of,
     block: int | None = None,
-) -> tuple[State, Any, Info]:
+) -> Run:
     """``num_steps`` steps of a kernel: pure, for use inside ``jit``.
 
     Args:
@@ -100,12 +137,18 @@ def run(
       block: steps whose noise is drawn together; :func:`block_length` by default.
 
     Returns:
-      The last state, what was collected ``[T // thin, ...]`` or reduced, and the infos of all steps, merged.
+      :class:`Run`, the state, what was collected, the infos merged.
 
     Raises:
       TypeError, ValueError: naming the argument; when traced, too.
+
+    >>> kernel = mala(lambda x: 0.5 * jnp.sum(x**2), 0.5)
+    >>> found = run(jax.random.key(0), kernel, kernel.init(jnp.zeros(2)), 100)
+    >>> found.draws.shape
+    (100, 2)
     """
     key = checks.keys(key)
+    checks.instance(kernel, Kernel, "kernel", "this library or from_blackjax")
     checks.instance(state, State, "state", "kernel.init(position)")
     num_steps, thin = checks.count(num_steps, "num_steps"), checks.count(thin, "thin")
     if num_steps % thin:
@@ -113,13 +156,22 @@ def run(
             f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}"
         )
     block = None if block is None else checks.count(block, "block")
+    collect = as_function(collect, "collect") if callable(collect) else collect
+    arguments = key, kernel, state, start, collect
+    steps = _run if checks.is_traced(arguments) else _run_jit
+    return steps(*arguments, num_steps=num_steps, thin=thin, block=block)
+
+
+def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
     num_kept = num_steps // thin
+    shapes = shapes_of(state.position)
     block = block or block_length(kernel, key, state, thin, num_kept)
     fold_in = fold if key.ndim == 0 else jax.vmap(fold, (0, None))
     move = once(lambda noise, state: kernel.move(noise, state))
+    is_reducing = isinstance(collect, Reducer)
 
-    def draw(step, position):
-        return kernel.draw(fold_in(key, step), position)
+    def draw(step):
+        return draw_noise(kernel, fold_in(key, step), shapes)
 
     def kept_step(carry, noise):
         state, total, reduced = carry
@@ -129,71 +181,80 @@ def run(
             state, infos = jax.lax.scan(lambda s, n: move(n, s), state, noise)
             info = merge(infos)
         total = add(total, info)
-        if isinstance(collect, Reducer):
+        if is_reducing:
             return (state, total, collect.update(reduced, state, info)), None
         return (state, total, reduced), collect(state, info)
 
     def steps(carry, first, length):
         if length * thin == 1:  # no loop within the loop, which would copy the state
-            carry, kept = kept_step(carry, draw(first, carry[0].position))
+            carry, kept = kept_step(carry, draw(first))
             return carry, jax.tree.map(lambda x: x[None], kept)
-        steps = first + jnp.arange(length * thin)
-        noise = jax.vmap(draw, (0, None))(steps, carry[0].position)
+        noise = jax.vmap(draw)(first + jnp.arange(length * thin))
         if thin > 1:
-            noise = jax.tree.map(lambda x: x.reshape(length, thin, *x.shape[1:]), noise)
+            split = lambda x: x.reshape(length, thin, *x.shape[1:])
+            noise = jax.tree.map(split, noise)
         return jax.lax.scan(kept_step, carry, noise)
 
-    def block_of_steps(carry, _):
+    def averaged_steps(carry, first, length, num_before):
+        """As ``steps``, with a running mean of the acceptance rate: sums over many
+        blocks would lose digits in float32."""
+        state, total, reduced = carry
+        mean = total.acceptance_rate
+        total = total._replace(acceptance_rate=jnp.zeros_like(mean))
+        (state, total, reduced), kept = steps((state, total, reduced), first, length)
+        gain = (total.acceptance_rate - length * mean) / (num_before + length)
+        total = total._replace(acceptance_rate=(mean + gain).astype(mean.dtype))
+        return (state, total, reduced), kept
+
+    def block_of_steps(carry, i):
         first, carry = carry
-        carry, kept = steps(carry, first, block)
+        carry, kept = averaged_steps(carry, first, block, i * block)
         return (first + block * thin, carry), kept
 
     num_blocks, rest = divmod(num_kept, block)
-    empty = no_info(kernel._replace(move=move), key, state)
-    carry = (
-        state,
-        empty,
-        collect.init(state, empty) if isinstance(collect, Reducer) else None,
-    )
+    empty = no_info(kernel, key, state)
+    carry = (state, empty, collect.init(state, empty) if is_reducing else None)
     begin = (jnp.asarray(start), carry)
-    (first, carry), collected = jax.lax.scan(
-        block_of_steps, begin, None, length=num_blocks
-    )
-    collected = jax.tree.map(
-        lambda x: x.reshape(num_blocks * block, *x.shape[2:]), collected
-    )
+    (first, carry), kept = jax.lax.scan(block_of_steps, begin, jnp.arange(num_blocks))
+    merged = lambda x: x.reshape(num_blocks * block, *x.shape[2:])
+    kept = jax.tree.map(merged, kept)
     if rest:
-        carry, last = steps(carry, first, rest)
-        collected = jax.tree.map(lambda *x: jnp.concatenate(x), collected, last)
+        carry, last = averaged_steps(carry, first, rest, num_blocks * block)
+        kept = jax.tree.map(lambda *x: jnp.concatenate(x), kept, last)
     state, total, reduced = carry
-    total = total._replace(acceptance_rate=total.acceptance_rate / num_kept)
-    return state, reduced if isinstance(collect, Reducer) else collected, total
+    return Run(state, reduced if is_reducing else kept, total)
+
+
+_run_jit = functools.partial(jax.jit, static_argnames=("num_steps", "thin", "block"))(
+    _run
+)
 
 
 def block_length(
     kernel: Kernel, key: Key, state: State, thin: int, num_kept: int
 ) -> int:
-    """Kept steps whose noise is drawn together: as many as stay in cache, and divide the whole if any do."""
-    noise = jax.eval_shape(kernel.draw, key, state.position)
-    size = sum(
-        x.size
-        * (8 if jnp.issubdtype(x.dtype, jax.dtypes.extended) else x.dtype.itemsize)
-        for x in jax.tree.leaves(noise)
-    )
+    """Kept steps whose noise is drawn together: as many as stay in cache, and divide the
+    whole if any do."""
+    shapes = shapes_of(state.position)
+    noise = jax.eval_shape(lambda key: draw_noise(kernel, key, shapes), key)
+    size = sum(x.size * _bytes(x.dtype) for x in jax.tree.leaves(noise))
     budget = BLOCK_BYTES.get(jax.default_backend(), 16 * BLOCK_BYTES["cpu"])
     longest = max(1, min(BLOCK_STEPS, budget // max(size * thin, 1), num_kept))
-    divisors = [
-        b for b in range(longest, max(longest // 4, 1) - 1, -1) if num_kept % b == 0
-    ]
+    least = max(longest // 4, 1)
+    divisors = [b for b in range(longest, least - 1, -1) if num_kept % b == 0]
     return divisors[0] if divisors else longest
+
+
+def _bytes(dtype) -> int:
+    return 8 if jnp.issubdtype(dtype, jax.dtypes.extended) else dtype.itemsize
 
 
 def no_info(kernel: Kernel, key: Key, state: State) -> Info:
     """Zeros in the shapes of the info of a step."""
+    shapes = shapes_of(state.position)
 
     def one(key, state):
-        return kernel.move(kernel.draw(key, state.position), state)[1]
+        return kernel.move(draw_noise(kernel, key, shapes), state)[1]
 
-    return jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, key, state)
-    )
+    zeros = lambda x: jnp.zeros(x.shape, x.dtype)
+    return jax.tree.map(zeros, jax.eval_shape(one, key, state))

@@ -1,11 +1,14 @@
-"""Running chains from the host: checks, compilation, chunks, progress, checkpoints, warnings.
+"""Running chains from the host: checks, compilation, chunks, progress, checkpoints,
+warnings.
 
-``sample`` is :func:`ebmjax.sampling.loop.run` in pieces.  Between them live progress, checkpoints, Ctrl-C and the
-eyes of the host, so that no callback lives in compiled code; within them the state is donated.  A start whose
-energy is not finite is refused, a chain that never moved is named.
+``sample`` is :func:`ebmjax.sampling.loop.run` in chunks.  Between them there is live
+progress, checkpoints and Ctrl-C, so that no callback is needed in compiled code; within
+them the state is donated.  A start whose energy is not finite is refused, a chain that
+never moved is named.
 """
 
 import functools
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ebmjax import _random as noise
 from ebmjax import _validation as checks
+from ebmjax._value import as_function, show
 from ebmjax.base import Info, Kernel, Key, Position, State
 from ebmjax.io import run_directory as folder
 from ebmjax.io.chunk_store import Interrupted, Journal, fingerprint
-from ebmjax.kernels.combinators import parallel, reject_nonfinite
+from ebmjax.kernels.combinators import Stacked, parallel, reject_nonfinite
 from ebmjax.sampling import devices as dev
 from ebmjax.sampling.initialization import begin, check_energy
 from ebmjax.sampling.loop import (
@@ -32,21 +37,23 @@ from ebmjax.sampling.loop import (
 )
 from ebmjax.sampling.nonfinite import POLICIES, Totals, count, restart_lost, warn
 from ebmjax.sampling.progress import Progress, reporter
+from ebmjax.sampling.provenance import check_not_repeated, remember
 
 LAST_STEP = 2**31 - 1
+DISCARD = as_function(discard)
 
 
 class Samples(NamedTuple):
     """What :func:`sample` returns."""
 
-    draws: Any  # [T // thin, C, ...] what was collected, positions by default; or what was reduced
-    state: State  # [C, ...] the last state; pass it on, with ``start=num_steps``, to go on bit for bit
+    # [T // thin, C, ...] what was collected, positions by default; or what was reduced
+    draws: Any
+    # [C, ...] the last state; with ``start=num_steps`` a run goes on from it bit for bit
+    state: State
     num_steps: int  # taken since step 0, warm-up included
     acceptance_rate: np.ndarray  # [C] mean over the steps after warm-up
     num_nonfinite: np.ndarray  # [C] proposals that were NaN or minus infinity
-    num_restarted: (
-        np.ndarray
-    )  # [C] how often a chain was put elsewhere (``on_fault="reinit"``)
+    num_restarted: np.ndarray  # [C] restarts of chains (``on_fault="reinit"``)
 
     def __repr__(self) -> str:
         shapes = jax.tree.map(np.shape, self.draws)
@@ -55,7 +62,8 @@ class Samples(NamedTuple):
 
 
 def draws_of(found: Any) -> tuple[Position, Info | None]:
-    """Draws ``[T, C, ...]``, and infos where they were kept: of samples, of a record, or as they are."""
+    """Draws ``[T, C, ...]``, and infos where they were kept: of samples, of a record, or
+    as they are."""
     if isinstance(found, Samples):
         found = found.draws
     return (found.position, found.info) if isinstance(found, Record) else (found, None)
@@ -80,40 +88,48 @@ def sample(
 ) -> Samples:
     """Run ``C`` chains and store what ``collect`` returns.
 
+    Another step size, another temperature, other parameters of the same energy or other
+    positions of the same shape compile nothing.
+
     Args:
       key: one key; every chain and step derives its own.
-      kernel: for one chain.
-      positions: where the chains start, ``[C, ...]`` on every leaf; or the ``state`` of earlier
-        :class:`Samples` of the same kernel.
+      kernel: for one chain; or one kernel a chain, from :func:`~ebmjax.stack`.
+      positions: where the chains start, ``[C, ...]`` on every leaf; or the ``state`` of
+        earlier :class:`Samples` of the same kernel.
       num_steps: steps after the warm-up, a multiple of ``thin``.
       num_warmup: steps before, thrown away.
       thin: store every ``thin``-th step.
-      collect: from ``(state, info)`` of one step, with the chain axis, to what is stored; or a running
-        statistic of :mod:`ebmjax.diagnostics.streaming`, so that memory does not grow with the number of steps.
+      collect: from ``(state, info)`` of one step, with the chain axis, to what is
+        stored; or a running statistic of :mod:`ebmjax.diagnostics.streaming`, so that
+        memory does not grow with the number of steps.
       start: steps already taken, ``Samples.num_steps`` of the run that is continued.
-      num_chunks: pieces to run in, between which progress is shown and saved; by default one, or twenty with
-        progress or a checkpoint.
-      devices: to divide the chains over: a number, a list, or a mesh with an axis ``"chains"``.
-      checkpoint: a folder.  Each chunk is saved there, its draws with it; the same call, made again after a
-        crash, computes what is missing and returns the same bytes.
-      backend: what writes it: ``"npz"``, one file that process 0 gathers; ``"orbax"``, each process its own
-        chains, for several hosts (needs ``ebmjax[orbax]``).
-      on_fault: what becomes of a chain that meets NaN: ``"revert"`` undoes the step; ``"reinit"`` also puts
-        a chain that never moved in a chunk where another one is, which biases, and is counted; ``"raise"``
-        stops.
+      num_chunks: pieces to run in, between which progress is shown and saved; by default
+        one, or twenty with progress or a checkpoint.
+      devices: to divide the chains over: a number, a list, or a mesh with an axis
+        ``"chains"``.
+      checkpoint: a folder.  Each chunk is saved there, its draws with it; the same call,
+        made again after a crash, computes what is missing and returns the same bytes.
+      backend: what writes it: ``"npz"``, one file that process 0 gathers; ``"orbax"``,
+        each process its own chains, for several hosts (needs ``ebmjax[orbax]``).
+      on_fault: handling of a chain that meets NaN: ``"revert"`` undoes the step;
+        ``"reinit"`` also moves a chain that never moved in a chunk to the position of
+        another one, which biases, and is counted; ``"raise"`` stops.
       progress: ``True`` for a bar (needs rich), or a function ``(done, total, text)``.
 
     Returns:
       :class:`Samples`.
 
     Raises:
-      TypeError, ValueError: naming the argument, what it got and what it wants; among them a start whose
-        energy is not finite, naming the chain, and a checkpoint of another call or energy.
+      TypeError, ValueError: naming the argument, what it got and what it wants; among
+        them a start whose energy or gradient is not finite, naming the chain, a start
+        where an earlier run with the same key ended, and a checkpoint of another call,
+        kernel or energy.
       ChainFault: under ``on_fault="raise"``, naming the chain and the steps.
-      Interrupted: told to stop (SIGTERM, Ctrl-C) with a checkpoint, after the chunk was saved.
+      Interrupted: by SIGTERM or Ctrl-C with a checkpoint, after the chunk was saved.
 
     Warns:
-      where a chain never moved, proposed points without a finite energy, or a checkpoint was damaged.
+      where a chain never moved, proposed points without a finite energy, or a checkpoint
+      was damaged.
 
     >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 5)
     >>> samples = sample(jax.random.key(0), kernel, jnp.zeros((4, 2)), 1000)
@@ -127,13 +143,15 @@ def sample(
     num_steps, thin = checks.count(num_steps, "num_steps"), checks.count(thin, "thin")
     num_warmup = checks.count(num_warmup, "num_warmup", least=0)
     start = checks.count(start, "start", least=0)
-    if getattr(kernel.move, "is_parallel", False):
+    if kernel.is_parallel and not isinstance(kernel, Stacked):
         raise TypeError(
-            "kernel must be a kernel of one chain, which sample runs on all; got one of parallel()"
+            "kernel must be a kernel of one chain, which sample runs on all, or one of "
+            "stack(); got one of parallel()"
         )
     if (last := start + num_warmup + num_steps) > LAST_STEP:
         raise ValueError(
-            f"start and the steps must end at {LAST_STEP} or before, the last a key knows, got {last}"
+            f"start and the steps must end at {LAST_STEP} or before, the last that a key "
+            f"can be folded with, got {last}"
         )
     if num_steps % thin:
         raise ValueError(
@@ -144,7 +162,16 @@ def sample(
     num_chunks = checks.count(num_chunks, "num_chunks")
     checks.one_of(on_fault, "on_fault", POLICIES)
     if not isinstance(collect, Reducer):
-        checks.function(collect, "collect")
+        collect = as_function(collect, "collect")
+    if isinstance(kernel, Stacked):
+        got = checks.num_chains(
+            positions.position if isinstance(positions, State) else positions
+        )
+        if got != kernel.num_chains:
+            raise ValueError(
+                f"positions must be one a kernel of the stack, {kernel.num_chains}, got "
+                f"{got}"
+            )
     mesh = dev.mesh_of(devices)
     plan = list(_chunks(num_warmup, num_steps, thin, num_chunks))
     call: dict[str, Any] = {
@@ -158,10 +185,26 @@ def sample(
         folder.check_backend(backend)
         folder.check_writable(checks.path(checkpoint, "checkpoint"))
         call |= {"key": fingerprint(key), "positions": fingerprint(positions)}
+        call |= {"kernel": text_of(kernel), "numbers": fingerprint(kernel)}
+        call |= {"collect": text_of(collect)}
+    if not noise.is_threefry(key):
+        checks.warn(
+            f"{jax.random.key_impl(key)} keys draw other numbers for other numbers of "
+            "chains, chunks and blocks; threefry keys, JAX's default, do not"
+        )
+    steps = start, start + num_warmup + num_steps
+    check_not_repeated(key, positions, steps)
     state = begin(kernel, positions, mesh)
-    return _run_plan(
+    samples = _run_plan(
         key, kernel, state, plan, call, collect, mesh, (checkpoint, backend), progress
     )
+    remember(key, samples.state.position, steps)
+    return samples
+
+
+def text_of(item: Any) -> str:
+    """One line that is the same in another process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", show(item))
 
 
 def _run_plan(
@@ -174,27 +217,21 @@ def _run_plan(
     totals = Totals.zeros(num_chains)
     report = reporter(progress, "sampling")
     is_reducing = isinstance(collect, Reducer)
-    reduced = _empty(kernel, collect.init, keys, state) if is_reducing else None
-    collect = collect._replace(init=discard) if is_reducing else collect
+    reduced = _empty(kernel, collect, keys, state) if is_reducing else None
     ends = call["start"] + np.cumsum([length for _, length in plan])
 
     def compiled(i):
         is_warmup, length = plan[i]
-        thin = 1 if is_warmup else call["thin"]
-        return functools.partial(
-            _chunk, kernel, discard if is_warmup else collect, length, thin, keys
-        )
+        what = DISCARD if is_warmup else collect
+        sizes = {"num_steps": length, "thin": 1 if is_warmup else call["thin"]}
+        return functools.partial(_chunk, kernel, what, keys, **sizes)
 
     def shapes(i):
-        after, draws, _ = jax.eval_shape(
-            compiled(i), state, 0, None if plan[i][0] else reduced
-        )
+        kept = None if plan[i][0] else reduced
+        after, draws, _ = jax.eval_shape(compiled(i), state, 0, kept)
         axis = 0 if is_reducing else 1
-        return (
-            dev.divided(after, mesh),
-            dev.divided(draws, mesh, axis=axis, length=num_chains),
-            totals,
-        )
+        draws = dev.divided(draws, mesh, axis=axis, length=num_chains)
+        return dev.divided(after, mesh), draws, totals
 
     is_collecting = not is_reducing and bool(
         path and jax.tree.leaves(shapes(len(plan) - 1)[1])
@@ -210,9 +247,8 @@ def _run_plan(
             if found is None:
                 if is_loaded:
                     check_energy(kernel, state, f"{journal.path} is a run")
-                state, draws, info = compiled(i)(
-                    state, step, None if is_warmup else reduced
-                )
+                kept = None if is_warmup else reduced
+                state, draws, info = compiled(i)(state, step, kept)
                 info = dev.to_host(info)
                 totals, is_lost = count(totals, info, length, is_warmup)
                 state, totals = restart_lost(
@@ -228,16 +264,16 @@ def _run_plan(
             elif not is_warmup:
                 pieces.append(draws)
             if progress:
-                text = (
-                    f"acceptance {totals.last_rate.mean():.2f}" + " warm-up" * is_warmup
+                done, total = (
+                    int(ends[i]) - call["start"],
+                    int(ends[-1]) - call["start"],
                 )
-                report(
-                    int(ends[i]) - call["start"], int(ends[-1]) - call["start"], text
-                )
+                rate = f"acceptance {totals.last_rate.mean():.2f}"
+                report(done, total, rate + " warm-up" * is_warmup)
             if journal.is_stopped() and i + 1 < len(plan):
                 raise Interrupted(
-                    f"stopped after step {ends[i]} of {ends[-1]}, saved in {journal.path}; "
-                    "make the same call again to go on"
+                    f"stopped after step {ends[i]} of {ends[-1]}, saved in "
+                    f"{journal.path}; make the same call again to go on"
                 )
         if is_loaded:
             check_energy(kernel, state, f"{journal.path} is a run")
@@ -251,34 +287,28 @@ def _run_plan(
 
 @functools.partial(
     jax.jit,
-    static_argnames=("kernel", "collect", "num_steps", "thin"),
+    static_argnames=("num_steps", "thin"),
     donate_argnames=("state", "reduced"),
 )
-def _chunk(kernel, collect, num_steps, thin, keys, state, start, reduced):
+def _chunk(kernel, collect, keys, state, start, reduced, *, num_steps, thin):
     if isinstance(collect, Reducer):
         collect = collect.continued(reduced)
-    return run(
-        keys,
-        parallel(reject_nonfinite(kernel)),
-        state,
-        num_steps,
-        start=start,
-        thin=thin,
-        collect=collect,
-    )
+    chains = parallel(reject_nonfinite(kernel))
+    return run(keys, chains, state, num_steps, start=start, thin=thin, collect=collect)
 
 
 def _join(*pieces):
     return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)
 
 
-@functools.partial(jax.jit, static_argnames=("kernel", "init"))
-def _empty(kernel, init, keys, state):
-    return init(state, no_info(parallel(kernel), keys, state))
+@jax.jit
+def _empty(kernel, collect, keys, state):
+    return collect.init(state, no_info(parallel(kernel), keys, state))
 
 
 def _chunks(num_warmup, num_steps, thin, num_chunks):
-    """(is_warmup, length) of each chunk; at most two lengths for each phase, so at most two compilations."""
+    """(is_warmup, length) of each chunk; at most two lengths for each phase, so at most
+    two compilations."""
     for is_warmup, steps, unit in ((True, num_warmup, 1), (False, num_steps, thin)):
         length = -(-steps // (unit * num_chunks)) * unit
         while steps > 0:

@@ -1,0 +1,94 @@
+"""The kernels of the library by name.  Warm-up, verification, benchmarks and the command
+line read this table and no other.
+
+A new kernel is a line here: then it is verified on every target
+(:mod:`ebmjax.verify.suite`), can be tuned, trained with and named on the command line.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ebmjax.base import Energy, Kernel
+from ebmjax.kernels.barker import barker
+from ebmjax.kernels.gibbs import flip, gibbs
+from ebmjax.kernels.hamiltonian import AUTO, hmc, mclachlan, yoshida
+from ebmjax.kernels.langevin import mala, ula, underdamped_langevin
+from ebmjax.kernels.nuts import nuts
+from ebmjax.kernels.random_walk import random_walk
+
+
+class Entry(NamedTuple):
+    """A kernel of an energy and a step size, ``make(energy, step_size)``."""
+
+    make: Callable[..., Kernel]
+    is_exact: bool = True  # leaves exp(-energy) invariant
+    has_step_size: bool = True
+    training: dict[str, Any] | None = None  # options in training, if it is for training
+    case: dict[str, Any] = {}  # options in a verification case
+    relative_step: float = 1.0  # in verification cases, to the leapfrog's step
+    variants: dict[str, dict[str, Any]] = {}  # further cases, options by name
+
+    def training_kernel(self, energy: Energy, step_size: Any) -> Kernel:
+        """The kernel as training runs it."""
+        return self.kernel(energy, step_size, **(self.training or {}))
+
+    def kernel(self, energy: Energy, step_size: Any, **options: Any) -> Kernel:
+        """The kernel, where it has a step size or where it has none."""
+        arguments = (energy, step_size) if self.has_step_size else (energy,)
+        return self.make(*arguments, **options)
+
+    def properties(self) -> Kernel:
+        """A kernel of no particular energy, to read what it promises."""
+        return self.kernel(_flat, 1.0, **self.case)
+
+
+def _flat(x: Any) -> Any:
+    return 0.0 * x.sum()
+
+
+SLOPED, DENSE = "sloped", "dense"  # masses and covariances that a target makes
+
+KERNELS: dict[str, Entry] = {
+    "random_walk": Entry(
+        random_walk,
+        relative_step=2.0,
+        variants={"diagonal": {"step_size": SLOPED}, "dense": {"covariance": DENSE}},
+    ),
+    "mala": Entry(mala, training={}, variants={"dense": {"covariance": DENSE}}),
+    "barker": Entry(barker, training={}, relative_step=1.5),
+    "hmc": Entry(
+        hmc,
+        training={"num_steps": 5},
+        case={"num_steps": 5},
+        variants={
+            "jitter": {"num_steps": 8, "jitter": True},
+            "step jitter": {"step_jitter": 0.3},
+            "diagonal mass": {"num_steps": 4, "mass": SLOPED},
+            "dense mass": {"num_steps": 4, "mass": DENSE},
+            "mclachlan": {"num_steps": 3, "integrator": mclachlan},
+            "yoshida": {"num_steps": 3, "integrator": yoshida},
+        },
+    ),
+    "nuts": Entry(
+        nuts,
+        case={"max_depth": 6},
+        variants={"dense mass": {"mass": DENSE, "max_depth": 4}},
+    ),
+    "ula": Entry(ula, training={}, is_exact=False),
+    "underdamped_langevin": Entry(underdamped_langevin, is_exact=False),
+    "gibbs": Entry(gibbs, training={}, has_step_size=False),
+    "flip": Entry(flip, has_step_size=False),
+}
+
+
+def of_space(space: str, *, is_exact: bool | None = None) -> dict[str, Entry]:
+    """The kernels of a state space, ``"real"`` or ``"binary"``."""
+    return {
+        name: entry
+        for name, entry in KERNELS.items()
+        if entry.properties().state_space == space
+        and is_exact in (None, entry.is_exact)
+    }
+
+
+__all__ = ["AUTO", "DENSE", "KERNELS", "SLOPED", "Entry", "of_space"]

@@ -1,0 +1,127 @@
+"""What an objective is: three functions, as an Optax transformation is two.
+
+    init(key, params, data) -> trained       what is trained, from the parameters of the
+                                             energy: with log Z, a critic, a flow beside it
+    loss(trained, key, batch, chains) -> (loss, (chains, metrics))
+    energy_params(trained) -> params         the parameters of the energy again
+
+Training is Optax on the gradient of ``loss``.  Objectives without chains return them as
+they came.  An objective is a value: its weights and temperatures are leaves, so that
+another number compiles nothing, and the energy, the kernel and the rest are structure.
+
+A learned part that wants another learning rate says so in ``update_scale``, a tree prefix
+of ``trained`` whose numbers multiply the updates of the optimiser.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from ebmjax._value import Value, function, static, value
+from ebmjax.base import Array, Key, Position
+
+Params = Any
+Metrics = dict[str, Array]
+TrainableEnergy = Callable[[Params, Position], Array]
+Loss = Callable[[Params, Key, Position, Any], tuple[Array, tuple[Any, Metrics]]]
+
+
+class Chains(NamedTuple):
+    """What is carried from update to update: positions, never energies, and the length of
+    a step."""
+
+    position: Position  # [C, ...]
+    step_size: Array  # []
+
+
+class Players(NamedTuple):
+    """The parameters of an energy and of what is trained with or against it."""
+
+    energy: Params
+    other: Params
+
+
+class Objective(Value):
+    """A way to train an energy; :mod:`ebmjax.objectives.base` says what its methods are.
+
+    ``Objective(loss)`` makes one of a function
+    ``loss(params, key, batch, chains) -> (loss, (chains, metrics))``; ``init`` and
+    ``energy_params`` are the identity unless given.  The objectives of the library are
+    subclasses with fields.
+
+    Attributes:
+      uses_chains: ``loss`` runs Markov chains.
+      adds_noise: ``loss`` adds noise to the data itself, so that the loop must not.
+      update_scale: multiplies the updates of the optimiser, a tree prefix of what is
+        trained.
+
+    >>> def loss(params, key, batch, chains):
+    ...     return jnp.mean((batch - params) ** 2), (chains, {})
+    >>> objective = Objective(loss)
+    """
+
+    uses_chains: bool = False
+    adds_noise: bool = False
+    update_scale: Any = 1.0
+
+    def __new__(cls, *args: Any, **options: Any) -> "Objective":
+        return object.__new__(_FunctionObjective if cls is Objective else cls)
+
+    def __init__(self, *args: Any, **options: Any):
+        raise NotImplementedError  # every subclass is a dataclass and has its own
+
+    def init(self, key: Key, params: Params, data: Any = None) -> Any:
+        """What is trained; ``data`` ``[N, ...]`` are the points of training."""
+        return params
+
+    def loss(
+        self, params: Any, key: Key, batch: Position, chains: Any
+    ) -> tuple[Array, tuple[Any, Metrics]]:
+        """The loss of a batch ``[B, ...]``, the chains after it, and metrics."""
+        raise NotImplementedError
+
+    def energy_params(self, params: Any) -> Params:
+        """The parameters of the energy, of what is trained."""
+        return params
+
+    def __call__(self, params, key, batch, chains):
+        return self.loss(params, key, batch, chains)
+
+
+def _identity(key: Key, params: Params, data: Any = None) -> Params:
+    return params
+
+
+def _same(params: Params) -> Params:
+    return params
+
+
+@value
+class _FunctionObjective(Objective):
+    """An objective of up to three functions."""
+
+    loss: Loss = function()
+    init: Callable[..., Any] = function(default=_identity, kw_only=True)
+    energy_params: Callable[[Any], Params] = function(default=_same, kw_only=True)
+    uses_chains: bool = static(default=False, kw_only=True)
+    adds_noise: bool = static(default=False, kw_only=True)
+
+    def __repr__(self) -> str:
+        return super().__repr__().removeprefix("_Function")
+
+
+def as_objective(item: Any) -> Objective:
+    """An objective as it is, or one of a function ``loss``."""
+    return item if isinstance(item, Objective) else Objective(item)
+
+
+def optional(number: Any) -> Any:
+    """``None`` in the place of a plain zero, so that a term that is off costs nothing."""
+    is_plain = isinstance(number, int | float) and not isinstance(number, bool)
+    return None if is_plain and number == 0 else number
+
+
+def means_of(chains: Array, is_finite: Array) -> Array:
+    """The mean over chains that are finite; NaN where none is."""
+    return jnp.sum(jnp.where(is_finite, chains, 0.0)) / jnp.sum(is_finite)
