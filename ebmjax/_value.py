@@ -68,7 +68,7 @@ class Value:
         static_names = set()
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             kind, item = f.metadata.get("kind", "number"), getattr(self, f.name)
-            if kind == "function" and item is not None:
+            if kind == "function" and not (item is None and f.default is None):
                 object.__setattr__(self, f.name, as_function(item, f.name))
             elif kind == "static" or (kind == "count" and not is_number(item)):
                 static_names.add(f.name)
@@ -90,10 +90,10 @@ class Value:
     def __repr__(self) -> str:
         shown = []
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
-            item = getattr(self, f.name)
-            is_default = f.default is not dataclasses.MISSING and _equal(
-                item, f.default
-            )
+            item, default = getattr(self, f.name), f.default
+            if f.metadata.get("kind", "number") == "number":
+                default = canonical(default)
+            is_default = default is not dataclasses.MISSING and _equal(item, default)
             if not is_default:
                 shown.append(f"{f.name}={show(item)}")
         return f"{type(self).__name__}({', '.join(shown)})"

@@ -20,7 +20,7 @@ def flat(tree):
     [
         0.3,
         {"a": np.array([0.5, 2.0]), "b": 0.1},
-        np.arange(16.0).reshape(4, 4) + np.eye(4),
+        base.Dense(np.arange(16.0).reshape(4, 4) + np.eye(4)),
     ],
 )
 @pytest.mark.parametrize("transpose", [False, True])
@@ -42,7 +42,7 @@ def test_scale_is_the_linear_map_that_it_says(step_size, transpose):
         rtol=1e-6,
     )
     other = np.stack(columns, axis=0)
-    is_symmetric = np.ndim(step_size) != 2 if not isinstance(step_size, dict) else True
+    is_symmetric = not isinstance(step_size, base.Dense)
     assert np.allclose(matrix, other) == is_symmetric
 
 
@@ -53,10 +53,12 @@ def test_a_matrix_acts_from_the_left(dim):
         np.random.default_rng(0).normal(size=(dim, dim)).astype(np.float32),
         jnp.arange(1.0, dim + 1),
     )
-    assert np.allclose(base.scale(matrix, x), matrix @ np.asarray(x), rtol=1e-5)
-    assert np.allclose(
-        base.scale(matrix, x, transpose=True), matrix.T @ np.asarray(x), rtol=1e-5
-    )
+    dense = base.Dense(matrix)
+    assert np.allclose(base.scale(dense, x), matrix @ np.asarray(x), rtol=1e-5)
+    other = base.scale(dense, x, transpose=True)
+    assert np.allclose(other, matrix.T @ np.asarray(x), rtol=1e-5)
+    with pytest.raises(ValueError, match="write a matrix as Dense"):
+        base.scale(matrix, x)
 
 
 def test_an_array_of_the_shape_of_the_position_is_diagonal_even_if_square():
@@ -64,9 +66,7 @@ def test_an_array_of_the_shape_of_the_position_is_diagonal_even_if_square():
     assert np.array_equal(
         base.scale(np.array([[1.0, 2.0], [3.0, 4.0]]), x), [[1.0, 2.0], [3.0, 4.0]]
     )
-    mala = eb.mala(
-        lambda x: 0.5 * jnp.sum(x**2), np.full((2, 2), 0.3)
-    )  # singular, were it a matrix
+    mala = eb.mala(lambda x: 0.5 * jnp.sum(x**2), np.full((2, 2), 0.3))
     assert mala.step(jax.random.key(0), mala.init(x))[0].position.shape == (2, 2)
 
 

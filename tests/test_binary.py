@@ -11,8 +11,7 @@ from scipy import special
 
 import ebmjax as eb
 from ebmjax import verify
-from ebmjax.energies import enumeration
-from ebmjax.energies import boltzmann
+from ebmjax.energies import boltzmann, enumeration
 from ebmjax.kernels import gibbs
 from ebmjax.objectives import Chains
 
@@ -180,7 +179,9 @@ def mean_energy_gradient(weights):
 
 
 def test_the_gradient_with_exact_samples_is_the_exact_gradient():
-    exact = enumeration.sampler(partial(boltzmann.rbm, MODEL), V)(jax.random.key(5), NUM)
+    exact = enumeration.sampler(partial(boltzmann.rbm, MODEL), V)(
+        jax.random.key(5), NUM
+    )
     found = gradient(exact, 1)
     counts = (
         np.bincount(np.asarray(DATA, int) @ 2 ** np.arange(V), minlength=2**V) / NUM

@@ -12,14 +12,15 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax.kernels import gibbs
 from ebmjax import _validation as checks
+from ebmjax.kernels import gibbs
 from ebmjax.objectives import (
     energy_discrepancy,
     noise_contrastive,
     score_matching,
     stein,
 )
+from ebmjax.tempering.annealed_langevin import annealed_langevin
 
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)
 KEY = jax.random.key(0)
@@ -90,8 +91,8 @@ BAD = {
         )
     },
     "step size of a wrong shape": (lambda: eb.sample(KEY, eb.mala(ENERGY, np.ones(3)), START, 10), ValueError, "step_size of shape (3,) does not broadcast to a position of shape (2,)"),
-    "singular step": (lambda: eb.mala(ENERGY, np.array([[1.0, -1.0], [-1.0, 1.0]])), ValueError, "step_size as a matrix must be finite and of full rank, got rank 1 of 2"),
-    "singular step of positive numbers": (lambda: eb.sample(KEY, eb.mala(ENERGY, np.ones((2, 2))), START, 10), ValueError, "step_size as a matrix must be finite and of full rank, got rank 1 of 2"),
+    "singular step": (lambda: eb.mala(ENERGY, eb.Dense(np.array([[1.0, -1.0], [-1.0, 1.0]]))), ValueError, "step_size as a matrix must be finite and of full rank, got rank 1 of 2"),
+    "matrix that is not marked": (lambda: eb.sample(KEY, eb.mala(ENERGY, np.ones((2, 2))), START, 10), ValueError, "does not broadcast to a position of shape (2,); write a matrix as Dense(matrix)"),
     # counts
     "no leapfrog steps": (lambda: eb.hmc(ENERGY, 0.1, 0), ValueError, "num_steps must be at least 1, got 0"),
     "negative leapfrog steps": (lambda: eb.hmc(ENERGY, 0.1, -2), ValueError, "num_steps must be at least 1, got -2"),
@@ -116,15 +117,15 @@ BAD = {
     "proposal without a ratio": (lambda: eb.metropolis(ENERGY, lambda k, x: x), TypeError, "metropolis needs log_q(to=, given=) or symmetric=True for its proposal, got neither"),
     "proposal with both": (lambda: eb.metropolis(ENERGY, lambda k, x: x, log_q=lambda to, given: 0.0, symmetric=True), TypeError, "got both"),
     "proposal of another shape": (lambda: eb.sample(KEY, eb.metropolis(ENERGY, lambda k, x: jnp.ones(3), symmetric=True), START, 10), TypeError, "proposal changed position from float32 of shape (2,) to float32 of shape (3,)"),
-    "proposal of another tree": (lambda: eb.sample(KEY, eb.metropolis(ENERGY, lambda k, x: (x, x), symmetric=True), START, 10), TypeError, "proposal must return the tree it was given"),
+    "proposal of another tree": (lambda: eb.sample(KEY, eb.metropolis(ENERGY, lambda k, x: (x, x), symmetric=True), START, 10), TypeError, "proposal must return a tree like the position"),
     # states and kernels
-    "state of another kernel": (lambda: eb.sample(KEY, KERNEL, eb.sample(KEY, eb.random_walk(ENERGY, 0.5), START, 5).state, 10), TypeError, "positions is the state of another kernel; pass its position, state.position"),
+    "state of another kernel": (lambda: eb.sample(KEY, KERNEL, eb.sample(jax.random.key(9), eb.random_walk(ENERGY, 0.5), START, 5).state, 10), TypeError, "positions is the state of another kernel; pass its position, state.position"),
     "no kernel": (lambda: eb.sample(KEY, ENERGY, START, 10), TypeError, "kernel must be a Kernel, of this library or from_blackjax; got function"),
     "temperature zero": (lambda: eb.temper(ENERGY, 0.0), ValueError, "temperature must be finite and above 0, got 0.0"),
     "friction": (lambda: eb.underdamped_langevin(ENERGY, 0.1, friction=-1.0), ValueError, "friction must be finite and above 0"),
     "empty cycle": (lambda: eb.cycle(), ValueError, "at least one kernel is needed, got none"),
     "cycle of functions": (lambda: eb.cycle(ENERGY), TypeError, "kernels must be Kernels, got function"),
-    "weights": (lambda: eb.mixture([KERNEL, KERNEL], [1.0]), ValueError, "weights must be one a kernel, got 1 for 2 kernels"),
+    "weights": (lambda: eb.mixture([KERNEL, KERNEL], [1.0]), ValueError, "weights must be one a kernel, got shape (1,) for 2 kernels"),
     # what is found when one tries to break it
     "no chunks": (lambda: sample(num_chunks=0), ValueError, "num_chunks must be at least 1, got 0"),
     "steps beyond the keys": (lambda: sample(start=2**31 - 5), ValueError, "start and the steps must end at 2147483647 or before"),
@@ -144,29 +145,29 @@ BAD = {
     "log_q that is a vector": (lambda: eb.sample(KEY, eb.metropolis(ENERGY, lambda k, x: x + 1, log_q=lambda to, given: to), START, 5), TypeError, "log_q must return a scalar, got shape (2,); sum over the coordinates"),
     "warm-up of no steps": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, num_steps=0), ValueError, "num_steps must be at least 20, got 0"),
     "warm-up with a mass": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, mass=np.ones(2)), ValueError, "mass must be 'auto', 'dense', 'diagonal' or None"),
-    "warm-up of a length half given": (lambda: eb.warm_up(KEY, partial(eb.hmc, jitter=True), ENERGY, START), TypeError, "make_kernel must be hmc itself, whose num_steps is tuned, or partial(hmc, num_steps=...), got partial(hmc, jitter=True)"),
+    "warm-up of a length half given": (lambda: eb.warm_up(KEY, partial(eb.hmc, jitter=True), ENERGY, START), ValueError, "jitter draws from 1..num_steps and needs a number"),
     "warm-up to a word": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, target="high"), TypeError, "target must be a number"),
     "half a bit": (lambda: eb.sample(KEY, gibbs.gibbs(ENERGY), START + 0.5, 5), ValueError, "energy must be finite where a chain starts, got inf"),
-    "annealed from NaN": (lambda: eb.annealed_langevin.annealed_langevin(KEY, lambda x, s: ENERGY(x), nan_start(), [1.0, 0.1], 0.1, 2), ValueError, "positions must be finite"),
-    "noise of one point": (lambda: eb.noise_contrastive.fitted_normal(np.ones((1, 2))), ValueError, "data must be at least two points [N, D]"),
-    "noise of one point, again and again": (lambda: eb.noise_contrastive.fitted_normal(np.ones((5, 2))), ValueError, "data must vary"),
-    "no noise": (lambda: eb.noise_contrastive.binary(ENERGY, None), TypeError, "noise must be a Noise, of fitted_normal(data) or your own; got None"),
+    "annealed from NaN": (lambda: annealed_langevin(KEY, lambda x, s: ENERGY(x), nan_start(), [1.0, 0.1], 0.1, 2), ValueError, "positions must be finite"),
+    "noise of one point": (lambda: noise_contrastive.fitted_normal(np.ones((1, 2))), ValueError, "data must be at least two points [N, D]"),
+    "noise of one point, again and again": (lambda: noise_contrastive.fitted_normal(np.ones((5, 2))), ValueError, "data must vary"),
+    "no noise": (lambda: noise_contrastive.binary(ENERGY, None), TypeError, "noise must be a Noise, of fitted_normal(data) or your own; got None"),
     "labels of nothing": (lambda: eb.labelled(np.zeros((0, 2), np.float32), np.zeros(0, int)), ValueError, "labels must be some whole numbers"),
     "acceptance of 2": (lambda: eb.maximum_likelihood(ENERGY, eb.mala, 1, acceptance_target=2.0), ValueError, "acceptance_target must lie in (0, 1), got 2.0"),
     # training
     "chunk of none": (lambda: fit(chunk=0), ValueError, "chunk must be at least 1, got 0"),
     "chains of none": (lambda: fit(num_chains=0), ValueError, "num_chains must be at least 1, got 0"),
     "gap of NaN": (lambda: fit(max_gap=float("nan")), ValueError, "max_gap must be finite and above 0, got nan"),
-    "remedy of 3": (lambda: fit(rollback=3), TypeError, "remedy must be a RollbackPolicy, of ebmjax.training.divergence; got 3 (int)"),
+    "remedy of 3": (lambda: fit(rollback=3), TypeError, "rollback must be a RollbackPolicy, of ebmjax.training.divergence; got 3 (int)"),
     "state of None": (lambda: eb.fit(KEY, None, ADAM, None, START, eb.from_data(), num_updates=1, batch_size=1), TypeError, "state must be a TrainState, of init_state; got None"),
     "no optimiser": (lambda: eb.init_state(KEY, jnp.ones(2), None, eb.from_data(), 0.1), TypeError, "optimizer must be of Optax, got None"),
-    "no starts": (lambda: eb.init_state(KEY, jnp.ones(2), ADAM, None, 0.1), TypeError, "starts must be a ChainInit, of ebmjax.training.chain_init; got None"),
+    "no starts": (lambda: eb.init_state(KEY, jnp.ones(2), ADAM, None, 0.1), TypeError, "chain_init must be a ChainInit, of ebmjax.training.chain_init; got None"),
     "a seed for a state": (lambda: eb.init_state(0, jnp.ones(2), ADAM, eb.from_data(), 0.1), TypeError, "key must be a PRNG key, got 0 (int)"),
     "whole parameters": (lambda: eb.init_state(KEY, jnp.ones(2, int), ADAM, eb.from_data(), 0.1), TypeError, "params must be floating, got int32"),
     "NaN parameters": (lambda: eb.init_state(KEY, jnp.nan * START, ADAM, eb.from_data(), 0.1), ValueError, "params must be finite"),
     "a buffer of other points": (lambda: fit(chain_init=eb.replay_buffer(lambda k, n: jnp.ones((n, 3)), 8)), ValueError, "chains must be points like the data, of shape (2,), got (3,)"),
-    "too few fresh chains": (lambda: fit(chain_init=eb.from_noise(lambda k, n: jnp.ones((3, 2)))), ValueError, "starts must give 4 chains, got 3"),
-    "whole fresh chains": (lambda: fit(chain_init=eb.from_noise(lambda k, n: jnp.ones((n, 2), int))), TypeError, "chains of starts must be floating, got int32"),
+    "too few fresh chains": (lambda: fit(chain_init=eb.from_noise(lambda k, n: jnp.ones((3, 2)))), ValueError, "chain_init must give 4 chains, got 3"),
+    "whole fresh chains": (lambda: fit(chain_init=eb.from_noise(lambda k, n: jnp.ones((n, 2), int))), TypeError, "chains of chain_init must be floating, got int32"),
     "a learning rate of NaN": (lambda: fit(optimizer=optax.sgd(float("nan"))), eb.TrainingDiverged, "100% of the updates had a gradient, loss or step that was not finite"),
     "within no part": (lambda: eb.sample(KEY, eb.within(lambda x: ENERGY(x["a"]), "b", lambda e: eb.mala(e, 0.1)), {"a": START}, 10), TypeError, "part 'b' is not among ['a']"),
 }  # fmt: skip

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax.kernels import gibbs
 from ebmjax.base import Info, Kernel, State
 from ebmjax.diagnostics import streaming
+from ebmjax.kernels import gibbs
 from ebmjax.sampling.nonfinite import ChainFault
 
 KEY = jax.random.key(2)
@@ -78,7 +78,7 @@ def test_our_kernels_are_guarded_for_nothing_and_others_are_guarded():
         return str(jax.make_jaxpr(kernel.step)(KEY, state))
 
     for kernel in (make(HOLE) for make in CAREFUL.values()):
-        assert program(eb.combinators.reject_nonfinite(kernel)) == program(kernel)
+        assert program(eb.reject_nonfinite(kernel)) == program(kernel)
     ours, theirs = eb.random_walk(HOLE, 1.0), careless(HOLE)
     for kernel in (
         theirs,
@@ -86,7 +86,7 @@ def test_our_kernels_are_guarded_for_nothing_and_others_are_guarded():
         eb.cycle(ours, theirs),
         eb.mixture([theirs, ours]),
     ):
-        assert program(eb.combinators.reject_nonfinite(kernel)) != program(kernel)
+        assert program(eb.reject_nonfinite(kernel)) != program(kernel)
 
 
 def holes(x):
@@ -116,9 +116,7 @@ def test_our_kernels_never_give_the_guard_anything_to_undo(name):
 @pytest.mark.parametrize("hole", [jnp.nan, jnp.inf, -jnp.inf])
 def test_a_sweep_of_gibbs_stays_out_of_the_hole(hole):
     """On three bits without the states (1, 1, .), where six are left."""
-    kernel = eb.parallel(
-        gibbs.gibbs(lambda x: jnp.where(x[0] * x[1] > 0.5, hole, 0.0))
-    )
+    kernel = eb.parallel(gibbs.gibbs(lambda x: jnp.where(x[0] * x[1] > 0.5, hole, 0.0)))
     end = eb.run(eb.chain_keys(KEY, 200), kernel, kernel.init(jnp.zeros((200, 3))), 10)
     assert (
         np.isfinite(end[0].energy).all() and not (end[1][..., 0] * end[1][..., 1]).any()

@@ -11,8 +11,8 @@ import ebmjax as eb
 from ebmjax import targets
 from ebmjax.energies import flows
 from ebmjax.objectives import noise_contrastive as nce
-from ebmjax.objectives.flow_contrastive import flow_contrastive
 from ebmjax.objectives.base import Players
+from ebmjax.objectives.flow_contrastive import flow_contrastive
 
 TARGET = targets.gaussian([0.5], [[0.7]])
 X = TARGET.sample(jax.random.key(5), 20_000)

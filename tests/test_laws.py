@@ -47,7 +47,7 @@ def test_mala_is_hmc_with_one_step_bit_for_bit(key):
     for step_size in (
         0.4,
         np.array([0.2, 0.5, 0.9], np.float32),
-        0.3 * np.eye(3, dtype=np.float32),
+        eb.Dense(0.3 * np.eye(3, dtype=np.float32)),
     ):
         start = QUADRATIC.sample(key, 5)
         one = eb.sample(key, eb.mala(QUADRATIC.energy, step_size), start, 50)
@@ -112,8 +112,12 @@ def test_sample_of_1000_is_600_and_then_400_bit_for_bit(key, make):
     second = eb.sample(key, kernel, first.state, 400, start=first.num_steps)
     assert tree_equal(whole.draws, jnp.concatenate([first.draws, second.draws]))
     assert tree_equal(whole.state, second.state)
-    again = eb.sample(key, kernel, first.state, 400)
-    assert not tree_equal(second.draws, again.draws)
+    with pytest.raises(ValueError, match="give start=600 to go on, or another key"):
+        eb.sample(key, kernel, first.state, 400)
+    with pytest.raises(ValueError, match="key was used for the run that ended"):
+        eb.sample(key, kernel, first.state.position, 400)
+    other = eb.sample(jax.random.fold_in(key, 1), kernel, first.state, 400)
+    assert not tree_equal(second.draws, other.draws)
 
 
 def test_chunks_and_thinning_change_no_number(key):
@@ -185,7 +189,7 @@ def test_cost_of_a_step_counted_in_its_program(key, make, num_energies, num_grad
 
 
 LAYERS = [  # a file imports from its own layer and from lower ones; the longest name counts
-    {"base", "_random", "_tree", "_validation"},
+    {"base", "_random", "_table", "_tree", "_validation", "_value"},
     {"energies", "targets", "io", "sampling.devices", "sampling.progress"},
     {"kernels"},
     {"sampling"},

@@ -16,10 +16,10 @@ import ebmjax as eb
 from ebmjax import targets
 from ebmjax.objectives import Chains, adversarial, learned_stein, score_matching, stein
 from ebmjax.objectives import noise_contrastive as nce
+from ebmjax.objectives.base import Players
 from ebmjax.objectives.energy_discrepancy import energy_discrepancy
 from ebmjax.objectives.flow_contrastive import flow_contrastive
 from ebmjax.objectives.improved import improved_contrastive
-from ebmjax.objectives.base import Players
 
 NUM, NUM_CHAINS, NUM_KEYS, NOISE = 20_000, 128, 4, 0.5
 VARIANCE = 0.7

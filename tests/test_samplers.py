@@ -152,7 +152,7 @@ def test_baoab_has_exact_positions_and_a_known_momentum(key):
 
 def test_underdamped_langevin_refuses_a_matrix():
     with pytest.raises(ValueError, match="scalar or diagonal"):
-        kernel = eb.underdamped_langevin(TARGET.energy, np.eye(3) + 0.1)
+        kernel = eb.underdamped_langevin(TARGET.energy, eb.Dense(np.eye(3) + 0.1))
         kernel.step(jax.random.key(0), kernel.init(X))
 
 

@@ -10,7 +10,6 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets
-from ebmjax.energies import boltzmann
 from ebmjax.kernels import gibbs
 from ebmjax.objectives import noise_contrastive, score_matching
 from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z

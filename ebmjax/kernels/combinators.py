@@ -511,7 +511,8 @@ def _check_part(position, part):
 
 def _check_kernels(kernels):
     if not isinstance(kernels, Sequence) or not kernels:
-        raise ValueError(f"at least one kernel is needed, got {show(kernels)}")
+        got = "none" if isinstance(kernels, Sequence) else show(kernels)
+        raise ValueError(f"at least one kernel is needed, got {got}")
     for kernel in kernels:
         if not isinstance(kernel, Kernel):
             raise TypeError(f"kernels must be Kernels, got {checks.describe(kernel)}")

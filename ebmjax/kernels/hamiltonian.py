@@ -200,6 +200,11 @@ class HMC(MetropolisKernel):
         checks.step_size(self.step_size)
         if isinstance(self.num_steps, str):
             checks.one_of(self.num_steps, "num_steps", (AUTO,))
+            if self.jitter:
+                raise ValueError(
+                    'jitter draws from 1..num_steps and needs a number, got num_steps="'
+                    'auto"; trajectories whose length is learned jitter their step size'
+                )
         elif not is_number(self.num_steps):
             steps = checks.count(self.num_steps, "num_steps")
             object.__setattr__(self, "num_steps", steps)

@@ -21,9 +21,12 @@ LOOKED_AT = 16  # chains whose positions are compared
 _ends: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
 
 
-def remember(key: Key, positions: Position, steps: tuple[int, int]) -> None:
-    """Keep where a run over ``steps`` ended."""
-    _ends[fingerprint(key), _digest(positions)] = steps
+def remember(key: Key, start: Any, end: Position, steps: tuple[int, int]) -> None:
+    """Keep where a run over ``steps`` ended, unless it is where it started."""
+    start, end = (digest_of(start), digest_of(end))
+    if start == end:
+        return
+    _ends[fingerprint(key), end] = steps
     while len(_ends) > KEPT:
         _ends.popitem(last=False)
 
@@ -32,11 +35,7 @@ def check_not_repeated(key: Key, positions: Any, steps: tuple[int, int]) -> None
     """Raise where a run with this key and some of these steps ended at the positions."""
     if not _ends:
         return
-    positions = positions.position if isinstance(positions, State) else positions
-    try:
-        earlier = _ends.get((fingerprint(key), _digest(positions)))
-    except (TypeError, AttributeError, IndexError):
-        return  # not positions; what they should be is checked elsewhere
+    earlier = _ends.get((fingerprint(key), digest_of(positions)))
     if earlier and steps[0] < earlier[1] and earlier[0] < steps[1]:
         raise ValueError(
             "key was used for the run that ended at these positions, and the same steps "
@@ -45,10 +44,16 @@ def check_not_repeated(key: Key, positions: Any, steps: tuple[int, int]) -> None
         )
 
 
-def _digest(positions: Position) -> str:
-    few = lambda x: (
-        np.asarray(x.addressable_data(0))[:LOOKED_AT]
-        if (isinstance(x, jax.Array))
-        else np.asarray(x)[:LOOKED_AT]
-    )
-    return fingerprint(jax.tree.map(few, positions))
+def digest_of(positions: Any) -> str:
+    """Of the first few chains at positions or states ``[C, ...]``."""
+    positions = positions.position if isinstance(positions, State) else positions
+    try:
+        return fingerprint(jax.tree.map(_few, positions))
+    except (TypeError, AttributeError, IndexError):
+        return ""  # not positions; what they should be is checked elsewhere
+
+
+def _few(leaf: Any) -> np.ndarray:
+    if isinstance(leaf, jax.Array):
+        leaf = leaf.addressable_data(0)
+    return np.asarray(leaf)[:LOOKED_AT]

@@ -198,7 +198,7 @@ def sample(
     samples = _run_plan(
         key, kernel, state, plan, call, collect, mesh, (checkpoint, backend), progress
     )
-    remember(key, samples.state.position, steps)
+    remember(key, positions, samples.state.position, steps)
     return samples
 
 
