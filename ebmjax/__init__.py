@@ -87,7 +87,12 @@ if TYPE_CHECKING:
     from ebmjax.objectives.joint import Labelled, labelled
     from ebmjax.objectives.likelihood import maximum_likelihood
     from ebmjax.training.chain_init import from_data, from_noise, replay_buffer
-    from ebmjax.training.divergence import NO_ROLLBACK, RollbackPolicy, TrainingDiverged
+    from ebmjax.training.divergence import (
+        NO_ROLLBACK,
+        DivergenceMonitor,
+        RollbackPolicy,
+        TrainingDiverged,
+    )
     from ebmjax.training.fit import fit
     from ebmjax.training.step import TrainState, init_state, train_step
     from ebmjax.verify.check_energy import check
@@ -105,7 +110,12 @@ _LAZY = {  # imported when first used: module -> names
     "objectives.base": ("Chains", "Objective", "Players"),
     "objectives.likelihood": ("maximum_likelihood",),
     "training.chain_init": ("from_data", "from_noise", "replay_buffer"),
-    "training.divergence": ("NO_ROLLBACK", "RollbackPolicy", "TrainingDiverged"),
+    "training.divergence": (
+        "NO_ROLLBACK",
+        "DivergenceMonitor",
+        "RollbackPolicy",
+        "TrainingDiverged",
+    ),
     "training.fit": ("fit",),
     "training.step": ("TrainState", "init_state", "train_step"),
     "verify.check_energy": ("check",),
@@ -123,6 +133,7 @@ __all__ = [
     "Conv",
     "Cycle",
     "Dense",
+    "DivergenceMonitor",
     "Energy",
     "Flow",
     "Info",

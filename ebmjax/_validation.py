@@ -229,6 +229,31 @@ def position(value: Any, name: str = "positions") -> Any:
     return jax.tree.map(jnp.asarray, value)
 
 
+def parameters(params: Any, name: str = "params") -> None:
+    """Parameters that gradients may train: floating arrays, and all of them learned."""
+    if isinstance(params, dict) and "batch_stats" in params:
+        raise ValueError(
+            f"{name} holds batch_stats, which are statistics and not learned: train "
+            'variables["params"], and bind the statistics to the energy, lambda params, x: '
+            'network.apply({"params": params, "batch_stats": stats}, x)'
+        )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        where = name + jax.tree_util.keystr(path)
+        kind = getattr(leaf, "dtype", None)
+        if kind is None and not isinstance(leaf, float):
+            raise TypeError(
+                f"{where} must be a floating array, got {describe(leaf)}; split a module "
+                "into arrays and the rest, params, rest = eqx.partition(model, "
+                "eqx.is_inexact_array) in Equinox, and combine them in the energy"
+            )
+        if kind is not None and not jnp.issubdtype(kind, jnp.floating):
+            raise TypeError(
+                f"{where} must be a floating array, got {describe(leaf)}; keys and counts "
+                "are not learned: split them off, graphdef, params, rest = nnx.split("
+                "model, nnx.Param, ...) in Flax NNX, and merge them in the energy"
+            )
+
+
 def finite_rows(leaf: Any, where: str) -> None:
     """Raise, naming the rows, where an array holds NaN or infinity."""
     bad = ~(

@@ -1,104 +1,140 @@
-"""Where the chains of an update start: the only difference between the ways to train with short chains.
+"""Where the chains of an update start: the only difference between the ways to train with
+short chains.
 
-    from_data()               contrastive divergence: at the batch            (Hinton 2002)
-    replay_buffer(draw, C)    persistent: where the last update left them     (Tieleman 2008)
-    replay_buffer(draw, N, p) a buffer of N, of which C run at a time, restarted with probability p
-                                                                              (Du & Mordatch 2019)
-    from_noise(draw)          short runs: at fresh noise                      (Nijkamp et al. 2019)
+    from_data()               contrastive divergence: at the batch     (Hinton 2002)
+    replay_buffer(draw, C)    persistent: where the last update left   (Tieleman 2008)
+    replay_buffer(draw, N, p) a buffer of N, of which C run at a time,
+                              restarted with probability p             (Du & Mordatch 2019)
+    from_noise(draw)          short runs: at fresh noise               (Nijkamp et al. 2019)
 
 What is kept is positions.  ``draw(key, n)`` gives ``n`` fresh ones, ``[n, ...]``.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._value import Value, function, number, static, value
 from ebmjax.base import Array, Key, Position
 
 Draw = Callable[[Key, int], Position]
 
 
-class ChainInit(NamedTuple):
-    """Where chains start, and the buffer that keeps them, as pure functions."""
+class ChainInit(Value):
+    """Where chains start, and the buffer that keeps them.
 
-    # key -> buffer, None where nothing is kept
-    init: Callable[[Key], Any]
-    # (key, buffer, batch, C) -> chains, slots
-    draw: Callable[[Key, Any, Position, int], tuple[Position, Any]]
-    # (buffer, slots, chains) -> buffer
-    update: Callable[[Any, Any, Position], Any]
-    # (key, batch, C) -> positions at which non-finite chains restart
-    reset: Callable[[Key, Position, int], Position]
+    ``ChainInit(init, draw, update, reset)`` makes one of four functions; those of the
+    library are subclasses with fields.
+    """
+
+    def __new__(cls, *args: Any, **options: Any) -> "ChainInit":
+        return object.__new__(_FunctionChainInit if cls is ChainInit else cls)
+
+    def __init__(self, *args: Any, **options: Any):
+        raise NotImplementedError  # every subclass is a dataclass and has its own
+
+    def init(self, key: Key) -> Any:
+        """The buffer at first; ``None`` where nothing is kept."""
+        return None
+
+    def draw(
+        self, key: Key, buffer: Any, batch: Position, num_chains: int
+    ) -> tuple[Position, Any]:
+        """Chains ``[C, ...]`` to run, and their places in the buffer."""
+        raise NotImplementedError
+
+    def update(self, buffer: Any, slots: Any, chains: Position) -> Any:
+        """The buffer with the chains after they have run."""
+        return buffer
+
+    def reset(self, key: Key, batch: Position, num_chains: int) -> Position:
+        """Positions at which non-finite chains restart, ``[C, ...]``."""
+        raise NotImplementedError
+
+
+@value
+class _FunctionChainInit(ChainInit):
+    """Of four functions."""
+
+    init: Callable[[Key], Any] = function()
+    draw: Callable[..., tuple[Position, Any]] = function()
+    update: Callable[[Any, Any, Position], Any] = function()
+    reset: Callable[..., Position] = function()
+
+    def __repr__(self) -> str:
+        return super().__repr__().removeprefix("_Function")
+
+
+@value
+class FromData(ChainInit):
+    """Made by :func:`from_data`."""
+
+    def draw(self, key, buffer, batch, num_chains):
+        return self.reset(key, batch, num_chains), None
+
+    def reset(self, key, batch, num_chains):
+        rows = jnp.arange(num_chains) % len(jax.tree.leaves(batch)[0])
+        return jax.tree.map(lambda x: x[rows], batch)
 
 
 def from_data() -> ChainInit:
     """Contrastive divergence: chains start at the first ``C`` points of the batch."""
-
-    def head(key, batch, num_chains):
-        rows = jnp.arange(num_chains) % len(jax.tree.leaves(batch)[0])
-        return jax.tree.map(lambda x: x[rows], batch)
-
-    return ChainInit(
-        init=lambda key: None,
-        draw=lambda key, buffer, batch, num_chains: (
-            head(key, batch, num_chains),
-            None,
-        ),
-        update=lambda buffer, slots, chains: buffer,
-        reset=head,
-    )
+    return FromData()
 
 
-FROM_DATA = from_data()  # the default: what needs no chains ignores it
+FROM_DATA = from_data()  # the default: objectives without chains ignore it
+
+
+@value
+class FromNoise(ChainInit):
+    """Made by :func:`from_noise`."""
+
+    fresh: Draw = function()
+
+    def draw(self, key, buffer, batch, num_chains):
+        return self.fresh(key, num_chains), None
+
+    def reset(self, key, batch, num_chains):
+        return self.fresh(key, num_chains)
 
 
 def from_noise(draw: Draw) -> ChainInit:
     """Short runs: chains start at fresh noise."""
     checks.function(draw, "draw")
-    return ChainInit(
-        init=lambda key: None,
-        draw=lambda key, buffer, batch, num_chains: (draw(key, num_chains), None),
-        update=lambda buffer, slots, chains: buffer,
-        reset=lambda key, batch, num_chains: draw(key, num_chains),
-    )
+    return FromNoise(draw)
 
 
-def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> ChainInit:
-    """A buffer of ``size`` chains; each update runs a random choice of them, none twice.
+@value
+class ReplayBuffer(ChainInit):
+    """Made by :func:`replay_buffer`."""
 
-    The choice is one chain, uniformly, out of each of C runs of neighbours, which begin at a random place:
-    all chains run equally often, and nothing is sorted.
+    fresh: Draw = function()
+    size: int = static()
+    restart_probability: Any = number(default=0.0)
 
-    Args:
-      draw: fresh chains.
-      size: N, at least the number of chains that run at a time; equal to it and ``restart_probability=0`` is
-        persistent contrastive divergence.
-      restart_probability: of a chain, before it runs.
+    def check(self):
+        object.__setattr__(self, "size", checks.count(self.size, "size"))
+        probability = self.restart_probability
+        if not checks.is_traced(probability) and not 0 <= probability <= 1:
+            raise ValueError(
+                f"restart_probability must lie in [0, 1], got {probability}"
+            )
 
-    Raises:
-      ValueError: a probability outside [0, 1]; when traced, more chains than the buffer holds, or a buffer of
-        another size.
-    """
-    checks.function(draw, "draw")
-    size = checks.count(size, "size")
-    if not 0 <= restart_probability <= 1:
-        raise ValueError(
-            f"restart_probability must lie in [0, 1], got {restart_probability}"
-        )
+    def init(self, key):
+        return self.fresh(key, self.size)
 
-    def draw_chains(key, buffer, batch, num_chains):
+    def draw(self, key, buffer, batch, num_chains):
+        size = self.size
         if num_chains > size:
             raise ValueError(
                 f"num_chains must be at most the buffer's size, {size}, got {num_chains}"
             )
         lengths = {np.shape(x)[0] for x in jax.tree.leaves(buffer)}
-        if lengths != {
-            size
-        }:  # else an index beyond it would be moved to the last chain, silently
+        if lengths != {size}:  # else an index beyond it would be clamped, silently
             held = ", ".join(map(str, sorted(lengths))) or "none"
             raise ValueError(
                 f"state.buffer must hold the {size} chains of chain_init, got {held}"
@@ -109,19 +145,38 @@ def replay_buffer(draw: Draw, size: int, restart_probability: float = 0.0) -> Ch
         begin = jax.random.randint(key_begin, (), 0, size)
         slots = (begin + stride * jnp.arange(num_chains) + within) % size
         is_restarted = jax.random.bernoulli(
-            key_restart, restart_probability, (num_chains,)
+            key_restart, self.restart_probability, (num_chains,)
         )
         old = jax.tree.map(lambda x: x[slots], buffer)
-        return rows(is_restarted, draw(key_fresh, num_chains), old), slots
+        return rows(is_restarted, self.fresh(key_fresh, num_chains), old), slots
 
-    return ChainInit(
-        init=lambda key: draw(key, size),
-        draw=draw_chains,
-        update=lambda buffer, slots, chains: jax.tree.map(
-            lambda x, c: x.at[slots].set(c), buffer, chains
-        ),
-        reset=lambda key, batch, num_chains: draw(key, num_chains),
-    )
+    def update(self, buffer, slots, chains):
+        return jax.tree.map(lambda x, c: x.at[slots].set(c), buffer, chains)
+
+    def reset(self, key, batch, num_chains):
+        return self.fresh(key, num_chains)
+
+
+def replay_buffer(draw: Draw, size: int, restart_probability: Any = 0.0) -> ChainInit:
+    """A buffer of ``size`` chains; each update runs a random choice of them, none twice.
+
+    The choice is one chain, uniformly, out of each of C runs of neighbours, which begin
+    at a random place: all chains run equally often, and nothing is sorted.
+
+    Args:
+      draw: fresh chains, ``draw(key, n)``.
+      size: N, at least the number of chains that run at a time; equal to it and
+        ``restart_probability=0`` is persistent contrastive divergence.
+      restart_probability: of a chain, before it runs.
+
+    Raises:
+      ValueError: a probability outside [0, 1]; when traced, more chains than the buffer
+        holds, or a buffer of another size.
+
+    >>> chains = replay_buffer(lambda key, n: jax.random.normal(key, (n, 2)), 1024)
+    """
+    checks.function(draw, "draw")
+    return ReplayBuffer(draw, size, restart_probability)
 
 
 def rows(condition: Array, if_true: Position, if_false: Position) -> Position:

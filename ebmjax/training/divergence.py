@@ -1,25 +1,28 @@
-"""Watching a run of training: what is wrong, in words, and what is done about it.
+"""The divergence monitor of training: what is wrong, in words, and roll-backs.
 
-Energies do not fail loudly.  The gap between data and chains runs away, chains leave the data's box or
-freeze, the gradient of the energy grows until a Langevin step overshoots, the gradient of the loss explodes:
-each has its sentence in :func:`diagnose`, which looks at the metrics of a chunk of updates.
+Energies do not fail loudly.  The gap between data and chains grows without end, chains
+leave the box of the data or freeze, the gradient of the energy grows until a Langevin
+step overshoots, the gradient of the loss explodes: each has its sentence in
+:func:`diagnose`, which looks at the metrics of a chunk of updates.
 
-The remedy is a :class:`RollbackPolicy`: back to the last state that was well, with a smaller learning rate and step
-size, a bounded number of times.  Both are numbers in the training state, so that nothing is compiled again.
-A chunk counts as well only when the ``SETTLED`` updates after it are, too: what runs away does so for a while
-before it is seen.
+A :class:`RollbackPolicy` goes back to the last healthy state, with a smaller learning
+rate and step size, a bounded number of times.  Both are numbers in the training state, so
+that nothing is compiled again.  A state counts as healthy only when the ``SETTLED``
+updates after it are, too: a run that diverges does so for a while before it is seen.
+
+:class:`DivergenceMonitor` is all of it in one line of a loop; :func:`ebmjax.fit` uses it.
 """
 
-import warnings
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from ebmjax import _validation as checks
 
 
 class TrainingDiverged(RuntimeError):
-    """Training has left the ground; ``state`` and ``step`` are the last that were well."""
+    """Training diverged; ``state`` is the last healthy state."""
 
     def __init__(self, message: str, state: Any):
         super().__init__(message)
@@ -27,14 +30,15 @@ class TrainingDiverged(RuntimeError):
 
 
 class RollbackPolicy(NamedTuple):
-    """Roll-backs: how often, and by what the learning rate and the step size of chains are multiplied."""
+    """Roll-backs: how often, and by what the learning rate and the step size of chains are
+    multiplied."""
 
     max_rollbacks: int = 4
     learning_rate_factor: float = 0.3
     step_size_factor: float = 0.7
 
     def apply(self, state: Any) -> Any:
-        """The last state that was well, to be tried again with smaller steps; counted."""
+        """The last healthy state, to go on from with smaller steps; counted."""
         return state._replace(
             lr_scale=state.lr_scale * np.float32(self.learning_rate_factor),
             step_size=state.step_size * np.float32(self.step_size_factor),
@@ -53,11 +57,101 @@ class RollbackPolicy(NamedTuple):
 
 
 DEFAULT_ROLLBACK, NO_ROLLBACK = RollbackPolicy(), RollbackPolicy(max_rollbacks=0)
-GAP, GAP_PER_DIM = (
-    100.0,
-    10.0,
-)  # nat between the energies of data and chains that still count as training
-SETTLED = 25  # updates that must be well after a state before one goes back to it
+# nats between the energies of data and chains that still count as training
+GAP, GAP_PER_DIM = 100.0, 10.0
+SETTLED = 25  # healthy updates after a state before a run goes back to it
+
+
+class DivergenceMonitor:
+    """Watches an own loop of training: one line after each update.
+
+    The state that it returns is the one to go on from: the new one, or, where the metrics
+    say that training diverged, the last healthy one with smaller steps, with a warning.
+
+    Args:
+      data: the points of training ``[N, ...]``, for their extent and dimension.
+      max_gap: the largest |E_data - E_model| that still counts as training, in nats;
+        100 + 10 D by default.
+      rollback: how often, and how; ``NO_ROLLBACK`` raises at once.
+
+    Raises:
+      TrainingDiverged: by a call, when the roll-backs are used up.
+
+    >>> monitor = DivergenceMonitor(data)  # doctest: +SKIP
+    >>> for batch in batches:  # doctest: +SKIP
+    ...     new, metrics = step(key, state, batch)
+    ...     state = monitor(new, metrics)
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        max_gap: float | None = None,
+        rollback: RollbackPolicy = DEFAULT_ROLLBACK,
+    ):
+        data = checks.position(data, "data")
+        checks.num_chains(data, "data")
+        if max_gap is not None:
+            checks.positive(max_gap, "max_gap")
+        checks.instance(
+            rollback, RollbackPolicy, "rollback", "ebmjax.training.divergence"
+        ).check()
+        leaves = jax.tree.leaves(data)
+        self.extent = max(float(np.max(np.abs(np.asarray(x)))) for x in leaves)
+        self.dim = sum(x[0].size for x in leaves)
+        self.max_gap, self.rollback = max_gap, rollback
+        self.healthy: Any = None  # the state to go back to
+        self.settled: list[tuple[Any, dict[str, np.ndarray]]] = []  # healthy, in turn
+        self._pending: list[tuple[Any, dict[str, np.ndarray]]] = []
+        self._rows: list[dict[str, np.ndarray]] = []
+
+    def start(self, state: Any) -> None:
+        """The state before the first update; the first roll-back may go there."""
+        self.healthy = state
+
+    def __call__(self, state: Any, metrics: dict[str, Any]) -> Any:
+        """After one update, with its metrics; or after several, with metrics ``[n]``."""
+        rows = {name: np.asarray(x) for name, x in metrics.items()}
+        if rows["loss"].ndim == 0:
+            self._rows.append(rows)
+            if self.healthy is None:
+                self.healthy = jax.tree.map(np.asarray, state)
+            if len(self._rows) < SETTLED:
+                return state
+            state = jax.tree.map(np.asarray, state)  # a donated state would be gone
+            rows = {k: np.stack([r[k] for r in self._rows]) for k in rows}
+            self._rows = []
+        return self.chunk(state, rows)
+
+    def chunk(self, new: Any, metrics: dict[str, np.ndarray], is_last=False) -> Any:
+        """The state to go on from, after a chunk of updates with metrics ``[n]``."""
+        length, end = len(metrics["loss"]), int(new.step)
+        skips = [m["is_skipped"] for m in (*(m for _, m in self._pending), metrics)]
+        if not is_last:  # one of the first few is no share yet
+            skips.insert(0, np.zeros(SETTLED, bool))
+        skips = np.concatenate(skips)[-max(SETTLED, length) :]
+        recent = {**metrics, "is_skipped": skips}
+        if trouble := diagnose(recent, self.extent, self.dim, self.max_gap):
+            trouble = f"between updates {end - length} and {end}: {trouble}"
+            before = self.healthy if self.healthy is not None else new
+            self._pending = []
+            self.healthy = roll_back(self.rollback, before, trouble)
+            return self.healthy
+        self._pending.append((new, metrics))
+        while len(self._pending) > 1 and end - int(self._pending[0][0].step) >= SETTLED:
+            self._settle()
+        return new
+
+    def finish(self) -> None:
+        """No more updates: what is pending counts as healthy."""
+        while self._pending:
+            self._settle()
+
+    def _settle(self) -> None:
+        state, metrics = self._pending.pop(0)
+        self.healthy = state
+        self.settled.append((state, metrics))
 
 
 def roll_back(rollback: RollbackPolicy, state: Any, trouble: str) -> Any:
@@ -71,11 +165,10 @@ def roll_back(rollback: RollbackPolicy, state: Any, trouble: str) -> Any:
         after = f" after {used} roll-backs" if used else ""
         raise TrainingDiverged(f"training diverged{after} {trouble}", state)
     state = rollback.apply(state)
-    warnings.warn(
+    checks.warn(
         f"training diverged {trouble}; back to update {int(state.step)} with "
         f"{float(state.lr_scale):.2g} times the learning rate "
-        f"({used + 1} of {rollback.max_rollbacks} roll-backs)",
-        stacklevel=3,
+        f"({used + 1} of {rollback.max_rollbacks} roll-backs)"
     )
     return state
 
@@ -87,9 +180,9 @@ def diagnose(
     max_gap: float | None = None,
     max_grad: float = 1e8,
 ) -> str | None:
-    """What is wrong with a chunk of updates, in words; ``None`` when nothing is.
+    """What is wrong with a chunk of updates, in words; ``None`` if no issue was found.
 
-    Energies are in nat, and a normal density has a spread of sqrt(D / 2): what counts as too much grows with
+    Energies are in nats, and a normal density has a spread of sqrt(D / 2): what counts as too much grows with
     the number of coordinates D, and with the spread of the data's energies only as far as that is believable.
     """
     skipped = metrics["is_skipped"].mean()

@@ -1,48 +1,61 @@
-"""Training: Optax on the gradient of an objective, and a loop that watches it.
+"""Training: Optax on the gradient of an objective, in a loop with a divergence monitor.
 
-An update draws a batch i ~ U(1..n) (notes, eq. 10), takes chains from where they start, runs the objective
-and steps the optimiser.  ``chunk`` updates are one compiled program; the host sees the means between them.
+An update draws a batch i ~ U(1..n) (notes, eq. 10), takes chains from where they start,
+runs the objective and steps the optimiser.  ``chunk`` updates are one compiled program,
+whose arguments are the objective, the optimiser and where chains start: another learning
+rate, weight or noise, other data of the same shape, compile nothing.  The host sees the
+metrics between chunks.
 
-Nothing diverges silently.  An update whose gradient is not finite is skipped and counted; a chain that ends
-where the energy is not finite is restarted and counted; a run that has left the ground goes back to where it
-was well, with smaller steps, a few times (:mod:`ebmjax.training.divergence`), and then stops with
-:class:`TrainingDiverged`, which says what it saw and carries the last state that was well.
+An update whose gradient is not finite is skipped and counted; a chain that ends where the
+energy is not finite is restarted and counted; a run that diverges goes back to its last
+healthy state, with smaller steps, a few times (:mod:`ebmjax.training.divergence`), and
+then stops with :class:`TrainingDiverged`, which says what it saw and carries that state.
 
-Update ``t`` uses ``fold_in(key, t)``: a run that is stopped and resumed equals one that was not, bit for bit.
+Update ``t`` uses ``fold_in(key, t)``: a run that is stopped and resumed equals one that
+was not, bit for bit.
 """
 
 import functools
-import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from ebmjax import _validation as checks
+from ebmjax._value import canonical
 from ebmjax.base import Key, Position
-from ebmjax.objectives import Loss
+from ebmjax.objectives.base import Loss, Objective, optional
 from ebmjax.objectives.joint import noisy
 from ebmjax.sampling import devices as dev
 from ebmjax.sampling.progress import Progress, reporter
 from ebmjax.training.chain_init import FROM_DATA, ChainInit
 from ebmjax.training.divergence import (
     DEFAULT_ROLLBACK,
-    SETTLED,
+    DivergenceMonitor,
     RollbackPolicy,
-    diagnose,
     known_mean,
-    roll_back,
 )
 from ebmjax.training.step import TrainState, train_step
+
+LAST_UPDATE = 2**31 - 1
+
+
+class Fit(NamedTuple):
+    """What :func:`fit` returns."""
+
+    state: TrainState  # the last state
+    history: dict[str, np.ndarray]  # metrics of the updates done here, [T] each
+
+    def __repr__(self) -> str:
+        return f"Fit({self.state!r}, history of {', '.join(self.history)})"
 
 
 def fit(
     key: Key,
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
+    objective: Objective | Loss,
+    optimizer: Any,
     state: TrainState,
     data: Position,
     chain_init: ChainInit = FROM_DATA,
@@ -58,154 +71,147 @@ def fit(
     devices: dev.Devices = None,
     on_chunk: Callable[[TrainState, dict[str, np.ndarray]], None] | None = None,
     progress: bool | Progress = False,
-) -> tuple[TrainState, dict[str, np.ndarray]]:
+) -> Fit:
     """Train until ``state.step == num_updates``.
 
     Args:
       key: one key; update t uses ``fold_in(key, t)``.
-      loss: an objective.
-      optimizer: of Optax.
-      state: from :func:`init_state`, or of an earlier run, which then goes on bit for bit.
+      objective: of :mod:`ebmjax.objectives`, or a function
+        ``loss(params, key, batch, chains) -> (loss, (chains, metrics))``.
+      optimizer: an ``optax.GradientTransformation``.
+      state: from :func:`init_state`, or of an earlier run, which then goes on bit for
+        bit.
       data: ``[N, ...]``, finite; stays on the device.
-      chain_init: where chains start, at the data by default; ignored by objectives without chains.
+      chain_init: where chains start, at the data by default; ignored by objectives
+        without chains.
       num_updates: in all, those already in ``state`` counted.
       batch_size: B, at most N.
       num_chains: C, ``batch_size`` by default.
-      data_noise: standard deviation of Gaussian noise added to the points of each batch, in their units.
-      ema_decay: of the parameters kept for evaluation; less, (1 + t) / (10 + t), in the first updates.
-      max_gap: the largest |E_data - E_model| that still counts as training, in nat; 100 + 10 D by default.
-      remedy: how often a run that diverges goes back to the last state that was well, with a smaller learning
-        rate and step size, before it stops; ``NO_ROLLBACK`` stops at once.
+      data_noise: standard deviation of Gaussian noise added to the points of each batch,
+        in their units.
+      ema_decay: of the parameters kept for evaluation; less, (1 + t) / (10 + t), in the
+        first updates.
+      max_gap: the largest |E_data - E_model| that still counts as training, in nats;
+        100 + 10 D by default.
+      rollback: how often a run that diverges goes back to its last healthy state, with a
+        smaller learning rate and step size, before it stops; ``NO_ROLLBACK`` stops at
+        once.
       chunk: updates in one compiled call; progress and ``on_chunk`` live between them.
-      devices: to divide batch and chains over: a number, a list, or a mesh with an axis ``"chains"``.
-      on_chunk: called with the state and the metrics ``[chunk]`` of each call, once the ``SETTLED`` updates
-        after it are well, too; may raise to stop.
+      devices: to divide batch and chains over: a number, a list, or a mesh with an axis
+        ``"chains"``.
+      on_chunk: called with the state and the metrics ``[chunk]`` of each call, once the
+        ``SETTLED`` updates after it are healthy, too; may raise to stop.
       progress: ``True`` for a bar, or a function ``(done, total, text)``.
 
     Returns:
-      The last state, and the metrics of the updates done here, ``[T]`` each.
+      :class:`Fit`, the last state and the metrics of the updates done here.
 
     Raises:
-      TrainingDiverged: the gradients are not finite, the energies ran apart, the chains froze or left, and
-        the roll-backs are used up.
+      TypeError, ValueError: naming the argument, what it got and what it wants.
+      TrainingDiverged: the gradients are not finite, the energies ran apart, the chains
+        froze or escaped, and the roll-backs are used up.
+
+    >>> found = fit(key, objective, optax.adam(1e-3), state, data, chain_init,
+    ...             num_updates=1000, batch_size=256)  # doctest: +SKIP
     """
     key = checks.key(key)
+    monitor = DivergenceMonitor(data, max_gap=max_gap, rollback=rollback)
     data = checks.position(data, "data")
     num_points = checks.num_chains(data, "data")
     if checks.count(batch_size, "batch_size") > num_points:
         raise ValueError(
-            f"batch_size must be at most the number of points, {num_points}, got {batch_size}"
+            f"batch_size must be at most the number of points, {num_points}, got "
+            f"{batch_size}"
         )
-    checks.count(num_updates, "num_updates")
+    if checks.count(num_updates, "num_updates") > LAST_UPDATE:
+        raise ValueError(
+            f"num_updates must be at most {LAST_UPDATE}, the last that a key can be folded "
+            f"with, got {num_updates}"
+        )
     checks.positive(data_noise, "data_noise", zero=True)
-    num_chains = checks.count(
-        batch_size if num_chains is None else num_chains, "num_chains"
-    )
+    num_chains = batch_size if num_chains is None else num_chains
+    num_chains = checks.count(num_chains, "num_chains")
     checks.count(chunk, "chunk")
-    if max_gap is not None:
-        checks.positive(max_gap, "max_gap")
     checks.instance(state, TrainState, "state", "init_state")
-    checks.instance(
-        rollback, RollbackPolicy, "rollback", "ebmjax.training.divergence"
-    ).check()
     if int(state.step) >= num_updates:
-        warnings.warn(
-            f"nothing is left to do: num_updates is the number in all, {num_updates}, and the state has seen "
-            f"{int(state.step)}",
-            stacklevel=2,
+        checks.warn(
+            f"nothing is left to do: num_updates is the number in all, {num_updates}, and "
+            f"the state has seen {int(state.step)}"
         )
-    data_extent = max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(data))
-    dim = sum(x[0].size for x in jax.tree.leaves(data))
     mesh = dev.mesh_of(devices)
     dev.check_divides(batch_size, mesh, "batch_size")
     dev.check_divides(num_chains, mesh, "num_chains")
     step = train_step(
-        loss,
+        objective,
         optimizer,
         chain_init,
         num_chains=num_chains,
         ema_decay=ema_decay,
         mesh=mesh,
+        params=state.params,
     )
-    options = {
-        "chunk": chunk,
-        "batch_size": batch_size,
-        "data_noise": data_noise,
-        "mesh": mesh,
-    }
-    run_chunk = jax.jit(functools.partial(_updates, step, **options))
     key, data = dev.replicate((key, data), mesh)
     state = dev.put_as(state, placed(state, mesh))
+    noise = canonical(optional(data_noise))
+    updates = functools.partial(
+        _updates, step, noise, chunk=chunk, batch_size=batch_size
+    )
+    return _loop(
+        key, updates, state, data, num_updates, chunk, monitor, on_chunk, progress
+    )
 
+
+def _loop(key, updates, state, data, num_updates, chunk, monitor, on_chunk, progress):
+    """Chunks of updates in turn, each watched, kept and reported."""
     report = reporter(progress, "training")
     history: list[dict[str, np.ndarray]] = []
-    pending: list[
-        tuple[TrainState, dict[str, np.ndarray]]
-    ] = []  # well so far, but what follows is to come
+    monitor.start(state)
+    kept = state
 
-    def keep(new, metrics):
-        nonlocal state
-        state = new
-        history.append(metrics)
-        if on_chunk is not None:
-            on_chunk(state, metrics)
+    def keep():
+        nonlocal kept
+        while monitor.settled:
+            kept, metrics = monitor.settled.pop(0)
+            history.append(metrics)
+            if on_chunk is not None:
+                on_chunk(kept, metrics)
 
-    while (done := int((pending[-1][0] if pending else state).step)) < num_updates:
+    while (done := int(state.step)) < num_updates:
         length = min(chunk - done % chunk, num_updates - done)
-        new, metrics = run_chunk(
-            key, pending[-1][0] if pending else state, data, length
-        )
-        metrics = {
-            name: np.asarray(values)[:length]
-            for name, values in dev.to_host(metrics).items()
-        }
-        skips = [m["is_skipped"] for m in (*(m for _, m in pending), metrics)]
-        if done + length < num_updates:
-            skips.insert(
-                0, np.zeros(SETTLED, bool)
-            )  # one of the first few is no share yet
-        recent = {
-            **metrics,
-            "is_skipped": np.concatenate(skips)[-max(SETTLED, length) :],
-        }
-        if trouble := diagnose(recent, data_extent, dim, max_gap):
-            state = roll_back(
-                rollback,
-                state,
-                f"between updates {done} and {int(new.step)}: {trouble}",
-            )
-            pending = []
-            continue
-        report(int(new.step), num_updates, _summary(metrics))
-        pending.append((new, metrics))
-        while len(pending) > 1 and int(new.step) - int(pending[0][0].step) >= SETTLED:
-            keep(*pending.pop(0))
-    for new, metrics in pending:
-        keep(new, metrics)
-    return state, {
-        k: np.concatenate([h[k] for h in history]) for k in history[0]
-    } if history else {}
+        new, metrics = updates(key, state, data, length)
+        metrics = {k: np.asarray(v)[:length] for k, v in dev.to_host(metrics).items()}
+        is_last = done + length >= num_updates
+        state = monitor.chunk(new, metrics, is_last)
+        if state is new:
+            report(int(new.step), num_updates, _summary(metrics))
+        keep()
+    monitor.finish()
+    keep()
+    names = history[0] if history else {}
+    return Fit(state, {k: np.concatenate([h[k] for h in history]) for k in names})
 
 
 def placed(state: Any, mesh: jax.sharding.Mesh | None) -> Any:
-    """The shapes of a training state with their places: the chains that are kept divided, if they divide."""
+    """The shapes of a training state with their places: the chains that are kept divided,
+    if they divide."""
     everywhere = dev.divided(state._replace(buffer=None), mesh, length=-1)
     return everywhere._replace(buffer=dev.divided(state.buffer, mesh))
 
 
-def _updates(step, key, state, data, num, *, chunk, batch_size, data_noise, mesh):
-    """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program for every number."""
+@functools.partial(jax.jit, static_argnames=("chunk", "batch_size"))
+def _updates(step, data_noise, key, state, data, num, *, chunk, batch_size):
+    """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program for
+    every number."""
     num_points = len(jax.tree.leaves(data)[0])
 
     def update(state):
-        key_batch, key_noise, key_step = jax.random.split(
-            jax.random.fold_in(key, state.step), 3
-        )
+        folded = jax.random.fold_in(key, state.step)
+        key_batch, key_noise, key_step = jax.random.split(folded, 3)
         index = jax.random.randint(key_batch, (batch_size,), 0, num_points)
         batch = jax.tree.map(lambda x: x[index], data)
-        if data_noise > 0:
+        if data_noise is not None:
             batch = noisy(key_noise, batch, data_noise)
-        return step(key_step, state, dev.constrain(batch, mesh))
+        return step(key_step, state, dev.constrain(batch, step.mesh))
 
     def body(i, carry):
         state, rows = carry
