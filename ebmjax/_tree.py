@@ -10,14 +10,29 @@ from ebmjax._random import normal
 Array = jax.Array
 
 
+class Shape(jax.ShapeDtypeStruct):
+    """A ``jax.ShapeDtypeStruct`` that says so where it is used as an array."""
+
+    __slots__ = ()
+
+    def _refuse(self, *arguments: Any) -> Any:
+        raise TypeError("a ShapeDtypeStruct has a shape and a dtype, and no values")
+
+    __jax_array__ = __array__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
+    __truediv__ = __rtruediv__ = __pow__ = __neg__ = __abs__ = _refuse
+    __getitem__ = __iter__ = __float__ = __bool__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __matmul__ = __rmatmul__ = _refuse
+
+
 def shapes_of(tree: Any) -> Any:
-    """The ``jax.ShapeDtypeStruct`` of each leaf."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+    """The shape and dtype of each leaf, a ``jax.ShapeDtypeStruct``."""
+    return jax.tree.map(lambda x: Shape(x.shape, x.dtype), tree)
 
 
 def without_leading_axis(shapes: Any) -> Any:
     """The shapes of one element of arrays ``[C, ...]``."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
+    return jax.tree.map(lambda x: Shape(x.shape[1:], x.dtype), shapes)
 
 
 def select(condition: Array, if_true: Any, if_false: Any) -> Any:

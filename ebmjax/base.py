@@ -151,18 +151,20 @@ class _FunctionKernel(Kernel):
         return "Kernel" + super().__repr__().removeprefix("_FunctionKernel")
 
 
+READS_VALUES = (
+    "draw gets the shapes of a position, a pytree of jax.ShapeDtypeStruct, and must not "
+    "read its values; {} does.  What depends on the position belongs into move, or propose"
+)
+
+
 def draw_noise(kernel: Kernel, key: Key, shapes: Position) -> Noise:
     """``kernel.draw``, with an error that says so where it reads values."""
     try:
         return kernel.draw(key, shapes)
     except (TypeError, AttributeError) as error:
-        if "ShapeDtypeStruct" not in str(error):
+        if not any(name in str(error) for name in ("ShapeDtypeStruct", "_tree.Shape")):
             raise
-        raise TypeError(
-            "draw gets the shapes of a position, a pytree of jax.ShapeDtypeStruct, and "
-            f"must not read its values; {show(kernel)} does: {error}.  What depends on "
-            "the position belongs into move, or propose"
-        ) from error
+        raise TypeError(READS_VALUES.format(show(kernel))) from error
 
 
 # --- energies -----------------------------------------------------------------------

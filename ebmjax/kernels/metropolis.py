@@ -121,7 +121,7 @@ class MetropolisKernel(Kernel):
         return self.proposal.uses_grad
 
     def init(self, position):
-        return evaluate(self.energy, position, with_grad=self.proposal.uses_grad)
+        return evaluate(self.energy, position, with_grad=self.needs_grad)
 
     def draw(self, key, shapes):
         return self.proposal.draw(key, shapes), accept_noise(key)
@@ -166,7 +166,7 @@ class Unadjusted(Kernel):
         return self.proposal.uses_grad
 
     def init(self, position):
-        return evaluate(self.energy, position, with_grad=self.proposal.uses_grad)
+        return evaluate(self.energy, position, with_grad=self.needs_grad)
 
     def draw(self, key, shapes):
         return self.proposal.draw(key, shapes)

@@ -24,8 +24,9 @@ import jax.numpy as jnp
 from ebmjax import _validation as checks
 from ebmjax._random import fold_in as fold
 from ebmjax._random import once
-from ebmjax._value import Value, as_function, function, number, value
+from ebmjax._value import Value, as_function, function, number, show, value
 from ebmjax.base import (
+    READS_VALUES,
     Array,
     Info,
     Kernel,
@@ -165,7 +166,8 @@ def run(
 def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
     num_kept = num_steps // thin
     shapes = shapes_of(state.position)
-    block = block or block_length(kernel, key, state, thin, num_kept)
+    longest = block_length(kernel, key, state, thin, num_kept)
+    block = block or longest
     fold_in = fold if key.ndim == 0 else jax.vmap(fold, (0, None))
     move = once(lambda noise, state: kernel.move(noise, state))
     is_reducing = isinstance(collect, Reducer)
@@ -236,7 +238,10 @@ def block_length(
     """Kept steps whose noise is drawn together: as many as stay in cache, and divide the
     whole if any do."""
     shapes = shapes_of(state.position)
-    noise = jax.eval_shape(lambda key: draw_noise(kernel, key, shapes), key)
+    draw = lambda key: draw_noise(kernel, key, shapes)
+    program, noise = jax.make_jaxpr(draw, return_shape=True)(key)
+    if any(isinstance(x, jax.ShapeDtypeStruct) for x in program.consts):
+        raise TypeError(READS_VALUES.format(show(kernel)))
     size = sum(x.size * _bytes(x.dtype) for x in jax.tree.leaves(noise))
     budget = BLOCK_BYTES.get(jax.default_backend(), 16 * BLOCK_BYTES["cpu"])
     longest = max(1, min(BLOCK_STEPS, budget // max(size * thin, 1), num_kept))
