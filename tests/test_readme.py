@@ -22,7 +22,7 @@ def test_the_python_examples_run_in_order(capsys):
     for block in blocks:
         exec(compile(block, "README.md", "exec"), scope)
     assert scope["samples"].draws.shape == (1000, 64, 2)
-    state, _ = scope["fit"]
+    state, _ = scope["found"]
     assert int(state.step) == 200 and int(state.num_skipped) == 0
     assert scope["trained"](scope["data"][0]).shape == ()
     assert "PASSED" in capsys.readouterr().out
