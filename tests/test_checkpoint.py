@@ -156,7 +156,7 @@ def test_a_disk_that_fails_leaves_the_older_file(fault, tmp_path, monkeypatch):
         new, message = TREE["w"] + 1, "No space left on device"
     elif fault == "open":
         (
-            tmp_path / "c.npz.tmp"
+            tmp_path / ".c.tmp.npz"
         ).mkdir()  # what cannot be opened for writing, also as root
         new, message = TREE["w"] + 1, "Is a directory"
     else:
