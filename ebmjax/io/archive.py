@@ -32,7 +32,9 @@ DAMAGES = (
 )  # that reading the bytes of an archive may raise, whatever they are
 
 
-def write(file: BinaryIO, arrays: Mapping[str, np.ndarray], comment: bytes = b"") -> None:
+def write(
+    file: BinaryIO, arrays: Mapping[str, np.ndarray], comment: bytes = b""
+) -> None:
     """Write an archive of plain arrays, no pickle."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
@@ -67,7 +69,9 @@ def read_array(file: Any, size: int, name: str = "it") -> np.ndarray:
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"{name} has format {version} of NumPy")
-    header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    header = (
+        npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    )
     shape, is_fortran, dtype = header(file)
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects")
