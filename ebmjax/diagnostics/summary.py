@@ -22,8 +22,9 @@ import numpy as np
 from ebmjax import _table
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Info, Position
-from ebmjax.diagnostics import _host, _issues
-from ebmjax.diagnostics._issues import DIVERGENT, LEAST_BFMI, LEAST_ESS, LARGEST_RHAT
+from ebmjax.diagnostics import _chain_issues, _draw_issues, _host, _sampler_issues
+from ebmjax.diagnostics._draw_issues import LARGEST_RHAT, LEAST_ESS
+from ebmjax.diagnostics._sampler_issues import DIVERGENT, LEAST_BFMI
 from ebmjax.sampling.loop import Record
 from ebmjax.sampling.sample import Samples
 
@@ -168,16 +169,18 @@ def summary(draws: Samples | Record | Position) -> Summary:
     flat = [x.reshape(*x.shape[:2], -1) for x in leaves]
     x = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=2)
     columns, spreads = _host.table(x)
-    found = _issues.of_chains(leaves)
+    found = _chain_issues.of_chains(leaves)
     if record is not None:
         info = record.info
-        found += _issues.of_energy(np.asarray(record.energy))
+        found += _sampler_issues.of_energy(np.asarray(record.energy))
         stats = info.energy_error, info.num_nonfinite, info.hamiltonian, info.num_grads
         shape = np.shape(info.energy_error)
-        found += _issues.of_sampler(
-            _issues.Stats(*(np.broadcast_to(np.asarray(s), shape) for s in stats))
+        found += _sampler_issues.of_sampler(
+            _sampler_issues.Stats(
+                *(np.broadcast_to(np.asarray(s), shape) for s in stats)
+            )
         )
-    found += _issues.of_draws(np.array(names), x, columns, spreads)
+    found += _draw_issues.of_draws(np.array(names), x, columns, spreads)
     return Summary(names, {name: columns[name] for name in COLUMNS}, found)
 
 
