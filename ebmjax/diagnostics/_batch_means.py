@@ -1,18 +1,18 @@
 """Running batch means; see :mod:`ebmjax.diagnostics.streaming`."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
+from ebmjax._value import as_function
 from ebmjax.base import Array
 from ebmjax.diagnostics import _two_float as two
 from ebmjax.diagnostics._moments import Moments, add_to_moments, start_moments
 from ebmjax.diagnostics._reducers import (
-    Applied,
     as_float,
-    as_value,
     relative_to_first,
     value_shapes,
     zeros,
@@ -88,11 +88,11 @@ def batch_means(value_fn: Collect = position_of, *, num_batches: int = 32) -> Re
     Raises:
       TypeError, ValueError: as :func:`moments`; ``num_batches`` odd or below 4.
     """
-    value_fn = as_value(value_fn)
+    value_fn = as_function(value_fn, "value_fn")
     if checks.count(num_batches, "num_batches", least=4) % 2:
         raise ValueError(f"num_batches must be even, got {num_batches}")
-    start = Applied(_start_batches, value_fn, num_batches)
-    return Reducer(start, Applied(_add_to_batches, value_fn, num_batches))
+    start = functools.partial(_start_batches, value_fn, num_batches)
+    return Reducer(start, functools.partial(_add_to_batches, value_fn, num_batches))
 
 
 def _start_batches(value_fn, num_batches, state, info) -> BatchMeans:

@@ -1,17 +1,17 @@
 """Running means, variances and covariances; see :mod:`ebmjax.diagnostics.streaming`."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from ebmjax._value import as_function
 from ebmjax.base import Array
 from ebmjax.diagnostics import _two_float as two
 from ebmjax.diagnostics._reducers import (
-    Applied,
     as_float,
-    as_value,
     relative_to_first,
     total_of,
     value_shapes,
@@ -96,13 +96,16 @@ def moments(value_fn: Collect = position_of) -> Reducer:
 
     Args:
       value_fn: from ``(state, info)`` to the value, floating leaves ``[C, ...]``; the position
-        by default.  A plain function, or a partial of one, that can be hashed.
+        by default.  Numbers of a ``functools.partial`` may change and compile nothing.
 
     Raises:
-      TypeError: ``value_fn`` is no function, cannot be hashed, or returns something else.
+      TypeError: ``value_fn`` is no function, or returns something else.
     """
-    value_fn = as_value(value_fn)
-    return Reducer(Applied(start_moments, value_fn), Applied(add_to_moments, value_fn))
+    value_fn = as_function(value_fn, "value_fn")
+    return Reducer(
+        functools.partial(start_moments, value_fn),
+        functools.partial(add_to_moments, value_fn),
+    )
 
 
 def start_moments(value_fn, state, info) -> Moments:
@@ -156,9 +159,10 @@ def covariance(value_fn: Collect = position_of) -> Reducer:
 
     ``value_fn`` and errors as in :func:`moments`.
     """
-    value_fn = as_value(value_fn)
+    value_fn = as_function(value_fn, "value_fn")
     return Reducer(
-        Applied(_start_covariance, value_fn), Applied(_add_to_covariance, value_fn)
+        functools.partial(_start_covariance, value_fn),
+        functools.partial(_add_to_covariance, value_fn),
     )
 
 

@@ -1,9 +1,6 @@
-"""Parts of running statistics: reducers as values, checks, sums relative to a first value."""
+"""Parts of running statistics: checks of values, sums relative to a first value."""
 
-import dataclasses
 import functools
-import types
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,44 +10,10 @@ from ebmjax import _validation as checks
 from ebmjax.base import Array
 from ebmjax.diagnostics import _two_float as two
 from ebmjax.diagnostics._two_float import Count, TwoFloat
-from ebmjax.sampling.loop import Collect
-
-
-@dataclasses.dataclass(frozen=True, init=False)
-class Applied:
-    """A function with its first arguments; equal to another where all of these are."""
-
-    function: Callable
-    arguments: tuple
-    keywords: tuple
-
-    def __init__(self, function, *arguments, **keywords):
-        object.__setattr__(self, "function", function)
-        object.__setattr__(self, "arguments", arguments)
-        object.__setattr__(self, "keywords", tuple(sorted(keywords.items())))
-
-    def __call__(self, *rest):
-        return self.function(*self.arguments, *rest, **dict(self.keywords))
-
-
-def as_value(function: Collect) -> Collect:
-    """The function as a value that is equal to another of the same parts."""
-    checks.function(function, "value_fn")
-    if isinstance(function, functools.partial):
-        function = Applied(function.func, *function.args, **function.keywords)
-    elif isinstance(function, types.MethodType):
-        function = Applied(function.__func__, function.__self__)
-    try:
-        hash(function)
-    except TypeError as error:
-        raise TypeError(
-            f"value_fn must be hashable, a function without arrays in it, got {error}"
-        ) from None
-    return function
 
 
 def value_shapes(value_fn, state, info):
-    value = jax.eval_shape(value_fn, state, info)
+    value = jax.eval_shape(lambda *step: value_fn(*step), state, info)
     if not jax.tree.leaves(value):
         raise TypeError("value_fn must return floating arrays [C, ...], got none")
     for leaf in jax.tree.leaves(value):

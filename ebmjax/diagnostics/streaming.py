@@ -27,12 +27,12 @@ reducers, which share a compiled program.
 >>> found = sample(jax.random.key(0), kernel, start, 1000, collect=moments()).draws
 """
 
+import functools
 from typing import Any
 
 from ebmjax import _validation as checks
 from ebmjax.diagnostics._batch_means import BatchMeans, batch_means
 from ebmjax.diagnostics._moments import Covariance, Moments, covariance, moments
-from ebmjax.diagnostics._reducers import Applied
 from ebmjax.sampling.loop import Reducer
 
 __all__ = [
@@ -54,7 +54,10 @@ def together(**reducers: Reducer) -> Reducer:
     for name, reducer in reducers.items():
         checks.instance(reducer, Reducer, name, "moments() or another of this module")
     items = tuple(sorted(reducers.items()))
-    return Reducer(Applied(_start_together, items), Applied(_add_together, items))
+    return Reducer(
+        functools.partial(_start_together, items),
+        functools.partial(_add_together, items),
+    )
 
 
 def _start_together(items, state, info) -> dict[str, Any]:
