@@ -1,6 +1,7 @@
 """Chains that never moved or repeat another, draws whose axes are exchanged."""
 
 import hashlib
+from collections import Counter
 from math import comb
 from typing import Any
 
@@ -78,8 +79,7 @@ def _prints(leaves) -> list[bytes]:
 
 def _pairs(prints) -> int:
     """Pairs that are alike."""
-    counts = np.unique(np.array(prints), return_counts=True)[1]
-    return int(np.sum(counts * (counts - 1) // 2))
+    return sum(comb(number, 2) for number in Counter(prints).values())
 
 
 def _chance(leaves, chain) -> float:
