@@ -248,10 +248,14 @@ def fill_disk(monkeypatch, room):
     monkeypatch.setattr(builtins, "open", open_full)
 
 
-def test_a_full_disk_leaves_no_part_of_a_file_and_the_draws(samples, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_part_of_a_file_and_the_draws(
+    samples, tmp_path, monkeypatch
+):
     path = tmp_path / "run.npz"
     fill_disk(monkeypatch, 1000)
-    with pytest.raises(files.WriteError, match="run.npz cannot be written: No space left"):
+    with pytest.raises(
+        files.WriteError, match="run.npz cannot be written: No space left"
+    ):
         export.save(samples, path)
     with pytest.raises(files.WriteError, match="trace.png cannot be written: No space"):
         export.pictures(samples, tmp_path)
@@ -263,7 +267,10 @@ def test_a_full_disk_leaves_no_part_of_a_file_and_the_draws(samples, tmp_path, m
 
 def test_a_full_disk_during_netcdf(samples, tmp_path, monkeypatch):
     """As the system says it: no file may grow beyond a size."""
-    with limited(4000), pytest.raises(files.WriteError, match="run.nc cannot be written"):
+    with (
+        limited(4000),
+        pytest.raises(files.WriteError, match="run.nc cannot be written"),
+    ):
         export.save(samples, tmp_path / "run.nc")
     assert list(tmp_path.iterdir()) == []
 
@@ -276,10 +283,16 @@ def test_text_is_written_aside(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(files.WriteError, match="metrics.csv cannot be written: No space") as e:
+    with pytest.raises(
+        files.WriteError, match="metrics.csv cannot be written: No space"
+    ) as e:
         files.write_text(path, "c,d\n")
-    assert e.value.errno == errno.ENOSPC and "No space" in str(pickle.loads(pickle.dumps(e.value)))
-    assert path.read_text() == "a,b\n" and [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert e.value.errno == errno.ENOSPC and "No space" in str(
+        pickle.loads(pickle.dumps(e.value))
+    )
+    assert path.read_text() == "a,b\n" and [p.name for p in tmp_path.iterdir()] == [
+        path.name
+    ]
 
 
 def test_a_link_in_the_place_of_the_file_aside_is_not_followed(tmp_path):
@@ -296,7 +309,11 @@ def damaged_archives(tmp_path):
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000,), }"
     header = header.ljust(117) + b"\n"
     claim = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"1234"
-    for name, content in {"claims": claim, "not an array": b"text", "empty": b""}.items():
+    for name, content in {
+        "claims": claim,
+        "not an array": b"text",
+        "empty": b"",
+    }.items():
         with zipfile.ZipFile(tmp_path / f"{name}.npz", "w") as file:
             file.writestr("posterior/x.npy", content)
         yield tmp_path / f"{name}.npz"
@@ -320,6 +337,10 @@ def test_pipes_and_devices_are_not_waited_for(suffix, tmp_path):
     os.mkfifo(tmp_path / f"pipe{suffix}")
     (tmp_path / f"zero{suffix}").symlink_to("/dev/zero")
     (tmp_path / f"folder{suffix}").mkdir()
-    for name, kind in (("pipe", "a named pipe"), ("zero", "a device"), ("folder", "a folder")):
+    for name, kind in (
+        ("pipe", "a named pipe"),
+        ("zero", "a device"),
+        ("folder", "a folder"),
+    ):
         with pytest.raises(OSError, match=f"it is {kind}, not a regular file"):
             export.load(tmp_path / f"{name}{suffix}")

@@ -240,7 +240,10 @@ def test_a_mean_far_from_zero(offset):
     weighed = eb.expectation(lambda x: x, jnp.asarray(draws), np.ones(draws.shape[:2]))
     assert (np.abs(weighed.value - exact) < 1e-2 * found["mcse_mean"]).all()
     naive = jnp.mean(jnp.asarray(draws), axis=(0, 1))  # the control
-    assert offset > 1e6 or (np.abs(np.asarray(naive, np.float64) - exact) > found["mcse_mean"]).any()
+    assert (
+        offset > 1e6
+        or (np.abs(np.asarray(naive, np.float64) - exact) > found["mcse_mean"]).any()
+    )
 
 
 def autoregression(seed, num_steps, num_chains, rho=0.5, num_coordinates=2):
@@ -296,7 +299,9 @@ def test_chains_far_above_the_others_are_named():
     assert "chains 39, 40, 44, 96 are 450 nats above the others" in found[0]
     most = rng.gamma(5.0, size=(250, 4)) + [450, 450, 0, 450]  # most are lost
     assert "chains 0, 1, 3 are 450 nats above" in _sampler_issues.of_energy(most)[0]
-    record = eb.Record(jnp.asarray(autoregression(0, 250, 128)), energy, _info(250, 128))
+    record = eb.Record(
+        jnp.asarray(autoregression(0, 250, 128)), energy, _info(250, 128)
+    )
     assert "450 nats above the others" in str(health.summary(record))
 
 
@@ -309,6 +314,7 @@ def _info(num_steps, num_chains, **changes):
 
 def test_a_wall_is_no_divergence():
     """A half-normal by HMC: infinite errors, no NaN; with NaN beyond the wall, divergences."""
+
     def run(beyond):
         energy = lambda x: jnp.where(x[0] > 0, 0.5 * x[0] ** 2, beyond)
         kernel, start = eb.hmc(energy, 0.5, 3), jnp.full((4, 1), 0.5)
@@ -384,7 +390,8 @@ def test_angles_that_wind_are_named():
     assert len(lines) == 1 and lines[0].startswith("x[0] wander")
     others = {
         "cauchy": rng.standard_cauchy((2000, 4, 1)),
-        "two modes": rng.choice([0, 40 * np.pi], (2000, 4, 1)) + rng.normal(size=(2000, 4, 1)),
+        "two modes": rng.choice([0, 40 * np.pi], (2000, 4, 1))
+        + rng.normal(size=(2000, 4, 1)),
         "walk": 5 * rng.normal(size=(2000, 4, 1)).cumsum(axis=0),
     }
     for name, x in others.items():
@@ -398,7 +405,9 @@ def test_of_many_coordinates_the_worst_are_shown():
     lines = repr(found).splitlines()
     assert lines[0] == "20 of 100 coordinates, those of the largest R-hat"
     assert lines[2].startswith("x[63]") and len(found.columns["mean"]) == 100
-    assert "<td>x[63]</td>" in found._repr_html_() and "R-hat above" in found._repr_html_()
+    assert (
+        "<td>x[63]</td>" in found._repr_html_() and "R-hat above" in found._repr_html_()
+    )
 
 
 def test_an_estimate_prints():

@@ -266,22 +266,31 @@ def test_sums_are_right_after_ten_billion_steps():
     found = going_on(streaming.moments(), after_many(MANY), RECENT)
     n, recent = len(RECENT), RECENT.astype(np.float64)
     assert found.num_steps == MANY + n and found.num_steps.dtype == np.int64
-    means, squares = recent.mean(axis=0), ((recent - recent.mean(axis=0)) ** 2).sum(axis=0)
+    means, squares = (
+        recent.mean(axis=0),
+        ((recent - recent.mean(axis=0)) ** 2).sum(axis=0),
+    )
     np.testing.assert_allclose(found.means, means * n / (MANY + n), rtol=1e-5)
     added = squares + means**2 * MANY * n / (MANY + n)
-    total = np.asarray(found.squares.high, np.float64) + np.asarray(found.squares.low, np.float64)
+    total = np.asarray(found.squares.high, np.float64) + np.asarray(
+        found.squares.low, np.float64
+    )
     np.testing.assert_allclose(total - np.float32(MANY), added, rtol=1e-5)
     naive = np.float32(MANY)
     for square in (recent[:, 0, 0] ** 2).astype(np.float32):
         naive = np.float32(naive + square)
-    assert abs(naive - np.float32(MANY) - (recent[:, 0, 0] ** 2).sum()) > 0.1 * added.min()
+    assert (
+        abs(naive - np.float32(MANY) - (recent[:, 0, 0] ** 2).sum()) > 0.1 * added.min()
+    )
 
 
 def test_a_count_goes_on_where_int32_ends():
     start = Count(jnp.int32(1), jnp.int32(2**30 - 3))
     end = jax.lax.fori_loop(0, 10, lambda i, c: c.plus_one(), start)
     assert end.value() == 2**31 + 7
-    assert [int(k) for k in range(40) if Count(jnp.int32(2), jnp.int32(0)).is_power(k)] == [31]
+    assert [
+        int(k) for k in range(40) if Count(jnp.int32(2), jnp.int32(0)).is_power(k)
+    ] == [31]
     assert Count(jnp.int32(0), jnp.int32(2**20)).is_power(20)
     assert not Count(jnp.int32(1), jnp.int32(2**20)).is_power(20)
 
@@ -313,9 +322,17 @@ def test_adversarial_sequences(name):
 def test_batches_longer_than_int32():
     """Four batches of 2^31 draws are full: the next draw begins the third of 2^32."""
     m = after_many(2**33)
-    sums = jnp.asarray([1.0, 2.0, 3.0, 4.0]).reshape(4, 1, 1) * 2.0**31 * jnp.ones((4, 2, 1))
+    sums = (
+        jnp.asarray([1.0, 2.0, 3.0, 4.0]).reshape(4, 1, 1)
+        * 2.0**31
+        * jnp.ones((4, 2, 1))
+    )
     state = streaming.BatchMeans(
-        m, jnp.int32(31), jnp.int32(4), Count.zero(), TwoFloat(sums, jnp.zeros_like(sums))
+        m,
+        jnp.int32(31),
+        jnp.int32(4),
+        Count.zero(),
+        TwoFloat(sums, jnp.zeros_like(sums)),
     )
     found = going_on(streaming.batch_means(num_batches=4), state, RECENT[:100])
     assert found.size == 2.0**32 and found.place == 2 and found.filled.value() == 100
@@ -323,7 +340,9 @@ def test_batches_longer_than_int32():
     np.testing.assert_allclose(means[:2], [1.5, 3.5])
     np.testing.assert_allclose(means[2] * 2.0**32, RECENT[:100, 0, 0].sum(), rtol=1e-5)
     assert found.num_steps == 2**33 + 100
-    np.testing.assert_allclose(found.ess, 2 * 2**33 / (2**32 * np.var([1.5, 3.5] * 2, ddof=1)), rtol=1e-4)
+    np.testing.assert_allclose(
+        found.ess, 2 * 2**33 / (2**32 * np.var([1.5, 3.5] * 2, ddof=1)), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,10 @@ def test_text():
         "x                0.5  3  a<b",
         "long name  1.235e+05  4  c",
     ]
-    assert _table.text({"mean": [0.5]}, formats={"mean": ".2f"}).split() == ["mean", "0.50"]
+    assert _table.text({"mean": [0.5]}, formats={"mean": ".2f"}).split() == [
+        "mean",
+        "0.50",
+    ]
 
 
 def test_html_is_escaped():
@@ -25,5 +28,7 @@ def test_html_is_escaped():
 
 
 def test_columns_of_other_lengths():
-    with pytest.raises(ValueError, match=r"columns must be of one length, got \[2, 3\]"):
+    with pytest.raises(
+        ValueError, match=r"columns must be of one length, got \[2, 3\]"
+    ):
         _table.text({"a": [1, 2], "b": [1, 2, 3]})
