@@ -199,11 +199,13 @@ def test_names_that_are_taken_lose_no_leaf(tmp_path):
 
 
 def test_infinite_walls_of_a_kernel_without_momenta_are_not_diverging(key):
-    energy = lambda x: jnp.where(x[0] > 0, x[0], jnp.inf)
+    energy = lambda x: jnp.where(x[0] > 0, x[0] + 5000 * (x[0] > 3), jnp.inf)
     kernel, start = eb.random_walk(energy, 1.5), jnp.ones((4, 1))
     samples = eb.sample(key, kernel, start, 300, collect=eb.collect_stats)
     stats = export.groups(samples)["sample_stats"]
-    assert np.isinf(stats["energy_error"]).sum() > 100 and not stats["diverging"].any()
+    assert np.isinf(stats["energy_error"]).sum() > 100
+    assert (np.abs(stats["energy_error"] - 5000) < 5).sum() > 30  # rejected, no more
+    assert not stats["diverging"].any()
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".npz"])

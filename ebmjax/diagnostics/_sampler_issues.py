@@ -7,7 +7,9 @@ import numpy as np
 from ebmjax.diagnostics._chain_issues import few
 
 DIVERGENT = 1000.0  # nat; Stan's
-LEAST_BFMI, BFMI_DRAWS = 0.3, 200  # of fewer draws it is too noisy to judge
+LEAST_BFMI = 0.3
+# fewer draws are too noisy: of all chains together, of a chain alone
+BFMI_DRAWS, BFMI_STEPS = 200, 1000
 LEAST_GAP = 10.0  # nat
 FULL_TREE, FULL_SHARE = 2**10 - 1, 0.05  # gradients of a tree of depth 10
 
@@ -86,6 +88,6 @@ def is_bfmi_low(hamiltonian: np.ndarray) -> np.ndarray:
     if h.size < BFMI_DRAWS:
         return np.zeros(h.shape[1], bool)
     changes, squares = (np.diff(h, axis=0) ** 2).sum(axis=0), (h**2).sum(axis=0)
-    if len(h) >= BFMI_DRAWS:
+    if len(h) >= BFMI_STEPS:
         return changes < LEAST_BFMI * squares
     return np.full(h.shape[1], changes.sum() < LEAST_BFMI * squares.sum())
