@@ -182,6 +182,7 @@ def test_bad_draws(draws):
 def test_bits_are_healthy(key):
     bits = jax.random.bernoulli(key, 0.3, (1000, 4, 3)).astype(jnp.float32)
     assert not health.summary(bits).warnings
+    assert (convergence.ess_tail(bits) > health.LEAST_ESS).all()
 
 
 def test_a_divergence_that_is_nan_is_seen_however_thin_the_draws(key):
@@ -356,7 +357,8 @@ def test_bfmi_of_few_draws_raises_no_false_alarm():
     x = autoregression(0, 100, 128 * 20, 0.95, 1)[..., 0]
     h = ((x**2 + rng.normal(size=x.shape) ** 2) / 2).astype(np.float32)
     assert not any(
-        _sampler_issues.is_bfmi_low(h[:, i : i + 128]).any() for i in range(0, 2560, 128)
+        _sampler_issues.is_bfmi_low(h[:, i : i + 128]).any()
+        for i in range(0, 2560, 128)
     )
     for num_steps in (6, 20, 50):  # of one chain
         short = (h[:num_steps, [i]] for i in range(2560))

@@ -1,8 +1,9 @@
 """Chains that do not agree, too few effective draws, angles that wind.
 
-Thresholds are those of Vehtari et al. 2021 for four chains; many short chains are judged by
-nested R-hat over as many groups as four chains have halves (Margossian et al. 2024), and by the
-variance of their means, which should be what their autocorrelation explains.
+Thresholds are those of Vehtari et al. 2021 for four chains; many short chains are
+judged by nested R-hat over as many groups as four chains have halves (Margossian et al.
+2024), and by the variance of their means, which should be what their autocorrelation
+explains.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """The estimators of :mod:`ebmjax.diagnostics.convergence` in NumPy, float64, on the host.
 
-Nothing is compiled, so that a table of a few thousand draws takes milliseconds.  All functions
-take draws ``[T, C, D]`` and treat the coordinates alike; a test holds them against those of
-JAX.
+Nothing is compiled, so that a table of a few thousand draws takes milliseconds.  All
+functions take draws ``[T, C, D]`` and treat the coordinates alike; a test holds them
+against those of JAX.
 """
 
 import os

@@ -2,9 +2,10 @@
 
     s + e = a + b exactly,  s = fl(a + b),  v = fl(s - a),  e = (a - (s - v)) + (b - v)
 
-(Knuth, The Art of Computer Programming 2, 4.2.2, theorem B).  A total is a pair (high, low)
-with high = fl(high + low), about 48 bits of float32 words: a float32 total alone ignores what
-is smaller than 6e-8 of it, so that a sum of ones stops at 2^24.  A count is two int32 words.
+(Knuth, The Art of Computer Programming 2, 4.2.2, theorem B).  A total is a pair (high,
+low) with high = fl(high + low), about 48 bits of float32 words: a float32 total alone
+ignores what is smaller than 6e-8 of it, so that a sum of ones stops at 2^24.  A count
+is two int32 words.
 """
 
 from typing import Any, NamedTuple

@@ -16,12 +16,12 @@
     ESS   C T / tau,   tau = -1 + 2 sum_k min_{j <= k} (rho_2j + rho_2j+1)  while positive
           (Geyer 1992)
 
-[V21] Vehtari, Gelman, Simpson, Carpenter & Burkner 2021; [M24] Margossian et al. 2024.  All
-functions take ``draws``, ``[T, C, ...]``, return one figure for each coordinate, and work inside
-``jit``; their memory beside the draws does not grow with the number of coordinates.  A
-coordinate that never moves has an effective sample size of zero, not of its length.  Issues in
-words: :mod:`ebmjax.diagnostics.summary`; averages and their errors:
-:mod:`ebmjax.diagnostics.expectation`.
+[V21] Vehtari, Gelman, Simpson, Carpenter & Burkner 2021; [M24] Margossian et al. 2024.
+All functions take ``draws``, ``[T, C, ...]``, return one figure for each coordinate,
+and work inside ``jit``; their memory beside the draws does not grow with the number of
+coordinates.  A coordinate that never moves has an effective sample size of zero, not of
+its length.  Issues in words: :mod:`ebmjax.diagnostics.summary`; averages and their
+errors: :mod:`ebmjax.diagnostics.expectation`.
 """
 
 import functools
@@ -76,8 +76,8 @@ def _by_coordinate(estimator: Callable[..., Array]) -> Callable[..., Array]:
 def rhat(draws: Array) -> Array:
     """Rank-normalised split R-hat, ``[...]``; near one where chains agree.
 
-    Infinite, or as large as rounding allows, where chains stand still at different values; NaN
-    where all stand at the same.
+    Infinite, or as large as rounding allows, where chains stand still at different
+    values; NaN where all stand at the same.
 
     >>> rhat(jax.random.normal(jax.random.key(0), (1000, 4, 3))).shape
     (3,)
@@ -241,7 +241,8 @@ def _ess(x):
 def _beta_interval(a, b):
     """A standard deviation to each side: the 16 % and 84 % points of Beta(a, b).
 
-    By bisection, or where float32 has no digits for that, by Abramowitz & Stegun 26.5.22.
+    By bisection, or where float32 has no digits for that, by Abramowitz & Stegun
+    26.5.22.
     """
 
     def halve(_, interval):

@@ -57,9 +57,9 @@ def expectation(
 ) -> Estimate:
     """E[f(x)] as the mean over draws (notes, eq. 11), with its standard error.
 
-    With weights w, of draws from another density q and proportional to exp(-E) / q, it is the
-    self-normalised sum w f / sum w, and its error by the delta method that of the mean of
-    w (f - E[f]) / mean(w), with the autocorrelation of that.
+    With weights w, of draws from another density q and proportional to exp(-E) / q, it
+    is the self-normalised sum w f / sum w, and its error by the delta method that of
+    the mean of w (f - E[f]) / mean(w), with the autocorrelation of that.
 
     Args:
       function: of one point, to an array.

@@ -13,14 +13,15 @@ properties.
                   and sigma^2 at least what t var(x-bar_c) leaves possible at 99.9 %, for chains
                   that disagree
 
-``batch_means`` keeps a fixed number of batches of each chain and joins neighbours when all are
-full, so that b grows with the run (Yeh & Schmeiser 2000, "dynamic batch means").
+``batch_means`` keeps a fixed number of batches of each chain and joins neighbours when
+all are full, so that b grows with the run (Yeh & Schmeiser 2000, "dynamic batch
+means").
 
-Values are taken relative to the first one, means and sums are pairs of floats, counts are pairs
-of words (:mod:`ebmjax.diagnostics._two_float`): no digits are lost where a mean is large beside
-its deviation, nor after 10^10 steps.  1000 steps are 600 and then 400, bit for bit
-(:meth:`~ebmjax.sampling.loop.Reducer.continued`).  Two calls with equal arguments give equal
-reducers, which share a compiled program.
+Values are taken relative to the first one, means and sums are pairs of floats, counts
+are pairs of words (:mod:`ebmjax.diagnostics._two_float`): no digits are lost where a
+mean is large beside its deviation, nor after 10^10 steps.  1000 steps are 600 and then
+400, bit for bit (:meth:`~ebmjax.sampling.loop.Reducer.continued`).  Two calls with
+equal arguments give equal reducers, which share a compiled program.
 
 >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 5)
 >>> start = jnp.zeros((4, 2))

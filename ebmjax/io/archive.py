@@ -1,10 +1,10 @@
 """Arrays in ``.npz`` archives, and ``.npy``: sizes that are claimed are checked before they
 are read.
 
-An archive is written as ``numpy.savez`` writes it, uncompressed, so that no member can be
-larger than the file.  A header that claims more bytes than there are, a compressed member, or
-two members of one name are refused with a ``ValueError``: nothing is allocated on the word of
-a header.
+An archive is written as ``numpy.savez`` writes it, uncompressed, so that no member can
+be larger than the file.  A header that claims more bytes than there are, a compressed
+member, or two members of one name are refused with a ``ValueError``: nothing is
+allocated on the word of a header.
 """
 
 import math

@@ -4,11 +4,11 @@
     sample_stats   lp = -E, acceptance_rate, diverging, energy_error, is_accepted; with momenta,
                    energy (of the pair x and p) and n_steps; step_size where given
 
-``sample(..., collect=collect_stats)`` keeps what the second group needs.  A leaf whose name is
-taken (``draw``, ``chain``, a dimension, that of another leaf) gets another one, with a warning.
-bfloat16 becomes float32.  ArviZ is imported when it is needed; from 0.x comes an
-``InferenceData``, from 1.x an xarray ``DataTree``.  Of the two files, netCDF is for ArviZ, and
-``.npz`` opens with NumPy alone: its arrays are named ``posterior/x``.
+``sample(..., collect=collect_stats)`` keeps what the second group needs.  A leaf whose
+name is taken (``draw``, ``chain``, a dimension, that of another leaf) gets another one,
+with a warning. bfloat16 becomes float32.  ArviZ is imported when it is needed; from 0.x
+comes an ``InferenceData``, from 1.x an xarray ``DataTree``.  Of the two files, netCDF
+is for ArviZ, and ``.npz`` opens with NumPy alone: its arrays are named ``posterior/x``.
 """
 
 import re

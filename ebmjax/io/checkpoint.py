@@ -1,11 +1,11 @@
 """Checkpoints: one ``.npz``, no pickle, written aside, synced and renamed.
 
-A tree of arrays is stored leaf by leaf under its path, with a manifest of shapes, dtypes,
-SHA-256 and versions.  The file ends in a seal, the SHA-256 of every byte before it, in the place
-where zip keeps a comment: a flipped, missing or exchanged byte is noticed.  A file made for
-another tree is refused with the paths that differ, before any leaf is read; a crash or a full
-disk while writing leaves the older file as it was.  Typed keys and bfloat16 are kept: the
-manifest says what the stored bytes mean.
+A tree of arrays is stored leaf by leaf under its path, with a manifest of shapes,
+dtypes, SHA-256 and versions.  The file ends in a seal, the SHA-256 of every byte before
+it, in the place where zip keeps a comment: a flipped, missing or exchanged byte is
+noticed.  A file made for another tree is refused with the paths that differ, before any
+leaf is read; a crash or a full disk while writing leaves the older file as it was.
+Typed keys and bfloat16 are kept: the manifest says what the stored bytes mean.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
 """The chunks of a long computation on disk: what is there is not computed again.
 
-A chunk is a pure function of the state before it.  Its file holds the state after it, the totals
-so far and what it collected, so that every file is both a result and a state to resume from.  A
-file that is damaged is named, and its chunk computed again from the one before: the bytes come
-out the same.
+A chunk is a pure function of the state before it.  Its file holds the state after it,
+the totals so far and what it collected, so that every file is both a result and a state
+to resume from.  A file that is damaged is named, and its chunk computed again from the
+one before: the bytes come out the same.
 """
 
 import contextlib

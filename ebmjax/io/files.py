@@ -1,7 +1,7 @@
 """Files: written aside, synced and renamed; read only where they are regular files.
 
-A crash, a full disk or an interrupt while writing leaves the older file as it was, and no
-part of a new one under its name.
+A crash, a full disk or an interrupt while writing leaves the older file as it was, and
+no part of a new one under its name.
 
 >>> with replacing("draws.csv") as aside:  # doctest: +SKIP
 ...     aside.write_text("0.1,0.2")

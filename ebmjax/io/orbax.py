@@ -3,10 +3,10 @@
     STEP.orbax/state/      of Orbax; nothing is gathered
     STEP.orbax/manifest    shapes, dtypes, notes, the SHA-256 of every file of Orbax; then its own
 
-Orbax does not notice a flipped bit.  So it is given files only after each of them was found as
-it was written, inside the folder and regular; the processes share that work and come to the
-same result.  The folder is written aside, synced and renamed: an incomplete one has no such
-name.
+Orbax does not notice a flipped bit.  So it is given files only after each of them was
+found as it was written, inside the folder and regular; the processes share that work
+and come to the same result.  The folder is written aside, synced and renamed: an
+incomplete one has no such name.
 
 Every process makes these calls.  Orbax is imported when they are made; it comes with
 ``ebmjax[orbax]``.

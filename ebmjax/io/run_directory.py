@@ -5,11 +5,12 @@
     FOLDER/000001500.orbax   or written by all processes, each its own part
                              (:mod:`ebmjax.io.orbax`)
 
-The suffix says which backend reads a file, so a folder may hold both.  Every process calls
-:func:`save`.  A checkpoint that is a link to somewhere outside of the folder is refused.
+The suffix says which backend reads a file, so a folder may hold both.  Every process
+calls :func:`save`.  A checkpoint that is a link to somewhere outside of the folder is
+refused.
 
-The lock is on the folder itself and belongs to the process: the system releases it however the
-process ends.
+The lock is on the folder itself and belongs to the process: the system releases it
+however the process ends.
 """
 
 import contextlib

@@ -1,14 +1,14 @@
 """Devices: one mesh axis, ``"chains"``; the compiler does the rest (``AxisType.Auto``).
 
-Chains are independent: the first axis of positions, states and keys is divided over the mesh,
-and since the key of a chain does not depend on where it runs, neither do its random numbers:
-with threefry keys, the default.  Numbers of rbg keys depend on how many are drawn together
-(:func:`check_key`).  Parameters and data are the same everywhere; a batch is divided too, and
-the gradient of its mean is averaged by the compiler.
+Chains are independent: the first axis of positions, states and keys is divided over the
+mesh, and since the key of a chain does not depend on where it runs, neither do its
+random numbers: with threefry keys, the default.  Numbers of rbg keys depend on how many
+are drawn together (:func:`check_key`).  Parameters and data are the same everywhere; a
+batch is divided too, and the gradient of its mean is averaged by the compiler.
 
-With several processes (``jax.distributed``) every one of them makes the same calls with the same
-arguments; process 0 alone writes to disk.  docs/clusters.md says how to start them and what
-happens when one dies.
+With several processes (``jax.distributed``) every one of them makes the same calls with
+the same arguments; process 0 alone writes to disk.  docs/clusters.md says how to start
+them and what happens when one dies.
 """
 
 import os
@@ -127,8 +127,8 @@ def divided(
 ) -> Any:
     """The shapes of a tree, each with its place on the mesh: an axis divided over it.
 
-    Where that axis does not divide, or has not the ``length``, the leaf is the same on every
-    device.
+    Where that axis does not divide, or has not the ``length``, the leaf is the same on
+    every device.
     """
 
     def one(leaf):
