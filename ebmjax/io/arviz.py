@@ -28,6 +28,7 @@ from ebmjax.sampling.sample import Samples
 
 Groups = dict[str, dict[str, np.ndarray]]
 MOST_SHOWN, MOST_CHAINS = 6, 8  # coordinates and chains in a picture
+HEADROOM = 2**20  # bytes of a netCDF file beside its arrays
 RESERVED = {"chain", "draw", "sample"}  # dimensions of ArviZ
 
 
@@ -84,7 +85,9 @@ def save(
     suffix, found = _suffix(path), groups(samples, step_size=step_size)
     if suffix == ".nc":
         data = _to_arviz(found)
+        size = sum(x.nbytes for members in found.values() for x in members.values())
         with files.replacing(path) as aside:
+            files.reserve(aside, size + size // 8 + HEADROOM)
             try:
                 data.to_netcdf(str(aside))
             except RuntimeError as error:  # of HDF5, where the disk is full

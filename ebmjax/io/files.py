@@ -67,6 +67,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def reserve(path: str | Path, size: int) -> None:
+    """Raise ``OSError`` unless there is room for so many bytes; leaves no file.
+
+    For writers, such as HDF5, that do not survive a full disk.
+    """
+    try:
+        with open(path, "xb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file aside and rename it; raises :class:`WriteError`."""
     with replacing(path) as aside:
