@@ -32,12 +32,14 @@ class WriteError(OSError):
 
     def __init__(self, path: str | Path, error: BaseException):
         self.reason = getattr(error, "strerror", None) or str(error) or repr(error)
-        super().__init__(
-            f"{path} cannot be written: {self.reason}; what was there before is intact, "
-            "and what is in memory can be written elsewhere"
-        )
-        self.errno, self.filename = getattr(error, "errno", None), None
+        super().__init__(getattr(error, "errno", None), self.reason)
         self.path = str(path)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} cannot be written: {self.reason}; what was there before is "
+            "intact, and what is in memory can be written elsewhere"
+        )
 
     def __reduce__(self):
         return type(self), (self.path, OSError(self.errno, self.reason))
