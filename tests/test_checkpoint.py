@@ -2,16 +2,20 @@
 
 import contextlib
 import errno
+import hashlib
+import io
+import json
 import os
 import resource
 import signal
+import zipfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ebmjax.io import checkpoint
+from ebmjax.io import archive, checkpoint, run_directory
 
 TREE = {
     "w": jnp.arange(6.0).reshape(2, 3),
@@ -156,7 +160,7 @@ def test_a_disk_that_fails_leaves_the_older_file(fault, tmp_path, monkeypatch):
         new, message = TREE["w"] + 1, "No space left on device"
     elif fault == "open":
         (
-            tmp_path / "c.npz.tmp"
+            tmp_path / ".c.tmp.npz"
         ).mkdir()  # what cannot be opened for writing, also as root
         new, message = TREE["w"] + 1, "Is a directory"
     else:
@@ -199,3 +203,144 @@ def test_every_dtype_comes_back(dtype, tmp_path):
 def test_float64_comes_back_without_x64(tmp_path):
     checkpoint.save(tmp_path / "c.npz", np.float64(0.1))
     assert checkpoint.load(tmp_path / "c.npz", np.float64(0.1)) == 0.1
+
+
+def sealed(path, arrays):
+    with open(path, "w+b") as file:
+        checkpoint._write(file, arrays)
+
+
+def manifest(**changes):
+    entry = {
+        "shape": [3],
+        "dtype": "float32",
+        "sha256": checkpoint._digest(np.ones(3, "f4")),
+    }
+    whole = {"format": 2, "notes": {}, "leaves": {"['a']": entry}, **changes}
+    text = json.dumps({k: v for k, v in whole.items() if v is not None})
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+DEEP = np.frombuffer(b"[" * 200_000, np.uint8)
+BAD_MANIFESTS = {
+    "no format": (manifest(format=None), "its manifest has no format"),
+    "no notes": (manifest(notes=None), "its manifest has no notes"),
+    "leaves in a list": (manifest(leaves=[]), "its manifest has no leaves"),
+    "an empty leaf": (manifest(leaves={"['a']": {}}), r"does not describe \['a'\]"),
+    "nested 200,000 deep": (DEEP, "is damaged"),
+    "not JSON": (np.frombuffer(b"{", np.uint8), "is damaged"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_MANIFESTS)
+def test_manifests_under_a_right_seal_are_checked(name, tmp_path):
+    text, message = BAD_MANIFESTS[name]
+    path, like = tmp_path / "c.npz", {"a": jnp.ones(3)}
+    sealed(path, {"manifest": manifest(), "['a']": np.ones(3, "f4")})
+    assert np.array_equal(checkpoint.load(path, like)["a"], np.ones(3))
+    sealed(path, {"manifest": text, "['a']": np.ones(3, "f4")})
+    for read in (lambda: checkpoint.load(path, like), lambda: checkpoint.notes(path)):
+        with pytest.raises(checkpoint.CorruptCheckpointError, match=message):
+            read()
+    sealed(path, {"['a']": np.ones(3, "f4")})
+    with pytest.raises(checkpoint.CorruptCheckpointError, match="it has no manifest"):
+        checkpoint.load(path, like)
+
+
+def test_a_leaf_stored_as_another_dtype_is_damage(tmp_path):
+    path, wrong = tmp_path / "c.npz", np.ones(3, "i4").view("i4")
+    entry = {"shape": [3], "dtype": "float32", "sha256": checkpoint._digest(wrong)}
+    sealed(path, {"manifest": manifest(leaves={"['a']": entry}), "['a']": wrong})
+    with pytest.raises(checkpoint.CorruptCheckpointError, match="is stored as int32"):
+        checkpoint.load(path, {"a": jnp.ones(3)})
+
+
+def test_names_are_compared_before_any_leaf_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "c.npz"
+    checkpoint.save(path, {"a": jnp.ones(10**6)})
+    read, names = archive.read_array, []
+    spy = lambda file, size, name="it": (names.append(name), read(file, size, name))[1]
+    monkeypatch.setattr(archive, "read_array", spy)
+    with pytest.raises(checkpoint.CheckpointError, match=r"\['b'\] is missing"):
+        checkpoint.load(path, {"b": jnp.ones(10**6)})
+    assert checkpoint.notes(path) == {} and names == ["manifest"] * 2
+    checkpoint.load(path, {"a": jnp.ones(10**6)})
+    assert names[2:] == ["manifest", "['a']"]
+
+
+def test_a_leaf_that_claims_ten_gigabytes_allocates_nothing(tmp_path):
+    """A header of 10^15 numbers, and zeros that deflate to a thousandth."""
+    path, like = tmp_path / "c.npz", {"a": jax.ShapeDtypeStruct((10**15,), jnp.float32)}
+    entry = {"shape": [10**15], "dtype": "float32", "sha256": ""}
+    short = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        short, {"descr": "<f4", "fortran_order": False, "shape": (10**15,)}
+    )
+    text = io.BytesIO()
+    np.lib.format.write_array(text, manifest(leaves={"['a']": entry}))
+    for kind, content in (
+        (zipfile.ZIP_STORED, short.getvalue()),
+        (zipfile.ZIP_DEFLATED, bytes(10**7)),
+    ):
+        with zipfile.ZipFile(path, "w", kind) as file:
+            file.writestr("manifest.npy", text.getvalue(), zipfile.ZIP_STORED)
+            file.writestr("['a'].npy", content)
+            file.comment = b"0" * checkpoint.SEAL
+        body = path.read_bytes()[: -checkpoint.SEAL]
+        path.write_bytes(body + hashlib.sha256(body).hexdigest().encode())
+        with pytest.raises(
+            checkpoint.CorruptCheckpointError,
+            match="claims 4000000000000000 bytes|is compressed",
+        ):
+            checkpoint.load(path, like)
+
+
+def test_pipes_and_folders_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npz")
+    for path, kind in ((tmp_path / "pipe.npz", "a named pipe"), (tmp_path, "a folder")):
+        with pytest.raises(
+            checkpoint.CheckpointError, match=f"cannot be read: it is {kind}"
+        ):
+            checkpoint.load(path, TREE)
+    (tmp_path / "zero.npz").symlink_to("/dev/zero")
+    with pytest.raises(checkpoint.CheckpointError, match="it is a device"):
+        checkpoint.notes(tmp_path / "zero.npz")
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path):
+    run, other = tmp_path / "run", tmp_path / "other"
+    for folder in (run, other):
+        folder.mkdir()
+        run_directory.save(folder, 1, TREE["w"])
+    (run / "000000002.npz").symlink_to(other / "000000001.npz")
+    with pytest.raises(
+        checkpoint.CheckpointError, match="is a link to .*, outside of its folder"
+    ):
+        run_directory.newest(run, TREE["w"])
+    (run / "000000002.npz").unlink()
+    (run / "000000002.npz").symlink_to(run / "000000001.npz")  # the control
+    assert run_directory.newest(run, TREE["w"])[0] == 2
+    (tmp_path / "linked").symlink_to(run)  # nor is a folder that is itself a link
+    assert run_directory.newest(tmp_path / "linked", TREE["w"])[0] == 2
+    with pytest.raises(run_directory.FolderError, match="is not a folder"):
+        run_directory.check_writable(run / "000000001.npz")
+
+
+def test_what_a_link_points_to_is_not_written_over(tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / ".c.tmp.npz").symlink_to(tmp_path / "mine")
+    checkpoint.save(tmp_path / "c.npz", TREE["w"])
+    assert (tmp_path / "mine").read_text() == "kept"
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
+def test_keys_of_every_kind_come_back(impl, tmp_path):
+    key = jax.random.key(3, impl=impl)
+    checkpoint.save(tmp_path / "c.npz", key)
+    for like in (key, jax.eval_shape(lambda: jax.random.key(0, impl=impl))):
+        back = checkpoint.load(tmp_path / "c.npz", like)
+        assert back.dtype == key.dtype
+        assert np.array_equal(jax.random.key_data(back), jax.random.key_data(key))
+    with pytest.raises(checkpoint.CheckpointError, match="wanted key<"):
+        other = "rbg" if impl == "threefry2x32" else "threefry2x32"
+        checkpoint.load(tmp_path / "c.npz", jax.random.key(0, impl=other))

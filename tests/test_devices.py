@@ -203,3 +203,18 @@ def test_half_an_environment_is_refused(monkeypatch):
         ValueError, match="must be a number below JAX_NUM_PROCESSES, got '2' of '2'"
     ):
         devices.connect()
+
+
+def test_keys_whose_numbers_depend_on_how_many_are_drawn_are_warned_of():
+    """With rbg, the key of a chain gives other numbers beside others; with threefry the same."""
+
+    def alone_and_beside(impl):
+        keys = jax.random.split(jax.random.key(0, impl=impl), 4)
+        draw = jax.vmap(lambda k: jax.random.normal(k, (3,)))
+        return np.array_equal(draw(keys[2:3])[0], draw(keys)[2])
+
+    assert alone_and_beside("threefry2x32") and not alone_and_beside("rbg")
+    devices.check_key(jax.random.key(0))
+    for impl in ("rbg", "unsafe_rbg"):
+        with pytest.warns(UserWarning, match=f"keys of {impl} give other numbers"):
+            devices.check_key(jax.random.key(0, impl=impl))

@@ -3,15 +3,23 @@
 Runs with ArviZ 0.x (the extra ``test``) and 1.x alike.
 """
 
+import builtins
+import errno
+import os
+import pickle
+import zipfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_checkpoint import limited
 
 import ebmjax as eb
 from ebmjax.diagnostics import convergence
 from ebmjax.diagnostics import summary as health
 from ebmjax.io import arviz as export
+from ebmjax.io import files
 
 arviz = pytest.importorskip("arviz")
 ENERGY = lambda x: 0.5 * jnp.sum(x["a"] ** 2) + jnp.sum(x["b"]["c"] ** 2)
@@ -165,3 +173,176 @@ def test_pictures(samples, tmp_path):
 def test_mistakes(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_names_that_are_taken_lose_no_leaf(tmp_path):
+    """Dimensions of ArviZ, nested names that collide, a path of netCDF, a dimension of x."""
+    draws = {
+        "draw": jnp.full((20, 2), 1.0),
+        "chain": jnp.full((20, 2), 2.0),
+        "a": {"b": jnp.full((20, 2), 3.0)},
+        "a.b": jnp.full((20, 2), 4.0),
+        "c/d": jnp.full((20, 2), 5.0),
+        "x": jnp.full((20, 2, 3), 6.0),
+        "x_dim_0": jnp.full((20, 2), 7.0),
+    }
+    with pytest.warns(UserWarning, match="names that are taken .*'draw' as 'draw_2'"):
+        found = export.groups(draws)["posterior"]
+    assert sorted(float(x.flat[0]) for x in found.values()) == [1, 2, 3, 4, 5, 6, 7]
+    for suffix in (".npz", ".nc"):
+        with pytest.warns(UserWarning, match="names that are taken"):
+            export.save(draws, tmp_path / f"run{suffix}")
+        data = export.load(tmp_path / f"run{suffix}")["posterior"]
+        assert set(data.data_vars) == set(found)
+        for name, x in found.items():
+            np.testing.assert_array_equal(data[name].values, x)
+
+
+def test_infinite_walls_of_a_kernel_without_momenta_are_not_diverging(key):
+    energy = lambda x: jnp.where(x[0] > 0, x[0] + 5000 * (x[0] > 3), jnp.inf)
+    kernel, start = eb.random_walk(energy, 1.5), jnp.ones((4, 1))
+    samples = eb.sample(key, kernel, start, 300, collect=eb.collect_stats)
+    stats = export.groups(samples)["sample_stats"]
+    assert np.isinf(stats["energy_error"]).sum() > 100
+    assert (np.abs(stats["energy_error"] - 5000) < 5).sum() > 30  # rejected, no more
+    assert not stats["diverging"].any()
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".npz"])
+def test_bfloat16_is_written_as_float32(suffix, tmp_path):
+    draws = jax.random.normal(jax.random.key(0), (20, 2, 3)).astype(jnp.bfloat16)
+    export.save(draws, tmp_path / f"run{suffix}")
+    found = export.load(tmp_path / f"run{suffix}")["posterior"]["x"].values
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.asarray(draws, np.float32).swapaxes(0, 1))
+
+
+class FullDisk:
+    """A file that takes so many bytes and then no more."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def write(self, data):
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.file.write(data)
+
+
+def fill_disk(monkeypatch, room):
+    opened = builtins.open
+
+    def open_full(path, mode="r", *rest, **options):
+        file = opened(path, mode, *rest, **options)
+        is_ours = ".tmp" in str(path) and any(m in mode for m in "wxa+")
+        return FullDisk(file, room) if is_ours else file
+
+    monkeypatch.setattr(builtins, "open", open_full)
+
+
+def test_a_full_disk_leaves_no_part_of_a_file_and_the_draws(
+    samples, tmp_path, monkeypatch
+):
+    path = tmp_path / "run.npz"
+    fill_disk(monkeypatch, 1000)
+    with pytest.raises(
+        files.WriteError, match="run.npz cannot be written: No space left"
+    ):
+        export.save(samples, path)
+    with pytest.raises(files.WriteError, match="trace.png cannot be written: No space"):
+        export.pictures(samples, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    export.save(samples, path)  # the same call, the same draws
+    assert export.load(path)["posterior"]["a"].shape == (4, 200, 3)
+
+
+def test_a_full_disk_during_netcdf(samples, tmp_path, monkeypatch):
+    """As the system says it: no file may grow beyond a size."""
+    with (
+        limited(4000),
+        pytest.raises(files.WriteError, match="run.nc cannot be written"),
+    ):
+        export.save(samples, tmp_path / "run.nc")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_is_written_aside(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.csv"
+    files.write_text(path, "a,b\n")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        files.WriteError, match="metrics.csv cannot be written: No space"
+    ) as e:
+        files.write_text(path, "c,d\n")
+    assert e.value.errno == errno.ENOSPC and "No space" in str(
+        pickle.loads(pickle.dumps(e.value))
+    )
+    assert path.read_text() == "a,b\n" and [p.name for p in tmp_path.iterdir()] == [
+        path.name
+    ]
+
+
+def test_a_link_in_the_place_of_the_file_aside_is_not_followed(tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / ".run.tmp.npz").symlink_to(tmp_path / "mine")
+    export.save(jnp.zeros((6, 2)), tmp_path / "run.npz")
+    assert (tmp_path / "mine").read_text() == "kept"
+
+
+def damaged_archives(tmp_path):
+    """Files that are no archives of ours, by name."""
+    good = tmp_path / "good.npz"
+    export.save(jnp.zeros((6, 2)), good)
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000,), }"
+    header = header.ljust(117) + b"\n"
+    claim = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"1234"
+    for name, content in {
+        "claims": claim,
+        "not an array": b"text",
+        "empty": b"",
+    }.items():
+        with zipfile.ZipFile(tmp_path / f"{name}.npz", "w") as file:
+            file.writestr("posterior/x.npy", content)
+        yield tmp_path / f"{name}.npz"
+    np.savez_compressed(tmp_path / "bomb.npz", **{"posterior/x": np.zeros(10**7)})
+    yield tmp_path / "bomb.npz"
+    np.savez(tmp_path / "objects.npz", **{"posterior/x": np.array([{}], object)})
+    yield tmp_path / "objects.npz"
+    (tmp_path / "cut.npz").write_bytes(good.read_bytes()[:200])
+    yield tmp_path / "cut.npz"
+
+
+def test_archives_that_claim_more_than_they_have(tmp_path):
+    for path in damaged_archives(tmp_path):
+        with pytest.raises(ValueError, match="is damaged, or not of save"):
+            export.load(path)
+            raise AssertionError(path)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".npz"])
+def test_pipes_and_devices_are_not_waited_for(suffix, tmp_path):
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"zero{suffix}").symlink_to("/dev/zero")
+    (tmp_path / f"folder{suffix}").mkdir()
+    for name, kind in (
+        ("pipe", "a named pipe"),
+        ("zero", "a device"),
+        ("folder", "a folder"),
+    ):
+        with pytest.raises(OSError, match=f"it is {kind}, not a regular file"):
+            export.load(tmp_path / f"{name}{suffix}")

@@ -9,7 +9,7 @@ import ebmjax as eb
 from ebmjax.base import Info, Kernel, State
 from ebmjax.diagnostics import streaming
 from ebmjax.kernels import gibbs
-from ebmjax.sampling.nonfinite import ChainFault
+from ebmjax.sampling.nonfinite import ChainFault, Totals, count
 
 KEY = jax.random.key(2)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)
@@ -217,3 +217,17 @@ def test_nothing_is_compiled_after_the_first_chunk_and_nothing_piles_up(tmp_path
     )  # fmt: skip
     assert len(seen) == 100 and seen[-1][0] == seen[0][0]
     assert seen[-1][1] <= seen[9][1] and seen[-1][2] == 3
+
+
+def test_totals_are_right_after_ten_billion_steps():
+    """Chunks of 10^6 steps: rates sum in float64, proposals in int64; float32 is the control."""
+    one = np.ones(1, bool)
+    info = Info(np.float32([0.7]), one, np.float32([0]), np.int32([10**6]))
+    totals, naive = Totals.zeros(1), np.float32(0)
+    for _ in range(10_000):
+        totals, _ = count(totals, info, 10**6, is_warmup=False)
+        naive = np.float32(naive + np.float32(10**6) * np.float32(0.7))
+    assert totals.num_nonfinite == 10**10
+    rate = totals.acceptance / 10**10
+    np.testing.assert_allclose(rate, np.float64(np.float32(0.7)), rtol=1e-12)
+    assert abs(naive / 10**10 / 0.7 - 1) > 1e-6

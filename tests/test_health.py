@@ -1,6 +1,7 @@
 """The verdict on chains: what is wrong is named, what is right is not."""
 
 import functools
+import pickle
 
 import arviz
 import jax
@@ -10,6 +11,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets
+from ebmjax.diagnostics import _host, _sampler_issues, convergence
 from ebmjax.diagnostics import summary as health
 
 GOOD = np.asarray(jax.random.normal(jax.random.key(0), (2000, 4, 2)))
@@ -180,6 +182,7 @@ def test_bad_draws(draws):
 def test_bits_are_healthy(key):
     bits = jax.random.bernoulli(key, 0.3, (1000, 4, 3)).astype(jnp.float32)
     assert not health.summary(bits).warnings
+    assert (convergence.ess_tail(bits) > health.LEAST_ESS).all()
 
 
 def test_a_divergence_that_is_nan_is_seen_however_thin_the_draws(key):
@@ -198,3 +201,244 @@ def test_chains_that_differ_in_float64_only_are_not_copies():
         assert not health.copies(
             1e9 + jax.random.normal(jax.random.key(0), (50, 4, 1)) * 1e-3
         ).any()
+
+
+SHAPES = [(6, 2, 3), (9, 4, 2), (37, 1, 2), (300, 4, 5), (64, 33, 2)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_host_and_the_device_agree(shape):
+    """NumPy in float64 and JAX, to rounding, on correlated draws, rounded ones, constants."""
+    rng = np.random.default_rng(shape[0])
+    draws = rng.normal(size=shape)
+    draws += 0.2 * draws.cumsum(axis=0)
+    draws[..., 1] = np.round(draws[..., 1])
+    columns = _host.table(draws.astype(np.float32))[0]
+    for name in ("mcse_mean", "mcse_sd", "ess_bulk", "ess_tail", "rhat"):
+        wants = getattr(convergence, name)(draws.astype(np.float32))
+        np.testing.assert_allclose(columns[name], wants, rtol=2e-4, err_msg=name)
+
+
+def test_a_summary_compiles_nothing():
+    count, half = [], jnp.asarray(GOOD, jnp.bfloat16)
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, *_, **__: count.append(name) if "compile" in name else None
+    )
+    health.summary(GOOD)
+    health.summary(half)
+    assert not count
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e7])
+def test_a_mean_far_from_zero(offset):
+    draws = np.float32(offset) + np.round(8 * GOOD) / 8
+    draws = draws.astype(np.float32)
+    exact = draws.astype(np.float64).mean(axis=(0, 1))
+    found = health.summary(draws).columns
+    assert (np.abs(found["mean"] - exact) < 1e-3 * found["mcse_mean"]).all()
+    estimate = eb.expectation(lambda x: x, jnp.asarray(draws))
+    assert (np.abs(estimate.value - exact) < 1e-2 * found["mcse_mean"]).all()
+    weighed = eb.expectation(lambda x: x, jnp.asarray(draws), np.ones(draws.shape[:2]))
+    assert (np.abs(weighed.value - exact) < 1e-2 * found["mcse_mean"]).all()
+    naive = jnp.mean(jnp.asarray(draws), axis=(0, 1))  # the control
+    assert (
+        offset > 1e6
+        or (np.abs(np.asarray(naive, np.float64) - exact) > found["mcse_mean"]).any()
+    )
+
+
+def autoregression(seed, num_steps, num_chains, rho=0.5, num_coordinates=2):
+    """Chains in their stationary law, exactly."""
+    rng = np.random.default_rng(seed)
+    x = np.empty((num_steps, num_chains, num_coordinates))
+    x[0] = rng.normal(size=x.shape[1:])
+    for t in range(1, num_steps):
+        x[t] = rho * x[t - 1] + np.sqrt(1 - rho**2) * rng.normal(size=x.shape[1:])
+    return x
+
+
+def test_many_short_chains_raise_no_false_alarm():
+    """128 chains of 250 draws whose R-hat is above 1.01, forty times over."""
+    above = 0
+    for seed in range(40):
+        draws = autoregression(seed, 250, 128, rho=0.6)
+        found = health.summary(draws)
+        above += (found.columns["rhat"] > health.LARGEST_RHAT).any()
+        assert found.warnings == [], seed
+    assert above > 30
+
+
+def test_what_is_wrong_with_one_of_many_short_chains_is_seen():
+    draws = autoregression(1, 250, 128, rho=0.6)
+    lost, drift, split = draws.copy(), draws.copy(), draws.copy()
+    lost[:, 77] += 6
+    drift += np.linspace(0, 1, 250)[:, None, None]
+    split[:, np.random.default_rng(0).random(128) < 0.5] += 3
+    wide = draws.copy()
+    wide[:, ::2] *= 1.6
+    assert "chains 77" in str(health.summary(lost))
+    for wrong in (drift, split, wide):
+        assert "R-hat above 1.01 in x[0], x[1]" in str(health.summary(wrong))
+
+
+def test_a_lost_chain_of_hundreds_is_named():
+    """Where R-hat is below 1.01."""
+    draws = autoregression(1, 1000, 400, rho=0.6)
+    assert health.summary(draws).warnings == []
+    draws[:, 77, 1] += 2
+    found = health.summary(draws)
+    assert found.columns["rhat"][1] < health.LARGEST_RHAT
+    assert found.warnings == ["chains 77 are apart from the others in x[1]"]
+
+
+def test_split_modes_are_not_advised_to_run_longer():
+    draws = GOOD + 8.0 * np.array([0, 0, 1, 1])[:, None]
+    text = str(health.summary(draws))
+    assert "each chain stays where it is" in text and "run longer" not in text
+    walk = autoregression(3, 200, 4, rho=0.995)  # the control: slow, and not split
+    text = str(health.summary(walk))
+    assert "or are too short" in text and "run longer" in text and "stays" not in text
+
+
+def test_chains_far_above_the_others_are_named():
+    rng = np.random.default_rng(0)
+    energy = rng.gamma(5.0, size=(250, 128))
+    assert _sampler_issues.of_energy(energy) == []
+    lost = [39, 40, 44, 96]
+    energy[:, lost] += 450
+    found = _sampler_issues.of_energy(energy)
+    assert "chains 39, 40, 44, 96 are 450 nats above the others" in found[0]
+    most = rng.gamma(5.0, size=(250, 4)) + [450, 450, 0, 450]  # most are lost
+    assert "chains 0, 1, 3 are 450 nats above" in _sampler_issues.of_energy(most)[0]
+    record = eb.Record(
+        jnp.asarray(autoregression(0, 250, 128)), energy, _info(250, 128)
+    )
+    assert "450 nats above the others" in str(health.summary(record))
+
+
+def _info(num_steps, num_chains, **changes):
+    zero = np.zeros((num_steps, num_chains), np.float32)
+    count = zero.astype(np.int32)
+    info = eb.Info(zero + 0.8, zero > -1, zero, count, zero, count)
+    return info._replace(**changes)
+
+
+def test_a_wall_is_no_divergence():
+    """A half-normal by HMC: infinite errors, no NaN; with NaN beyond the wall, divergences."""
+
+    def run(beyond):
+        energy = lambda x: jnp.where(x[0] > 0, 0.5 * x[0] ** 2, beyond)
+        kernel, start = eb.hmc(energy, 0.5, 3), jnp.full((4, 1), 0.5)
+        key = jax.random.key(1)
+        return eb.sample(key, kernel, start, 1000, collect=eb.collect_stats)
+
+    wall = run(jnp.inf)
+    error = np.asarray(wall.draws.info.energy_error)
+    assert np.isinf(error).sum() > 300 and not health.divergences(wall.draws.info).any()
+    assert health.summary(wall).warnings == []
+    with pytest.warns(RuntimeWarning, match="were rejected"):
+        broken = run(jnp.nan)
+    assert health.divergences(broken.draws.info).sum() > 300
+    assert "steps diverged" in str(health.summary(broken))
+
+
+def test_walls_and_divergences_step_by_step():
+    error = np.float32([[np.inf, np.inf, np.nan, 1001, 999]])
+    count = np.int32([[0, 1, 0, 0, 0]])
+    wants = [False, True, True, True, False]
+    info = _info(1, 5, energy_error=error, num_nonfinite=count)
+    assert health.is_divergent(info)[0].tolist() == wants
+    assert _sampler_issues.is_divergent(error, count)[0].tolist() == wants
+
+
+def test_bfmi_of_few_draws_raises_no_false_alarm():
+    """Exact Gaussians of one dimension, slow, with fresh momenta: H = (x^2 + p^2) / 2."""
+    rng = np.random.default_rng(0)
+    x = autoregression(0, 100, 128 * 20, 0.95, 1)[..., 0]
+    h = ((x**2 + rng.normal(size=x.shape) ** 2) / 2).astype(np.float32)
+    assert not any(
+        _sampler_issues.is_bfmi_low(h[:, i : i + 128]).any()
+        for i in range(0, 2560, 128)
+    )
+    for num_steps in (6, 20, 50):  # of one chain
+        short = (h[:num_steps, [i]] for i in range(2560))
+        assert not any(_sampler_issues.is_bfmi_low(one).any() for one in short)
+    slow = rng.normal(size=(500, 4)).cumsum(axis=0)
+    assert _sampler_issues.is_bfmi_low(slow).all()
+    assert _sampler_issues.is_bfmi_low(slow[:100]).all()
+
+
+def test_trees_of_the_maximal_depth_are_counted():
+    full = np.where(np.arange(200)[:, None] % 10 < 8, 1023, 511) + np.zeros((1, 4), int)
+    stats = [np.zeros((200, 4))] * 2 + [autoregression(0, 200, 4)[..., 0]]
+    found = _sampler_issues.of_sampler(_sampler_issues.Stats(*stats, full))
+    assert any("80% of the trees have the maximal depth" in w for w in found)
+    assert not _sampler_issues.of_sampler(_sampler_issues.Stats(*stats, full // 2))
+
+
+@pytest.mark.parametrize("shape", [(8, 1000, 1), (6, 2, 1), (12, 400, 2), (10, 4, 1)])
+def test_short_runs_of_bits_are_no_copies(shape):
+    for seed in range(300 if shape[1] == 2 else 20):
+        bits = np.random.default_rng(seed).integers(0, 2, shape).astype(np.float32)
+        assert "copies" not in str(health.summary(bits))
+
+
+def test_copies_of_bits_are_named():
+    bits = np.random.default_rng(0).integers(0, 2, (300, 6, 3)).astype(np.float32)
+    bits[:, 4] = bits[:, 1]
+    assert "1 chains are copies of another: 4" in str(health.summary(bits))
+    rare = np.zeros((1000, 4, 1), np.float32)
+    rare[[200, 400, 600, 800], [0, 1, 2, 3]] = 1
+    assert "copies" not in str(health.summary(rare))
+    rare[:, 3] = rare[:, 2]
+    assert "copies of another: 3" in str(health.summary(rare))
+
+
+def test_exchanged_axes_are_seen():
+    draws = autoregression(0, 400, 8, rho=0.9)
+    exchanged = draws.swapaxes(0, 1)
+    assert "as if the axes were [C, T]" in str(health.summary(exchanged))
+    assert "axes" not in str(health.summary(draws))
+    many = autoregression(0, 40, 300, rho=0.9)
+    assert "axes" not in str(health.summary(many))
+
+
+def test_angles_that_wind_are_named():
+    rng = np.random.default_rng(0)
+    turns = rng.integers(-1, 2, (2000, 4, 1)).cumsum(axis=0)
+    angle = 2 * np.pi * turns + 0.5 + 0.8 * rng.normal(size=(2000, 4, 1))
+    draws = np.concatenate([angle, 30 * rng.normal(size=(2000, 4, 1))], axis=2)
+    lines = [w for w in health.summary(draws).warnings if "2 pi" in w]
+    assert len(lines) == 1 and lines[0].startswith("x[0] wander")
+    others = {
+        "cauchy": rng.standard_cauchy((2000, 4, 1)),
+        "two modes": rng.choice([0, 40 * np.pi], (2000, 4, 1))
+        + rng.normal(size=(2000, 4, 1)),
+        "walk": 5 * rng.normal(size=(2000, 4, 1)).cumsum(axis=0),
+    }
+    for name, x in others.items():
+        assert "2 pi" not in str(health.summary(x)), name
+
+
+def test_of_many_coordinates_the_worst_are_shown():
+    draws = np.random.default_rng(0).normal(size=(500, 4, 100))
+    draws[:, :, 63] += np.arange(4)
+    found = health.summary(draws)
+    lines = repr(found).splitlines()
+    assert lines[0] == "20 of 100 coordinates, those of the largest R-hat"
+    assert lines[2].startswith("x[63]") and len(found.columns["mean"]) == 100
+    assert (
+        "<td>x[63]</td>" in found._repr_html_() and "R-hat above" in found._repr_html_()
+    )
+
+
+def test_an_estimate_prints():
+    estimate = eb.expectation(lambda x: x, GOOD)
+    assert "standard error" in repr(estimate) and "<table>" in estimate._repr_html_()
+    assert "+-" in repr(eb.expectation(lambda x: x[0], GOOD))
+
+
+def test_results_are_pickled():
+    for found in (health.summary(GOOD), eb.expectation(lambda x: x, GOOD), recorded()):
+        again = pickle.loads(pickle.dumps(found))
+        assert type(again) is type(found) and repr(again) == repr(found)

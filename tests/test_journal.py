@@ -54,7 +54,7 @@ def test_a_checkpoint_changes_no_number(tmp_path):
     assert equal(run(tmp_path), run()) and content(tmp_path) == before
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_told_to_stop_it_finishes_the_chunk_and_goes_on_in_the_same_bytes(
     how, tmp_path
 ):
@@ -179,3 +179,18 @@ def test_processes_that_look_at_once_do_not_disturb_each_other(tmp_path):
             pool.map(lambda _: folder.check_writable(tmp_path / "shared"), range(2000))
         )
     assert not list((tmp_path / "shared").iterdir())
+
+
+def test_a_hangup_that_is_ignored_stays_ignored():
+    """As nohup does."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with folder.postponed_stop() as is_stopped:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert (
+                signal.getsignal(signal.SIGHUP) == signal.SIG_IGN and not is_stopped()
+            )
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert is_stopped()
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,22 +1,27 @@
-"""Have the chains converged, and how many independent draws are they worth?
+"""Have the chains converged, and how many independent draws are they equal to?
 
-    rhat            sqrt(var+ / W) on split chains, of ranks and of folded ranks, the larger  [V21]
-    ess_bulk        effective sample size of the ranks                                        [V21]
-    ess_quantile    that of the indicator x <= quantile;  ess_tail  the smaller at 5 % and 95 %
+    rhat            sqrt(var+ / W) on split chains, of ranks and folded ranks, the larger  [V21]
+    ess_bulk        effective sample size of the ranks                                     [V21]
+    ess_quantile    that of the indicator x <= quantile
+    ess_tail        the smaller at 5 % and 95 %
     ess_mean        effective sample size of the values themselves
     mcse_mean       sd / sqrt(ess_mean), the standard error of a mean
-    mcse_sd         by the delta method from the squares;  mcse_quantile  half the distance of the order
-                    statistics at the 16 % and 84 % points of Beta(ess p + 1, ess (1 - p) + 1)
-    nested_rhat     sqrt(1 + B / W) over groups of chains that began together                 [M24]
+    mcse_sd         by the delta method from the squares
+    mcse_quantile   half the distance of the order statistics at the 16 % and 84 % points of
+                    Beta(ess p + 1, ess (1 - p) + 1)
+    nested_rhat     sqrt(1 + B / W) over groups of chains that began together              [M24]
 
-    W     mean over chains of the variance within,   var+ = (T - 1) / T W + variance of the means of chains
-    ESS   C T / tau,   tau = -1 + 2 sum_k min_{j <= k} (rho_2j + rho_2j+1)  while positive (Geyer 1992)
+    W     mean over chains of the variance within
+    var+  (T - 1) / T W + variance of the means of chains
+    ESS   C T / tau,   tau = -1 + 2 sum_k min_{j <= k} (rho_2j + rho_2j+1)  while positive
+          (Geyer 1992)
 
-[V21] Vehtari, Gelman, Simpson, Carpenter & Burkner 2021; [M24] Margossian et al. 2024.  All functions take
-``draws``, ``[T, C, ...]``, return one figure a coordinate, and work inside ``jit``; what they need beside the
-draws does not grow with the number of coordinates.  A coordinate that never moves has an effective sample
-size of zero, not of its length.  What is wrong, in words: :mod:`ebmjax.diagnostics.summary`; averages and their errors:
-:mod:`ebmjax.diagnostics.expectation`.
+[V21] Vehtari, Gelman, Simpson, Carpenter & Burkner 2021; [M24] Margossian et al. 2024.
+All functions take ``draws``, ``[T, C, ...]``, return one figure for each coordinate,
+and work inside ``jit``; their memory beside the draws does not grow with the number of
+coordinates.  A coordinate that never moves has an effective sample size of zero, not of
+its length.  Issues in words: :mod:`ebmjax.diagnostics.summary`; averages and their
+errors: :mod:`ebmjax.diagnostics.expectation`.
 """
 
 import functools
@@ -51,13 +56,10 @@ def _by_coordinate(estimator: Callable[..., Array]) -> Callable[..., Array]:
         x = draws.reshape(*draws.shape[:2], -1)
         number, at_once = x.shape[2], max(1, AT_ONCE // (x.shape[0] * x.shape[1]))
 
-        def of(one):  # the ranks of draws that are not finite would tell nothing of it
-            centred = (
-                one - one[0, 0]
-            )  # none of the figures depends on where, and digits do
-            return jnp.where(
-                jnp.isfinite(one).all(), estimator(centred, *arguments), jnp.nan
-            )
+        def of(one):
+            centred = one - one[0, 0]  # no figure depends on the place, and digits do
+            found = estimator(centred, *arguments)
+            return jnp.where(jnp.isfinite(one).all(), found, jnp.nan)
 
         if at_once >= number:
             found = jax.vmap(of, 2)(x)
@@ -72,8 +74,10 @@ def _by_coordinate(estimator: Callable[..., Array]) -> Callable[..., Array]:
 
 @_by_coordinate
 def rhat(draws: Array) -> Array:
-    """Rank-normalised split R-hat, ``[...]``; near one where chains agree.  Infinite, or as large as rounding
-    lets it be, where chains stand still at different values; NaN where all stand at the same.
+    """Rank-normalised split R-hat, ``[...]``; near one where chains agree.
+
+    Infinite, or as large as rounding allows, where chains stand still at different
+    values; NaN where all stand at the same.
 
     >>> rhat(jax.random.normal(jax.random.key(0), (1000, 4, 3))).shape
     (3,)
@@ -84,8 +88,12 @@ def rhat(draws: Array) -> Array:
 
 
 def nested_rhat(draws: Array, num_groups: int) -> Array:
-    """R-hat for many short chains: ``num_groups`` groups of ``C / num_groups`` neighbours, each begun at one
-    point.  Raises unless the groups are at least two and divide the chains into twos or more."""
+    """R-hat for many short chains, ``[...]``: in ``num_groups`` groups of neighbours, each begun
+    at one point.
+
+    Raises:
+      ValueError: unless there are at least two groups, of two chains or more, all alike.
+    """
     draws = checked(draws, least=1)
     variances = (
         draws.var(axis=0, ddof=1) if len(draws) > 1 else jnp.zeros(draws.shape[1:])
@@ -101,7 +109,8 @@ def nested_rhat_of_moments(means: Array, variances: Array, num_groups: int) -> A
         or num_chains % num_groups
     ):
         raise ValueError(
-            f"num_groups must divide the chains into twos or more, got {num_groups} of {num_chains}"
+            "num_groups must divide the chains into twos or more, got "
+            f"{num_groups} of {num_chains}"
         )
     means, variances = (
         x.reshape(num_groups, -1, *x.shape[1:]) for x in (means, variances)
@@ -143,7 +152,8 @@ def mcse_mean(draws: Array) -> Array:
 
 @_by_coordinate
 def mcse_sd(draws: Array) -> Array:
-    """Standard error of the standard deviation over all draws, ``[...]``; not finite where nothing moves."""
+    """Standard error of the standard deviation over all draws, ``[...]``; not finite where
+    nothing moves."""
     squares = (draws - draws.mean()) ** 2
     variance = squares.mean()
     return jnp.sqrt(squares.var() / _ess(_halves(squares)) / variance) / 2
@@ -167,13 +177,14 @@ def checked(draws, least=6) -> Array:
     """Draws as a floating array ``[T, C, ...]`` of at least so many steps."""
     if not hasattr(draws, "ndim") or draws.ndim < 2 or draws.shape[0] < least:
         raise ValueError(
-            f"draws must be [T, C, ...] with at least {least} steps, got {checks.describe(draws)}"
+            f"draws must be [T, C, ...] with at least {least} steps, got "
+            f"{checks.describe(draws)}"
         )
     return jnp.asarray(draws, jnp.promote_types(draws.dtype, jnp.float32))
 
 
 def _halves(draws):
-    """The halves of each chain as chains of their own; of an odd number the middle draw is dropped."""
+    """The halves of each chain as chains; of an odd number the middle draw is dropped."""
     half = len(draws) // 2
     return jnp.concatenate([draws[:half], draws[-half:]], axis=1)
 
@@ -198,7 +209,7 @@ def _plain_rhat(x):
 
 def _ess_quantile(x, probability):
     is_below = x <= jnp.quantile(x, probability)
-    is_edge = is_below.all() & (jnp.ptp(x) > 0)  # of bits, say: nothing lies beyond
+    is_edge = is_below.all() & (jnp.ptp(x) > 0)  # of bits: nothing lies beyond
     return jnp.where(is_edge, x.size, _ess(_halves(is_below.astype(x.dtype))))
 
 
@@ -215,9 +226,8 @@ def _ess(x):
     even, odd = rho[0 : 2 * num_pairs : 2], rho[1 : 2 * num_pairs : 2]
     pairs = even + odd
     place = jnp.arange(num_pairs)
-    end = jnp.argmax(
-        (pairs <= 0) | (place == num_pairs - 1)
-    )  # the first pair that no longer counts
+    # the first pair that no longer counts
+    end = jnp.argmax((pairs <= 0) | (place == num_pairs - 1))
     monotone = jnp.where(place < end, jax.lax.cummin(pairs), 0.0)
     tau = (
         -1
@@ -229,8 +239,11 @@ def _ess(x):
 
 
 def _beta_interval(a, b):
-    """A standard deviation to each side: the 16 % and 84 % points of Beta(a, b).  By bisection, or where
-    float32 has no digits for that, by Abramowitz & Stegun 26.5.22."""
+    """A standard deviation to each side: the 16 % and 84 % points of Beta(a, b).
+
+    By bisection, or where float32 has no digits for that, by Abramowitz & Stegun
+    26.5.22.
+    """
 
     def halve(_, interval):
         low, high = interval

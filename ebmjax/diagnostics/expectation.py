@@ -1,9 +1,10 @@
-"""Monte Carlo (notes, section 2.1): an expectation as an average over draws, and what the average is worth.
+"""Monte Carlo (notes, section 2.1): an expectation as an average over draws, and its error.
 
     E[f(x)]  ~  1/n sum_i f(x_i)                                       (eq. 11)
 
-The draws may be those of chains: the standard error goes through their autocorrelation, sd(f) / sqrt(ess)
-with the effective sample size of f itself (:func:`ebmjax.diagnostics.convergence.mcse_mean`).
+The draws may be those of chains: the standard error accounts for their autocorrelation,
+sd(f) / sqrt(ess) with the effective sample size of f itself
+(:func:`ebmjax.diagnostics.convergence.mcse_mean`).
 """
 
 import warnings
@@ -12,21 +13,41 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ebmjax import _table
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Position
 from ebmjax.diagnostics.convergence import mcse_mean
 from ebmjax.sampling.loop import Record
 from ebmjax.sampling.sample import Samples, draws_of
 
-HEAVY = 0.1  # a share of one weight in all that makes an error bar a guess
+HEAVY = 0.1  # a share of one weight in all that makes the standard error a guess
 
 
 class Estimate(NamedTuple):
-    """An expectation and what it is worth."""
+    """An expectation and its standard error, arrays of the shape of f."""
 
-    value: Array
+    value: Array  # float64 of NumPy on the host
     standard_error: Array
+
+    def __repr__(self) -> str:
+        if checks.is_traced(self):
+            return f"Estimate({self.value}, {self.standard_error})"
+        if np.ndim(self.value) == 0:
+            return f"{float(self.value):.6g} +- {float(self.standard_error):.2g}"
+        return _table.text(*self._table())
+
+    def _repr_html_(self) -> str:
+        return _table.html(*self._table())
+
+    def _table(self) -> tuple[dict[str, np.ndarray], list[str]]:
+        columns = {
+            "value": np.ravel(np.asarray(self.value, np.float64)),
+            "standard error": np.ravel(np.asarray(self.standard_error, np.float64)),
+        }
+        places = np.ndindex(*np.shape(self.value))
+        return columns, [str(list(i)) if i else "" for i in places]
 
 
 def expectation(
@@ -34,11 +55,11 @@ def expectation(
     draws: Samples | Record | Position,
     weights: Array | None = None,
 ) -> Estimate:
-    """E[f(x)] as the mean over draws (notes, eq. 11), its standard error through their autocorrelation.
+    """E[f(x)] as the mean over draws (notes, eq. 11), with its standard error.
 
-    With weights w, of draws from another density q and proportional to exp(-E) / q, it is the self-normalised
-    sum w f / sum w, and its error by the delta method that of the mean of w (f - E[f]) / mean(w), through the
-    autocorrelation of that.
+    With weights w, of draws from another density q and proportional to exp(-E) / q, it
+    is the self-normalised sum w f / sum w, and its error by the delta method that of
+    the mean of w (f - E[f]) / mean(w), with the autocorrelation of that.
 
     Args:
       function: of one point, to an array.
@@ -56,15 +77,27 @@ def expectation(
     checks.function(function, "function")
     values = jax.vmap(jax.vmap(function))(draws_of(draws)[0])
     if weights is None:
-        return Estimate(values.mean(axis=(0, 1)), mcse_mean(values))
+        return Estimate(_mean(values), mcse_mean(values))
     weights = _checked(weights, values.shape[:2])
-    w = (weights / weights.mean()).reshape(*weights.shape, *[1] * (values.ndim - 2))
-    value = jnp.mean(w * values, axis=(0, 1))
+    w = weights / weights.mean()
+    w = w.reshape(*weights.shape, *[1] * (values.ndim - 2))
+    value = _mean(values, w)
     return Estimate(value, mcse_mean(w * (values - value)))
 
 
+def _mean(values: Array, weights: Array | float = 1.0) -> Array:
+    """Over the two leading axes, weights of mean one: about a first value and then about the
+    mean so found, since a sum of large values has no digits left for their differences."""
+    origin = values[0, 0]
+    first = jnp.mean(weights * (values - origin), axis=(0, 1))
+    second = jnp.mean(weights * (values - origin - first), axis=(0, 1))
+    if checks.is_traced((values, weights)):
+        return origin + (first + second)
+    return np.sum([np.asarray(x, np.float64) for x in (origin, first, second)], axis=0)
+
+
 def _checked(weights: Array, shape: tuple[int, ...]) -> Array:
-    """Weights in a shape, none negative, not all zero; warns where one outweighs the rest."""
+    """Weights in a shape, none negative, not all zero; warns where one is a large share."""
     array = jnp.asarray(weights)
     if array.shape != shape:
         raise ValueError(
@@ -77,8 +110,8 @@ def _checked(weights: Array, shape: tuple[int, ...]) -> Array:
             raise ValueError("weights must not all be zero, got only zeros")
         if largest > HEAVY * total:
             warnings.warn(
-                f"one draw has {largest / total:.0%} of the weights: the estimate rests on it, and its "
-                "standard error is a guess",
+                f"one draw has {largest / total:.0%} of the weights: the estimate depends on "
+                "it, and its standard error is a guess",
                 RuntimeWarning,
                 stacklevel=3,
             )

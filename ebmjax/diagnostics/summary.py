@@ -1,50 +1,81 @@
-"""What is wrong with a run, in words: a table of the draws and the verdict on their chains.
+"""A table of draws and what is wrong with their chains, in words.
 
-    stuck         chains that never moved;    copies   chains that repeat another, draw by draw
-    divergences   steps whose error of H is above 1000 or not finite: the integrator lost the trajectory
-    bfmi          sum_t (H_t - H_t-1)^2 / sum_t (H_t - mean)^2 of a chain, H_t = E + kinetic energy where step
-                  t begins; where it is small, momenta change H too little to reach the tails (Betancourt
-                  2016, arXiv:1604.00695)
+    stuck         chains that never moved;    copies   chains that repeat another, bit for bit
+    divergences   steps whose error of H is above 1000 nat or NaN: the integrator lost the
+                  trajectory.  An infinite error without a NaN is a hard boundary of the
+                  support, not a divergence
+    bfmi          sum_t (H_t - H_t-1)^2 / sum_t (H_t - mean)^2 of a chain, H_t = E + kinetic
+                  energy where step t begins; where it is small, momenta change H too little to
+                  reach the tails (Betancourt 2016, arXiv:1604.00695)
 
-These four work inside ``jit``.  The last two need the infos of a run: ``sample(..., collect=collect_stats)``.
+These four work inside ``jit``.  The last two need the infos of a run:
+``sample(..., collect=collect_stats)``.  :func:`summary` works on the host, in float64, and
+compiles nothing.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ebmjax import _table
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Info, Position
-from ebmjax.diagnostics import convergence
-from ebmjax.diagnostics.convergence import checked
+from ebmjax.diagnostics import _chain_issues, _draw_issues, _host, _sampler_issues
+from ebmjax.diagnostics._draw_issues import LARGEST_RHAT, LEAST_ESS
+from ebmjax.diagnostics._sampler_issues import DIVERGENT, LEAST_BFMI
 from ebmjax.sampling.loop import Record
-from ebmjax.sampling.sample import Samples, draws_of
+from ebmjax.sampling.sample import Samples
 
-LARGEST_RHAT, LEAST_ESS = 1.01, 400  # recommended by Vehtari et al. 2021
-DIVERGENT = 1000.0  # nat; Stan's
-LEAST_BFMI = 0.3
+__all__ = [
+    "DIVERGENT",
+    "LARGEST_RHAT",
+    "LEAST_BFMI",
+    "LEAST_ESS",
+    "Summary",
+    "assert_healthy",
+    "bfmi",
+    "copies",
+    "divergences",
+    "is_divergent",
+    "stuck",
+    "summary",
+]
+
+COLUMNS = (
+    "mean",
+    "sd",
+    "mcse_mean",
+    "mcse_sd",
+    "5%",
+    "95%",
+    "ess_bulk",
+    "ess_tail",
+    "rhat",
+)
+MOST_ROWS = 20
 
 
 def stuck(draws: Position) -> Array:
     """Which chains never moved, ``[C]``, of draws ``[T, C, ...]`` on every leaf."""
-    return ~jnp.any(
-        jnp.stack([_any(x != x[:1], 1) for x in jax.tree.leaves(draws)]), axis=0
-    )
+    moved = []
+    for x in jax.tree.leaves(draws):
+        axes = tuple(i for i in range(x.ndim) if i != 1)
+        moved.append(jnp.any(x != x[:1], axis=axes))
+    return ~jnp.any(jnp.stack(moved), axis=0)
 
 
 def copies(draws: Position) -> Array:
-    """Which chains repeat an earlier one bit for bit, ``[C]``, of draws ``[T, C, ...]`` on every leaf.
+    """Which chains repeat an earlier one bit for bit, ``[C]``, of draws ``[T, C, ...]``.
 
     Chains are told apart by two sums of their bits modulo 2^32 with random odd weights.
     """
     prints = [jnp.uint32(0)] * 2
     for i, leaf in enumerate(jax.tree.leaves(draws)):
         wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-        bits = jax.lax.bitcast_convert_type(
-            wide, jnp.uint32
-        )  # of float64 two words, on a last axis
+        # of float64 two words, on a last axis
+        bits = jax.lax.bitcast_convert_type(wide, jnp.uint32)
         for j in range(2):
             key = jax.random.fold_in(jax.random.key(2 * i + j), 0)
             weights = jax.random.bits(key, (len(bits), 1, *bits.shape[2:])) | 1
@@ -62,160 +93,133 @@ def divergences(info: Info) -> Array:
 
 
 def is_divergent(info: Info) -> Array:
-    return ~(info.energy_error <= DIVERGENT)
+    """Whether each step diverged: an error above 1000 nat or NaN, and no hard boundary."""
+    is_wall = (info.energy_error == jnp.inf) & (info.num_nonfinite == 0)
+    return ~(info.energy_error <= DIVERGENT) & ~is_wall
 
 
 def bfmi(hamiltonian: Array) -> Array:
     """Of each chain, ``[C]``, of ``Info.hamiltonian`` ``[T, C]``; below 0.3 is poor."""
-    centred = hamiltonian - hamiltonian.mean(
-        axis=0
-    )  # the differences keep their digits
-    return jnp.sum(jnp.diff(centred, axis=0) ** 2, axis=0) / jnp.sum(centred**2, axis=0)
+    centred = hamiltonian - hamiltonian.mean(axis=0)  # differences keep their digits
+    changes = jnp.sum(jnp.diff(centred, axis=0) ** 2, axis=0)
+    return changes / jnp.sum(centred**2, axis=0)
 
 
 class Summary(NamedTuple):
     """What :func:`summary` found; prints as a table, with warnings in words."""
 
-    names: list[str]
-    columns: dict[str, np.ndarray]
+    names: list[str]  # of the coordinates, D
+    columns: dict[str, np.ndarray]  # [D] each, float64
     warnings: list[str]
 
     def __str__(self) -> str:
-        width = max(4, *(len(name) for name in self.names))
-        head = " " * width + "".join(f"{name:>10s}" for name in self.columns)
-        forms = {
-            name: "10.0f" if name.startswith("ess") else "10.4g"
-            for name in self.columns
-        }
-        rows = [
-            f"{name:{width}s}"
-            + "".join(f"{x[i]:{forms[column]}}" for column, x in self.columns.items())
-            for i, name in enumerate(self.names)
-        ]
-        return "\n".join([head, *rows, *(f"! {warning}" for warning in self.warnings)])
+        title, rows = self._rows()
+        table = _table.text(
+            self._columns(rows), [self.names[i] for i in rows], formats=FORMATS
+        )
+        return "\n".join([*title, table, *(f"! {w}" for w in self.warnings)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        title, rows = self._rows()
+        table = _table.html(
+            self._columns(rows), [self.names[i] for i in rows], formats=FORMATS
+        )
+        lines = [*title, *(f"! {w}" for w in self.warnings)]
+        return _table.paragraphs(title) + table + _table.paragraphs(lines[len(title) :])
+
+    def _rows(self) -> tuple[list[str], np.ndarray]:
+        """All coordinates, or the worst of many and a line that says so."""
+        number = len(self.names)
+        if number <= MOST_ROWS:
+            return [], np.arange(number)
+        rhat = np.nan_to_num(self.columns["rhat"], nan=np.inf)
+        order = np.lexsort((self.columns["ess_bulk"], -rhat))[:MOST_ROWS]
+        title = f"{MOST_ROWS} of {number} coordinates, those of the largest R-hat"
+        return [title], order
+
+    def _columns(self, rows) -> dict[str, np.ndarray]:
+        return {name: values[rows] for name, values in self.columns.items()}
+
+
+FORMATS = {"ess_bulk": ".0f", "ess_tail": ".0f"}
 
 
 def summary(draws: Samples | Record | Position) -> Summary:
-    """Mean, deviation, standard errors, quantiles, effective sample sizes and R-hat of each coordinate, and
-    what is wrong with the chains.
+    """Mean, deviation, standard errors, quantiles, effective sample sizes and R-hat of each
+    coordinate, and what is wrong with the chains.
 
     Args:
-      draws: ``[T, C, ...]`` on every leaf, at least six draws; or :class:`~ebmjax.sampling.sample.Samples`.  If
-        they were collected by ``collect_stats``, the sampler is judged, too.
+      draws: ``[T, C, ...]`` on every leaf, at least six draws; or
+        :class:`~ebmjax.sampling.sample.Samples`.  If they were collected by
+        ``collect_stats``, energies and the sampler are judged, too.
+
+    Returns:
+      :class:`Summary`; its columns are float64, whatever the draws.
 
     Raises:
       ValueError: fewer than six draws, or draws that are not finite.
 
     >>> print(summary(jax.random.normal(jax.random.key(0), (1000, 4, 2))))  # doctest: +SKIP
     """
-    draws, info = draws_of(draws)
-    draws = checks.position(draws, "draws")
-    names, parts = [], []
-    for path, leaf in jax.tree_util.tree_leaves_with_path(draws):
-        parts.append(checked(leaf).reshape(*leaf.shape[:2], -1))
-        base = jax.tree_util.keystr(path, simple=True, separator=".") or "x"
-        shape = leaf.shape[2:]
-        names += [base + (str(list(i)) if shape else "") for i in np.ndindex(*shape)]
-    x = jnp.concatenate(parts, axis=2)
-    columns = {name: np.asarray(values) for name, values in _table(x).items()}
-    columns["5%"], columns["95%"] = columns.pop("tails")
-    columns = {name: columns[name] for name in COLUMNS}
-    found = (
-        _of_chains(x)
-        + ([] if info is None else _of_sampler(info))
-        + _of_draws(names, columns)
-    )
-    return Summary(names, columns, found)
+    draws = draws.draws if isinstance(draws, Samples) else draws
+    record = draws if isinstance(draws, Record) else None
+    names, leaves = _leaves(draws if record is None else record.position)
+    flat = [x.reshape(*x.shape[:2], -1) for x in leaves]
+    x = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=2)
+    columns, spreads = _host.table(x)
+    found = _chain_issues.of_chains(leaves)
+    if record is not None:
+        info = record.info
+        found += _sampler_issues.of_energy(np.asarray(record.energy))
+        stats = info.energy_error, info.num_nonfinite, info.hamiltonian, info.num_grads
+        shape = np.shape(info.energy_error)
+        found += _sampler_issues.of_sampler(
+            _sampler_issues.Stats(
+                *(np.broadcast_to(np.asarray(s), shape) for s in stats)
+            )
+        )
+    found += _draw_issues.of_draws(np.array(names), x, columns, spreads)
+    return Summary(names, {name: columns[name] for name in COLUMNS}, found)
 
 
 def assert_healthy(draws: Samples | Record | Position) -> Summary:
-    """The summary, or ``RuntimeError`` with it where it has a warning."""
+    """The summary; raises ``RuntimeError`` with it where it has a warning."""
     found = summary(draws)
     if found.warnings:
         raise RuntimeError(f"the chains are not healthy\n{found}")
     return found
 
 
-COLUMNS = (
-    "mean",
-    "sd",
-    "mcse_mean",
-    "mcse_sd",
-    "5%",
-    "95%",
-    "ess_bulk",
-    "ess_tail",
-    "rhat",
-)
-
-
-@jax.jit
-def _table(x) -> dict[str, Any]:
-    measures = ("mcse_mean", "mcse_sd", "ess_bulk", "ess_tail", "rhat")
-    return {
-        "mean": x.mean(axis=(0, 1)),
-        "sd": x.std(axis=(0, 1), ddof=1),
-        "tails": jnp.quantile(x, jnp.array(convergence.TAILS), axis=(0, 1)),
-        **{name: getattr(convergence, name)(x) for name in measures},
-    }
-
-
-def _of_chains(x) -> list[str]:
-    found = []
-    is_stuck, is_copy = np.asarray(jax.jit(stuck)(x)), np.asarray(jax.jit(copies)(x))
-    if is_stuck.any():
-        which = _few(np.flatnonzero(is_stuck))
-        found.append(f"{is_stuck.sum()} of {len(is_stuck)} chains never moved: {which}")
-    if is_copy.any():
-        which = _few(np.flatnonzero(is_copy))
-        found.append(
-            f"{is_copy.sum()} chains are copies of another: {which}; give each its own key"
-        )
-    return found
-
-
-def _of_sampler(info) -> list[str]:
-    if not np.any(info.hamiltonian):  # no momenta, no trajectories
-        return []
-    found = []
-    count = np.asarray(divergences(info))
-    if count.any():
-        found.append(
-            f"{count.sum()} of {info.energy_error.size} steps diverged, in {np.sum(count > 0)} chains: a "
-            "smaller step size, or other coordinates"
-        )
-    low = np.asarray(bfmi(info.hamiltonian)) < LEAST_BFMI
-    if low.any():
-        found.append(
-            f"E-BFMI below {LEAST_BFMI} in {low.sum()} chains: momenta change the energy too little for "
-            "these tails; other coordinates"
-        )
-    return found
-
-
-def _of_draws(names, columns) -> list[str]:
-    found = []
-    bad = ~(columns["rhat"] <= LARGEST_RHAT)
-    if bad.any():
-        which = _few(np.array(names)[bad])
-        found.append(
-            f"R-hat above {LARGEST_RHAT} in {which}: the chains do not agree, or are too short"
-        )
-    for name in ("ess_bulk", "ess_tail"):
-        small = ~(columns[name] >= LEAST_ESS)
-        if small.any():
-            found.append(
-                f"{name} below {LEAST_ESS} in {_few(np.array(names)[small])}: run longer"
+def _leaves(draws) -> tuple[list[str], list[np.ndarray]]:
+    """Names of the coordinates, and the leaves ``[T, C, ...]`` on the host, all finite."""
+    names, leaves = [], []
+    checks.on_host(draws, "summary", "the functions of ebmjax.diagnostics.convergence")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(draws):
+        where = "draws" + jax.tree_util.keystr(path)
+        if not jnp.issubdtype(getattr(leaf, "dtype", np.dtype(object)), jnp.floating):
+            raise TypeError(f"{where} must be floating, got {checks.describe(leaf)}")
+        x = np.asarray(leaf)
+        if x.ndim < 2 or len(x) < 6 or not x.size:
+            raise ValueError(
+                "draws must be [T, C, ...] with at least 6 steps, got "
+                f"{checks.describe(leaf)}"
             )
-    return found
-
-
-def _any(condition, axis):
-    """Over all axes but one."""
-    return jnp.any(condition, axis=tuple(a for a in range(condition.ndim) if a != axis))
-
-
-def _few(items) -> str:
-    return ", ".join(str(i) for i in items[:5]) + (
-        f" and {len(items) - 5} more" if len(items) > 5 else ""
-    )
+        if x.dtype.kind == "V":  # bfloat16 and the like
+            x = x.astype(np.float32)
+        checks.finite_rows(x, where)
+        leaves.append(x)
+        name = jax.tree_util.keystr(path, simple=True, separator=".") or "x"
+        shape = x.shape[2:]
+        names += [name + (str(list(i)) if shape else "") for i in np.ndindex(*shape)]
+    if not leaves:
+        raise TypeError(
+            f"draws must be an array or a tree of arrays, got {checks.describe(draws)}"
+        )
+    if len({x.shape[:2] for x in leaves}) > 1:
+        shapes = [x.shape for x in leaves]
+        raise ValueError(
+            f"draws must be [T, C, ...] on every leaf, got shapes {shapes}"
+        )
+    return names, leaves

@@ -1,1 +1,1 @@
-"""Files: checkpoints, run directories, chunks of draws, ArviZ."""
+"""Files: checkpoints, run directories, chunks of draws, archives, ArviZ."""

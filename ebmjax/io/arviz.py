@@ -1,14 +1,18 @@
 """Draws for ArviZ, on disk and in pictures, by the names of its schema.
 
-    posterior      a variable a leaf of the position, ``[chain, draw, ...]``
-    sample_stats   lp = -E, acceptance_rate, diverging, energy_error, is_accepted; with momenta, energy (of
-                   the pair x and p) and n_steps; step_size where given
+    posterior      a variable for each leaf of the position, ``[chain, draw, ...]``
+    sample_stats   lp = -E, acceptance_rate, diverging, energy_error, is_accepted; with momenta,
+                   energy (of the pair x and p) and n_steps; step_size where given
 
-``sample(..., collect=collect_stats)`` keeps what the second group needs. ArviZ is imported when it is needed;
-from 0.x comes an ``InferenceData``, from 1.x an xarray ``DataTree``. Of the two files, netCDF is for ArviZ,
-and ``.npz`` opens with NumPy alone: its arrays are named ``posterior/x``.
+``sample(..., collect=collect_stats)`` keeps what the second group needs.  A leaf whose
+name is taken (``draw``, ``chain``, a dimension, that of another leaf) gets another one,
+with a warning. bfloat16 becomes float32.  ArviZ is imported when it is needed; from 0.x
+comes an ``InferenceData``, from 1.x an xarray ``DataTree``.  Of the two files, netCDF
+is for ArviZ, and ``.npz`` opens with NumPy alone: its arrays are named ``posterior/x``.
 """
 
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +22,34 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax.base import Position
 from ebmjax.diagnostics.summary import is_divergent
+from ebmjax.io import archive, files
 from ebmjax.sampling.loop import Record
 from ebmjax.sampling.sample import Samples
 
 Groups = dict[str, dict[str, np.ndarray]]
 MOST_SHOWN, MOST_CHAINS = 6, 8  # coordinates and chains in a picture
+HEADROOM = 2**20  # bytes of a netCDF file beside its arrays
+RESERVED = {"chain", "draw", "sample"}  # dimensions of ArviZ
 
 
 def groups(samples: Samples | Record | Position, *, step_size: Any = None) -> Groups:
     """The two groups as arrays ``[C, T, ...]``.
 
     Args:
-      samples: what ``sample`` returned, or its draws ``[T, C, ...]``.
+      samples: the result of ``sample``, or its draws ``[T, C, ...]``.
       step_size: of all steps, a number, to be written beside them.
 
     Raises:
-      TypeError: what was collected are not draws; ValueError: a step size that is not one number.
+      TypeError: what was collected are not draws; ValueError: a step size that is not one
+        number.
+
+    Warns:
+      where a leaf is stored under another name than its own.
     """
     draws = samples.draws if isinstance(samples, Samples) else samples
     record = draws if isinstance(draws, Record) else None
     draws = checks.position(draws if record is None else record.position, "draws")
-    leaves = jax.tree_util.tree_leaves_with_path(draws)
-    found: Groups = {
-        "posterior": {_name(path): _by_chain(leaf) for path, leaf in leaves}
-    }
+    found: Groups = {"posterior": _posterior(draws)}
     shape = next(iter(found["posterior"].values())).shape[:2]
     stats = {} if record is None else _stats(record)
     if step_size is not None:
@@ -54,7 +62,7 @@ def groups(samples: Samples | Record | Position, *, step_size: Any = None) -> Gr
 
 
 def to_arviz(samples: Samples | Record | Position, *, step_size: Any = None) -> Any:
-    """``InferenceData`` (ArviZ 0.x) or ``DataTree`` (1.x); arguments as :func:`groups`.  Needs ArviZ.
+    """``InferenceData`` (ArviZ 0.x) or ``DataTree`` (1.x); arguments as :func:`groups`.
 
     >>> data = to_arviz(sample(key, kernel, start, 1000, collect=collect_stats))  # doctest: +SKIP
     """
@@ -64,65 +72,125 @@ def to_arviz(samples: Samples | Record | Position, *, step_size: Any = None) -> 
 def save(
     samples: Samples | Record | Position, path: str | Path, *, step_size: Any = None
 ) -> None:
-    """Write a new file, ``.nc`` (needs ArviZ) or ``.npz``; raises where there is one, or another suffix."""
+    """Write a new file, ``.nc`` (needs ArviZ) or ``.npz``, aside and renamed at the end.
+
+    Raises:
+      FileExistsError: there is one already; ValueError: another suffix.
+      ebmjax.io.files.WriteError: a full disk, a folder that cannot be written; no part of a
+        file is left, and the samples are as they were.
+    """
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"{path} exists; nothing is overwritten")
-    found = groups(samples, step_size=step_size)
-    if _suffix(path) == ".nc":
-        _to_arviz(found).to_netcdf(str(path))
-    else:
-        arrays: dict[str, Any] = {
-            f"{group}/{name}": x
-            for group, members in found.items()
-            for name, x in members.items()
-        }
-        np.savez(path, **arrays)
+    suffix, found = _suffix(path), groups(samples, step_size=step_size)
+    if suffix == ".nc":
+        data = _to_arviz(found)
+        size = sum(x.nbytes for members in found.values() for x in members.values())
+        with files.replacing(path) as aside:
+            files.reserve(aside, size + size // 8 + HEADROOM)
+            try:
+                data.to_netcdf(str(aside))
+            except RuntimeError as error:  # of HDF5, where the disk is full
+                raise files.WriteError(path, error) from error
+        return
+    arrays = {f"{g}/{n}": x for g, members in found.items() for n, x in members.items()}
+    with files.replacing(path) as aside, open(aside, "x+b") as file:
+        archive.write(file, arrays)
 
 
 def load(path: str | Path) -> Any:
-    """What :func:`save` wrote, either file, as :func:`to_arviz` gives it."""
+    """What :func:`save` wrote, either file, as :func:`to_arviz` gives it.
+
+    Raises:
+      FileNotFoundError, OSError: there is no such file, or it is not a regular one.
+      ValueError: it is damaged, or not of :func:`save`.
+    """
     path = Path(path)
-    if _suffix(path) == ".nc":
-        return _arviz().from_netcdf(str(path))
+    suffix = _suffix(path)
+    with files.open_regular(path) as file:
+        if suffix == ".nc":
+            return _arviz().from_netcdf(str(path))
+        try:
+            arrays = archive.read(file)
+        except archive.DAMAGES as error:
+            raise ValueError(f"{path} is damaged, or not of save: {error}") from error
     found: Groups = {}
-    with np.load(path) as file:
-        for name in file.files:
-            group, _, member = name.partition("/")
-            found.setdefault(group, {})[member] = file[name]
+    for name, array in arrays.items():
+        group, _, member = name.partition("/")
+        found.setdefault(group, {})[member] = array
     return _to_arviz(found)
 
 
 def pictures(samples: Samples | Record | Position, folder: str | Path) -> list[Path]:
-    """ArviZ's traces, ranks and autocorrelations, and its picture of the energy where there is one, as
-    ``.png`` in the folder: of the first six coordinates, and of eight chains at most."""
+    """ArviZ's traces, ranks and autocorrelations, and its picture of the energy where there is
+    one, as ``.png`` in the folder: of the first six coordinates, and of eight chains at most.
+
+    Raises:
+      ebmjax.io.files.WriteError: a full disk; the pictures that are named are whole.
+    """
     import matplotlib.pyplot
 
     az, found, folder = _arviz(), groups(samples), Path(folder)
     num_chains = len(next(iter(found["posterior"].values())))
-    rows = np.unique(
-        np.linspace(0, num_chains - 1, min(MOST_CHAINS, num_chains)).astype(int)
-    )
+    number = min(MOST_CHAINS, num_chains)
+    rows = np.unique(np.linspace(0, num_chains - 1, number).astype(int))
     found["posterior"] = _coordinates(found["posterior"])
     data = _to_arviz(
         {g: {n: x[rows] for n, x in members.items()} for g, members in found.items()}
     )
-    names = ["trace", "rank", "autocorr"] + ["energy"] * (
-        "energy" in found.get("sample_stats", {})
-    )
+    names = ["trace", "rank", "autocorr"]
+    names += ["energy"] * ("energy" in found.get("sample_stats", {}))
     options = {"autocorr": {"combined": True}} if _is_old(az) else {}
     paths = []
     for name in names:
-        paths.append(folder / f"{name}.png")
-        drawn = getattr(az, f"plot_{name}")(data, **options.get(name, {}))
-        if hasattr(drawn, "savefig"):  # 1.x
-            drawn.savefig(paths[-1])
-        else:
-            figure = np.ravel(drawn)[0].figure
-            figure.set_layout_engine("tight")
-            figure.savefig(paths[-1], dpi=120)
-        matplotlib.pyplot.close("all")
+        path = folder / f"{name}.png"
+        try:
+            drawn = getattr(az, f"plot_{name}")(data, **options.get(name, {}))
+            with files.replacing(path) as aside:
+                _draw(drawn, aside)
+        finally:
+            matplotlib.pyplot.close("all")
+        paths.append(path)
     return paths
+
+
+def _draw(drawn, path) -> None:
+    if hasattr(drawn, "savefig"):  # 1.x
+        drawn.savefig(path)
+        return
+    figure = np.ravel(drawn)[0].figure
+    figure.set_layout_engine("tight")
+    figure.savefig(path, dpi=120)
+
+
+def _posterior(draws) -> dict[str, np.ndarray]:
+    """The leaves under names that are all different and none of them a dimension."""
+    leaves = jax.tree_util.tree_leaves_with_path(draws)
+    wanted = [
+        jax.tree_util.keystr(path, simple=True, separator=".") or "x"
+        for path, _ in leaves
+    ]
+    dimensions = {
+        f"{name}_dim_{i}"
+        for name, (_, leaf) in zip(wanted, leaves, strict=True)
+        for i in range(np.ndim(leaf) - 2)
+    }
+    taken, found, changed = RESERVED | dimensions, {}, []
+    for name, (_, leaf) in zip(wanted, leaves, strict=True):
+        plain = re.sub(r"[/\x00-\x1f]", ".", name)  # netCDF has paths
+        new, number = plain, 2
+        while new in taken or new in found:
+            new, number = f"{plain}_{number}", number + 1
+        if new != name:
+            changed.append(f"{name!r} as {new!r}")
+        found[new] = _by_chain(leaf)
+    if changed:
+        warnings.warn(
+            f"names that are taken or cannot be stored: {', '.join(changed)}",
+            UserWarning,
+            stacklevel=4,
+        )
+    return found
 
 
 def _stats(record) -> dict[str, np.ndarray]:
@@ -130,7 +198,7 @@ def _stats(record) -> dict[str, np.ndarray]:
     stats = {
         "lp": -record.energy,
         "acceptance_rate": info.acceptance_rate,
-        "diverging": is_divergent(info),
+        "diverging": np.asarray(is_divergent(info)) & np.any(info.hamiltonian),
         "energy_error": info.energy_error,
         "is_accepted": info.is_accepted,
     }
@@ -140,26 +208,24 @@ def _stats(record) -> dict[str, np.ndarray]:
     return {name: _by_chain(value) for name, value in stats.items()}
 
 
-def _coordinates(posterior):
+def _coordinates(posterior) -> dict[str, np.ndarray]:
     """The first coordinates, a variable each."""
     found = {}
     for name, x in posterior.items():
         for i in np.ndindex(*x.shape[2:]):
-            if len(found) < MOST_SHOWN:
-                found[name + (str(list(i)) if i else "")] = x[
-                    (slice(None), slice(None), *i)
-                ]
+            if len(found) == MOST_SHOWN:
+                return found
+            found[name + (str(list(i)) if i else "")] = x[:, :, *i]
     return found
 
 
-def _by_chain(x):
+def _by_chain(x) -> np.ndarray:
     if np.ndim(x) < 2:
         raise TypeError(f"draws must be [T, C, ...], got {checks.describe(x)}")
-    return np.swapaxes(np.asarray(x), 0, 1)
-
-
-def _name(path) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".") or "x"
+    array = np.asarray(x)
+    if array.dtype.kind == "V":  # bfloat16 and the like, which files do not know
+        array = array.astype(np.float32)
+    return np.swapaxes(array, 0, 1)
 
 
 def _suffix(path) -> str:
@@ -180,7 +246,7 @@ def _is_old(az) -> bool:
     return int(az.__version__.split(".")[0]) < 1
 
 
-def _arviz():
+def _arviz() -> Any:
     try:
         import arviz
     except ImportError as error:

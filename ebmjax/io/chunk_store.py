@@ -1,8 +1,9 @@
 """The chunks of a long computation on disk: what is there is not computed again.
 
-A chunk is a pure function of the state before it.  Its file holds the state after it, the totals so far and
-what it collected, so that every file is both a result and a place to go on from.  A file that is damaged is
-named, and its chunk computed again from the one before: the bytes come out the same.
+A chunk is a pure function of the state before it.  Its file holds the state after it,
+the totals so far and what it collected, so that every file is both a result and a state
+to resume from.  A file that is damaged is named, and its chunk computed again from the
+one before: the bytes come out the same.
 """
 
 import contextlib
@@ -16,33 +17,28 @@ from typing import Any
 import jax
 import numpy as np
 
-from ebmjax.io import run_directory as folder
-from ebmjax.io.checkpoint import CheckpointError, CorruptCheckpointError
+from ebmjax.io import run_directory
+from ebmjax.io.serialization import CheckpointError, CorruptCheckpointError
 from ebmjax.sampling import devices
 
 
 class Interrupted(KeyboardInterrupt):
-    """Told to stop by SIGTERM or Ctrl-C, after the chunk was finished and saved."""
+    """Stopped by SIGTERM, SIGHUP or Ctrl-C, after the chunk was finished and saved."""
 
 
-class Journal:
-    """The files of one call, made by :meth:`at`; without a folder it has and keeps nothing."""
+class ChunkStore:
+    """The files of one call, made by :meth:`at`; without a folder it keeps nothing."""
 
     def __init__(
         self,
         path: Path | None,
         call: dict[str, Any],
         is_collecting: bool,
-        is_told,
-        backend="npz",
+        is_interrupted: Callable[[], bool],
+        backend: str = "npz",
     ):
-        self.path, self.call, self.is_collecting, self.is_told = (
-            path,
-            call,
-            is_collecting,
-            is_told,
-        )
-        self.backend = backend
+        self.path, self.call, self.backend = path, call, backend
+        self.is_collecting, self.is_interrupted = is_collecting, is_interrupted
 
     @staticmethod
     @contextlib.contextmanager
@@ -52,27 +48,29 @@ class Journal:
         *,
         is_collecting: bool,
         backend: str = "npz",
-    ) -> Iterator["Journal"]:
-        """The journal in a folder, locked, with SIGTERM and Ctrl-C waiting for the end of a chunk.
+    ) -> Iterator["ChunkStore"]:
+        """The store in a folder, locked; signals to stop wait for the end of a chunk.
 
         Args:
           path: the folder; made if missing.
           call: what the result depends on, JSON values; a file of another call is refused.
-          is_collecting: chunks collect something, so that all files are kept, and not only the last few.
+          is_collecting: chunks collect something, so that all files are kept, and not only
+            the last few.
           backend: of :data:`ebmjax.io.run_directory.BACKENDS`, that writes.
         """
         if path is None:
-            yield Journal(None, call, is_collecting, lambda: False)
+            yield ChunkStore(None, call, is_collecting, lambda: False)
             return
         path = Path(path)
         with contextlib.ExitStack() as stack:
             if devices.is_main():
-                stack.enter_context(folder.lock(path))
-            is_told = stack.enter_context(folder.postponed_stop())
-            yield Journal(path, call, is_collecting, is_told, backend)
+                stack.enter_context(run_directory.lock(path))
+            is_interrupted = stack.enter_context(run_directory.postponed_stop())
+            yield ChunkStore(path, call, is_collecting, is_interrupted, backend)
 
     def first(self, steps: Sequence[int], like: Callable[[int], Any]) -> int:
-        """The chunk to begin with, by number: where nothing is collected, the newest that is there."""
+        """The number of the chunk to begin with: 0, or where nothing is collected the newest on
+        disk."""
         if self.path is not None and not self.is_collecting:
             for i in reversed(range(len(steps))):
                 if self.load(steps[i], functools.partial(like, i)) is not None:
@@ -80,10 +78,13 @@ class Journal:
         return 0
 
     def load(self, step: int, like: Callable[[], Any]) -> Any | None:
-        """What stood after a step, in the structure of ``like()``; ``None`` where there is no good file."""
-        for path in folder.files(self.path, step) if self.path is not None else ():
+        """The chunk that ends with a step, in the structure of ``like()``; ``None`` without a good
+        file."""
+        for path in (
+            run_directory.files(self.path, step) if self.path is not None else ()
+        ):
             try:
-                return folder.load(
+                return run_directory.load(
                     path, like(), check=functools.partial(self._compare, path)
                 )
             except CorruptCheckpointError as error:
@@ -95,13 +96,13 @@ class Journal:
         return None
 
     def is_stopped(self) -> bool:
-        """Whether any process was told to stop."""
-        return self.path is not None and devices.any_of(self.is_told())
+        """Whether any process got a signal to stop."""
+        return self.path is not None and devices.any_of(self.is_interrupted())
 
     def save(self, step: int, chunk: Any) -> None:
         if self.path is not None:
-            keep = None if self.is_collecting else folder.KEEP
-            folder.save(
+            keep = None if self.is_collecting else run_directory.KEEP
+            run_directory.save(
                 self.path, step, chunk, keep=keep, backend=self.backend, call=self.call
             )
 
@@ -118,8 +119,11 @@ class Journal:
             )
 
 
+Journal = ChunkStore  # the older name
+
+
 def fingerprint(tree: Any) -> str:
-    """Of the values of a tree, typed keys included."""
+    """16 hexadecimal digits of SHA-256 over the values of a tree, typed keys included."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
         is_key = jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)

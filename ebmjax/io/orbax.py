@@ -1,13 +1,15 @@
-"""Checkpoints of several hosts: a folder that Orbax writes, each process its own shards, under our seal.
+"""Checkpoints of several hosts: a folder that Orbax writes, each process its own shards, sealed.
 
     STEP.orbax/state/      of Orbax; nothing is gathered
     STEP.orbax/manifest    shapes, dtypes, notes, the SHA-256 of every file of Orbax; then its own
 
-Orbax does not notice a flipped bit.  So nothing is handed to it before every file has been found as it was
-written; the processes share that work, and all come to the same verdict.  The folder is written aside, synced
-and renamed: one that was cut short has no such name.
+Orbax does not notice a flipped bit.  So it is given files only after each of them was
+found as it was written, inside the folder and regular; the processes share that work
+and come to the same result.  The folder is written aside, synced and renamed: an
+incomplete one has no such name.
 
-Every process makes these calls.  Orbax is imported when they are made; it comes with ``ebmjax[orbax]``.
+Every process makes these calls.  Orbax is imported when they are made; it comes with
+``ebmjax[orbax]``.
 """
 
 import contextlib
@@ -24,8 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from ebmjax.io import serialization as leaves
-from ebmjax.io.checkpoint import sync_folder
+from ebmjax.io import archive, serialization
+from ebmjax.io.files import is_inside, open_regular, sync_folder
 from ebmjax.io.serialization import CheckpointError, CorruptCheckpointError
 from ebmjax.sampling import devices
 
@@ -51,15 +53,7 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
       CheckpointError: no Orbax, a full disk, a read-only folder; other checkpoints are intact.
     """
     ocp, path = orbax(), Path(path).absolute()
-    entries, arrays = {}, {}
-    for i, (name, leaf) in enumerate(leaves.flatten(tree).items()):
-        data, dtype = leaves.encode(leaf)
-        entries[name] = {"shape": list(data.shape), "dtype": dtype, "stored": str(i)}
-        if data.size:  # Orbax stores no empty ones
-            is_local = jax.process_count() > 1 and getattr(
-                data, "is_fully_addressable", False
-            )
-            arrays[str(i)] = np.asarray(data) if is_local else data
+    entries, arrays = _described(tree)
     aside = path.with_name(path.name + ".tmp")
     old = path.with_name(path.name + ".old")
     try:
@@ -72,10 +66,7 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
             aside / STATE, args=ocp.args.PyTreeSave(arrays)
         )
         devices.wait("state written")
-        files = sorted(
-            str(f.relative_to(aside)) for f in aside.rglob("*") if f.is_file()
-        )
-        digests = dict(zip(files, _digests(aside, files, is_synced=True), strict=True))
+        digests = _sealed(aside)
         if devices.is_main():
             manifest = {
                 "format": FORMAT,
@@ -83,13 +74,7 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
                 "orbax": ocp.__version__,
                 "notes": notes,
             }
-            text = json.dumps({**manifest, "leaves": entries, "files": digests}) + "\n"
-            with open(aside / MANIFEST, "w") as file:
-                file.write(text + _sha256(text.encode()))
-                file.flush()
-                os.fsync(file.fileno())
-            for folder in (aside, *(f for f in aside.rglob("*") if f.is_dir())):
-                sync_folder(folder)
+            _write_manifest(aside, {**manifest, "leaves": entries, "files": digests})
             if path.exists():
                 os.replace(path, old)
             os.replace(aside, path)
@@ -104,6 +89,37 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
         raise CheckpointError(
             f"{path} cannot be written: {why}; what was saved before is intact"
         ) from error
+
+
+def _described(tree) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Entries of the manifest, and the arrays for Orbax, which stores no empty ones."""
+    entries, arrays = {}, {}
+    for i, (name, leaf) in enumerate(serialization.flatten(tree).items()):
+        data, dtype = serialization.encode(leaf)
+        entries[name] = {"shape": list(data.shape), "dtype": dtype, "stored": str(i)}
+        if data.size:
+            is_local = jax.process_count() > 1 and getattr(
+                data, "is_fully_addressable", False
+            )
+            arrays[str(i)] = np.asarray(data) if is_local else data
+    return entries, arrays
+
+
+def _sealed(folder) -> dict[str, str]:
+    """The digests of all files of a folder, each synced."""
+    paths = (f for f in folder.rglob("*") if f.is_file())
+    names = sorted(str(f.relative_to(folder)) for f in paths)
+    return dict(zip(names, _digests(folder, names, is_synced=True), strict=True))
+
+
+def _write_manifest(folder, manifest) -> None:
+    text = json.dumps(manifest) + "\n"
+    with open(folder / MANIFEST, "x") as file:
+        file.write(text + _sha256(text.encode()))
+        file.flush()
+        os.fsync(file.fileno())
+    for part in (folder, *(f for f in folder.rglob("*") if f.is_dir())):
+        sync_folder(part)
 
 
 def load(
@@ -121,11 +137,11 @@ def load(
     manifest = _verified(path)
     if check is not None:
         check(manifest["notes"])
-    wanted, stored = leaves.flatten(like), manifest["leaves"]
-    leaves.check_same(path, stored, wanted)
+    wanted, stored = serialization.flatten(like), manifest["leaves"]
+    serialization.check_same(path, stored, wanted)
     items, args = {}, {}
     for name, leaf in wanted.items():
-        entry, sharding = stored[name], leaves.sharding_of(leaf)
+        entry, sharding = stored[name], serialization.sharding_of(leaf)
         if 0 in entry["shape"]:
             continue
         items[entry["stored"]] = 0
@@ -134,24 +150,20 @@ def load(
             if sharding is None
             else ocp.ArrayRestoreArgs(sharding=sharding)
         )
-    restore = ocp.args.PyTreeRestore(item=items, restore_args=args)
-    arrays = (
-        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(
-            path / STATE, args=restore
-        )
-        if items
-        else {}
-    )
+    arrays = {}
+    if items:
+        restore = ocp.args.PyTreeRestore(item=items, restore_args=args)
+        reader = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+        arrays = reader.restore(path / STATE, args=restore)
     found = []
     for name, leaf in wanted.items():
         dtype = stored[name]["dtype"]
+        kind = np.uint32 if dtype.startswith("key<") else jnp.dtype(dtype)
         empty = np.zeros(
-            stored[name]["shape"],
-            np.uint32 if dtype.startswith("key<") else jnp.dtype(dtype),
+            stored[name]["shape"] if 0 in stored[name]["shape"] else 0, kind
         )
-        found.append(
-            leaves.decode(arrays.get(stored[name]["stored"], empty), dtype, leaf)
-        )
+        array = arrays.get(stored[name]["stored"], empty)
+        found.append(serialization.decode(array, dtype, leaf))
     return jax.tree.unflatten(jax.tree.structure(like), found)
 
 
@@ -160,22 +172,23 @@ def _verified(path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint at {path}")
     try:
-        text, _, seal = (path / MANIFEST).read_text().rpartition("\n")
+        with open_regular(path / MANIFEST) as file:
+            text, _, seal = file.read().decode().rpartition("\n")
         if _sha256(f"{text}\n".encode()) != seal:
             raise ValueError("its manifest is not as it was written")
-        manifest = json.loads(text)
-    except (OSError, ValueError) as error:
+        manifest = serialization.parsed_manifest(text.encode())
+        files = manifest["files"]
+        outside = [f for f in files if not is_inside(path / f, path)]
+        if outside:
+            raise ValueError(f"{outside[0]} lies outside of it")
+    except (OSError, *archive.DAMAGES) as error:
         raise CorruptCheckpointError(f"{path} is damaged: {error}") from error
     if manifest["format"] != FORMAT:
         raise CheckpointError(
             f"{path} has format {manifest['format']}; this version reads format {FORMAT}"
         )
-    files = manifest["files"]
-    wrong = [
-        f
-        for f, now in zip(files, _digests(path, list(files)), strict=True)
-        if now != files[f]
-    ]
+    digests = zip(files, _digests(path, list(files)), strict=True)
+    wrong = [name for name, now in digests if now != files[name]]
     if wrong:
         raise CorruptCheckpointError(
             f"{path} is damaged: {wrong[0]} is not as it was written"
@@ -187,7 +200,7 @@ def _digests(folder, files, *, is_synced=False) -> list[str]:
     """Of files, each read by one of the processes; of zeros for one that cannot be read."""
     table = np.zeros((len(files), 32), np.uint8)
     for i in range(jax.process_index(), len(files), jax.process_count()):
-        with contextlib.suppress(OSError), open(folder / files[i], "rb") as file:
+        with contextlib.suppress(OSError), open_regular(folder / files[i]) as file:
             if is_synced:
                 os.fsync(file.fileno())
             table[i] = np.frombuffer(

@@ -1,12 +1,16 @@
-"""A folder that one run writes: locked, its last good checkpoints kept, left in order when told to stop.
+"""A folder that one run writes: locked, its last checkpoints kept, left in order when stopped.
 
-    FOLDER/000001500.npz     what stood after 1500 steps, gathered and written by process 0
+    FOLDER/000001500.npz     the state after 1500 steps, gathered and written by process 0
                              (:mod:`ebmjax.io.checkpoint`)
-    FOLDER/000001500.orbax   or written by all processes, each its own part (:mod:`ebmjax.io.orbax`)
+    FOLDER/000001500.orbax   or written by all processes, each its own part
+                             (:mod:`ebmjax.io.orbax`)
 
-What is read is told by its name, so that a folder may hold both.  Every process calls :func:`save`.
+The suffix says which backend reads a file, so a folder may hold both.  Every process
+calls :func:`save`.  A checkpoint that is a link to somewhere outside of the folder is
+refused.
 
-The lock is on the folder itself and belongs to the process: the system lets go of it however that one ends.
+The lock is on the folder itself and belongs to the process: the system releases it
+however the process ends.
 """
 
 import contextlib
@@ -21,9 +25,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ebmjax import _validation as checks
-from ebmjax.io import checkpoint
-from ebmjax.io import orbax as sharded
-from ebmjax.io.checkpoint import CheckpointError, CorruptCheckpointError
+from ebmjax.io import checkpoint, orbax
+from ebmjax.io.files import is_inside
+from ebmjax.io.serialization import CheckpointError, CorruptCheckpointError
 from ebmjax.sampling import devices
 
 KEEP = 3
@@ -46,13 +50,13 @@ def _gathered(path, tree, **notes):
 
 BACKENDS = {
     "npz": Backend(".npz", _gathered, checkpoint.load, lambda: None),
-    "orbax": Backend(".orbax", sharded.save, sharded.load, sharded.orbax),
+    "orbax": Backend(".orbax", orbax.save, orbax.load, orbax.orbax),
 }
 _BY_SUFFIX = {backend.suffix: name for name, backend in BACKENDS.items()}
 
 
 def check_backend(name: str) -> str:
-    """Raise, before the hours, unless there is such a backend and it is installed."""
+    """Raise unless there is such a backend and it is installed; to fail early."""
     BACKENDS[checks.one_of(name, "backend", BACKENDS)].require()
     return name
 
@@ -62,12 +66,13 @@ class FolderError(ValueError):
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder; raise unless it can be written: before the hours, not after."""
+    """Make the folder; raise :class:`FolderError` unless it can be written; to fail early."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(
-            dir=folder
-        ).close()  # no name: several processes may look at once
+        # without a name: several processes may look at once
+        tempfile.TemporaryFile(dir=folder).close()
+    except FileExistsError:
+        raise FolderError(f"{folder} is not a folder") from None
     except OSError as error:
         raise FolderError(
             f"{folder} cannot be written: {error.strerror or error}"
@@ -87,23 +92,28 @@ def lock(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def postponed_stop() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C wait for the end of a chunk: gives a function that says whether one came.
+    """SIGTERM, SIGHUP and Ctrl-C wait for the end of a chunk.
 
-    A second signal is not waited for.  Outside the main thread Python allows no handler, and nothing waits.
+    Gives a function that says whether one came.  A second signal stops at once.  A SIGHUP that
+    is ignored, by nohup, stays ignored.  Outside the main thread Python allows no handler, and
+    nothing waits.
     """
-    is_told = threading.Event()
+    is_stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield is_told.is_set
+        yield is_stopped.is_set
         return
 
-    def tell(signum, frame):
-        if is_told.is_set():
+    def stop(signum, frame):
+        if is_stopped.is_set():
             raise KeyboardInterrupt
-        is_told.set()
+        is_stopped.set()
 
-    previous = {s: signal.signal(s, tell) for s in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, stop) for number in numbers}
     try:
-        yield is_told.is_set
+        yield is_stopped.is_set
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -120,7 +130,7 @@ def files(folder: Path, step: int) -> list[Path]:
 
 
 def steps(folder: Path) -> list[int]:
-    """Of the checkpoints in a folder, the newest first; their files may be damaged."""
+    """Steps that have a checkpoint in a folder, the newest first; its file may be damaged."""
     names = {p.stem for p in folder.glob("*") if p.suffix in _BY_SUFFIX}
     return sorted((int(n) for n in names if n.isdecimal()), reverse=True)
 
@@ -135,7 +145,15 @@ def backend_of(folder: Path) -> str:
 
 
 def load(path: Path, like: Any, **options: Any) -> Any:
-    """By the backend that wrote it."""
+    """Read a checkpoint by the backend that wrote it; options are those of the backend.
+
+    Raises:
+      CheckpointError: as the backend; or the path is a link to the outside of its folder.
+    """
+    if not is_inside(path, path.parent):
+        raise CheckpointError(
+            f"{path} is a link to {path.resolve()}, outside of its folder; copy the file there"
+        )
     return BACKENDS[_BY_SUFFIX[path.suffix]].load(path, like, **options)
 
 
@@ -148,15 +166,16 @@ def save(
     backend: str = "npz",
     **notes: Any,
 ) -> None:
-    """Write the checkpoint of a step, and remove all but the last ``keep`` (``None``: none is removed)."""
+    """Write the checkpoint of a step, and remove all but the last ``keep`` (``None``: keep all)."""
     BACKENDS[backend].save(file_of(folder, step, backend), tree, step=step, **notes)
-    if keep is not None and devices.is_main():
-        for path in (
-            path for old in steps(folder)[keep:] for path in files(folder, old)
-        ):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(
-                missing_ok=True
-            )
+    if keep is None or not devices.is_main():
+        return
+    for old in steps(folder)[keep:]:
+        for path in files(folder, old):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def newest(folder: Path, like: Any) -> tuple[int, Any]:
@@ -166,7 +185,7 @@ def newest(folder: Path, like: Any) -> tuple[int, Any]:
       CheckpointError: none is good; or the newest that is whole belongs to something else.
 
     Warns:
-      naming each damaged file that was passed over.
+      naming each damaged file that was skipped.
     """
     damages = []
     for step, path in [(s, path) for s in steps(folder) for path in files(folder, s)]:
@@ -196,7 +215,7 @@ def _lock(descriptor, folder):
         ) from None
     except OSError as error:  # a file system without locks
         warnings.warn(
-            f"{folder} cannot be locked ({error.strerror}): see to it that one run uses it at a time",
+            f"{folder} cannot be locked ({error.strerror}): let one run use it at a time",
             RuntimeWarning,
             stacklevel=4,
         )

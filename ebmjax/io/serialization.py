@@ -1,5 +1,6 @@
-"""A tree of arrays, leaf by leaf: its names, what its bytes mean, and how it differs from another."""
+"""A tree of arrays, leaf by leaf: its names, its dtypes, how it differs from another."""
 
+import json
 from typing import Any
 
 import jax
@@ -36,7 +37,7 @@ def encode(leaf: Any) -> tuple[Any, str]:
 
 
 def decode(array: Any, dtype: str, like: Any) -> Any:
-    """What was encoded, where ``like`` wants it: on its mesh, if it has one."""
+    """The inverse of :func:`encode`, on the mesh of ``like`` if it has one."""
     if not dtype.startswith("key<"):
         array = array if dtype == array.dtype.name else array.view(jnp.dtype(dtype))
     if (sharding := sharding_of(like)) is not None:
@@ -44,9 +45,8 @@ def decode(array: Any, dtype: str, like: Any) -> Any:
     on_device = jnp.asarray(array)
     if dtype.startswith("key<"):
         return jax.random.wrap_key_data(on_device, impl=dtype[4:-1])
-    return (
-        on_device if on_device.dtype == array.dtype else array
-    )  # without x64, float64 stays NumPy's
+    # without x64, float64 stays an array of NumPy
+    return on_device if on_device.dtype == array.dtype else array
 
 
 def sharding_of(like: Any) -> NamedSharding | None:
@@ -75,8 +75,14 @@ def check_same(path: Any, stored: dict[str, dict], wanted: dict[str, Any]) -> No
 def _wants(leaf):
     if isinstance(leaf, jax.ShapeDtypeStruct):
         if _is_key(leaf.dtype):
-            leaf = jax.eval_shape(jax.random.key_data, leaf)
-            return list(leaf.shape), f"key<{jax.config.jax_default_prng_impl}>"
+            impl: list[Any] = []  # of any kind of key: a traced key knows its own
+
+            def data_of(key):
+                impl.append(jax.random.key_impl(key))
+                return jax.random.key_data(key)
+
+            leaf = jax.eval_shape(data_of, leaf)
+            return list(leaf.shape), f"key<{impl[0]}>"
         return list(leaf.shape), np.dtype(leaf.dtype).name
     data, dtype = encode(leaf)
     return list(data.shape), dtype
@@ -84,3 +90,17 @@ def _wants(leaf):
 
 def _is_key(dtype) -> bool:
     return jnp.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def parsed_manifest(text: bytes) -> dict[str, Any]:
+    """A manifest of JSON; raises ``ValueError`` unless it has what every manifest has."""
+    manifest = json.loads(text)
+    wanted = {"format": int, "notes": dict, "leaves": dict}
+    for name, kind in wanted.items():
+        if not isinstance(manifest, dict) or not isinstance(manifest.get(name), kind):
+            raise ValueError(f"its manifest has no {name}")
+    for name, entry in manifest["leaves"].items():
+        shape = entry.get("shape")
+        if not isinstance(entry.get("dtype"), str) or not isinstance(shape, list):
+            raise ValueError(f"its manifest does not describe {name}")
+    return manifest

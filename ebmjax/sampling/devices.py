@@ -1,14 +1,18 @@
-"""Devices: one mesh axis, ``"chains"``; the compiler does the rest (``jax.sharding``, ``AxisType.Auto``).
+"""Devices: one mesh axis, ``"chains"``; the compiler does the rest (``AxisType.Auto``).
 
-Chains are independent: the first axis of positions, states and keys is divided over the mesh, and since the
-key of a chain does not depend on where it runs, neither do its random numbers.  Parameters and data are the
-same everywhere; a batch is divided too, and the gradient of its mean is averaged by the compiler.
+Chains are independent: the first axis of positions, states and keys is divided over the
+mesh, and since the key of a chain does not depend on where it runs, neither do its
+random numbers: with threefry keys, the default.  Numbers of rbg keys depend on how many
+are drawn together (:func:`check_key`).  Parameters and data are the same everywhere; a
+batch is divided too, and the gradient of its mean is averaged by the compiler.
 
-With several processes (``jax.distributed``) every one of them makes the same calls with the same arguments;
-process 0 alone writes to disk.  docs/clusters.md says how to start them and what happens when one dies.
+With several processes (``jax.distributed``) every one of them makes the same calls with
+the same arguments; process 0 alone writes to disk.  docs/clusters.md says how to start
+them and what happens when one dies.
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +30,8 @@ Devices = Mesh | Sequence[jax.Device] | int | None
 
 
 def mesh_of(devices: Devices) -> Mesh | None:
-    """A mesh with an axis ``"chains"``: of devices, of the first so many, or the caller's own; or none.
+    """A mesh with an axis ``"chains"``: of devices, of a number of them, the caller's own; or
+    none.
 
     Raises:
       ValueError, TypeError: no such devices, or a mesh without that axis.
@@ -36,7 +41,8 @@ def mesh_of(devices: Devices) -> Mesh | None:
     if isinstance(devices, Mesh):
         if AXIS not in devices.axis_names:
             raise ValueError(
-                f"devices as a mesh must have an axis {AXIS!r}, got axes {devices.axis_names}"
+                f"devices as a mesh must have an axis {AXIS!r}, got axes "
+                f"{devices.axis_names}"
             )
         return devices
     if not isinstance(devices, Sequence):
@@ -44,7 +50,8 @@ def mesh_of(devices: Devices) -> Mesh | None:
         devices = jax.devices()[:number]
         if len(devices) < number:
             raise ValueError(
-                f"devices must be at most the number there are, {len(devices)}, got {number}"
+                f"devices must be at most the number there are, {len(devices)}, got "
+                f"{number}"
             )
     if not devices or not all(isinstance(d, jax.Device) for d in devices):
         raise TypeError(
@@ -58,8 +65,24 @@ def check_divides(number: int, mesh: Mesh | None, name: str) -> None:
     size = 1 if mesh is None else mesh.shape[AXIS]
     if number % size:
         raise ValueError(
-            f"{name} must be a multiple of the number of devices, got {number} on {size} devices; "
-            f"the nearest are {number // size * size or size} and {(number // size + 1) * size}"
+            f"{name} must be a multiple of the number of devices, got {number} on {size} "
+            f"devices; the nearest are {number // size * size or size} and {(number // size + 1) * size}"
+        )
+
+
+def check_key(key: jax.Array) -> None:
+    """Warn where random numbers depend on how many chains and steps are drawn together.
+
+    JAX promises equal numbers under ``vmap`` for threefry alone: with rbg and unsafe_rbg keys
+    1000 steps are not 600 and then 400, and a chain depends on the number of chains.
+    """
+    impl = str(jax.random.key_impl(key))
+    if "rbg" in impl:
+        warnings.warn(
+            f"keys of {impl} give other numbers for another number of chains, chunks or "
+            "devices; for the same ones pass jax.random.key(seed, impl='threefry2x32')",
+            UserWarning,
+            stacklevel=3,
         )
 
 
@@ -102,9 +125,10 @@ def constrain(tree: Any, mesh: Mesh | None) -> Any:
 def divided(
     tree: Any, mesh: Mesh | None, *, axis: int = 0, length: int | None = None
 ) -> Any:
-    """The shapes of a tree, each with its place on the mesh: an axis divided over it, the first by default.
+    """The shapes of a tree, each with its place on the mesh: an axis divided over it.
 
-    Where that axis does not divide, or has not the ``length``, the leaf is the same on every device.
+    Where that axis does not divide, or has not the ``length``, the leaf is the same on
+    every device.
     """
 
     def one(leaf):
@@ -139,12 +163,13 @@ def to_host(tree: Any) -> Any:
 
 
 def connect() -> Mesh:
-    """Join the processes of one run and return the mesh of all their devices; before anything else of JAX.
+    """Join the processes of one run and return the mesh of all their devices; call it before
+    anything else of JAX.
 
-    Reads ``JAX_COORDINATOR_ADDRESS`` (127.0.0.1:12321), ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``; where
-    neither of the last two is set JAX asks SLURM, Open MPI, Kubernetes or the Cloud TPU.  The coordinator
-    listens at its own address alone, loopback by default, unless ``JAX_COORDINATOR_BIND_ADDRESS`` says
-    otherwise.
+    Reads ``JAX_COORDINATOR_ADDRESS`` (127.0.0.1:12321), ``JAX_NUM_PROCESSES`` and
+    ``JAX_PROCESS_ID``; where neither of the last two is set JAX asks SLURM, Open MPI, Kubernetes
+    or the Cloud TPU.  The coordinator listens at its own address alone, loopback by default,
+    unless ``JAX_COORDINATOR_BIND_ADDRESS`` is set.
     """
     read = {
         n: os.environ.get(f"JAX_{n}")
@@ -160,7 +185,8 @@ def connect() -> Mesh:
     else:
         if not (number.isdecimal() and index.isdecimal() and int(index) < int(number)):
             raise ValueError(
-                f"JAX_PROCESS_ID must be a number below JAX_NUM_PROCESSES, got {index!r} of {number!r}"
+                "JAX_PROCESS_ID must be a number below JAX_NUM_PROCESSES, got "
+                f"{index!r} of {number!r}"
             )
         address = address or LOOPBACK
         jax.distributed.initialize(
@@ -196,7 +222,8 @@ def wait(name: str) -> None:
 
 
 def put(tree: Any, sharding: NamedSharding | None) -> Any:
-    """Put a tree of arrays on devices, of this process and of others; where it is, without a sharding."""
+    """Put a tree of arrays on devices of this process and of others; unchanged without a
+    sharding."""
     if sharding is None:
         return tree
 

@@ -1,10 +1,12 @@
-"""What went wrong in a run of chains: counted per chain, told at its end, and what is done about it.
+"""Handling of non-finite and stuck chains: counted per chain, reported at the end.
 
     revert   a step to where the energy is NaN or infinite is undone (in compiled code, always)
     reinit   and a chain that never moved in a chunk is put where another chain is
     raise    and the first chunk with either is the last
 
-``reinit`` rescues a run at a price: the chain that is copied counts twice.
+``reinit`` biases the run: the chain that is copied counts twice.
+
+Totals are sums in float64 and int64 on the host: exact over any number of steps.
 """
 
 import warnings
@@ -15,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 POLICIES = ("revert", "reinit", "raise")
-FROZEN = 0.01  # a chain that never moved, and had this acceptance rate or less, is stuck and not unlucky
-FEWEST = 10  # steps that can tell
-BLURRED = 0.05  # nat: a difference of energies that is rounded by more than this biases the accept
+# a chain that never moved is stuck, and not unlucky, at this acceptance rate or below
+FROZEN = 0.01
+FEWEST = 10  # steps after which that is judged
+BLURRED = 0.05  # nat: energies that are rounded by more bias the acceptance
 
 
 class ChainFault(RuntimeError):
@@ -27,22 +30,23 @@ class ChainFault(RuntimeError):
 class Totals(NamedTuple):
     """Of the steps so far, one entry a chain ``[C]``."""
 
-    acceptance: np.ndarray  # sum over the steps after warm-up
-    num_nonfinite: np.ndarray
+    acceptance: np.ndarray  # float64, sum over the steps after warm-up
+    num_nonfinite: np.ndarray  # int64
     is_moved: np.ndarray  # in any step after warm-up
-    num_restarted: np.ndarray
+    num_restarted: np.ndarray  # int64
     last_rate: np.ndarray  # of the last chunk
 
     @staticmethod
     def zeros(num_chains: int) -> "Totals":
-        none, rate = np.zeros(num_chains, np.int32), np.zeros(num_chains, np.float32)
-        return Totals(rate, none, np.zeros(num_chains, bool), none, rate)
+        none, rate = np.zeros(num_chains, np.int64), np.zeros(num_chains, np.float64)
+        last = np.zeros(num_chains, np.float32)
+        return Totals(rate, none, np.zeros(num_chains, bool), none, last)
 
 
 def count(
     totals: Totals, info, length: int, is_warmup: bool
 ) -> tuple[Totals, np.ndarray]:
-    """The totals after a chunk, and which chains never moved in it."""
+    """The totals after a chunk, and which chains never moved in it, ``[C]``."""
     rate, nonfinite, is_moved = (
         np.asarray(x)
         for x in (info.acceptance_rate, info.num_nonfinite, info.is_accepted)
@@ -50,7 +54,7 @@ def count(
     totals = totals._replace(last_rate=rate)
     if not is_warmup:
         totals = totals._replace(
-            acceptance=totals.acceptance + length * rate,
+            acceptance=totals.acceptance + length * rate.astype(np.float64),
             num_nonfinite=totals.num_nonfinite + nonfinite,
             is_moved=totals.is_moved | is_moved,
         )
@@ -58,7 +62,7 @@ def count(
 
 
 def restart_lost(key, step, state, totals, is_lost, info, policy):
-    """What the policy does after a chunk: nothing, chains put elsewhere, or an error."""
+    """State and totals after the policy was applied to a chunk; may raise ChainFault."""
     nonfinite = np.asarray(info.num_nonfinite)
     if policy == "raise" and (is_lost.any() or nonfinite.any()):
         chain = int(np.argmax(is_lost if is_lost.any() else nonfinite))
@@ -69,7 +73,8 @@ def restart_lost(key, step, state, totals, is_lost, info, policy):
         )
         raise ChainFault(
             f"chain {chain} {what} in the chunk that began at step {step} "
-            f"({is_lost.sum()} chains never moved, {(nonfinite > 0).sum()} proposed such points)"
+            f"({is_lost.sum()} chains never moved, {(nonfinite > 0).sum()} proposed "
+            "such points)"
         )
     if policy != "reinit" or not is_lost.any() or is_lost.all():
         return state, totals
@@ -81,33 +86,42 @@ def restart_lost(key, step, state, totals, is_lost, info, policy):
     index = jnp.where(jnp.asarray(is_lost), donors, jnp.arange(len(is_lost)))
     moved = jax.tree.map(lambda x: jax.device_put(x[index], x.sharding), state)
     return moved, totals._replace(
-        num_restarted=totals.num_restarted + is_lost.astype(np.int32)
+        num_restarted=totals.num_restarted + is_lost.astype(np.int64)
     )
 
 
 def warn(totals: Totals, rate: np.ndarray, num_steps: int, energy) -> None:
-    """Tell of chains that never moved, of proposals that were not finite, of energies beyond float32."""
-    tell = lambda message: warnings.warn(message, RuntimeWarning, stacklevel=4)
+    """Warn of chains that never moved, of proposals that were not finite, of energies so large
+    that float32 rounds their differences."""
+    for message in _messages(totals, rate, num_steps, energy):
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def _messages(totals, rate, num_steps, energy):
     is_frozen = ~totals.is_moved & (rate <= FROZEN) & (num_steps >= FEWEST)
     if is_frozen.any():
         listed = ", ".join(str(c) for c in np.flatnonzero(is_frozen)[:5])
-        tell(
-            f"{is_frozen.sum()} of {len(is_frozen)} chains never moved in {num_steps} steps (chain "
-            f"{listed}): the step size is too large, or the energy is not finite around them"
+        yield (
+            f"{is_frozen.sum()} of {len(is_frozen)} chains never moved in {num_steps} steps "
+            f"(chain {listed}): the step size is too large, or the energy is not finite "
+            "around them"
         )
     if totals.num_nonfinite.any():
         worst = int(np.argmax(totals.num_nonfinite))
-        tell(
-            f"{totals.num_nonfinite.sum()} proposals had an energy or a ratio of NaN or minus infinity and "
-            f"were rejected; most in chain {worst}, {totals.num_nonfinite[worst]} of {num_steps}"
+        yield (
+            f"{totals.num_nonfinite.sum()} proposals had an energy or a ratio of NaN or minus "
+            f"infinity and were rejected; most in chain {worst}, "
+            f"{totals.num_nonfinite[worst]} of {num_steps}"
         )
     if totals.num_restarted.any():
-        tell(
-            f"{(totals.num_restarted > 0).sum()} chains never moved in a chunk and were put where others are"
+        yield (
+            f"{(totals.num_restarted > 0).sum()} chains never moved in a chunk and were put "
+            "where others are"
         )
     size = float(np.median(np.abs(np.asarray(energy))))
-    if size * float(jnp.finfo(energy.dtype).eps) > BLURRED:
-        tell(
+    rounding = size * float(jnp.finfo(energy.dtype).eps)
+    if rounding > BLURRED:
+        yield (
             f"energies are about {size:.2g}, where {energy.dtype} rounds their differences to "
-            f"{size * float(jnp.finfo(energy.dtype).eps):.2g} nat: subtract a constant from the energy"
+            f"{rounding:.2g} nat: subtract a constant from the energy"
         )

@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable
 
 Progress = Callable[[int, int, str], None]
+SECONDS = 5.0  # between plain lines
 
 
 def reporter(progress: bool | Progress, title: str) -> Progress:
-    """The function to call: the caller's own, a bar on a terminal that has rich, or plain lines."""
+    """The function to call: the caller's own, a bar on a terminal with rich, or plain lines."""
     if callable(progress):
         return progress
     if not isinstance(progress, bool | None):
         raise TypeError(
-            f"progress must be True, False or a function (done, total, text), got {progress!r}"
+            "progress must be True, False or a function (done, total, text), got "
+            f"{progress!r}"
         )
     if not progress:
         return lambda done, total, text: None
@@ -33,14 +35,15 @@ def _bar(title):
     )
     from rich.progress import Progress as Bar
 
-    columns = (
-        "[bold]{task.description}",
+    # no markup: a title or a text may hold a path with brackets
+    bar = Bar(
+        TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+        console=Console(stderr=True),
     )
-    columns = [TextColumn(c) if isinstance(c, str) else c for c in columns]
-    bar = Bar(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True))
     task = bar.add_task(title, text="compiling")
 
     def report(done, total, text):
@@ -56,7 +59,7 @@ def _lines(title):
     last = [0.0]
 
     def report(done, total, text):
-        if done >= total or time.monotonic() - last[0] > 5.0:
+        if done >= total or time.monotonic() - last[0] > SECONDS:
             last[0] = time.monotonic()
             print(f"{title} {done}/{total}  {text}", file=sys.stderr, flush=True)
 

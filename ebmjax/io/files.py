@@ -1,0 +1,117 @@
+"""Files: written aside, synced and renamed; read only where they are regular files.
+
+A crash, a full disk or an interrupt while writing leaves the older file as it was, and
+no part of a new one under its name.
+
+>>> with replacing("draws.csv") as aside:  # doctest: +SKIP
+...     aside.write_text("0.1,0.2")
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+class WriteError(OSError):
+    """A file that cannot be written; what was at its path before is still there.
+
+    ``reason`` is the system's, such as "No space left on device".
+    """
+
+    def __init__(self, path: str | Path, error: BaseException):
+        self.reason = getattr(error, "strerror", None) or str(error) or repr(error)
+        super().__init__(getattr(error, "errno", None), self.reason)
+        self.path = str(path)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} cannot be written: {self.reason}; what was there before is "
+            "intact, and what is in memory can be written elsewhere"
+        )
+
+    def __reduce__(self):
+        return type(self), (self.path, OSError(self.errno, self.reason))
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A path beside the given one, with its suffix, to write to; renamed at the end.
+
+    Raises:
+      WriteError: an ``OSError`` inside, or while syncing and renaming.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    try:
+        aside.unlink(missing_ok=True)  # of a process that was killed; or a link
+        yield aside
+        with open(aside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not isinstance(error, WriteError):
+            raise WriteError(path, error) from error
+        raise
+
+
+def reserve(path: str | Path, size: int) -> None:
+    """Raise ``OSError`` unless there is room for so many bytes; leaves no file.
+
+    For writers, such as HDF5, that do not survive a full disk.
+    """
+    try:
+        with open(path, "xb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file aside and rename it; raises :class:`WriteError`."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file to read; raises ``OSError`` for a folder, a named pipe, a device.
+
+    A pipe is not waited for.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = KINDS.get(stat.S_IFMT(mode), "something else")
+        raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder when all links are followed."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def sync_folder(folder: Path) -> None:
+    """Names that were given there, on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
