@@ -156,11 +156,6 @@ def _log(x):
     return exponent.astype(jnp.float32) * np.float32(math.log(2)) + f * p
 
 
-def is_threefry(key: jax.Array) -> bool:
-    """Whether a key is of JAX's default kind, whose numbers depend on nothing else."""
-    return _words(key) is not None
-
-
 def _words(key):
     """The two words of a threefry key, typed or raw; ``None`` for any other."""
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):

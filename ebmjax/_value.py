@@ -190,7 +190,7 @@ class Function:
     leaves; their whole numbers, strings and functions are structure.
     """
 
-    __slots__ = ("numbers", "structure")
+    __slots__ = ("__weakref__", "numbers", "structure")
 
     def __init__(self, item: Callable[..., Any]):
         leaves, treedef = jax.tree.flatten(_unfold(item))

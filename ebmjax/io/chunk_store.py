@@ -119,9 +119,6 @@ class ChunkStore:
             )
 
 
-Journal = ChunkStore  # the older name
-
-
 def fingerprint(tree: Any) -> str:
     """16 hexadecimal digits of SHA-256 over the values of a tree, typed keys included."""
     digest = hashlib.sha256()

@@ -208,16 +208,19 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
         total = total._replace(acceptance_rate=(mean + gain).astype(mean.dtype))
         return (state, total, reduced), kept
 
-    def block_of_steps(carry, i):
+    def block_of_steps(carry, _):
         first, carry = carry
-        carry, kept = averaged_steps(carry, first, block, i * block)
+        num_before = (first - begin) // thin
+        carry, kept = averaged_steps(carry, first, block, num_before)
         return (first + block * thin, carry), kept
 
     num_blocks, rest = divmod(num_kept, block)
     empty = no_info(kernel, key, state)
     carry = (state, empty, collect.init(state, empty) if is_reducing else None)
-    begin = (jnp.asarray(start), carry)
-    (first, carry), kept = jax.lax.scan(block_of_steps, begin, jnp.arange(num_blocks))
+    begin = jnp.asarray(start)
+    (first, carry), kept = jax.lax.scan(
+        block_of_steps, (begin, carry), None, length=num_blocks
+    )
     merged = lambda x: x.reshape(num_blocks * block, *x.shape[2:])
     kept = jax.tree.map(merged, kept)
     if rest:

@@ -16,12 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import _random as noise
 from ebmjax import _validation as checks
 from ebmjax._value import as_function, show
 from ebmjax.base import Info, Kernel, Key, Position, State
 from ebmjax.io import run_directory as folder
-from ebmjax.io.chunk_store import Interrupted, Journal, fingerprint
+from ebmjax.io.chunk_store import ChunkStore, Interrupted, fingerprint
 from ebmjax.kernels.combinators import Stacked, parallel, reject_nonfinite
 from ebmjax.sampling import devices as dev
 from ebmjax.sampling.initialization import begin, check_energy
@@ -187,11 +186,7 @@ def sample(
         call |= {"key": fingerprint(key), "positions": fingerprint(positions)}
         call |= {"kernel": text_of(kernel), "numbers": fingerprint(kernel)}
         call |= {"collect": text_of(collect)}
-    if not noise.is_threefry(key):
-        checks.warn(
-            f"{jax.random.key_impl(key)} keys draw other numbers for other numbers of "
-            "chains, chunks and blocks; threefry keys, JAX's default, do not"
-        )
+    dev.check_key(key)
     steps = start, start + num_warmup + num_steps
     check_not_repeated(key, positions, steps)
     state = begin(kernel, positions, mesh)
@@ -210,7 +205,7 @@ def text_of(item: Any) -> str:
 def _run_plan(
     key, kernel, state, plan, call, collect, mesh, checkpoint, progress
 ) -> Samples:
-    """The chunks in turn, from the journal where it has them."""
+    """The chunks in turn, from the chunk store where it has them."""
     path, backend = checkpoint
     num_chains = len(state.energy)
     keys = dev.spread(chain_keys(key, num_chains), mesh)
@@ -236,17 +231,17 @@ def _run_plan(
     is_collecting = not is_reducing and bool(
         path and jax.tree.leaves(shapes(len(plan) - 1)[1])
     )
-    with Journal.at(
+    with ChunkStore.at(
         path, call, is_collecting=is_collecting, backend=backend
-    ) as journal:
+    ) as store:
         pieces, is_loaded = [], False
-        for i in range(journal.first(ends, shapes), len(plan)):
+        for i in range(store.first(ends, shapes), len(plan)):
             is_warmup, length = plan[i]
             step = int(ends[i]) - length
-            found = journal.load(int(ends[i]), functools.partial(shapes, i))
+            found = store.load(int(ends[i]), functools.partial(shapes, i))
             if found is None:
                 if is_loaded:
-                    check_energy(kernel, state, f"{journal.path} is a run")
+                    check_energy(kernel, state, f"{store.path} is a run")
                 kept = None if is_warmup else reduced
                 state, draws, info = compiled(i)(state, step, kept)
                 info = dev.to_host(info)
@@ -254,7 +249,7 @@ def _run_plan(
                 state, totals = restart_lost(
                     key, step, state, totals, is_lost, info, call["on_fault"]
                 )
-                journal.save(int(ends[i]), (state, draws, totals))
+                store.save(int(ends[i]), (state, draws, totals))
             else:
                 state, draws, totals = found
                 totals = jax.tree.map(np.asarray, totals)
@@ -270,13 +265,13 @@ def _run_plan(
                 )
                 rate = f"acceptance {totals.last_rate.mean():.2f}"
                 report(done, total, rate + " warm-up" * is_warmup)
-            if journal.is_stopped() and i + 1 < len(plan):
+            if store.is_stopped() and i + 1 < len(plan):
                 raise Interrupted(
                     f"stopped after step {ends[i]} of {ends[-1]}, saved in "
-                    f"{journal.path}; make the same call again to go on"
+                    f"{store.path}; make the same call again to go on"
                 )
         if is_loaded:
-            check_energy(kernel, state, f"{journal.path} is a run")
+            check_energy(kernel, state, f"{store.path} is a run")
     draws = reduced if is_reducing else jax.tree.map(_join, *pieces)
     rate = totals.acceptance / call["num_steps"]
     warn(totals, rate, call["num_steps"], dev.to_host(state.energy))
