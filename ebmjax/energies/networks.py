@@ -97,9 +97,18 @@ class MLP(EnergyNetwork):
 
 
 class Conv(EnergyNetwork):
-    """Strided convolutions on ``[H, W]`` or ``[H, W, channels]``; the last of ``features`` is dense."""
+    """Strided convolutions on ``[H, W]`` or ``[H, W, channels]``.
 
-    features: Sequence[int] = (32, 64, 256)
+    Each of ``features`` but the last is a convolution with stride 2, which halves the
+    sides; the last is dense.  :func:`conv_features` chooses widths for an image.
+
+    >>> network = Conv(conv_features((28, 28)))
+    >>> params = network.init(jax.random.key(0), jnp.zeros((28, 28)))
+    >>> sum(w.size for w in jax.tree.leaves(params))
+    697185
+    """
+
+    features: Sequence[int] = (32, 64, 128, 256)
     kernel_size: int = 4
 
     @nn.compact
@@ -113,6 +122,27 @@ class Conv(EnergyNetwork):
             h = self.layer(nn.Conv)(width, (self.kernel_size,) * 2, strides=2)(h)
             h = self.activation(h)
         return self.activation(self.layer(nn.Dense)(self.features[-1])(jnp.ravel(h)))
+
+
+FINAL_SIDE = 4  # pixels of the longer side before the dense layer
+WIDEST = 256
+
+
+def conv_features(shape: Sequence[int]) -> tuple[int, ...]:
+    """Widths of :class:`Conv` for an image ``[H, W, ...]``.
+
+    As many convolutions of stride 2 as leave at most 4 pixels a side, 32 channels in
+    the first and twice as many in each that follows, up to 256; then 256 dense.  The
+    number of parameters grows with the logarithm of the size: .70 million for 28x28,
+    1.8 million for 64x64x3.
+
+    >>> conv_features((28, 28)), conv_features((64, 64, 3))
+    ((32, 64, 128, 256), (32, 64, 128, 256, 256))
+    """
+    side, widths = max(shape[:2]), [32]
+    while (side := -(-side // 2)) > FINAL_SIDE:
+        widths.append(min(2 * widths[-1], WIDEST))
+    return (*widths, WIDEST)
 
 
 class NoiseConditional(nn.Module):

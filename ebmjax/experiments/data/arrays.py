@@ -97,6 +97,21 @@ def read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         raise DataError(f"{path} is not a readable .npz: {error}") from None
 
 
+def read_array_of(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an ``.npz``, by name, with the checks of :func:`read_npz`."""
+    check_regular(path)
+    try:
+        with zipfile.ZipFile(path) as file:
+            return {
+                i.filename.removesuffix(".npy"): _member(file, i, str(path))
+                for i in file.infolist()
+            }
+    except DataError:
+        raise
+    except Exception as error:  # zipfile, zlib and lzma each have their own
+        raise DataError(f"{path} is not a readable .npz: {error}") from None
+
+
 def _chosen(path, names):
     lower = {n.lower(): n for n in reversed(names)}
     label = next((lower[n] for n in LABELS if n in lower), None)
