@@ -5,6 +5,7 @@ posterior mean of the clean point under the trained energy itself
 (:func:`ebmjax.energies.transforms.denoise`), no second network.
 """
 
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from ebmjax import _validation as checks
 from ebmjax import plotting
 from ebmjax.adaptation.tuning import tune_step_size
 from ebmjax.base import Energy, Kernel, Key
+from ebmjax.diagnostics.summary import Summary, summary
 from ebmjax.energies import enumeration
 from ebmjax.energies.transforms import denoise
 from ebmjax.evaluation.classifier import (
@@ -28,7 +30,8 @@ from ebmjax.evaluation.classifier import (
 from ebmjax.evaluation.quadrature import log_z
 from ebmjax.experiments import data
 from ebmjax.experiments.data import Dataset
-from ebmjax.experiments.experiment import Run
+from ebmjax.experiments.data.arrays import check_fits
+from ebmjax.experiments.experiment import Run, RunError
 from ebmjax.experiments.labelled import judged
 from ebmjax.experiments.metrics import metrics
 from ebmjax.experiments.registry import METHODS
@@ -41,6 +44,7 @@ Rows = list[tuple[str, str]]
 # of a trained energy: those that train, and those that are exact
 SAMPLERS = {n: e for n, e in KERNELS.items() if e.is_exact or e.training is not None}
 MOST_BYTES = 2**28  # of the draws that are kept
+MOST_TABLED, NUM_TABLED = 50, 20  # coordinates in a table of effective sample sizes
 LARGEST_OFFSET = 1e3  # of data from zero, in standard deviations, in a picture
 
 
@@ -74,6 +78,8 @@ def run_chains(
         holds fewer chains.
       sampler: called as :func:`ebmjax.sample`.
     """
+    checks.count(num_chains, "num_chains")
+    check_fits(16 * num_chains * int(np.prod(run.facts.shape)), "num_chains")
     key_start, key_run = jax.random.split(key)
     start = starts(key_start, run, state, num_chains, is_fresh)
     thin = thinning(run, num_chains, num_steps) if thin is None else thin
@@ -100,7 +106,6 @@ def starts(
     key: Key, run: Run, state: TrainState, num_chains: int, is_fresh: bool = False
 ) -> Any:
     """Where chains start, ``[C, ...]`` in standardised units."""
-    checks.count(num_chains, "num_chains")
     key_start, method = key, METHODS[run.config.objective]
     method = METHODS[run.config.objective]
     if method.descend is not None:  # energies are known near the data of their level
@@ -118,6 +123,54 @@ def starts(
         key_start, len(kept), (num_chains,), replace=num_chains > len(kept)
     )
     return kept[rows]
+
+
+def summary_of(run: Run, chains: Chains) -> tuple[Summary, str]:
+    """Table of R-hat and effective sample sizes, and which coordinates are in it.
+
+    Of the energy and of the coordinates in units of the data; of more than 50, of 20
+    that are spread evenly.
+    """
+    num_steps, num_chains = chains.energies.shape
+    z = chains.positions.reshape(num_steps, num_chains, -1)
+    center, spread = (
+        np.broadcast_to(part, run.facts.shape).ravel()
+        for part in (run.standard.center, run.standard.spread)
+    )
+    dim, index, what = z.shape[2], np.arange(z.shape[2]), ""
+    if dim > MOST_TABLED:
+        index = np.unique(np.linspace(0, dim - 1, NUM_TABLED).astype(int))
+        what = f"the energy and {len(index)} of {dim} coordinates, spread evenly"
+    found = summary({"energy": chains.energies, "x": z[..., index]})
+    scale = np.concatenate([[1.0], spread[index]])
+    shift = np.concatenate([[0.0], center[index]])
+    columns = {
+        name: x if name.startswith(("ess", "rhat")) else x * scale
+        for name, x in found.columns.items()
+    }
+    for name in ("mean", "5%", "95%"):
+        columns[name] = columns[name] + shift
+    names = {f"x[{i}]": name for i, name in enumerate(_names(run, index))}
+    renamed = lambda text: re.sub(r"x\[\d+\]", lambda m: names[m[0]], text)
+    return (
+        Summary(
+            [renamed(n) for n in found.names],
+            columns,
+            [renamed(w) for w in found.warnings],
+        ),
+        what,
+    )
+
+
+def _names(run, index) -> list[str]:
+    columns, varying = run.dataset.columns, run.standard.varying
+    if columns is not None and len(run.facts.shape) == 1:
+        all_names = np.array(columns)[slice(None) if varying is None else varying]
+        return [str(all_names[i]) for i in index]
+    if varying is not None:
+        return [f"x[{np.flatnonzero(varying)[i]}]" for i in index]
+    where = (np.unravel_index(i, run.facts.shape) for i in index)
+    return [f"x[{', '.join(map(str, w))}]" for w in where]
 
 
 def points_of(buffer: Any) -> Any:
@@ -216,17 +269,33 @@ def clean(run: Run, energy: Energy) -> Callable[[Any], np.ndarray]:
     return lambda z: np.asarray(run.standard.backward(np.asarray(jump(jnp.asarray(z)))))
 
 
-def pictures(run: Run, state: TrainState, chains: Chains, folder: Path) -> list[Path]:
-    """Draw everything into the folder, from ``metrics.csv`` there; the paths."""
-    figures = {"training.png": plotting.training_curves(metrics(folder))}
-    return save(figures | _figures(run, state, chains), folder)
+def pictures(
+    run: Run,
+    state: TrainState,
+    chains: Chains,
+    folder: Path,
+    metrics_in: Path | None = None,
+) -> list[Path]:
+    """Draw everything into a folder; the paths.
 
-
-def save(figures: dict[str, Any], folder: Path) -> list[Path]:
-    """Figures by the names of their files; the paths."""
+    The curves of training are those of ``metrics.csv`` in ``metrics_in``, by default
+    the same folder; where it is damaged, that is a warning and there are no curves.
+    """
+    history = _history(metrics_in or folder)
+    figures = {"training.png": plotting.training_curves(history)} if history else {}
+    figures |= _figures(run, state, chains)
     for name, figure in figures.items():
         plotting.save(figure, folder / name)
     return [folder / name for name in figures]
+
+
+def _history(folder) -> dict[str, np.ndarray]:
+    try:
+        found = metrics(folder)
+    except RunError as error:
+        warnings.warn(f"{error}; what it would show is left out", stacklevel=3)
+        return {}
+    return found if len(found.get("step", ())) else {}
 
 
 def _figures(run, state, chains) -> dict[str, Any]:
@@ -285,7 +354,7 @@ def _density(run, energy, chains) -> Any:
 
 def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
     """Energies, acceptance and health of the chains, rows of a name and a value."""
-    history = metrics(folder)
+    history = _history(folder)
     tail = {name: values[-100:] for name, values in history.items()}
     is_stuck = chains.samples.acceptance_rate < 0.01
     rows = [("objective, updates", f"{run.config.objective}, {int(state.step)}")]
@@ -304,7 +373,7 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
                 f"{tail['acceptance_rate'].mean():.2f}, {float(state.step_size):.4f}",
             ),
         ]
-    else:
+    elif "loss" in tail:
         rows.append(("loss (last 100 updates)", f"{tail['loss'].mean():.4f}"))
     if run.config.temperature != 1.0:
         rows.append(

@@ -190,7 +190,13 @@ def _data_of(config, facts, data_file, is_training) -> Dataset:
 
 
 def check_new(path: Path) -> None:
-    """Raise unless a folder is missing or empty and can be written."""
+    """Make a folder; raise unless it was missing or empty and can be written."""
+    check_free(path)
+    folder.check_writable(path)
+
+
+def check_free(path: Path) -> None:
+    """Raise unless a folder is missing or empty; nothing is made."""
     try:
         if path.exists() and (
             not path.is_dir() or {p.name for p in path.iterdir()} - BEGINNINGS
@@ -198,7 +204,6 @@ def check_new(path: Path) -> None:
             raise RunError(f"{path} exists and is not empty; choose another --out")
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
-    folder.check_writable(path)
 
 
 def _check_same(run, path) -> None:

@@ -87,9 +87,9 @@ def lock(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def postponed_stop() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C wait for the end of a chunk: gives a function that says whether one came.
+    """SIGTERM, SIGHUP and Ctrl-C wait for the end of a chunk; says whether one came.
 
-    A second signal is not waited for.  Outside the main thread Python allows no handler, and nothing waits.
+    A SIGHUP that is ignored, as under nohup, stays so.  A second signal is not waited for.  Outside the main thread Python allows no handler, and nothing waits.
     """
     is_told = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -101,7 +101,11 @@ def postponed_stop() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         is_told.set()
 
-    previous = {s: signal.signal(s, tell) for s in (signal.SIGTERM, signal.SIGINT)}
+    signals = [signal.SIGTERM, signal.SIGINT]
+    hangup = getattr(signal, "SIGHUP", None)  # not on every system
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+        signals.append(hangup)
+    previous = {s: signal.signal(s, tell) for s in signals}
     try:
         yield is_told.is_set
     finally:
