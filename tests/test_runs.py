@@ -54,6 +54,7 @@ def test_a_run_holds_what_it_says(tmp_path):
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
         "checkpoints",
         "config.json",
+        "data.npz",
         "metrics.csv",
     ]
     history = runs.metrics(tmp_path / "run")
@@ -153,7 +154,15 @@ def test_changed_data_are_noticed(tmp_path):
     train(make(5, str(path)), tmp_path / "run")
     np.save(path, np.random.default_rng(1).normal(size=(300, 3)))
     with pytest.raises(runs.RunError, match="have changed since this run began"):
-        runs.load(tmp_path / "run")
+        runs.reopen(tmp_path / "run", is_training=True)
+    with pytest.warns(UserWarning, match="have changed .* and are not used"):
+        run, _ = runs.load(tmp_path / "run")
+    assert np.array_equal(run.dataset.x, np.random.default_rng(0).normal(size=(300, 3)))
+    np.save(tmp_path / "moved.npy", run.dataset.x)
+    again = runs.reopen(tmp_path / "run", str(tmp_path / "moved.npy"), is_training=True)
+    assert np.array_equal(again.z, run.z)
+    with pytest.raises(runs.RunError, match="holds other data than this run"):
+        runs.reopen(tmp_path / "run", str(path))
 
 
 def test_changed_labels_are_noticed():
@@ -249,7 +258,7 @@ def test_units_go_and_come_back():
     for name in ("two_moons", "digits"):
         run = make(name=name)
         assert np.allclose(
-            run.standard.backward(np.asarray(run.z)), run.dataset.x, atol=1e-5
+            run.standard.backward(np.asarray(run.z)), run.kept.x, atol=1e-5
         )
     moons = np.asarray(make().z)
     assert np.allclose(moons.mean(axis=0), 0, atol=1e-3) and np.allclose(

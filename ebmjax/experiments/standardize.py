@@ -19,7 +19,7 @@ from ebmjax.experiments.data import TOYS, DataError, Dataset, is_image
 
 __all__ = ["Standard", "atoms", "digest", "is_image"]
 
-SMALLEST_SPREAD = 1e-12  # of a coordinate, relative to its mean: rounding in float64
+SMALLEST_SPREAD = 1e-14  # of a coordinate, relative to its mean: rounding in float64
 NUM_LOOKED_AT = 2000  # points among which repeated values are counted
 LARGEST_SHARE = 0.05  # of the points that may have the same value of a coordinate
 
