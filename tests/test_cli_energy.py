@@ -140,11 +140,11 @@ def test_chains_that_do_not_agree_are_named(folder):
 @pytest.mark.parametrize(
     ("name", "error", "where"),
     [
-        ("wrong", "KeyError: 'b'", 'in lookup, PATH, line 14: return p["b"] ** 2'),
+        ("wrong", "KeyError: 'b'", 'in lookup, PATH, line 13: return p["b"] ** 2'),
         (
             "shapes",
             "TypeError: dot_general",
-            "in shapes, PATH, line 18: return jnp.sum",
+            "in shapes, PATH, line 17: return jnp.sum",
         ),
     ],
 )

@@ -81,7 +81,7 @@ def sample_energy(
     runs.check_new(folder)
     one = jax.tree.map(lambda x: x[0], positions)
     for symptom in check(energy, one, key_check).symptoms:
-        warn(f"{symptom.what}; {symptom.cure}")
+        warn(f"{symptom.what}; {symptom.suggestion}")
 
     make = KERNELS[kernel_name]
     if leapfrog_steps is not None:
