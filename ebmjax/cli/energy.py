@@ -21,6 +21,7 @@ from ebmjax.diagnostics import summary as health
 from ebmjax.experiments import runs
 from ebmjax.experiments.data.arrays import check_fits, read_array
 from ebmjax.io import arviz as export
+from ebmjax.kernels.barker import barker
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
@@ -34,6 +35,7 @@ KERNELS: dict[str, Callable[..., Kernel]] = {
     "hmc": hmc,
     "mala": mala,
     "random_walk": random_walk,
+    "barker": barker,
 }
 REACH = 2.0  # random starts are uniform on (-REACH, REACH), as Stan's
 MOST_ROWS = 20

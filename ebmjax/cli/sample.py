@@ -10,11 +10,11 @@ import typer
 from ebmjax.cli import energy
 from ebmjax.cli.app import app, one_line, require, say, warn
 from ebmjax.cli.stoppable import sample_until_stopped
-from ebmjax.experiments import registry as methods
 from ebmjax.experiments import runs
 from ebmjax.experiments.facts import write_npz
+from ebmjax.kernels.registry import KERNELS
 
-KernelName = StrEnum("KernelName", list({**energy.KERNELS, **methods.KERNELS}))
+KernelName = StrEnum("KernelName", list(KERNELS))
 OF_A_RUN = "of a trained run"
 OF_AN_ENERGY = "of an energy MODULE:NAME"
 
@@ -206,17 +206,21 @@ def _check_run_options(report, run, name, num_steps, thin, step_size) -> None:
         raise ValueError(
             f"--kernel of a run must be one of {', '.join(report.SAMPLERS)}, got {name}"
         )
-    if (name == "gibbs") != (run.config.kernel == "gibbs"):
+    if _space(report, name) != _space(report, run.config.kernel):
         raise ValueError(
-            f"--kernel {name} does not go with {run.config.objective}: gibbs is of bits, "
-            "and the others are not"
+            f"--kernel {name} is of {_space(report, name)} points, and "
+            f"{run.config.objective} trains on {_space(report, run.config.kernel)} ones"
         )
-    if name == "gibbs" and step_size is not None:
-        raise ValueError("--step-size has no effect on the kernel gibbs")
+    if step_size is not None and not report.SAMPLERS[name].has_step_size:
+        raise ValueError(f"--step-size has no effect on the kernel {name}")
     if thin is not None and num_steps % thin:
         raise ValueError(
             f"--num-steps must be a multiple of --thin, got {num_steps} and {thin}"
         )
+
+
+def _space(report, name) -> str:
+    return report.SAMPLERS[name].properties().state_space
 
 
 def _judge_run(report, run, chains, target) -> None:
