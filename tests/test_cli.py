@@ -349,6 +349,14 @@ def test_what_is_printed_is_printed_as_it_is(capsys):
     assert shown.err.strip() == f"error: {text}"
 
 
+def test_a_path_with_brackets_is_printed_as_it_is():
+    from ebmjax.cli.app import console, say
+
+    with console.capture() as capture:
+        say("runs/[red]/[v2]")
+    assert capture.get() == "runs/[red]/[v2]\n"
+
+
 def test_the_table_of_unused_options_is_that_of_the_objectives(key):
     """Each objective is made with a configuration that notes what is read of it."""
 

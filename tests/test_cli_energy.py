@@ -10,8 +10,10 @@ from test_cli import call
 
 import ebmjax as eb
 from ebmjax.cli import energy as cli_energy
+from ebmjax.cli.app import _message, load_attribute
 from ebmjax.cli.stoppable import PIECES, sample_until_stopped
 from ebmjax.io import arviz as export
+from ebmjax.io import run_directory
 
 MODEL = """
 import jax, jax.numpy as jnp
@@ -189,6 +191,35 @@ def test_a_signal_ends_the_chains_early_and_keeps_what_there_is(name, key):
     )
     assert np.array_equal(uncut.draws, whole.draws)
     np.testing.assert_allclose(uncut.acceptance_rate, whole.acceptance_rate, rtol=1e-5)
+
+
+def test_a_hangup_is_waited_for():
+    with run_directory.postponed_stop() as is_signalled:
+        handler = signal.getsignal(signal.SIGHUP)
+        assert callable(handler)
+        handler(signal.SIGHUP, None)
+        assert is_signalled()
+
+
+def test_user_frames_are_found(tmp_path, monkeypatch):
+    """Frames of the user, and none of this library, of JAX, or of Python."""
+    (tmp_path / "of_a_user.py").write_text(
+        "import jax, json\ndef energy(x):\n    return json.loads(x)\n"
+        "def traced(x):\n    return jax.vmap(lambda y: y[9, 9])(x)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    energy, traced = (load_attribute(f"of_a_user:{n}") for n in ("energy", "traced"))
+    for function, argument, line in ((energy, "{", 3), (traced, jnp.zeros((2, 2)), 5)):
+        try:
+            function(argument)
+        except Exception as error:
+            message = _message(error)
+        own = [part for part in message.splitlines() if part.startswith("  in ")]
+        assert own and all(f"of_a_user.py, line {line}" in part for part in own), (
+            message
+        )
+    assert _message(ValueError("step_size")) == "step_size"
+    assert _message(KeyError("a bug of this library")) is None
 
 
 def test_a_hangup_that_is_ignored_stays_ignored(key):

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from ebmjax import plotting
+from ebmjax.cli import train as cli_train
 from ebmjax.experiments import data, experiment, report, runs
 from ebmjax.experiments.build import CHAIN_INITS
 from ebmjax.experiments.registry import KERNELS
@@ -306,6 +307,8 @@ def test_a_run_is_loaded_where_its_data_are_not(tmp_path, monkeypatch):
         at = moved[0].z[:50]
         energies = [np.asarray(jax.vmap(r.trained(s))(at)) for r, s in (moved, alone)]
         assert np.array_equal(*energies)
+        fresh = [np.asarray(r.draw(jax.random.key(0), 3)) for r, _ in (moved, alone)]
+        assert np.array_equal(*fresh)
         assert alone[0].dataset.classes == (3, 5)
         assert alone[0].dataset.columns == ("a", "b")
         assert np.array_equal(alone[0].standard.center, moved[0].standard.center)
@@ -333,6 +336,21 @@ def test_a_configuration_changed_by_hand_is_named(tmp_path):
     other = make(7, learning_rate=0.5)
     with pytest.raises(runs.RunError, match="learning_rate of config.json"):
         train(other, tmp_path / "run", is_resumed=True)
+
+
+def test_options_of_a_run_that_goes_on_are_applied_or_refused(tmp_path):
+    run, path = _finished(tmp_path / "run"), tmp_path / "run"
+    resumed = lambda **choices: cli_train._resumed(path, "", choices)
+    assert resumed().config == run.config
+    assert resumed(learning_rate=0.002).config == run.config
+    assert resumed(num_updates=61, max_rollbacks=1).config == dataclasses.replace(
+        run.config, num_updates=61, max_rollbacks=1
+    )
+    for name in ("learning_rate", "step_size", "seed", "batch_size", "held_out"):
+        with pytest.raises(runs.RunError, match=f"cannot take --{name.split('_')[0]}"):
+            resumed(**{name: 7})
+    with pytest.raises(runs.RunError, match="and the run has done 60"):
+        resumed(num_updates=59)
 
 
 DAMAGES = {
