@@ -10,7 +10,7 @@ from test_cli import call
 
 import ebmjax as eb
 from ebmjax.cli import energy as cli_energy
-from ebmjax.cli.app import _message, load_attribute
+from ebmjax.cli.app import _message, console, load_attribute
 from ebmjax.cli.stoppable import PIECES, sample_until_stopped
 from ebmjax.io import arviz as export
 from ebmjax.io import run_directory
@@ -191,6 +191,19 @@ def test_a_signal_ends_the_chains_early_and_keeps_what_there_is(name, key):
     )
     assert np.array_equal(uncut.draws, whole.draws)
     np.testing.assert_allclose(uncut.acceptance_rate, whole.acceptance_rate, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [3, 10])
+def test_pictures_that_leave_out_coordinates_say_so(dim, key, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "save", lambda *_: None)
+    monkeypatch.setattr(export, "pictures", lambda *_: [tmp_path / "trace.png"])
+    draws = eb.sample(
+        key, eb.mala(lambda x: 0.5 * jnp.sum(x**2), 0.5), jnp.zeros((4, dim)), 50
+    )
+    with console.capture() as capture:
+        cli_energy._written(draws, tmp_path)
+    said = "the pictures show 6 of 10 coordinates (x[0], x[1], x[2], x[3], x[4], x[5])"
+    assert (said in capture.get()) == (dim == 10)
 
 
 def test_a_hangup_is_waited_for():
