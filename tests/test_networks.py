@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 import ebmjax as eb
+from ebmjax import _validation as checks
 from ebmjax import targets
 from ebmjax.energies import networks
 from ebmjax.experiments import data, experiment
@@ -131,6 +132,13 @@ def test_an_nnx_module_is_an_energy_by_one_line(key):
     assert int(state.num_skipped) == 0 and np.isfinite(metrics["loss"]).all()
     before, after = jax.tree.leaves(params), jax.tree.leaves(state.params)
     assert not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f2", "<f4"])
+def test_big_endian_arrays_are_positions(dtype):
+    """They crashed inside JAX."""
+    found = checks.position({"x": np.array([[1.0, 2.0]], dtype)})["x"]
+    assert isinstance(found, jax.Array) and found.tolist() == [[1.0, 2.0]]
 
 
 @pytest.mark.parametrize(
