@@ -23,7 +23,7 @@ MISTAKE = "test_cli:test_a_mistake_is_one_clear_line_and_exit_code_2"
 
 MUTANTS = [
     # units
-    Mutant("mean of a data set in float32", "experiments/standardize.py", "x.mean(axis=0, dtype=np.float64)", "x.astype(np.float32).mean(axis=0)", UNITS + ":-1000000.0-1.0"),
+    Mutant("deviations from the mean in float32", "experiments/standardize.py", "apart = x - center", "apart = np.float64(x.astype(np.float32) - np.float32(center))", UNITS + ":-1000000.0-1.0"),
     Mutant("data rounded to float32 before they are centred", "experiments/standardize.py", "(np.asarray(x, np.float64) - self.center)", "(np.asarray(x, np.float32) - np.float32(self.center))", UNITS + ":-1000000.0-1.0"),
     Mutant("an absolute floor of the spread", "experiments/standardize.py", "return center + shift, size *", "return center + shift, 1e-6 + size *", UNITS + ":0.0-1e-09"),
     Mutant("an absolute bound of what is constant", "experiments/standardize.py", "spread > SMALLEST_SPREAD * np.abs(center)", "spread > 1e-8", UNITS + ":0.0-1e-09", "DataError"),
