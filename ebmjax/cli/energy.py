@@ -88,7 +88,7 @@ def sample_energy(
     make = KERNELS[kernel_name]
     if leapfrog_steps is not None:
         make = partial(hmc, num_steps=leapfrog_steps)
-    kernel, positions, told = _tuned(
+    kernel, positions, how = _tuned(
         key_warm, make, energy, positions, step_size, num_warmup, is_dense
     )
     samples = sample_until_stopped(
@@ -98,7 +98,7 @@ def sample_energy(
     num_chains, done = len(samples.acceptance_rate), samples.num_steps
     every = "" if thin == 1 else f", every {thin}th kept,"
     say(
-        f"{num_chains} chains, {done} steps of {kernel_name}{every} after {told}: "
+        f"{num_chains} chains, {done} steps of {kernel_name}{every} after {how}: "
         f"acceptance {samples.acceptance_rate.mean():.2f}"
     )
     say("wrote " + ", ".join(str(p) for p in paths))
@@ -128,8 +128,8 @@ def _written(samples: Samples, folder: Path) -> list[Path]:
     if len(paths) > 2 and (dim > most[0] or num_chains > most[1]):
         say(
             f"the pictures show {min(dim, most[0])} of {dim} coordinates "
-            f"({', '.join(summary.names[: most[0]])}) and {min(num_chains, most[1])} of "
-            f"{num_chains} chains; the table has all"
+            f"({', '.join(summary.names[: most[0]])}) and "
+            f"{min(num_chains, most[1])} of {num_chains} chains; the table has all"
         )
     return paths
 
@@ -208,7 +208,7 @@ def shown(summary: health.Summary) -> str:
 
 
 def end_early(done: int, num_steps: int) -> None:
-    """After a signal, say how far the chains came, and leave with the exit code of it."""
+    """After a signal, say how far the chains came, and leave with its exit code."""
     if done < num_steps:
         warn(
             f"stopped by a signal after {done} of {num_steps} steps, which are written"

@@ -37,8 +37,8 @@ def train(
         str,
         typer.Option(
             "--data",
-            help="mnist, digits, a toy set (two_moons, eight_gaussians, ...), or a file "
-            ".npy, .npz, .csv, .tsv, .txt of points.  With --resume: where it is now.",
+            help="mnist, digits, a toy set (two_moons, eight_gaussians, ...), or a "
+            "file .npy, .npz, .csv, .tsv, .txt of points.  With --resume: where it is now.",
         ),
     ] = "",
     out: Annotated[Path | None, typer.Option(help="A new folder for the run.")] = None,
@@ -83,7 +83,7 @@ def train(
     chain_init: Annotated[
         ChainInit | None,
         typer.Option(
-            help="Where chains start: a replay buffer, the data (CD), or noise (short runs)."
+            help="Where chains start: a replay buffer, the data (CD), or noise."
         ),
     ] = None,
     chain_steps: Annotated[
@@ -147,8 +147,8 @@ def train(
         bool,
         typer.Option(
             "--distributed",
-            help="One of several processes: JAX_COORDINATOR_ADDRESS (loopback by default), "
-            "JAX_NUM_PROCESSES, JAX_PROCESS_ID, or what the cluster says.",
+            help="One of several processes: JAX_COORDINATOR_ADDRESS (loopback by "
+            "default), JAX_NUM_PROCESSES, JAX_PROCESS_ID, or what the cluster says.",
         ),
     ] = False,
     backend: Annotated[
@@ -159,7 +159,7 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train an energy network: by maximum likelihood on MCMC chains, or by another objective.
+    """Train an energy network, by maximum likelihood or another objective.
 
     Defaults depend on the data: one set for images, one for points.  What was
     understood of a file is printed.  The folder of a run holds its configuration, what

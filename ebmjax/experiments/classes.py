@@ -45,7 +45,7 @@ def labelled_parts(
     if dataset.labels is None:
         raise DataError(
             f"{dataset.name} has no labels, which this objective needs: digits, mnist, "
-            "two_moons, spirals, an .npz with x and y, a .csv with a column headed label"
+            "two_moons, spirals, an .npz with x and y, a .csv with a column label"
         )
     known = np.unique(dataset.labels)
     if len(known) < 2 or not np.array_equal(known, np.arange(len(known))):

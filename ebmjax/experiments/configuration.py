@@ -1,4 +1,4 @@
-"""Reading a ``config.json``: a small regular file, of the fields and types it should have."""
+"""Reading a ``config.json``: a small regular file, its fields of the right types."""
 
 import dataclasses
 import json

@@ -48,7 +48,7 @@ from ebmjax.training.step import TrainState, init_state, train_step
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Every choice of a run.  Lengths are in standardised units, where images span [0, 1]."""
+    """Every choice of a run; lengths are in standardised units (images span [0, 1])."""
 
     data: str
     objective: str = "maximum_likelihood"
@@ -129,7 +129,7 @@ BITS: dict[str, Any] = {
 
 
 def preset(dataset: Dataset, **choices: Any) -> Config:
-    """The defaults for a data set: one for images, one for points; ``choices`` override."""
+    """The defaults for a data set of images or of points; ``choices`` override them."""
     method = METHODS.get(choices.get("objective", Config.objective))
     values = {
         **(method.defaults if method else {}),

@@ -335,7 +335,7 @@ def _images(run, chains, shown) -> dict[str, Any]:
 
 
 def viewable(x: np.ndarray) -> np.ndarray:
-    """Images ``[..., H, W(, c)]`` as they are drawn: of 2 or of 4 channels their mean."""
+    """Images ``[..., H, W(, c)]`` as they are drawn: of 2 or 4 channels their mean."""
     return x.mean(axis=-1) if x.shape[-1] in (2, 4) else x
 
 
@@ -362,7 +362,8 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
         rows += [
             (
                 "energy of data, of chains (last 100 updates)",
-                f"{tail['energy_data'].mean():+.2f}, {tail['energy_model'].mean():+.2f} nat",
+                f"{tail['energy_data'].mean():+.2f}, "
+                f"{tail['energy_model'].mean():+.2f} nat",
             ),
             (
                 "spread of the energy over data",

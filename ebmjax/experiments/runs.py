@@ -107,7 +107,7 @@ def train(
 
 
 def resume(run: Run, path: Path, mesh: jax.sharding.Mesh | None = None) -> TrainState:
-    """The training state of a folder, from its newest good checkpoint; warns of damaged ones."""
+    """The training state of the newest good checkpoint; warns of damaged ones."""
     return folder.newest(path / CHECKPOINTS, placed(jax.eval_shape(run.init), mesh))[1]
 
 
@@ -168,8 +168,9 @@ def _data_of(config, facts, data_file, is_training) -> Dataset:
             raise
         if is_training and not facts.is_whole:
             raise RunError(
-                f"{error}; the folder keeps {facts.num_reference} of {facts.num_points} "
-                "points, and training needs all: --data FILE says where the data are"
+                f"{error}; the folder keeps {facts.num_reference} of "
+                f"{facts.num_points} points, and training needs all: "
+                "--data FILE says where the data are"
             ) from None
         return facts.dataset
     if digest(dataset) == config.data_digest:
@@ -215,7 +216,7 @@ def _check_same(run, path) -> None:
 
 
 def _begin(run, path, backend, mesh):
-    """The first checkpoint, then the configuration: a folder that has one has the other."""
+    """The first checkpoint, then the configuration, which says that both are there."""
     state = run.init()
     state = devices.put_as(state, placed(state, mesh))
     if devices.is_main():

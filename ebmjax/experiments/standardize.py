@@ -75,7 +75,7 @@ class Standard(NamedTuple):
         return Standard(center[varying], spread[varying], varying, constants)
 
     def forward(self, x: Any) -> Any:
-        """From units of the data ``[..., D]`` to those of training; NumPy's in float32."""
+        """From units of the data ``[..., D]`` to those of training, in float32."""
         if self.varying is not None:
             x = x[..., np.flatnonzero(self.varying)]
         if isinstance(x, jax.Array):
@@ -84,7 +84,7 @@ class Standard(NamedTuple):
         return z.astype(np.float32)
 
     def backward(self, z: Any) -> Any:
-        """Back to units of the data, in float64, constant coordinates with their value."""
+        """Back to units of the data, in float64, with the constant coordinates."""
         if isinstance(z, jax.core.Tracer):
             return z * self.spread + self.center
         x = np.asarray(z, np.float64) * self.spread + self.center
@@ -141,7 +141,7 @@ def atoms(dataset: Dataset, standard: Standard) -> list[str]:
         share = repeats[often].max() / len(some)
         found.append(
             f"{often.sum()} columns ({names_of(dataset, often)}) repeat a value in up "
-            f"to {share:.0%} of the points: their likelihood has no bound, and training "
-            "may diverge; noise on the data (--noise 0.1) gives it one"
+            f"to {share:.0%} of the points: their likelihood has no bound, and "
+            "training may diverge; noise on the data (--noise 0.1) gives it one"
         )
     return found

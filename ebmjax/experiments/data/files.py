@@ -1,4 +1,4 @@
-"""A user's own file: points ``[N, ...]``, or one line that says what is wrong with it."""
+"""A file of a user: points ``[N, ...]``, or one line that says what is wrong."""
 
 import warnings
 from pathlib import Path

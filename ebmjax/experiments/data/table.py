@@ -1,4 +1,4 @@
-"""Tables of text, ``.csv``, ``.tsv`` or ``.txt``: what was understood, and points of it.
+"""Tables of text, ``.csv``, ``.tsv`` or ``.txt``: points, and what was understood.
 
 NumPy's ``loadtxt`` reads the numbers and Python's ``csv`` the quotes.  What is decided
 here is the dialect, on the first rows: encoding, delimiter, decimal comma, header;
@@ -169,7 +169,7 @@ def _cut(lines, delimiter) -> list[list[str]]:
 
 
 def _delimiter(head) -> str:
-    """The one that cuts most lines into the same number of cells, most of them numbers."""
+    """The one that cuts most lines into equally many cells, most of them numbers."""
     best, best_score = ",", 0.0
     for delimiter in DELIMITERS:
         try:
@@ -204,8 +204,8 @@ def _decimals(rows) -> _Rows:
     is_thousands = all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", c) for c in with_comma)
     if with_point or (rows.delimiter == "," and is_thousands):
         raise DataError(
-            f"{rows.path} reads {with_comma[0]!r}, in which the comma may be decimal or "
-            "divide thousands; write numbers with a point and nothing between thousands"
+            f"{rows.path} reads {with_comma[0]!r}, in which the comma may be decimal "
+            "or divide thousands; write numbers with a point and nothing between thousands"
         )
     swap = lambda c: c.replace(",", ".") if _COMMA.fullmatch(c) else c
     quoted = lambda c: '"' + swap(c).replace('"', '""') + '"'
@@ -379,7 +379,7 @@ def _numbers(rows, used, width) -> np.ndarray:
 
 
 def _is_rectangular(rows, width) -> bool:
-    """Whether each line has as many delimiters as the first: ``usecols`` skips others."""
+    """Whether each line has as many delimiters as the first: ``usecols`` skips."""
     if rows.delimiter == " ":
         return all(len(line.split()) == width for line in rows.lines)
     return all(line.count(rows.delimiter) == width - 1 for line in rows.lines)
@@ -391,8 +391,8 @@ def _by_cell(rows, used, width) -> np.ndarray:
     for number, row in zip(rows.numbers, rows.cells(), strict=True):
         if len(row) != width:
             raise DataError(
-                f"{rows.path} is ragged: line {number} has {len(row)} values, the first "
-                f"has {width}"
+                f"{rows.path} is ragged: line {number} has {len(row)} values, the "
+                f"first has {width}"
             )
         for i in used:
             if not _is_number(row[i]):
