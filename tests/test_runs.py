@@ -409,7 +409,9 @@ def test_defaults_of_few_rows_are_refused_before_a_folder_is_made_or_work(tmp_pa
 def test_images_of_any_number_of_channels_are_pictured(tmp_path, channels):
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(40, 8, 8, channels)).astype(np.float32)
-    shown = report.viewable(x)
+    shown = report.viewable(x, x.shape[1:])
+    assert report.viewable(x[..., 0], (8, 8)).shape == (40, 8, 8)
+    assert report.viewable(x[:, :4, :4, 0], (4, 4)).shape == (40, 4, 4)
     assert shown.shape[3:] == ((3,) if channels == 3 else (1,) if channels == 1 else ())
     plotting.save(plotting.image_grids({"a": shown}), tmp_path / "a.png")
     plotting.save(plotting.film_strips(shown[None]), tmp_path / "b.png")
@@ -419,5 +421,5 @@ def test_pictures_and_tables_survive_damaged_metrics(tmp_path):
     run = _finished(tmp_path / "run")
     (tmp_path / "run" / "metrics.csv").write_text("step,loss\n0,1\n1,\n")
     with pytest.warns(UserWarning, match="metrics.csv is damaged: line 3"):
-        assert report._history(tmp_path / "run") == {}
+        assert report.history_of(tmp_path / "run") == {}
     assert run.num_params == 2 * 8 + 8 + 8 + 1

@@ -1,8 +1,6 @@
-"""What a run shows in the end: pictures, and a table of figures.
+"""What a run shows in the end: its chains, and tables of figures and of judgements.
 
-Chains are shown at the noise of the data and, where there is noise, also denoised: the
-posterior mean of the clean point under the trained energy itself
-(:func:`ebmjax.energies.transforms.denoise`), no second network.
+Pictures are in :mod:`ebmjax.experiments.figures`.
 """
 
 import re
@@ -16,12 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax import plotting
 from ebmjax.adaptation.tuning import tune_step_size
 from ebmjax.base import Energy, Kernel, Key
 from ebmjax.diagnostics.summary import Summary, summary
 from ebmjax.energies import enumeration
-from ebmjax.energies.transforms import denoise
 from ebmjax.evaluation.classifier import (
     ClassifierMetrics,
     classifier_metrics,
@@ -31,21 +27,28 @@ from ebmjax.evaluation.quadrature import log_z
 from ebmjax.experiments import data
 from ebmjax.experiments.data import Dataset
 from ebmjax.experiments.data.arrays import check_fits
-from ebmjax.experiments.experiment import Run, RunError
+from ebmjax.experiments.experiment import Run
+from ebmjax.experiments.figures import (
+    clean,
+    history_of,
+    pictures,
+    value_range,
+    viewable,
+)
 from ebmjax.experiments.labelled import judged
-from ebmjax.experiments.metrics import metrics
 from ebmjax.experiments.registry import METHODS
 from ebmjax.kernels.registry import KERNELS
 from ebmjax.objectives.joint import Labelled
 from ebmjax.sampling.sample import Samples, sample
 from ebmjax.training.step import TrainState
 
+__all__ = ["Chains", "clean", "pictures", "run_chains", "table", "verdicts", "viewable"]
+
 Rows = list[tuple[str, str]]
 # of a trained energy: those that train, and those that are exact
 SAMPLERS = {n: e for n, e in KERNELS.items() if e.is_exact or e.training is not None}
 MOST_BYTES = 2**28  # of the draws that are kept
 MOST_TABLED, NUM_TABLED = 50, 20  # coordinates in a table of effective sample sizes
-LARGEST_OFFSET = 1e3  # of data from zero, in standard deviations, in a picture
 
 
 class Chains(NamedTuple):
@@ -262,99 +265,9 @@ def _log_z(energy: Energy, dim: int) -> float:
     return inside
 
 
-def clean(run: Run, energy: Energy) -> Callable[[Any], np.ndarray]:
-    """From standardised positions ``[N, ...]`` to units of the data, denoised."""
-    jump = denoise(energy, run.config.noise) if run.config.noise > 0 else lambda x: x
-    jump = jax.jit(jax.vmap(jump))
-    return lambda z: np.asarray(run.standard.backward(np.asarray(jump(jnp.asarray(z)))))
-
-
-def pictures(
-    run: Run,
-    state: TrainState,
-    chains: Chains,
-    folder: Path,
-    metrics_in: Path | None = None,
-) -> list[Path]:
-    """Draw everything into a folder; the paths.
-
-    The curves of training are those of ``metrics.csv`` in ``metrics_in``, by default
-    the same folder; where it is damaged, that is a warning and there are no curves.
-    """
-    history = _history(metrics_in or folder)
-    figures = {"training.png": plotting.training_curves(history)} if history else {}
-    figures |= _figures(run, state, chains)
-    for name, figure in figures.items():
-        plotting.save(figure, folder / name)
-    return [folder / name for name in figures]
-
-
-def _history(folder) -> dict[str, np.ndarray]:
-    try:
-        found = metrics(folder)
-    except RunError as error:
-        warnings.warn(f"{error}; what it would show is left out", stacklevel=3)
-        return {}
-    return found if len(found.get("step", ())) else {}
-
-
-def _figures(run, state, chains) -> dict[str, Any]:
-    energy = run.trained(state)
-    energy_of = jax.jit(jax.vmap(energy))
-    z = run.z[:2000]
-    noisy = z + run.config.noise * jax.random.normal(jax.random.key(1), z.shape)
-    name = "data (with the noise of training)" if run.config.noise else "data"
-    groups = {name: np.asarray(energy_of(noisy)), "chains": chains.energies[-1]}
-    figures = {
-        "energies.png": plotting.energy_histogram(groups),
-        "chains.png": plotting.chain_traces(chains.energies),
-    }
-    if run.facts.is_image:
-        figures |= _images(run, chains, clean(run, energy))
-    elif run.facts.shape == (2,):
-        figures["density.png"] = _density(run, energy, chains)
-    if METHODS[run.config.objective].is_labelled:
-        figures |= judged(run, state).pictures()
-    return figures
-
-
-def _images(run, chains, shown) -> dict[str, Any]:
-    """Data and chains side by side, and a film of ten chains."""
-    limits, last = _range(run), chains.positions[-1]
-    panels = {"data": run.kept.x[:100]}
-    if run.config.noise:
-        panels["chains, as they are"] = run.standard.backward(last)
-    panels["chains, posterior mean" if run.config.noise else "chains"] = shown(last)
-    step = max(1, len(chains.positions) // 16)
-    film = np.stack([shown(frame[:10]) for frame in chains.positions[::step]])
-    panels = {name: viewable(x) for name, x in panels.items()}
-    return {
-        "samples.png": plotting.image_grids(panels, value_range=limits),
-        "film.png": plotting.film_strips(viewable(film), value_range=limits),
-    }
-
-
-def viewable(x: np.ndarray) -> np.ndarray:
-    """Images ``[..., H, W(, c)]`` as they are drawn: of 2 or 4 channels their mean."""
-    return x.mean(axis=-1) if x.shape[-1] in (2, 4) else x
-
-
-def _density(run, energy, chains) -> Any:
-    """The density in units of the data; standardised where those are far from zero,
-    since the points of its grid are float32."""
-    center, spread = run.standard.center, run.standard.spread
-    z = chains.positions[-max(1, len(chains.positions) // 2) :].reshape(-1, 2)
-    z = z[np.random.default_rng(0).permutation(len(z))[:3000]]
-    is_far = (np.abs(center) > LARGEST_OFFSET * spread).any()
-    if is_far or run.standard.varying is not None:
-        return plotting.density(energy, np.asarray(run.z), z)
-    in_data_units = lambda x: energy((x - center) / spread)
-    return plotting.density(in_data_units, run.kept.x, run.standard.backward(z))
-
-
 def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
     """Energies, acceptance and health of the chains, rows of a name and a value."""
-    history = _history(folder)
+    history = history_of(folder)
     tail = {name: values[-100:] for name, values in history.items()}
     is_stuck = chains.samples.acceptance_rate < 0.01
     rows = [("objective, updates", f"{run.config.objective}, {int(state.step)}")]
@@ -429,7 +342,7 @@ def verdicts(
     x, labels = run.kept.x, run.kept.labels
     if labels is None or run.held is None or not run.facts.is_image:
         return {}
-    shown, limits = clean(run, run.trained(state)), _range(run)
+    shown, limits = clean(run, run.trained(state)), value_range(run)
     predict = train_classifier(key, x, labels)
     groups = {"real, held out": run.held.x}
     if state.buffer is not None:
@@ -439,7 +352,3 @@ def verdicts(
         name: classifier_metrics(predict, images, x, limits)
         for name, images in groups.items()
     }
-
-
-def _range(run):
-    return run.dataset.range or (float(run.dataset.x.min()), float(run.dataset.x.max()))
