@@ -90,8 +90,8 @@ def sample(
         python -m ebmjax sample mymodel:energy --dim 10
 
     The energy is a function of one point.  Chains start at random points (--dim), at
-    the rows of a file (--start), or where its module says: a function initial(key, n), or a
-    point start.  Step size and mass are tuned, the table of R-hat and effective sample
+    the rows of a file (--start), or where its module says: a function initial(key, n),
+    or a point start.  Step size and mass are tuned, the table of R-hat and effective sample
     sizes comes with warnings, and draws are written for NumPy (draws.npz) and for ArviZ
     (draws.nc), with its pictures.
 

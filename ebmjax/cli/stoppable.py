@@ -32,7 +32,8 @@ def sample_until_stopped(
 ) -> Samples:
     """As :func:`ebmjax.sample`; its ``num_steps`` says how far it came."""
     length = max(1, -(-num_steps // (PIECES * thin))) * thin
-    report, pieces, done = reporter(progress, "sampling"), [], 0
+    report, done = reporter(progress, "sampling"), 0
+    pieces: list[Samples] = []
     with folder.postponed_stop() as is_signalled, warnings.catch_warnings():
         # of a piece: a chain that does not move in a short one is no news
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -51,7 +52,7 @@ def _joined(pieces: list[Samples], done: int) -> Samples:
     lengths = np.diff([0, *(p.num_steps for p in pieces)])
     rates = np.stack([p.acceptance_rate for p in pieces])
     rate = np.average(rates, axis=0, weights=lengths)
-    total = lambda name: sum(np.asarray(getattr(p, name)) for p in pieces)
+    total = lambda name: np.sum([getattr(p, name) for p in pieces], axis=0)
     lost, restarted = total("num_nonfinite"), total("num_restarted")
     totals = nonfinite.Totals(rate * done, lost, rate > 0, restarted, rates[-1])
     nonfinite.warn(totals, rate, done, pieces[-1].state.energy)

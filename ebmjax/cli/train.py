@@ -38,7 +38,8 @@ def train(
         typer.Option(
             "--data",
             help="mnist, digits, a toy set (two_moons, eight_gaussians, ...), or a "
-            "file .npy, .npz, .csv, .tsv, .txt of points.  With --resume: where it is now.",
+            "file .npy, .npz, .csv, .tsv, .txt of points.  With --resume: where it "
+            "is now.",
         ),
     ] = "",
     out: Annotated[Path | None, typer.Option(help="A new folder for the run.")] = None,
@@ -205,7 +206,9 @@ def train(
 
 def _choices(ctx: typer.Context) -> dict[str, Any]:
     """The fields of a configuration that the command line gives."""
-    is_given = lambda n: ctx.get_parameter_source(n).name == "COMMANDLINE"
+    is_given = lambda n: (
+        getattr(ctx.get_parameter_source(n), "name", "") == "COMMANDLINE"
+    )
     given = {
         name: getattr(value, "value", value)
         for name, value in ctx.params.items()

@@ -215,7 +215,7 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
     split = labelled_parts if method.is_labelled else parts
     kept, held = (
         split(dataset, config.seed, config.held_out)
-        if is_whole
+        if facts is None or is_whole
         else (dataset, facts.held)
     )
     if facts is None:

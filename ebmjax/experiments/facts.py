@@ -142,11 +142,11 @@ class Facts:
             raise RunError(f"{path} is damaged: {error}") from None
 
 
-_NUMBERS = ("shape", "num_points", "num_reference", "num_classes", "is_image")
-_NUMBERS += ("center", "spread", "is_whole")
+_COUNTS = ("shape", "num_points", "num_reference", "num_classes")
+_NUMBERS = (*_COUNTS, "is_image", "center", "spread", "is_whole")
 
 
-def write_npz(path: Path, **arrays: np.ndarray) -> None:
+def write_npz(path: Path, **arrays: Any) -> None:
     """An ``.npz`` written aside, synced and renamed: whole or not there.
 
     Raises:

@@ -64,6 +64,7 @@ class Judged(NamedTuple):
 def judged(run: Run, state: TrainState) -> Judged:
     """The classes of a labelled run on points held out, with the noise of training."""
     held = run.held
+    assert held is not None  # labelled runs always hold points out
     labels = np.asarray(held.labels)
     x = jnp.asarray(run.standard.forward(held.x), jnp.float32)
     key_noise, *keys = jax.random.split(jax.random.key(run.config.seed), 4)

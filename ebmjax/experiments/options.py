@@ -8,8 +8,8 @@ from ebmjax.experiments.registry import METHODS
 OF_CHAINS = ("kernel", "chain_steps", "step_size")
 OF_CHAIN_INIT = ("chain_init", "num_chains", "buffer_size", "restart_probability")
 OF_BUFFER = ("buffer_size", "restart_probability")
-REGULARISED = ("maximum_likelihood", "improved", "joint", "class_conditional")
-REGULARISED += ("adversarial",)
+LABELLED = ("joint", "class_conditional")
+REGULARISED = ("maximum_likelihood", "improved", "adversarial", *LABELLED)
 RUNS_CHAINS = ("recovery",)  # from its own starts
 
 
@@ -19,7 +19,8 @@ def unused(objective: str, values: dict[str, Any]) -> dict[str, str]:
     ``values`` are the choices made; ``kernel`` and ``chain_init`` among them decide
     whether a step size, and a buffer, are used.
     """
-    method, found = METHODS[objective], {}
+    method = METHODS[objective]
+    found: dict[str, str] = {}
     if not method.uses_chains:
         if objective not in RUNS_CHAINS:
             found |= dict.fromkeys(OF_CHAINS, f"{objective} trains without chains")

@@ -61,7 +61,9 @@ class Rows(NamedTuple):
 
 def dialect_of(path: Path) -> Rows:
     """The lines of a file with its delimiter, points in the place of decimal commas."""
-    lines, numbers, comment = [], [], ""
+    lines: list[str] = []
+    numbers: list[int] = []
+    comment = ""
     for number, line in enumerate(_text(path).split("\n"), 1):
         if line.lstrip().startswith("#"):
             comment = line.lstrip().lstrip("#").strip() if not lines else comment

@@ -80,7 +80,7 @@ def read_table(path: Path, *, labels: str = "auto", header: str = "auto") -> Tab
     first = (
         f"{len(x)} rows, {len(used)} columns{shown}, delimiter {between}, "
         f"{'header' if rows.names else 'no header'}{rows.note}, "
-        f"{'no labels' if y is None else 'labels in ' + rows.name(label)}"
+        f"{'no labels' if label is None else 'labels in ' + rows.name(label)}"
     )
     return Table(x, y, names, [first, *notes, *more])
 
