@@ -226,7 +226,14 @@ def position(value: Any, name: str = "positions") -> Any:
             )
         if not isinstance(leaf, jax.core.Tracer):
             finite_rows(leaf, where)
-    return jax.tree.map(jnp.asarray, value)
+    return jax.tree.map(lambda leaf: jnp.asarray(_native(leaf)), value)
+
+
+def _native(leaf: Any) -> Any:
+    """NumPy's array in the byte order of the machine, the only one that JAX takes."""
+    if isinstance(leaf, np.ndarray) and not leaf.dtype.isnative:
+        return leaf.astype(leaf.dtype.newbyteorder("="))
+    return leaf
 
 
 def parameters(params: Any, name: str = "params") -> None:

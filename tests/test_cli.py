@@ -1,6 +1,8 @@
-"""The command line: it works, it teaches, and a mistake is one line and exit code 2."""
+"""The command line: it works, its help helps, a mistake is one line and exit code 2."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ebmjax.cli import app
-from ebmjax.experiments import data, experiment, runs
+from ebmjax.cli import train as cli_train
+from ebmjax.experiments import data, experiment, options, registry, runs
 from ebmjax.io import checkpoint
 
 SMALL = [
@@ -18,11 +21,8 @@ SMALL = [
     "30",
     "--features",
     "16,16",
-    "--chain-steps",
-    "3",
-    "--num-chains",
-    "64",
 ]
+CHAINS = ["--chain-steps", "3", "--num-chains", "64"]
 
 
 def call(*arguments):
@@ -35,8 +35,8 @@ def error_of(result):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def programs_compiled_in_a_hurry():
-    """What is tested here is the way from an option to a picture; numbers are others' business."""
+def without_optimisations():
+    """These tests follow an option to its picture; numbers are tested elsewhere."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -46,7 +46,7 @@ def programs_compiled_in_a_hurry():
 @pytest.fixture(scope="module")
 def moons(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "moons"
-    result = call("train", "--data", "two_moons", "--out", folder, *SMALL)
+    result = call("train", "--data", "two_moons", "--out", folder, *SMALL, *CHAINS)
     assert result.exit_code == 0, result.output
     return folder, result
 
@@ -55,6 +55,7 @@ def test_train_leaves_a_run_with_pictures(moons):
     folder, result = moons
     names = {
         "config.json",
+        "data.npz",
         "metrics.csv",
         "checkpoints",
         "training.png",
@@ -66,34 +67,55 @@ def test_train_leaves_a_run_with_pictures(moons):
     assert (
         "acceptance in training" in result.output and "energy of data" in result.output
     )
+    shown = " ".join(re.sub("[│┃]", " ", result.output).split())
+    assert "of training data" in shown and re.search("of 10000 new .* points", shown)
 
 
 def test_sample_writes_draws_and_pictures(moons):
     folder, _ = moons
-    result = call(
-        "sample", folder, "--kernel", "hmc", "--num-chains", 16, "--num-steps", 40
-    )
+    options = ["--kernel", "nuts", "--num-chains", 16, "--num-steps", 40]
+    result = call("sample", folder, *options)
     assert result.exit_code == 0, result.output
-    with np.load(folder / "samples-hmc-1" / "samples.npz") as file:
-        assert file["x"].shape == (20, 16, 2) and file["energy"].shape == (20, 16)
+    with np.load(folder / "samples-nuts-1" / "samples.npz") as file:
+        assert file["x"].shape == (40, 16, 2) and file["energy"].shape == (40, 16)
         assert np.isfinite(file["x"]).all()
-    again = call(
-        "sample", folder, "--kernel", "hmc", "--num-chains", 16, "--num-steps", 40
-    )
+    assert "rhat" in result.output and "x[1]" in result.output
+    assert "40 steps of nuts" in result.output and "all kept" in result.output
+    table = (folder / "samples-nuts-1" / "summary.txt").read_text()
+    assert "energy" in table and "ess_bulk" in table
+    again = call("sample", folder, *options)
     assert again.exit_code == 2 and "exists and is not empty" in again.stderr
 
 
-def test_resume_goes_on(moons, tmp_path):
-    folder, _ = moons
-    assert call("train", "--resume", folder).exit_code == 0
-    assert checkpoint.notes(folder / "checkpoints" / "000000030.npz")["step"] == 30
+def test_resume_takes_what_it_can_and_refuses_the_rest_by_name(
+    moons, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(cli_train, "_show", lambda *_, **__: None)
+    folder = tmp_path / "run"
+    shutil.copytree(moons[0], folder)
+    for given, message in (
+        (["--learning-rate", "0.5"], "--learning-rate 0.5 (it has 0.002)"),
+        (["--objective", "nce", "--seed", "7"], "--seed 7 (it has 0), --objective nce"),
+        (["--num-updates", "20"], "--num-updates 20 is the number in all, and the run"),
+        (["--labels", "none"], "--labels none (it has auto)"),
+    ):
+        result = call("train", "--resume", folder, *given)
+        assert result.exit_code == 2, result.output
+        assert all(part in result.stderr for part in message.split(", "))
+    same = ["--learning-rate", "0.002", "--objective", "maximum_likelihood"]
+    result = call("train", "--resume", folder, "--num-updates", "40", *same)
+    assert result.exit_code == 0, result.output
+    assert "--num-updates: 30 becomes 40" in result.output
+    assert checkpoint.notes(folder / "checkpoints" / "000000040.npz")["step"] == 40
+    assert experiment.Config.load(folder / "config.json").num_updates == 40
+    assert len(runs.metrics(folder)["loss"]) == 40
 
 
 def test_a_users_array_trains_without_code(tmp_path):
     for shape in ((200, 5), (150, 8, 8), (120, 9, 9, 3)):
         path = tmp_path / f"{len(shape)}.npy"
         np.save(path, np.random.default_rng(0).uniform(size=shape))
-        options = [*SMALL, "--features", "4,4", "--buffer-size", 64]
+        options = [*SMALL, *CHAINS, "--features", "4,4", "--buffer-size", 64]
         result = call(
             "train", "--data", path, "--out", tmp_path / f"run{len(shape)}", *options
         )
@@ -117,7 +139,9 @@ ENERGY_ALONE = (
 def test_every_objective_trains(objective, tmp_path):
     out = tmp_path / "run"
     result = call(
-        "train", "--data", "two_moons", "--objective", objective, "--out", out, *SMALL
+        *("train", "--data", "two_moons", "--objective", objective, "--out", out),
+        *SMALL,
+        *(CHAINS if objective == "improved" else []),
     )
     assert result.exit_code == 0, result.output
     assert (
@@ -132,15 +156,11 @@ def test_every_objective_trains(objective, tmp_path):
 )
 def test_what_is_more_than_an_energy_trains_goes_on_and_samples(objective, tmp_path):
     """Levels of noise, a flow, a critic: they come back from the folder, too."""
+    out = tmp_path / "run"
     result = call(
-        "train",
-        "--data",
-        "two_moons",
-        "--objective",
-        objective,
-        "--out",
-        tmp_path / "run",
+        *("train", "--data", "two_moons", "--objective", objective, "--out", out),
         *SMALL,
+        *(CHAINS[:2] if objective == "recovery" else []),
     )
     assert result.exit_code == 0, result.output
     assert (
@@ -173,6 +193,25 @@ def test_help_teaches():
 
 
 BAD = {
+    "an option without effect": (["train", "--data", "two_moons", "--out", "OUT", "--objective", "nce", "--kernel", "hmc"], "options without effect: --kernel: nce trains without chains"),
+    "a buffer without use": (["train", "--data", "two_moons", "--out", "OUT", "--chain-init", "data", "--buffer-size", "9"], "--buffer-size: --chain-init data keeps no chains"),
+    "no regularisation": (["train", "--data", "two_moons", "--out", "OUT", "--objective", "explicit", "--regularisation", "1"], "--regularisation: explicit has no regularisation"),
+    "huge number of updates": (["train", "--data", "two_moons", "--out", "OUT", "--num-updates", str(10**18)], "--num-updates"),
+    "chains beyond memory": (["train", "--data", "two_moons", "--out", "OUT", "--num-chains", "2000000000", "--buffer-size", "2000000000", "--features", "1000000000"], "GiB of memory"),
+    "a network beyond memory": (["train", "--data", "two_moons", "--out", "OUT", "--features", "2000000,2000000"], "parameters needs"),
+    "convolution of points": (["train", "--data", "two_moons", "--out", "OUT", "--network", "conv"], "the network conv wants images"),
+    "layout of a toy": (["train", "--data", "two_moons", "--out", "OUT", "--layout", "grey"], "--layout is an option of files"),
+    "markup in brackets": (["train", "--data", "TMP/[v2][/b].csv", "--out", "OUT"], "[v2][/b].csv does not exist"),
+    "file in a file": (["train", "--data", "TMP/empty.csv/x.npy", "--out", "OUT"], "x.npy cannot be read: Not a directory"),
+    "a pipe": (["train", "--data", "TMP/pipe.npy", "--out", "OUT"], "pipe.npy is not a regular file"),
+    "a file to resume": (["train", "--resume", "TMP/empty.csv"], "empty.csv is not a run: it is a file"),
+    "a file to sample": (["sample", "TMP/empty.csv"], "empty.csv is not a run: it is a file"),
+    "a folder as config": (["train", "--resume", "TMP/folder"], "config.json is a folder"),
+    "a pipe as config": (["sample", "TMP/piped"], "config.json is not a regular file"),
+    "nested config": (["sample", "TMP/nested"], "it is nested too deeply"),
+    "config of another type": (["sample", "TMP/typed"], "num_updates is '1e+18', a float"),
+    "huge number of steps": (["sample", "TMP", "--num-steps", str(10**18)], "--num-steps"),
+    "huge seed": (["train", "--data", "two_moons", "--out", "OUT", "--seed", str(2**40)], "--seed"),
     "no data": (["train", "--out", "OUT"], "--data is missing"),
     "neither out nor resume": (["train", "--data", "two_moons"], "give either --out for a new run or --resume"),
     "missing file": (["train", "--data", "none.npy", "--out", "OUT"], "none.npy does not exist"),
@@ -210,6 +249,13 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(name, tmp_path):
         ("nan", "1,2\nnan,3\n"),
     ):
         (tmp_path / f"{file}.csv").write_text(text)
+    os.mkfifo(tmp_path / "pipe.npy")
+    for run, text in (("nested", "[" * 200_000), ("typed", '{"num_updates": 1e18}')):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "config.json").write_text(text)
+    (tmp_path / "folder" / "config.json").mkdir(parents=True)
+    (tmp_path / "piped").mkdir()
+    os.mkfifo(tmp_path / "piped" / "config.json")
     before = sorted(tmp_path.iterdir())
     arguments, message = BAD[name]
     result = call(
@@ -289,6 +335,61 @@ def test_bits_of_digits_are_trained_on_as_they_are():
     assert np.isin(run.draw(jax.random.key(0), 5), (0, 1)).all()
 
 
-def test_the_command_line_wakes_no_device_before_it_is_told_of_other_processes():
+def test_what_is_printed_is_printed_as_it_is(capsys):
+    """Brackets and colons of a path are no markup."""
+    text = "runs/[v2]/a[/b] [red]x[/] :smile: [/"
+    from ebmjax.cli.app import fail, say, warn
+
+    say(text)
+    warn(text)
+    with pytest.raises(Exception):  # noqa: B017 - the exit of typer
+        fail(text, 2)
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == [text, f"warning: {text}"]
+    assert shown.err.strip() == f"error: {text}"
+
+
+def test_a_path_with_brackets_is_printed_as_it_is():
+    from ebmjax.cli.app import console, say
+
+    with console.capture() as capture:
+        say("runs/[red]/[v2]")
+    assert capture.get() == "runs/[red]/[v2]\n"
+
+
+def test_the_table_of_unused_options_is_that_of_the_objectives(key):
+    """Each objective is made with a configuration that notes what is read of it."""
+
+    class Noting:
+        def __init__(self, config):
+            self._config, self._read = config, set()
+
+        def __getattr__(self, name):
+            self._read.add(name)
+            return getattr(self._config, name)
+
+    moons = data.load("two_moons", num_points=300)
+    bits = moons._replace(name="bits", x=(moons.x > 0).astype(np.float32))
+    watched = ("kernel", "chain_steps", "regularisation", "temperature")
+    for name, method in registry.METHODS.items():
+        dataset = bits if method.is_binary else moons
+        config = experiment.preset(dataset, objective=name)
+        run = experiment.build(config, dataset)
+        noting = Noting(config)
+        method.make(noting, run.network, run.z)
+        unused = options.unused(name, dict.fromkeys(watched))
+        assert set(unused) == set(watched) - noting._read, name
+
+
+def test_help_needs_no_matplotlib():
+    program = (
+        "import sys\nsys.modules['matplotlib'] = None\n"
+        "from ebmjax.cli import app\napp(['selftest', '--help'])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert result.returncode == 0 and b"--num-chains" in result.stdout, result.stderr
+
+
+def test_no_device_is_initialized_before_the_options_are_read():
     program = "import ebmjax.cli, jax._src.xla_bridge as b; raise SystemExit(b.backends_are_initialized())"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

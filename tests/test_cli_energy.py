@@ -1,11 +1,19 @@
-"""``sample MODULE:ENERGY``: a user's energy is tuned, sampled, judged and written; mistakes are one line."""
+"""``sample MODULE:ENERGY``: an energy is tuned, sampled, judged and written."""
 
+import os
+import signal
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_cli import call
 
+import ebmjax as eb
 from ebmjax.cli import energy as cli_energy
+from ebmjax.cli.app import _message, console, load_attribute
+from ebmjax.cli.stoppable import PIECES, sample_until_stopped
 from ebmjax.io import arviz as export
+from ebmjax.io import run_directory
 
 MODEL = """
 import jax, jax.numpy as jnp
@@ -18,6 +26,12 @@ def modes(x):
 def log_density(x):
     return -energy(x)
 not_a_function = 3
+def lookup(p):
+    return p["b"] ** 2
+def wrong(x):
+    return lookup({"a": x[0]})
+def shapes(x):
+    return jnp.sum(x @ jnp.ones(7))
 def vector(x):
     return x
 """
@@ -35,6 +49,7 @@ def folder(tmp_path, monkeypatch):
         (tmp_path / f"{name}.py").write_text(MODEL + text)
     np.save(tmp_path / "rows.npy", np.array([[20.0], [-20.0], [20.0], [-20.0]]))
     np.save(tmp_path / "words.npy", np.array(["a", "b"]))
+    os.mkfifo(tmp_path / "pipe.npy")
     monkeypatch.chdir(tmp_path)
     for name in CHAIN_INITS:  # of another test's folder
         monkeypatch.delitem(cli_energy.sys.modules, name, raising=False)
@@ -113,7 +128,7 @@ def test_a_module_says_where_to_start_and_a_step_size_can_be_given(folder):
 
 
 @pytest.mark.usefixtures("without_arviz")
-def test_chains_that_do_not_agree_are_told(folder):
+def test_chains_that_do_not_agree_are_named(folder):
     options = ["--kernel", "mala", "--step-size", 1.0, "--num-steps", 200]
     result = call("sample", "plain:modes", *options, "--start", "rows.npy")
     assert result.exit_code == 0 and "R-hat above 1.01 in x[0]" in result.output
@@ -124,7 +139,122 @@ def test_chains_that_do_not_agree_are_told(folder):
 
 
 @pytest.mark.usefixtures("without_arviz")
-def test_a_log_density_is_told_from_an_energy(folder):
+@pytest.mark.parametrize(
+    ("name", "error", "where"),
+    [
+        ("wrong", "KeyError: 'b'", 'in lookup, PATH, line 13: return p["b"] ** 2'),
+        (
+            "shapes",
+            "TypeError: dot_general",
+            "in shapes, PATH, line 17: return jnp.sum",
+        ),
+    ],
+)
+def test_an_error_inside_an_energy_names_its_file_and_line(folder, name, error, where):
+    result = call("sample", f"plain:{name}", "--dim", 2)
+    shown = " ".join(result.stderr.split())
+    assert result.exit_code == 2 and error in shown
+    assert where.replace("PATH", str(folder / "plain.py")) in shown, shown
+
+
+def test_an_error_while_a_module_is_imported_names_its_file_and_line(folder):
+    (folder / "halves.py").write_text("import jax\nx = 1 / 0\n")
+    (folder / "typo.py").write_text("import jax\ndef energy(x:\n    return x\n")
+    for module, line in (
+        ("halves", "line 2: x = 1 / 0"),
+        ("typo", "line 2: def energy"),
+    ):
+        result = call("sample", f"{module}:energy", "--dim", 2)
+        shown = " ".join(result.stderr.split())
+        assert result.exit_code == 2 and line in shown, shown
+        assert str(folder / f"{module}.py") in shown
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_the_chains_early_and_keeps_what_there_is(name, key):
+    kernel = eb.mala(lambda x: 0.5 * jnp.sum(x**2), 0.5)
+    positions, num_steps = jnp.zeros((4, 2)), 3 * PIECES
+
+    def progress(done, total, text):
+        if done == 9:
+            os.kill(os.getpid(), getattr(signal, name))
+
+    options = {"collect": lambda state, info: state.position}
+    part = sample_until_stopped(
+        key, kernel, positions, num_steps, progress=progress, **options
+    )
+    whole = eb.sample(key, kernel, positions, num_steps)
+    assert part.num_steps == 9 and part.draws.shape == (9, 4, 2)
+    assert np.array_equal(part.draws, whole.draws[:9])
+    uncut = sample_until_stopped(
+        key, kernel, positions, num_steps, progress=False, **options
+    )
+    assert np.array_equal(uncut.draws, whole.draws)
+    np.testing.assert_allclose(uncut.acceptance_rate, whole.acceptance_rate, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [3, 10])
+def test_pictures_that_leave_out_coordinates_say_so(dim, key, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "save", lambda *_: None)
+    monkeypatch.setattr(export, "pictures", lambda *_: [tmp_path / "trace.png"])
+    draws = eb.sample(
+        key, eb.mala(lambda x: 0.5 * jnp.sum(x**2), 0.5), jnp.zeros((4, dim)), 50
+    )
+    with console.capture() as capture:
+        cli_energy._written(draws, tmp_path)
+    said = "the pictures show 6 of 10 coordinates (x[0], x[1], x[2], x[3], x[4], x[5])"
+    assert (said in capture.get()) == (dim == 10)
+
+
+def test_a_hangup_is_waited_for():
+    with run_directory.postponed_stop() as is_signalled:
+        handler = signal.getsignal(signal.SIGHUP)
+        assert callable(handler)
+        handler(signal.SIGHUP, None)
+        assert is_signalled()
+
+
+def test_user_frames_are_found(tmp_path, monkeypatch):
+    """Frames of the user, and none of this library, of JAX, or of Python."""
+    (tmp_path / "of_a_user.py").write_text(
+        "import jax, json\ndef energy(x):\n    return json.loads(x)\n"
+        "def traced(x):\n    return jax.vmap(lambda y: y[9, 9])(x)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    energy, traced = (load_attribute(f"of_a_user:{n}") for n in ("energy", "traced"))
+    for function, argument, line in ((energy, "{", 3), (traced, jnp.zeros((2, 2)), 5)):
+        try:
+            function(argument)
+        except Exception as error:
+            message = _message(error)
+        own = [part for part in message.splitlines() if part.startswith("  in ")]
+        assert own and all(f"of_a_user.py, line {line}" in part for part in own), (
+            message
+        )
+    assert _message(ValueError("step_size")) == "step_size"
+    assert _message(KeyError("a bug of this library")) is None
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(key):
+    """As under nohup."""
+    kernel = eb.mala(lambda x: 0.5 * jnp.sum(x**2), 0.5)
+    hangup = lambda done, *_: os.kill(os.getpid(), signal.SIGHUP) if done == 9 else None
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        found = sample_until_stopped(
+            key,
+            kernel,
+            jnp.zeros((4, 2)),
+            3 * PIECES,
+            collect=lambda state, info: state.position,
+            progress=hangup,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    assert found.num_steps == 3 * PIECES
+
+
+def test_a_log_density_is_recognised(folder):
     options = ["--kernel", "random_walk", "--step-size", 1.0, "--num-steps", 20]
     result = call("sample", "plain:log_density", "--dim", 2, *options)
     assert "the energy falls without end" in " ".join(result.output.split())
@@ -143,10 +273,14 @@ BAD = {
     "vector": (["plain:vector", "--dim", "2"], "the energy returns shape (2,), not a scalar"),
     "negative step": (["plain:energy", "--dim", "2", "--step-size", "-1"], "step_size must be finite and above 0"),
     "two step sizes": (["plain:energy", "--dim", "2", "--step-size", "1", "--num-warmup", "50"], "--step-size is in place of the warm-up"),
-    "hmc half told": (["plain:energy", "--dim", "2", "--step-size", "1", "--kernel", "hmc"], "needs its --leapfrog-steps"),
+    "hmc without a length": (["plain:energy", "--dim", "2", "--step-size", "1", "--kernel", "hmc"], "needs its --leapfrog-steps"),
     "leapfrog of nuts": (["plain:energy", "--dim", "2", "--leapfrog-steps", "3"], "--leapfrog-steps is an option of --kernel hmc"),
     "ula": (["plain:energy", "--dim", "2", "--kernel", "ula"], "--kernel of an energy must be one of nuts, hmc, mala, random_walk"),
     "option of a run": (["plain:energy", "--dim", "2", "--from-noise"], "--from-noise is an option of a trained run"),
+    "thin of steps": (["plain:energy", "--dim", "2", "--num-steps", "10", "--thin", "3"], "--num-steps must be a multiple of --thin"),
+    "data of an energy": (["plain:energy", "--dim", "2", "--data", "x.npy"], "--data is an option of a trained run"),
+    "rows in a pipe": (["plain:energy", "--start", "pipe.npy"], "pipe.npy is not a regular file"),
+    "dimensions beyond memory": (["plain:energy", "--dim", "2000000000"], "GiB of memory"),
     "option of an energy": (["somewhere", "--dim", "2"], "--dim is an option of an energy MODULE:NAME"),
 }  # fmt: skip
 

@@ -7,8 +7,10 @@ import pytest
 from flax import nnx
 
 import ebmjax as eb
+from ebmjax import _validation as checks
 from ebmjax import targets
 from ebmjax.energies import networks
+from ebmjax.experiments import data, experiment
 
 
 @pytest.mark.parametrize("shape", [(2,), (7,), (3, 4), (8, 8), (28, 28), (9, 9, 3)])
@@ -25,6 +27,45 @@ def test_a_convolution_takes_images(key, shape):
     network = networks.Conv((4, 8, 16), is_spectral=True)
     params = network.init(key, jnp.zeros(shape))
     assert network.apply(params, jnp.ones(shape)).shape == ()
+
+
+SIZES = {
+    (8, 8): 0.3,
+    (28, 28): 1.0,
+    (28, 28, 1): 1.0,
+    (32, 32, 3): 1.0,
+    (64, 64, 3): 2.0,
+    (96, 128, 3): 3.2,
+    (512, 512, 3): 6.0,
+}
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_default_convolutions_have_a_sensible_number_of_parameters(key, shape):
+    """In millions; the widths of an MLP, (512, 512), made 51 million of 28x28."""
+    count = lambda features: sum(
+        w.size
+        for w in jax.tree.leaves(
+            jax.eval_shape(networks.Conv(features).init, key, jnp.zeros(shape))
+        )
+    )
+    assert 0.1e6 < count(networks.conv_features(shape)) < 1e6 * SIZES[shape]
+    if shape == (28, 28):
+        assert count((512, 512)) > 50e6
+
+
+def test_a_run_with_convolutions_has_widths_for_its_images():
+    x = np.random.default_rng(0).uniform(size=(30, 28, 28)).astype(np.float32)
+    dataset = data.Dataset("mine", x)
+    config = experiment.preset(dataset, network="conv")
+    assert config.features == networks.conv_features((28, 28))
+    assert experiment.preset(dataset).features == (512, 512)
+    chosen = experiment.preset(dataset, network="conv", features=(8, 16))
+    assert chosen.features == (8, 16)
+    assert experiment.build(config, dataset).num_params < 1e6
+    points = data.Dataset("mine", x[:, 0, :5])
+    with pytest.raises(experiment.RunError, match="the network conv wants images"):
+        experiment.build(experiment.preset(points, network="conv"), points)
 
 
 def test_a_convolution_refuses_what_is_no_image(key):
@@ -93,6 +134,13 @@ def test_an_nnx_module_is_an_energy_by_one_line(key):
     assert not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">f2", "<f4"])
+def test_big_endian_arrays_are_positions(dtype):
+    """They crashed inside JAX."""
+    found = checks.position({"x": np.array([[1.0, 2.0]], dtype)})["x"]
+    assert isinstance(found, jax.Array) and found.tolist() == [[1.0, 2.0]]
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
@@ -105,6 +153,6 @@ def test_an_nnx_module_is_an_energy_by_one_line(key):
         ({"features": (16, 0)}, "features must be at least 1, got 0"),
     ],
 )
-def test_a_network_of_nonsense_is_refused_where_it_is_made(choices, message):
+def test_a_network_with_impossible_sizes_is_refused_where_it_is_made(choices, message):
     with pytest.raises(ValueError, match=message):
         networks.MLP(**choices)

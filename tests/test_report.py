@@ -1,4 +1,4 @@
-"""Pictures and verdicts: figures of the right content, and a judge that can tell."""
+"""Pictures and tables: of the right content; and a classifier that judges samples."""
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,8 @@ def test_nearest_distances():
 
 @pytest.mark.parametrize("width", [1.0, 20.0])
 def test_the_log_likelihood_is_that_of_the_density_in_the_units_of_the_data(width):
-    """A normal energy of a known width in standardised units; one so wide that a fixed box would cut it."""
+    """A normal energy of known width in standardised units, and one too wide for a box
+    of six standard deviations; of the points given, by default those held out."""
     x = (
         np.random.default_rng(0)
         .normal([3.0, -40.0], [2.5, 0.4], (500, 2))
@@ -72,12 +73,36 @@ def test_the_log_likelihood_is_that_of_the_density_in_the_units_of_the_data(widt
     known = run._replace(energy=lambda params, z: 0.5 * jnp.sum((z / width) ** 2))
     center = run.standard.backward(np.zeros(2, np.float32))
     spread = width * (run.standard.backward(np.ones(2, np.float32)) - center)
-    wants = -0.5 * ((x - center) ** 2 / spread**2).sum(1).mean() - np.log(
-        2 * np.pi * spread.prod()
-    )
-    assert report.log_likelihood(known, run.init()) == pytest.approx(
-        float(wants), abs=5e-3
-    )
+    state = run.init()
+    for points in (run.held, run.kept, dataset):
+        squares = ((points.x - center) ** 2 / spread**2).sum(axis=1)
+        wants = float(-0.5 * squares.mean() - np.log(2 * np.pi * spread.prod()))
+        found = report.log_likelihood(known, state, points)
+        assert found == pytest.approx(wants, abs=5e-3)
+    both = report.log_likelihoods(known, state)
+    assert list(both) == ["training data", "100 held-out points"]
+    assert both["100 held-out points"] == report.log_likelihood(known, state)
+
+
+def test_the_table_of_chains_is_in_units_of_the_data():
+    """Draws of known mean and scale, of few and of many coordinates."""
+    rng = np.random.default_rng(0)
+    for dim, num_tabled in ((2, 2), (60, 20)):
+        x = rng.normal(1e5, 3.0, (500, dim))
+        dataset = data.Dataset("mine", x, columns=tuple(f"c{i}" for i in range(dim)))
+        run = experiment.build(experiment.preset(dataset, features=(4,)), dataset)
+        z = rng.normal(size=(200, 4, dim)).astype(np.float32)
+        chains = report.Chains(z, z.sum(axis=2), None)
+        found, what = report.summary_of(run, chains)
+        assert (
+            found.names[:2] == ["energy", "c0"] and len(found.names) == 1 + num_tabled
+        )
+        center, spread = (np.asarray(p) for p in run.standard[:2])
+        error = 5 / np.sqrt(800)
+        assert abs(found.columns["mean"][1] - center[0]) < error * spread[0]
+        assert abs(found.columns["sd"][1] / spread[0] - 1) < error
+        assert abs(found.columns["sd"][0] / np.sqrt(dim) - 1) < error
+        assert (f"{num_tabled} of 60 coordinates" in what) == (dim == 60)
 
 
 def test_curves_of_what_fit_returns_are_drawn(key):
@@ -169,8 +194,8 @@ def test_log_z_refuses_many_dimensions():
 
 @pytest.mark.parametrize("objective", ["multi_scale", "recovery"])
 def test_chains_of_a_noise_conditional_run_come_down_its_ladder(objective, key):
-    """With weights of zero the network is the Gaussian of the data with noise: chains end as wide as the data,
-    from noise several times as wide, in one step of their own."""
+    """With weights of zero the network is the Gaussian of the data with noise: chains
+    end as wide as the data, from noise several times as wide, in one step of their own."""
     moons = data.load("two_moons", num_points=500)
     run = experiment.build(
         experiment.preset(moons, objective=objective, features=(8,)), moons

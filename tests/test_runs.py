@@ -1,18 +1,24 @@
-"""A run on disk: killed and resumed it is the same, bytes for bytes; what cannot be used is refused."""
+"""A run on disk: killed and resumed it is the same, byte for byte; without its data, too."""
 
 import dataclasses
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from ebmjax.experiments import data, experiment, runs
+from ebmjax import plotting
+from ebmjax.cli import train as cli_train
+from ebmjax.experiments import data, experiment, report, runs
 from ebmjax.experiments.build import CHAIN_INITS
 from ebmjax.experiments.registry import KERNELS
 from ebmjax.io import checkpoint
@@ -54,6 +60,7 @@ def test_a_run_holds_what_it_says(tmp_path):
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
         "checkpoints",
         "config.json",
+        "data.npz",
         "metrics.csv",
     ]
     history = runs.metrics(tmp_path / "run")
@@ -83,9 +90,9 @@ def test_resumed_equals_not_stopped(tmp_path):
     assert content(part) == content(whole)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
 def test_killed_and_resumed_equals_not_stopped(tmp_path, how):
-    """In a process of its own, by the command line; SIGKILL leaves it no time to save."""
+    """In a process of its own; SIGKILL leaves it no time to save."""
     options = [
         "--num-updates",
         "2000",
@@ -153,7 +160,15 @@ def test_changed_data_are_noticed(tmp_path):
     train(make(5, str(path)), tmp_path / "run")
     np.save(path, np.random.default_rng(1).normal(size=(300, 3)))
     with pytest.raises(runs.RunError, match="have changed since this run began"):
-        runs.load(tmp_path / "run")
+        runs.reopen(tmp_path / "run", is_training=True)
+    with pytest.warns(UserWarning, match="have changed .* and are not used"):
+        run, _ = runs.load(tmp_path / "run")
+    assert np.array_equal(run.dataset.x, np.random.default_rng(0).normal(size=(300, 3)))
+    np.save(tmp_path / "moved.npy", run.dataset.x)
+    again = runs.reopen(tmp_path / "run", str(tmp_path / "moved.npy"), is_training=True)
+    assert np.array_equal(again.z, run.z)
+    with pytest.raises(runs.RunError, match="holds other data than this run"):
+        runs.reopen(tmp_path / "run", str(path))
 
 
 def test_changed_labels_are_noticed():
@@ -249,7 +264,7 @@ def test_units_go_and_come_back():
     for name in ("two_moons", "digits"):
         run = make(name=name)
         assert np.allclose(
-            run.standard.backward(np.asarray(run.z)), run.dataset.x, atol=1e-5
+            run.standard.backward(np.asarray(run.z)), run.kept.x, atol=1e-5
         )
     moons = np.asarray(make().z)
     assert np.allclose(moons.mean(axis=0), 0, atol=1e-3) and np.allclose(
@@ -272,3 +287,139 @@ def test_every_kernel_and_start_trains(chain_init, kernel, tmp_path):
     state = train(make(30, chain_init=chain_init, kernel=kernel), tmp_path / "run")
     assert int(state.num_skipped) == 0
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
+
+
+def test_a_run_is_loaded_where_its_data_are_not(tmp_path, monkeypatch):
+    """From the folder alone: all of small data, a part of large data; the same energy."""
+    path = tmp_path / "mine.csv"
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(3, 5, size=(400, 2)), rng.integers(0, 2, 400)
+    x[y == 1] += 20
+    np.savetxt(path, np.column_stack([x, 2 * y + 3]), delimiter=",", header="a,b,label")
+    options = {"objective": "class_conditional", "noise": 0.1}
+    for num, name in ((2**20, "whole"), (1600, "part")):
+        monkeypatch.setattr(runs.kept_facts, "MOST_BYTES", num)
+        train(make(20, str(path), **options), tmp_path / name)
+    path.rename(tmp_path / "moved.csv")
+    for name in ("whole", "part"):
+        moved = runs.load(tmp_path / name, str(tmp_path / "moved.csv"))
+        alone = runs.load(tmp_path / name)
+        at = moved[0].z[:50]
+        energies = [np.asarray(jax.vmap(r.trained(s))(at)) for r, s in (moved, alone)]
+        assert np.array_equal(*energies)
+        fresh = [np.asarray(r.draw(jax.random.key(0), 3)) for r, _ in (moved, alone)]
+        assert np.array_equal(*fresh)
+        assert alone[0].dataset.classes == (3, 5)
+        assert alone[0].dataset.columns == ("a", "b")
+        assert np.array_equal(alone[0].standard.center, moved[0].standard.center)
+    assert len(alone[0].z) == 50 < len(moved[0].z) == alone[0].facts.num_points
+    with pytest.raises(runs.RunError, match="only 50 of the 321 points .* --data FILE"):
+        train(alone[0], tmp_path / "part", is_resumed=True)
+    with pytest.raises(
+        runs.RunError, match="keeps 50 of 321 points, and training needs"
+    ):
+        runs.reopen(tmp_path / "part", is_training=True)
+    runs.reopen(tmp_path / "whole", is_training=True)
+
+
+def test_a_configuration_changed_by_hand_is_named(tmp_path):
+    train(make(5), tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    values = json.loads(path.read_text())
+    for name, value in (("seed", 1), ("learning_rate", 0.5), ("kernel", "hmc")):
+        path.write_text(json.dumps({**values, name: value}))
+        with pytest.raises(runs.RunError, match=f"{name} of config.json is {value}"):
+            runs.load(tmp_path / "run")
+    path.write_text(json.dumps({**values, "num_updates": 7}))
+    run, _ = runs.load(tmp_path / "run")
+    assert train(run, tmp_path / "run", is_resumed=True).step == 7
+    other = make(7, learning_rate=0.5)
+    with pytest.raises(runs.RunError, match="learning_rate of config.json"):
+        train(other, tmp_path / "run", is_resumed=True)
+
+
+def test_options_of_a_run_that_goes_on_are_applied_or_refused(tmp_path):
+    run, path = _finished(tmp_path / "run"), tmp_path / "run"
+    resumed = lambda **choices: cli_train._resumed(path, "", choices)
+    assert resumed().config == run.config
+    assert resumed(learning_rate=0.002).config == run.config
+    assert resumed(num_updates=61, max_rollbacks=1).config == dataclasses.replace(
+        run.config, num_updates=61, max_rollbacks=1
+    )
+    for name in ("learning_rate", "step_size", "seed", "batch_size", "held_out"):
+        with pytest.raises(runs.RunError, match=f"cannot take --{name.split('_')[0]}"):
+            resumed(**{name: 7})
+    with pytest.raises(runs.RunError, match="and the run has done 60"):
+        resumed(num_updates=59)
+
+
+DAMAGES = {
+    "cut in a row": (lambda text: text[:-10], 59),
+    "a word": (lambda text: text.replace("\n4,", "\n4,word,"), 4),
+    "empty": (lambda text: "", 0),
+    "bytes": (lambda text: "\udcff\udcfe" + text, 0),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_metrics_are_named_and_do_not_stop_a_run(tmp_path, name):
+    damage, num_left = DAMAGES[name]
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    _finished(whole)
+    shutil.copytree(whole, part)
+    path = part / "metrics.csv"
+    path.write_text(damage(path.read_text()), errors="surrogateescape")
+    if name != "empty":
+        with pytest.raises(runs.RunError, match="metrics.csv is damaged"):
+            runs.metrics(part)
+    longer = make(62, features=(8,), chain_steps=1)
+    with pytest.warns(RuntimeWarning, match=f"goes on with {num_left} of its 60 rows"):
+        state = train(longer, part, is_resumed=True)
+    assert runs.metrics(part)["step"].tolist() == [*range(num_left), 60, 61]
+    assert int(state.step) == 62
+
+
+@functools.cache
+def _trained():
+    folder = tempfile.TemporaryDirectory()
+    run = make(60, features=(8,), chain_steps=1)
+    train(run, Path(folder.name) / "run")
+    return run, folder
+
+
+def _finished(path):
+    run, folder = _trained()
+    shutil.copytree(Path(folder.name) / "run", path)
+    return run
+
+
+def test_defaults_of_few_rows_are_refused_before_a_folder_is_made_or_work(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", x=rng.normal(size=(200, 2)), y=np.arange(200) % 2)
+    dataset = data.load(str(tmp_path / "x.npz"))
+    config = experiment.preset(dataset, objective="joint")
+    run = experiment.build(config, dataset)
+    assert config.batch_size == len(run.z) == 160
+    with pytest.raises(experiment.RunError, match="batch_size must be at most .* 160"):
+        experiment.build(dataclasses.replace(config, batch_size=200), dataset)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_of_any_number_of_channels_are_pictured(tmp_path, channels):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(40, 8, 8, channels)).astype(np.float32)
+    shown = report.viewable(x, x.shape[1:])
+    assert report.viewable(x[..., 0], (8, 8)).shape == (40, 8, 8)
+    assert report.viewable(x[:, :4, :4, 0], (4, 4)).shape == (40, 4, 4)
+    assert shown.shape[3:] == ((3,) if channels == 3 else (1,) if channels == 1 else ())
+    plotting.save(plotting.image_grids({"a": shown}), tmp_path / "a.png")
+    plotting.save(plotting.film_strips(shown[None]), tmp_path / "b.png")
+
+
+def test_pictures_and_tables_survive_damaged_metrics(tmp_path):
+    run = _finished(tmp_path / "run")
+    (tmp_path / "run" / "metrics.csv").write_text("step,loss\n0,1\n1,\n")
+    with pytest.warns(UserWarning, match="metrics.csv is damaged: line 3"):
+        assert report.history_of(tmp_path / "run") == {}
+    assert run.num_params == 2 * 8 + 8 + 8 + 1

@@ -1,18 +1,26 @@
-"""The application: its console, and how errors are told.
+"""The application: its console, and how errors are shown.
 
-A wrong option or a bad file is one clear line and exit code 2, and nothing is overwritten.
+A wrong option or a bad file is one clear line and exit code 2, and nothing is
+overwritten.  An error raised in code of the user names its file and line.  With
+``EBMJAX_TRACEBACK=1`` in the environment the whole traceback is shown.
 """
 
 import importlib
+import importlib.util
+import os
 import sys
+import sysconfig
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+import jax
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from ebmjax.training.divergence import TrainingDiverged
 
@@ -20,31 +28,96 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Train energy-based models, sample from them, and prove kernels right.",
+    help="Train energy-based models, sample from them, and verify kernels.",
 )
 console = Console()
+STOPPED = 130  # the exit code after Ctrl-C
+MOST_FRAMES = 3  # of a user's code, shown with an error
+_user_files: set[str] = set()  # of modules named on the command line
+
+
+def say(text: object, style: str = "") -> None:
+    """Print text as it is: brackets and colons in it, of a path say, mean nothing."""
+    console.print(Text(str(text), style), soft_wrap=True)
+
+
+def warn(text: object) -> None:
+    """Print a warning."""
+    console.print(Text.assemble(("warning: ", "yellow"), str(text)), soft_wrap=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print an error and leave."""
+    shown = Text.assemble(("error: ", "red"), message)
+    Console(stderr=True, soft_wrap=True).print(shown)
+    raise typer.Exit(code)
+
+
+def require(module: str, extra: str) -> None:
+    """Leave with what to install unless a module of an extra is there."""
+    if importlib.util.find_spec(module) is None:
+        fail(f"this needs {module}: pip install 'ebmjax[{extra}]'", 2)
 
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """Turn the errors a user can mend into one line and exit code 2; diverged training into code 1."""
+    """Turn errors into one line and exit code 2; diverged training into code 1."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: console.print(
-                f"[yellow]warning:[/] {message}"
-            )
+            warnings.showwarning = lambda message, *_, **__: warn(message)
             yield
-    except (FileNotFoundError, ValueError, TypeError) as error:
-        fail(str(error), 2)
+    except typer.Exit:
+        raise
+    except KeyboardInterrupt:
+        fail("stopped; nothing more was written", STOPPED)
     except TrainingDiverged as error:
         fail(f"{error}; the last good state is in the checkpoint", 1)
+    except Exception as error:
+        if os.environ.get("EBMJAX_TRACEBACK"):
+            raise
+        message = _message(error)
+        if message is None:
+            raise
+        fail(message, 2)
 
 
-def fail(message: str, code: int) -> NoReturn:
-    Console(stderr=True, soft_wrap=True).print(
-        f"[red]error:[/] {message}", highlight=False
+def _message(error: Exception) -> str | None:
+    """What to print of an error; None where only its traceback would help."""
+    kind = type(error).__name__
+    if where := in_user_code(error):
+        return f"{kind}: {error}\n{where}"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return f"not enough memory: {str(error)[:200] or kind}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'}: {error.strerror}"
+    if isinstance(error, OSError | ValueError | TypeError | ImportError):
+        return str(error)
+    return None
+
+
+def in_user_code(error: BaseException) -> str:
+    """The frames of a traceback that are in code of the user, a line each."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f)]
+    if isinstance(error, SyntaxError) and error.filename:
+        return (
+            f"  in {error.filename}, line {error.lineno}: {(error.text or '').strip()}"
+        )
+    return "\n".join(
+        f"  in {f.name}, {f.filename}, line {f.lineno}: {f.line}"
+        for f in frames[-MOST_FRAMES:]
     )
-    raise typer.Exit(code)
+
+
+def _is_users(frame: traceback.FrameSummary) -> bool:
+    if frame.filename in _user_files:
+        return True
+    if not os.path.isfile(frame.filename):  # <string>, <frozen importlib>
+        return False
+    paths = sysconfig.get_paths()
+    ours = [str(Path(__file__).parent.parent), str(Path(typer.__file__).parent.parent)]
+    ours += [paths[n] for n in ("stdlib", "platstdlib", "purelib", "platlib")]
+    ours.append(str(Path(jax.__file__).parent))
+    return not any(frame.filename.startswith(p + os.sep) for p in ours)
 
 
 def load_attribute(name: str) -> Any:
@@ -54,6 +127,10 @@ def load_attribute(name: str) -> Any:
         fail(f"give the factory as module:function, got {name!r}", 2)
     sys.path.insert(0, str(Path.cwd()))
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        fail(f"{name} cannot be loaded: {error}", 2)
+        found = importlib.import_module(module)
+        _user_files.add(str(getattr(found, "__file__", None)))
+        return getattr(found, attribute)
+    except (Exception, SystemExit) as error:
+        where = in_user_code(error)
+        reason = error if not where else f"{type(error).__name__}: {error}\n{where}"
+        fail(f"{name} cannot be loaded: {reason}", 2)

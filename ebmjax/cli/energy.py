@@ -1,4 +1,4 @@
-"""Sampling an energy of the user's own: where chains start, a tuned kernel, the verdict, the files."""
+"""Sampling an energy of the user: starts, a tuned kernel, the table, the files."""
 
 import importlib.util
 import sys
@@ -10,20 +10,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import typer
 
 from ebmjax import _validation as checks
 from ebmjax.adaptation.tuning import warm_up
 from ebmjax.base import Energy, Kernel, Key, Position
-from ebmjax.cli.app import console, fail, load_attribute
+from ebmjax.cli.app import STOPPED, fail, load_attribute, say, warn
+from ebmjax.cli.stoppable import sample_until_stopped
 from ebmjax.diagnostics import summary as health
 from ebmjax.experiments import runs
+from ebmjax.experiments.data.arrays import check_fits, read_array
 from ebmjax.io import arviz as export
+from ebmjax.kernels.barker import barker
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
 from ebmjax.sampling.loop import collect_stats
-from ebmjax.sampling.sample import sample
+from ebmjax.sampling.sample import Samples
 from ebmjax.verify.check_energy import check
 
 KERNELS: dict[str, Callable[..., Kernel]] = {
@@ -31,9 +35,11 @@ KERNELS: dict[str, Callable[..., Kernel]] = {
     "hmc": hmc,
     "mala": mala,
     "random_walk": random_walk,
+    "barker": barker,
 }
 REACH = 2.0  # random starts are uniform on (-REACH, REACH), as Stan's
 MOST_ROWS = 20
+MIN_DRAWS = 6  # of a chain, for R-hat
 
 
 def sample_energy(
@@ -43,6 +49,7 @@ def sample_energy(
     num_chains: int | None,
     num_warmup: int | None,
     num_steps: int,
+    thin: int,
     step_size: float | None,
     leapfrog_steps: int | None,
     is_dense: bool,
@@ -51,10 +58,15 @@ def sample_energy(
     seed: int,
     out: Path | None,
 ) -> None:
-    """Tune, sample, judge, and write a folder; everything that can be refused is refused first."""
+    """Tune, sample, judge, and write a folder; what is wrong is refused first."""
+    if num_steps % thin:
+        raise ValueError(
+            f"--num-steps must be a multiple of --thin, got {num_steps} and {thin}"
+        )
     if kernel_name not in KERNELS:
         raise ValueError(
-            f"--kernel of an energy must be one of {', '.join(KERNELS)}, got {kernel_name}"
+            f"--kernel of an energy must be one of {', '.join(KERNELS)}, "
+            f"got {kernel_name}"
         )
     if leapfrog_steps is not None and kernel_name != "hmc":
         raise ValueError("--leapfrog-steps is an option of --kernel hmc")
@@ -71,20 +83,34 @@ def sample_energy(
     runs.check_new(folder)
     one = jax.tree.map(lambda x: x[0], positions)
     for symptom in check(energy, one, key_check).symptoms:
-        console.print(
-            f"[yellow]warning:[/] {symptom.what}; {symptom.cure}", highlight=False
-        )
+        warn(f"{symptom.what}; {symptom.suggestion}")
 
     make = KERNELS[kernel_name]
     if leapfrog_steps is not None:
         make = partial(hmc, num_steps=leapfrog_steps)
-    kernel, positions, told = _tuned(
+    kernel, positions, how = _tuned(
         key_warm, make, energy, positions, step_size, num_warmup, is_dense
     )
-    samples = sample(
-        key_run, kernel, positions, num_steps, collect=collect_stats, progress=True
+    samples = sample_until_stopped(
+        key_run, kernel, positions, num_steps, thin=thin, collect=collect_stats
     )
+    paths = _written(samples, folder)
+    num_chains, done = len(samples.acceptance_rate), samples.num_steps
+    every = "" if thin == 1 else f", every {thin}th kept,"
+    say(
+        f"{num_chains} chains, {done} steps of {kernel_name}{every} after {how}: "
+        f"acceptance {samples.acceptance_rate.mean():.2f}"
+    )
+    say("wrote " + ", ".join(str(p) for p in paths))
+    end_early(done, num_steps)
 
+
+def _written(samples: Samples, folder: Path) -> list[Path]:
+    """Table, draws and pictures in a folder, the table and its warnings printed."""
+    if jax.tree.leaves(samples.draws)[0].shape[0] < MIN_DRAWS:
+        export.save(samples, folder / "draws.npz")
+        warn("too few draws for R-hat: more steps, or a lower --thin")
+        return [folder / "draws.npz"]
     summary = health.summary(samples)
     (folder / "summary.txt").write_text(f"{summary}\n")
     export.save(samples, folder / "draws.npz")
@@ -93,26 +119,27 @@ def sample_energy(
         export.save(samples, folder / "draws.nc")
         paths += [folder / "draws.nc", *export.pictures(samples, folder)]
     else:
-        console.print(
-            "[yellow]warning:[/] neither draws.nc nor pictures: pip install 'ebmjax\\[export]'"
-        )
-    console.print(_shown(summary), highlight=False, markup=False, soft_wrap=True)
+        warn("neither draws.nc nor pictures: pip install 'ebmjax[export]'")
+    say(shown(summary))
     for warning in summary.warnings:
-        console.print(f"[yellow]warning:[/] {warning}", highlight=False)
-    num_chains = len(samples.acceptance_rate)
-    console.print(
-        f"{num_chains} chains, {num_steps} steps of {kernel_name} after {told}: "
-        f"acceptance {samples.acceptance_rate.mean():.2f}"
-    )
-    console.print("wrote " + ", ".join(str(p) for p in paths), highlight=False)
+        warn(warning)
+    dim, num_chains = len(summary.names), len(samples.acceptance_rate)
+    most = export.MOST_SHOWN, export.MOST_CHAINS
+    if len(paths) > 2 and (dim > most[0] or num_chains > most[1]):
+        say(
+            f"the pictures show {min(dim, most[0])} of {dim} coordinates "
+            f"({', '.join(summary.names[: most[0]])}) and "
+            f"{min(num_chains, most[1])} of {num_chains} chains; the table has all"
+        )
+    return paths
 
 
 def _tuned(key, make, energy, positions, step_size, num_warmup, is_dense):
-    """A kernel with fixed parameters, where its chains are, and what was done for it, in words."""
+    """A kernel with fixed parameters, where its chains are, and how it was tuned."""
     if step_size is not None:
         return make(energy, step_size), positions, "no warm-up"
     mass = "dense" if is_dense else "auto"
-    console.print("warm-up", style="dim")
+    say("warm-up", "dim")
     try:
         tuned = warm_up(key, make, energy, positions, num_steps=num_warmup, mass=mass)
     except RuntimeError as error:
@@ -128,13 +155,13 @@ def _tuned(key, make, energy, positions, step_size, num_warmup, is_dense):
 def _starts(
     key: Key, name: str, energy: Energy, num_chains: int | None, dim, path
 ) -> Position:
-    """Where chains start, ``[C, ...]``: a file, random points, or what the module of the energy says."""
+    """Where chains start, ``[C, ...]``: a file, random points, or as a module says."""
     checks.function(energy, name)
     if dim is not None and path is not None:
         raise ValueError("give either --dim or --start")
     if path is not None:
-        rows = np.load(path, allow_pickle=False)
-        if rows.ndim == 0 or not np.issubdtype(rows.dtype, np.number):
+        rows = read_array(path)
+        if rows.ndim == 0 or rows.dtype.kind not in "fiu":
             raise ValueError(
                 f"{path} must hold numbers [C, ...], got {checks.describe(rows)}"
             )
@@ -143,6 +170,7 @@ def _starts(
                 f"--num-chains is {num_chains}, and {path} has {len(rows)} rows"
             )
         return checks.position(jnp.asarray(rows, float), str(path))
+    check_fits(64 * (num_chains or 4) * (dim or 1), "--num-chains times --dim")
     num_chains = num_chains or 4
     if dim is not None:
         return jax.random.uniform(key, (num_chains, dim), minval=-REACH, maxval=REACH)
@@ -151,7 +179,8 @@ def _starts(
         positions = checks.position(module.initial(key, num_chains), "initial(key, n)")
         if checks.num_chains(positions, "initial(key, n)") != num_chains:
             raise ValueError(
-                f"initial(key, n) must return n points, got {checks.num_chains(positions)} for {num_chains}"
+                "initial(key, n) must return n points, got "
+                f"{checks.num_chains(positions)} for {num_chains}"
             )
         return positions
     if hasattr(module, "start"):
@@ -160,16 +189,28 @@ def _starts(
             lambda x: jnp.broadcast_to(x, (num_chains, *x.shape)), point
         )
     raise ValueError(
-        f"where do chains start? --dim D, --start FILE.npy, or in {module.__name__} a function "
-        "initial(key, n) or a point start"
+        f"where do chains start? --dim D, --start FILE.npy, or in {module.__name__} a "
+        "function initial(key, n) or a point start"
     )
 
 
-def _shown(summary: health.Summary) -> str:
-    """The table; of many coordinates the ones with the smallest effective sample sizes."""
+def shown(summary: health.Summary) -> str:
+    """The table; of many coordinates those with the smallest effective sample sizes."""
     if len(summary.names) <= MOST_ROWS:
         return str(summary._replace(warnings=[]))
     rows = np.argsort(summary.columns["ess_bulk"], kind="stable")[:MOST_ROWS]
     names = [summary.names[i] for i in rows]
     worst = health.Summary(names, {n: x[rows] for n, x in summary.columns.items()}, [])
-    return f"{worst}\nthe {MOST_ROWS} of {len(summary.names)} coordinates with the smallest ess_bulk"
+    return (
+        f"{worst}\nthe {MOST_ROWS} of {len(summary.names)} rows with the smallest "
+        "ess_bulk"
+    )
+
+
+def end_early(done: int, num_steps: int) -> None:
+    """After a signal, say how far the chains came, and leave with its exit code."""
+    if done < num_steps:
+        warn(
+            f"stopped by a signal after {done} of {num_steps} steps, which are written"
+        )
+        raise typer.Exit(STOPPED)

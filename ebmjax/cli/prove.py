@@ -1,4 +1,4 @@
-"""``selftest`` and ``verify``."""
+"""``selftest`` and ``verify``: whether kernels leave their targets invariant."""
 
 import functools
 import time
@@ -7,9 +7,19 @@ from typing import Annotated
 
 import jax
 import typer
+from rich.text import Text
 
-from ebmjax import plotting, verify
-from ebmjax.cli.app import app, console, fail, load_attribute, one_line
+from ebmjax import verify
+from ebmjax.cli.app import (
+    app,
+    console,
+    fail,
+    in_user_code,
+    load_attribute,
+    one_line,
+    require,
+    say,
+)
 from ebmjax.targets import TARGETS
 
 
@@ -19,30 +29,32 @@ def selftest(
         bool, typer.Option("--full", help="Every kernel on every target.")
     ] = False,
     num_chains: Annotated[
-        int, typer.Option(help="Of a first round.", min=1000)
+        int, typer.Option(help="Of a first round.", min=1000, max=10**7)
     ] = 20_000,
     alpha: Annotated[
-        float, typer.Option(help="Rate of false alarms, of all together.")
+        float,
+        typer.Option(help="Rate of false alarms, of all together.", min=0, max=1),
     ] = 1e-4,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="By default, of the clock.")
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, help="By default, of the clock."),
     ] = None,
 ) -> None:
-    """Prove the kernels of this library on this machine.
+    """Verify the kernels of this library on this machine.
 
-    Chains start from exact draws of a target and must still follow it.  Kernels that are wrong on purpose
-    run beside, and must be rejected.  Exit code 1 if anything is not as it should be.
+    Chains start from exact draws of a target and must still follow it.  Kernels that
+    are wrong on purpose run beside, and must be rejected.  Exit code 1 otherwise.
     """
     with one_line():
         seed = time.time_ns() % 2**32 if seed is None else seed
         device = jax.devices()[0]
-        console.print(
-            f"jax {jax.__version__} on {device.device_kind} ({device.platform}), seed {seed}"
+        say(
+            f"jax {jax.__version__} on {device.device_kind} ({device.platform}), "
+            f"seed {seed}"
         )
         begin, wrong = time.perf_counter(), []
-        from ebmjax.verify.suite import (
-            run_suite,  # its table holds arrays, which would wake JAX too early
-        )
+        # imported here: its table holds arrays, which would start JAX's devices
+        from ebmjax.verify.suite import run_suite
 
         outcomes = run_suite(
             jax.random.key(seed),
@@ -54,16 +66,19 @@ def selftest(
             verdict = "passed" if report.is_passed else "rejected"
             colour = "green" if is_right else "red"
             console.print(
-                f"{number:3d}/{total} [{colour}]{verdict:8s}[/] {name:42s} "
-                f"p={report.p_value:<8.2g} {seconds:3.1f} s",
-                highlight=False,
+                Text.assemble(
+                    f"{number:3d}/{total} ",
+                    (f"{verdict:8s} ", colour),
+                    f"{name:42s} p={report.p_value:<8.2g} {seconds:3.1f} s",
+                )
             )
             if not is_right:
                 wrong.append(report)
         for report in wrong:
-            console.print(f"\n{report}", highlight=False, markup=False)
-        summary = f"{total - len(wrong)} of {total} as they should be, {time.perf_counter() - begin:.0f} s"
-        console.print(f"[bold {'red' if wrong else 'green'}]{summary}[/]")
+            say(f"\n{report}")
+        took = time.perf_counter() - begin
+        summary = f"{total - len(wrong)} of {total} as they should be, {took:.0f} s"
+        say(summary, f"bold {'red' if wrong else 'green'}")
     if wrong:
         raise typer.Exit(1)
 
@@ -76,18 +91,22 @@ def verify_kernel(
     target: Annotated[
         str, typer.Option(help=f"One of {', '.join(TARGETS)}.")
     ] = "rosenbrock",
-    num_chains: Annotated[int, typer.Option(min=1000)] = 50_000,
-    num_steps: Annotated[int, typer.Option(min=1)] = 20,
-    alpha: Annotated[float, typer.Option(help="Rate of false alarms.")] = 1e-5,
+    num_chains: Annotated[int, typer.Option(min=1000, max=10**7)] = 50_000,
+    num_steps: Annotated[int, typer.Option(min=1, max=2**31 - 1)] = 20,
+    alpha: Annotated[
+        float, typer.Option(help="Rate of false alarms.", min=0, max=1)
+    ] = 1e-5,
     is_reversible: Annotated[
         bool, typer.Option("--reversible", help="Test that, too.")
     ] = False,
     picture: Annotated[
         Path | None, typer.Option(help="Where to draw the result, a .png.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
 ) -> None:
-    """Test a kernel of yours: anything with init(position) and step(key, state), BlackJAX's for instance.
+    """Test a kernel of yours: anything with init(position) and step(key, state).
+
+    BlackJAX's kernels are such.
 
         python -m ebmjax verify mykernels:my_hmc --target rosenbrock
 
@@ -96,12 +115,18 @@ def verify_kernel(
     with one_line():
         if target not in TARGETS:
             fail(f"target must be one of {', '.join(TARGETS)}; got {target!r}", 2)
+        if picture is not None:
+            require("matplotlib", "demo")
         place = TARGETS[target]()
+        made = load_attribute(factory)
         try:
-            kernel = load_attribute(factory)(place.energy)
+            kernel = made(place.energy)
         except (TypeError, ValueError) as error:
+            if in_user_code(error):
+                raise
             fail(
-                f"{factory} must make a kernel of an energy; given one, it said: {error}",
+                f"{factory} must make a kernel of an energy; given one, it raised: "
+                f"{error}",
                 2,
             )
         tests = [verify.invariance] + [verify.rank] * is_reversible
@@ -116,9 +141,11 @@ def verify_kernel(
                     bound, key, num_chains=num_chains, alpha=alpha / len(tests)
                 )
             )
-            console.print(f"{reports[-1]}\n", highlight=False, markup=False)
+            say(f"{reports[-1]}\n")
         if picture is not None:
+            from ebmjax import plotting
+
             plotting.save(plotting.verification(reports[0]), picture)
-            console.print(f"wrote {picture}", highlight=False)
+            say(f"wrote {picture}")
     if not all(r.is_passed for r in reports):
         raise typer.Exit(1)

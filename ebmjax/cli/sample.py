@@ -1,19 +1,20 @@
-"""``sample``: chains of a trained run, or of an energy function of the user's own."""
+"""``sample``: chains of a trained run, or of an energy function of the user."""
 
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import jax
-import numpy as np
 import typer
 
 from ebmjax.cli import energy
-from ebmjax.cli.app import app, console, one_line
-from ebmjax.experiments import registry as methods
-from ebmjax.experiments import report, runs
+from ebmjax.cli.app import app, one_line, require, say, warn
+from ebmjax.cli.stoppable import sample_until_stopped
+from ebmjax.experiments import runs
+from ebmjax.experiments.facts import write_npz
+from ebmjax.kernels.registry import KERNELS
 
-KernelName = StrEnum("KernelName", list({**energy.KERNELS, **methods.KERNELS}))
+KernelName = StrEnum("KernelName", list(KERNELS))
 OF_A_RUN = "of a trained run"
 OF_AN_ENERGY = "of an energy MODULE:NAME"
 
@@ -32,22 +33,34 @@ def sample(
         typer.Option(help="nuts by default; of a run, the one of training."),
     ] = None,
     num_chains: Annotated[
-        int | None, typer.Option(help="4; of a run, 100.", min=1)
+        int | None, typer.Option(help="4; of a run, 100.", min=1, max=2**31 - 1)
     ] = None,
     num_warmup: Annotated[
         int | None,
         typer.Option(
-            help="Steps that tune step size and mass; fewer for more chains.", min=20
+            help="Steps that tune step size and mass; fewer for more chains.",
+            min=20,
+            max=2**31 - 1,
         ),
     ] = None,
     num_steps: Annotated[
-        int, typer.Option(help="Of each chain, after the warm-up.", min=6)
+        int,
+        typer.Option(help="Of each chain, after the warm-up.", min=6, max=2**31 - 1),
     ] = 1000,
+    thin: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep every so many steps; 1, or of a run what fits in 256 MiB.", min=1
+        ),
+    ] = None,
     step_size: Annotated[
         float | None, typer.Option(help="Fixed, in place of the warm-up.")
     ] = None,
     leapfrog_steps: Annotated[
-        int | None, typer.Option(help="Of hmc in each step; tuned by default.", min=1)
+        int | None,
+        typer.Option(
+            help="Of hmc in each step; tuned by default.", min=1, max=2**31 - 1
+        ),
     ] = None,
     dense: Annotated[
         bool, typer.Option("--dense", help="A dense mass beyond 64 coordinates, too.")
@@ -65,30 +78,37 @@ def sample(
             "--from-noise", help="Of a run: start fresh, not from the buffer."
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 1,
+    data_name: Annotated[
+        str | None, typer.Option("--data", help="Of a run: where its data are now.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder.")] = None,
 ) -> None:
     """Run chains of a trained energy, or of an energy function of yours.
 
-        python -m ebmjax sample runs/moons --kernel hmc
+        python -m ebmjax sample runs/moons --kernel nuts
         python -m ebmjax sample mymodel:energy --dim 10
 
-    The energy is a function of one point.  Chains start at random points (--dim), at the rows of a file
-    (--start), or where its module says: a function initial(key, n), or a point start.  Step size and mass are
-    tuned, the table of R-hat and effective sample sizes says what is wrong, and draws are written for NumPy
-    (draws.npz) and for ArviZ (draws.nc), with its pictures.  Of a run: samples.npz, and a picture of where
-    its chains are in the end.
+    The energy is a function of one point.  Chains start at random points (--dim), at
+    the rows of a file (--start), or where its module says: a function initial(key, n),
+    or a point start.  Step size and mass are tuned, the table of R-hat and effective sample
+    sizes comes with warnings, and draws are written for NumPy (draws.npz) and for ArviZ
+    (draws.nc), with its pictures.
+
+    Of a run: samples.npz in units of the data, summary.txt, and pictures; its data need
+    not be there.  Ctrl-C ends the chains early and writes what there is.
     """
     with one_line():
         name = kernel and kernel.value
         if ":" in what and not Path(what).exists():
-            _refuse(OF_A_RUN, {"--from-noise": from_noise})
+            _refuse(OF_A_RUN, {"--from-noise": from_noise, "--data": data_name})
             energy.sample_energy(
                 what,
                 name or "nuts",
                 num_chains=num_chains,
                 num_warmup=num_warmup,
                 num_steps=num_steps,
+                thin=thin or 1,
                 step_size=step_size,
                 leapfrog_steps=leapfrog_steps,
                 is_dense=dense,
@@ -104,15 +124,18 @@ def sample(
             "--dense": dense,
         }
         _refuse(OF_AN_ENERGY, given | {"--dim": dim, "--start": start})
+        require("matplotlib", "demo")
         _of_run(
             Path(what),
             name,
             num_chains or 100,
             num_steps,
+            thin,
             step_size,
             from_noise,
             seed,
             out,
+            data_name,
         )
 
 
@@ -123,49 +146,94 @@ def _refuse(whose: str, given: dict) -> None:
 
 
 def _of_run(
-    folder, name, num_chains, num_steps, step_size, is_fresh, seed, out
+    folder,
+    name,
+    num_chains,
+    num_steps,
+    thin,
+    step_size,
+    is_fresh,
+    seed,
+    out,
+    data_name,
 ) -> None:
-    """Draws in samples.npz, in units of the data, with pictures."""
-    run, state = runs.load(folder)
+    """Draws in samples.npz, in units of the data, with a table and pictures."""
+    from ebmjax.experiments import report  # needs matplotlib
+
+    run, state = runs.load(folder, data_name)
     name = name or run.config.kernel
-    if name not in methods.KERNELS:
-        raise ValueError(
-            f"--kernel of a run must be one of {', '.join(methods.KERNELS)}, got {name}"
-        )
+    _check_run_options(report, run, name, num_steps, thin, step_size)
     target = out or folder / f"samples-{name}-{seed}"
     runs.check_new(target)
     of_run = run.trained(state)
     key_tune, key_run = jax.random.split(jax.random.key(seed))
-    step = (
-        report.step_size_for(key_tune, run, state, name)
-        if step_size is None
-        else step_size
-    )
+    if step_size is None:
+        step_size = report.step_size_for(key_tune, run, state, name)
+    thin = thin or report.thinning(run, num_chains, num_steps)
     chains = report.run_chains(
         key_run,
         run,
         state,
-        report.kernel_of(run, of_run, step, name),
+        report.kernel_of(run, of_run, step_size, name),
         num_chains=num_chains,
         num_steps=num_steps,
+        thin=thin,
         is_fresh=is_fresh,
         progress=True,
+        sampler=sample_until_stopped,
     )
-    np.savez(
+    write_npz(
         target / "samples.npz",
-        x=run.standard.backward(chains.positions),
+        x=run.standard.backward(chains.positions).astype(run.dataset.x.dtype),
         energy=chains.energies,
         denoised=report.clean(run, of_run)(chains.positions[-1]),
     )
-    (target / "metrics.csv").write_bytes((folder / "metrics.csv").read_bytes())
-    paths = report.pictures(run, state, chains, target)
-    (target / "metrics.csv").unlink()
-    rate = chains.samples.acceptance_rate
-    console.print(
-        f"{num_chains} chains, {num_steps} steps of {name}: acceptance {rate.mean():.2f}, "
-        f"energy {chains.energies[-1].mean():+.2f} nat"
+    _judge_run(report, run, chains, target)
+    paths = report.pictures(run, state, chains, target, folder)
+    done, rate = chains.samples.num_steps, chains.samples.acceptance_rate.mean()
+    every = "all kept" if thin == 1 else f"every {thin}th kept, {len(chains.energies)}"
+    say(
+        f"{num_chains} chains, {done} steps of {name} with step size {step_size:.3g}, "
+        f"{every}: acceptance {rate:.2f}, energy {chains.energies[-1].mean():+.2f} nat"
     )
-    console.print(
-        "wrote " + ", ".join(str(p) for p in [target / "samples.npz", *paths]),
-        highlight=False,
-    )
+    text = [target / "summary.txt"] if (target / "summary.txt").exists() else []
+    say("wrote " + ", ".join(map(str, [target / "samples.npz", *text, *paths])))
+    energy.end_early(done, num_steps // thin * thin)
+
+
+def _check_run_options(report, run, name, num_steps, thin, step_size) -> None:
+    if name not in report.SAMPLERS:
+        raise ValueError(
+            f"--kernel of a run must be one of {', '.join(report.SAMPLERS)}, got {name}"
+        )
+    if _space(report, name) != _space(report, run.config.kernel):
+        raise ValueError(
+            f"--kernel {name} is of {_space(report, name)} points, and "
+            f"{run.config.objective} trains on {_space(report, run.config.kernel)} ones"
+        )
+    if step_size is not None and not report.SAMPLERS[name].has_step_size:
+        raise ValueError(f"--step-size has no effect on the kernel {name}")
+    if thin is not None and num_steps % thin:
+        raise ValueError(
+            f"--num-steps must be a multiple of --thin, got {num_steps} and {thin}"
+        )
+
+
+def _space(report, name) -> str:
+    return report.SAMPLERS[name].properties().state_space
+
+
+def _judge_run(report, run, chains, target) -> None:
+    """The table of R-hat and effective sample sizes, printed and in summary.txt."""
+    if len(chains.energies) < 6:
+        num = len(chains.energies)
+        warn(f"{num} draws a chain are kept, too few for R-hat: lower --thin")
+        return
+    summary, what = report.summary_of(run, chains)
+    text = f"{summary}\n" + (f"{what}\n" if what else "")
+    (target / "summary.txt").write_text(text)
+    say(energy.shown(summary))
+    if what:
+        say(f"the table has {what}")
+    for warning in summary.warnings:
+        warn(warning)

@@ -1,32 +1,43 @@
-"""Energy networks in Flax, for one point of any shape: ``network.apply(params, x) -> scalar``.
+"""Energy networks in Flax, for one point of any shape.
 
-    E(x) = gain net((x - center) / spread) + |x|^2 / (2 s^2)      (the last where ``confinement=s``)
+``network.apply(params, x)`` is a number,
 
-What energies need and classifiers do not: smooth activations, because samplers follow the gradient and
-score matching its derivative; no batch statistics, because the energy of a point must not depend on its
-batch; and tails.  A network alone grows at most linearly, so exp(-E) need not be integrable: the quadratic
-term makes it so, and keeps chains from leaving.
+    E(x) = gain net((x - center) / spread) + |x|^2 / (2 s^2),
 
-Data with Gaussian noise of standard deviation sigma have, exactly, the energy of a parabola minus a convex
-function,  E(y) = |y|^2 / (2 sigma^2) - log E_x[exp((x.y - |x|^2/2) / sigma^2)],  and the gradient of the
-second is the posterior mean of the clean x over sigma^2.  So ``confinement=sigma, gain=1/sigma^2`` leaves the
-network a function whose gradient is a clean point, whatever the noise.
+the last term where ``confinement=s``.  What energies need and classifiers do not:
+smooth activations, because samplers follow the gradient and score matching its
+derivative; no batch statistics, because the energy of a point must not depend on its
+batch; and tails.  A network alone grows at most linearly, so exp(-E) need not be
+integrable: the quadratic term makes it so, and keeps chains from leaving.
 
-Spectral normalisation (Miyato et al. 2018) divides each weight by its largest singular value, here from a
-fixed start with power iterations at each call, so that it is a function of the weights alone.
+Data with Gaussian noise of standard deviation sigma have, exactly, the energy of a
+parabola minus a convex function,
 
-Two variants.  With ``num_outputs=K`` a network returns K energies, one a class.  A noise-conditional one is
-``apply(params, x, noise)``, with s the spread of the data and r^2 = s^2 + noise^2,
+    E(y) = |y|^2 / (2 sigma^2) - log E_x[exp((x.y - |x|^2/2) / sigma^2)],
+
+and the gradient of the second is the posterior mean of the clean x over sigma^2.  So
+``confinement=sigma, gain=1/sigma^2`` leaves the network a function whose gradient is a
+clean point, whatever the noise.
+
+Spectral normalisation (Miyato et al. 2018) divides each weight by its largest singular
+value, here from a fixed start with power iterations at each call, so that it is a
+function of the weights alone.
+
+Two variants.  With ``num_outputs=K`` a network returns K energies, one a class.  A
+noise-conditional one is ``apply(params, x, noise)``, with s the spread of the data and
+r^2 = s^2 + noise^2,
 
     E(x, noise) = |u|^2 / 2 + (r / noise) net(u, log noise),      u = (x - center) / r :
 
-the energy of a Gaussian of the right size, and a network whose gradient is of order one at every level (what
-Song & Ermon 2020, Technique 3, and the scalings of Karras et al. 2022 do for scores).
+the energy of a Gaussian of the right size, and a network whose gradient is of order one
+at every level (what Song & Ermon 2020, Technique 3, and the scalings of Karras et al.
+2022 do for scores).
 
-Any other network will do.  Linen's ``module.apply`` is a trainable energy already; an NNX module becomes
-one by
+Any other network will do.  Linen's ``module.apply`` is a trainable energy already; an
+NNX module becomes one by
 
-    graph, params = nnx.split(module);   energy = lambda params, x: nnx.merge(graph, params)(x)
+    graph, params = nnx.split(module)
+    energy = lambda params, x: nnx.merge(graph, params)(x)
 """
 
 from collections.abc import Callable, Sequence
@@ -97,9 +108,18 @@ class MLP(EnergyNetwork):
 
 
 class Conv(EnergyNetwork):
-    """Strided convolutions on ``[H, W]`` or ``[H, W, channels]``; the last of ``features`` is dense."""
+    """Strided convolutions on ``[H, W]`` or ``[H, W, channels]``.
 
-    features: Sequence[int] = (32, 64, 256)
+    Each of ``features`` but the last is a convolution with stride 2, which halves the
+    sides; the last is dense.  :func:`conv_features` chooses widths for an image.
+
+    >>> network = Conv(conv_features((28, 28)))
+    >>> params = network.init(jax.random.key(0), jnp.zeros((28, 28)))
+    >>> sum(w.size for w in jax.tree.leaves(params))
+    697185
+    """
+
+    features: Sequence[int] = (32, 64, 128, 256)
     kernel_size: int = 4
 
     @nn.compact
@@ -113,6 +133,27 @@ class Conv(EnergyNetwork):
             h = self.layer(nn.Conv)(width, (self.kernel_size,) * 2, strides=2)(h)
             h = self.activation(h)
         return self.activation(self.layer(nn.Dense)(self.features[-1])(jnp.ravel(h)))
+
+
+FINAL_SIDE = 4  # pixels of the longer side before the dense layer
+WIDEST = 256
+
+
+def conv_features(shape: Sequence[int]) -> tuple[int, ...]:
+    """Widths of :class:`Conv` for an image ``[H, W, ...]``.
+
+    As many convolutions of stride 2 as leave at most 4 pixels a side, 32 channels in
+    the first and twice as many in each that follows, up to 256; then 256 dense.  The
+    number of parameters grows with the logarithm of the size: .70 million for 28x28,
+    1.8 million for 64x64x3.
+
+    >>> conv_features((28, 28)), conv_features((64, 64, 3))
+    ((32, 64, 128, 256), (32, 64, 128, 256, 256))
+    """
+    side, widths = max(shape[:2]), [32]
+    while (side := -(-side // 2)) > FINAL_SIDE:
+        widths.append(min(2 * widths[-1], WIDEST))
+    return (*widths, WIDEST)
 
 
 class NoiseConditional(nn.Module):
@@ -152,7 +193,7 @@ class NoiseConditional(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A small convolutional classifier of images: a judge of samples, not an energy."""
+    """A small convolutional classifier of images, which judges samples."""
 
     num_classes: int
 
@@ -167,7 +208,7 @@ class Classifier(nn.Module):
 
 
 class Field(nn.Module):
-    """A perceptron from points to vectors in their shape: a critic, not an energy; a fresh one is zero."""
+    """A perceptron from points to vectors of their shape, a critic; a new one is zero."""
 
     features: Sequence[int] = (128, 128)
     activation: Activation = nn.swish
@@ -199,7 +240,7 @@ def spectral(
 
 
 def largest_singular_value(weight: jax.Array, num_iterations: int = 8) -> jax.Array:
-    """By power iterations from the row of ones, the vectors held fixed under differentiation."""
+    """By power iterations from the row of ones; its vectors are not differentiated."""
     matrix = weight.reshape(-1, weight.shape[-1])
 
     def iterate(_, v):

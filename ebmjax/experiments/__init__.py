@@ -1,1 +1,1 @@
-"""What a run of the command line is made of: methods with their defaults, its folder, its report."""
+"""Runs of the command line: objectives and defaults, data, folders, reports."""

