@@ -29,7 +29,7 @@ from ebmjax.experiments.classes import class_constants, parts
 from ebmjax.experiments.data import Dataset
 from ebmjax.experiments.registry import METHODS
 from ebmjax.experiments.standardize import Standard, digest, is_image
-from ebmjax.objectives.base import Players
+from ebmjax.objectives.base import Objective
 from ebmjax.objectives.joint import labelled, marginal
 from ebmjax.training.divergence import RollbackPolicy
 from ebmjax.training.fit import fit
@@ -149,10 +149,11 @@ class Run(NamedTuple):
     draw: Callable[[Array, int], Array]  # fresh chains
     batches: Any  # what training takes its batches from: z, or points and labels
     step: Callable[..., tuple[TrainState, dict]]  # one update, (key, state, batch)
+    objective: Objective
 
     def lower(self, params: Any) -> Any:
         """From what is trained to the parameters of the energy."""
-        return METHODS[self.config.objective].lower(params)
+        return self.objective.energy_params(params)
 
     def trained(self, state: TrainState) -> Energy:
         """The energy of the averaged parameters, over the temperature of training: minus a log density."""
@@ -220,21 +221,20 @@ def build(config: Config, dataset: Dataset) -> Run:
         draw = lambda key, n: jax.random.bernoulli(key, mean, (n, *mean.shape)).astype(
             z.dtype
         )
-    chain_init, optimizer = chain_init_of(config, draw, batches), optimizer_of(config)
-    loss = method.make(config, network.apply, z)
+    objective = method.make(config, network.apply, z)
+    chain_init = chain_init_of(config, objective, draw, batches)
+    optimizer = optimizer_of(config, objective)
 
     def init() -> TrainState:
-        params = method.lift(network.init(key_params, z[0], *at))
-        if method.adversary is not None:
-            params = Players(
-                params, method.adversary(config, jax.random.fold_in(key_params, 1), z)
-            )
+        params = network.init(key_params, z[0], *at)
+        key_other = jax.random.fold_in(key_params, 1)
+        params = objective.init(key_other, params, batches)
         return init_state(key_store, params, optimizer, chain_init, config.step_size)
 
     def train(state: TrainState, **options: Any):
         return fit(
             key_run,
-            loss,
+            objective,
             optimizer,
             state,
             batches,
@@ -242,7 +242,7 @@ def build(config: Config, dataset: Dataset) -> Run:
             num_updates=config.num_updates,
             batch_size=config.batch_size,
             num_chains=config.num_chains,
-            data_noise=config.noise if method.adds_noise else 0.0,
+            data_noise=0.0 if objective.adds_noise else config.noise,
             ema_decay=config.ema_decay,
             **{"rollback": RollbackPolicy(config.max_rollbacks), **options},
         )
@@ -250,7 +250,7 @@ def build(config: Config, dataset: Dataset) -> Run:
     energy = (lambda params, x: network.apply(params, x, *at)) if at else network.apply
     energy = marginal(network.apply) if method.is_labelled else energy
     step = train_step(
-        loss,
+        objective,
         optimizer,
         chain_init,
         num_chains=config.num_chains,
@@ -268,4 +268,5 @@ def build(config: Config, dataset: Dataset) -> Run:
         draw,
         batches,
         step,
+        objective,
     )

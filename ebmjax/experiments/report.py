@@ -106,7 +106,7 @@ def kernel_of(
 
 def step_size_for(key: Key, run: Run, state: TrainState, name: str) -> float:
     """The step size at which training ended, where chains ran in it; else one tuned from fresh noise."""
-    is_tuned = METHODS[run.config.objective].uses_chains and name == run.config.kernel
+    is_tuned = run.objective.uses_chains and name == run.config.kernel
     target = acceptance_target(name)
     if is_tuned or target is None:
         return float(state.step_size)
