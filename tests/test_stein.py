@@ -11,7 +11,7 @@ import pytest
 import ebmjax as eb
 from ebmjax import targets
 from ebmjax.objectives import learned_stein as learned
-from ebmjax.objectives import stein
+from ebmjax.objectives import score_matching, stein
 
 TARGET = targets.gaussian([0.5, -0.5], [[1.0, 0.3], [0.3, 0.6]])
 X = TARGET.sample(jax.random.key(5), 4000)
@@ -192,7 +192,7 @@ def test_the_best_critic_is_the_difference_of_the_scores(penalty):
             fisher / (4 * penalty), rel=1e-9
         )
         # the gradient for the energy is that of explicit score matching over 2 lambda
-        explicit = eb.score_matching.explicit(energy)
+        explicit = score_matching.explicit(energy)
         wants = jax.grad(lambda p: explicit(p, KEY, x, None)[0])(params.energy)
         for a, b in zip(grads.energy, wants, strict=True):
             assert np.allclose(a, b / (2 * penalty), atol=1e-9)
