@@ -1,4 +1,5 @@
-"""Pseudo-likelihood and ratio matching: the sum over all states as population, and independent bits."""
+"""Pseudo-likelihood and ratio matching: exact expectations by a sum over all states, and
+independent bits."""
 
 from functools import partial
 
@@ -28,7 +29,7 @@ def truth(seed=0):
 
 
 def population(loss, params, model, key=None):
-    """The objective under the model of ``params``' truth: all states, weighed by their probabilities."""
+    """The expected objective under ``model``, by the sum over all states."""
     states = enumeration.states(N).astype(jnp.float64)
     p = jnp.asarray(enumeration.probabilities(partial(boltzmann.boltzmann, model), N))
     of_state = lambda x: loss(params, jax.random.key(0), x[None], None)[0]
@@ -54,7 +55,7 @@ def test_the_truth_is_a_stationary_point_and_a_minimum(name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_independent_bits_have_a_closed_form(name, key):
-    """sum_i of the cross entropy, which is the likelihood; or p (1 - q)^2 + (1 - p) q^2."""
+    """The sum of the cross entropies, the likelihood; or of p (1 - q)^2 + (1 - p) q^2."""
     b = jnp.linspace(-1.0, 2.0, N)
     x = jax.random.bernoulli(key, 0.4, (500, N)).astype(jnp.float32)
     value, (_, metrics) = LOSSES[name](lambda b, x: -b @ x)(b, key, x, None)

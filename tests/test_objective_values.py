@@ -267,6 +267,15 @@ def test_what_is_trained_holds_the_parameters_of_the_energy(name):
         assert not any(jax.tree.leaves(same.other))
 
 
+def test_updates_are_multiplied_by_a_tree_prefix():
+    updates = Players({"a": jnp.ones(2), "b": jnp.float32(2)}, jnp.full(3, 2.0))
+    both = scale_updates(Players(1.0, 5.0))
+    scaled, _ = both.update(updates, both.init(updates))
+    assert _equal(scaled, Players(updates.energy, jnp.full(3, 10.0)))
+    plain = scale_updates(1.0)
+    assert _equal(plain.update(updates, plain.init(updates))[0], updates)
+
+
 def test_the_first_parameters_beside_the_energy_come_of_the_key_and_one_point():
     critic = networks.Field((4,))
     flow = Flow((2,), (4,))

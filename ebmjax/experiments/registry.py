@@ -1,12 +1,17 @@
 """The ways to train by name, with what each needs of a configuration.
 
-maximum_likelihood   chains                         :mod:`ebmjax.objectives.likelihood`
-explicit, sliced, denoising, multi_scale            :mod:`ebmjax.objectives.score_matching`
-recovery                                            :mod:`ebmjax.objectives.recovery`
-nce, ranking, conditional                           :mod:`ebmjax.objectives.noise_contrastive`
-energy_discrepancy, flow_contrastive, improved  :mod:`ebmjax.objectives.energy_discrepancy`, ...
-kernel_stein, learned_stein                         :mod:`ebmjax.objectives.stein`, ``learned_stein``
-pseudo_likelihood, ratio_matching                   :mod:`ebmjax.objectives.binary_data`, of bits
+maximum_likelihood                        :mod:`ebmjax.objectives.likelihood`, chains
+improved                                  :mod:`ebmjax.objectives.improved`, chains
+explicit, sliced, denoising, multi_scale  :mod:`ebmjax.objectives.score_matching`
+recovery                                  :mod:`ebmjax.objectives.recovery`
+nce, ranking, conditional                 :mod:`ebmjax.objectives.noise_contrastive`
+flow_contrastive                          :mod:`ebmjax.objectives.flow_contrastive`
+energy_discrepancy                        :mod:`ebmjax.objectives.energy_discrepancy`
+kernel_stein                              :mod:`ebmjax.objectives.stein`
+learned_stein                             :mod:`ebmjax.objectives.learned_stein`
+adversarial                               :mod:`ebmjax.objectives.adversarial`
+joint, class_conditional                  :mod:`ebmjax.objectives.joint`, labels
+pseudo_likelihood, ratio_matching         :mod:`ebmjax.objectives.binary_data`, bits
 """
 
 from collections.abc import Callable
@@ -63,7 +68,8 @@ STEPS_A_LEVEL = 30  # of the chains that a report sends down a ladder
 class Method(NamedTuple):
     """An objective by name, and what it needs of a configuration, network and data.
 
-    What it trains, whether it runs chains and whether it adds noise, the objective knows.
+    Whether it runs chains, adds noise, and trains more than the energy are properties of
+    the objective.
     """
 
     # (config, energy, data) -> objective
@@ -204,7 +210,8 @@ def _noise(config, z):
 def _improved(config, energy):
     if config.kernel != "ula":
         raise ValueError(
-            f"kernel must be ula, which a gradient can pass, for improved; got {config.kernel!r}"
+            "kernel must be ula, which is differentiable, for improved; got "
+            f"{config.kernel!r}"
         )
     return improved_contrastive(
         energy, ula, config.chain_steps, regularisation=config.regularisation
