@@ -1,12 +1,12 @@
-"""All objectives on the same data and network, at their defaults: exact log-likelihood by
-quadrature.
+"""All objectives on the same data and network, at their defaults: exact log-likelihood
+by quadrature.
 
 Over seeds: the mean and the standard deviation of the log-likelihood of new points, the
-time of training, compilation included, energy gradients, the share of runs that diverged
-and the number of rollbacks of the others; and a figure of the densities side by side.
-Libraries in PyTorch (:mod:`benchmarks.peers_torch`) run in an interpreter of their own on
-the same points, network, batches and number of updates, and return their energies on the
-points of the same quadrature.
+time of training, compilation included, energy gradients, the share of runs that
+diverged and the number of rollbacks of the others; and a figure of the densities side
+by side.  Libraries in PyTorch (:mod:`benchmarks.peers_torch`) run in an interpreter of
+their own on the same points, network, batches and number of updates, and return their
+energies on the points of the same quadrature.
 """
 
 import dataclasses
@@ -278,8 +278,8 @@ def _grid(resolution: int, reach: float) -> np.ndarray:
 
 @plotting.house_style
 def _picture(name: str) -> None:
-    """Densities of seed 0, side by side, into the results: ours by name, then those of the
-    other libraries."""
+    """Densities of seed 0, side by side, into the results: ours by name, then those of
+    the other libraries."""
     jobs = [("ebmjax", n) for n in CONTINUOUS] + [
         (lib, n) for lib, names in PEERS.items() for n in names
     ]

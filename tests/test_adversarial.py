@@ -201,7 +201,8 @@ def test_the_gradient_penalty_is_half_the_squared_slope_at_the_data():
 
 @pytest.mark.parametrize("num", [3, 7])
 def test_fewer_draws_than_normals_are_still_of_the_mixture(num):
-    """Two normals at -3 and two at 3: the mean of any number of draws is 0 on average."""
+    """Two normals at -3 and two at 3: the mean of any number of draws is 0 on
+    average."""
     params = adv.mixture_params(jax.random.key(0), 1, num=4)
     params = params._replace(mean=jnp.array([[-3.0], [-3.0], [3.0], [3.0]]))
     draws = jax.vmap(lambda key: adv.mixture(params, key, num)[0])(

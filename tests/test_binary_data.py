@@ -1,5 +1,5 @@
-"""Pseudo-likelihood and ratio matching: exact expectations by a sum over all states, and
-independent bits."""
+"""Pseudo-likelihood and ratio matching: exact expectations by a sum over all states,
+and independent bits."""
 
 from functools import partial
 
@@ -55,7 +55,7 @@ def test_the_truth_is_a_stationary_point_and_a_minimum(name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_independent_bits_have_a_closed_form(name, key):
-    """The sum of the cross entropies, the likelihood; or of p (1 - q)^2 + (1 - p) q^2."""
+    """Sums of cross entropies, the likelihood; or of p (1 - q)^2 + (1 - p) q^2."""
     b = jnp.linspace(-1.0, 2.0, N)
     x = jax.random.bernoulli(key, 0.4, (500, N)).astype(jnp.float32)
     value, (_, metrics) = LOSSES[name](lambda b, x: -b @ x)(b, key, x, None)

@@ -142,8 +142,8 @@ def test_at_the_truth_it_is_2_log_2_and_nothing_moves(key):
 
 
 def test_energy_and_flow_each_have_their_own_finite_differences():
-    """Of -V for the energy and log Z; of V, through the draws, and of the likelihood for
-    the flow."""
+    """Of -V for the energy and log Z; of V, through the draws, and of the likelihood
+    for the flow."""
     with jax.enable_x64(True):
         x, key, h = jnp.asarray(np.asarray(X[:60], np.float64)), jax.random.key(3), 1e-5
         params = Players(

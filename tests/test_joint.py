@@ -73,8 +73,8 @@ def log_likelihood_gradient(params, batch, is_joint):
 
 
 def gaps(loss, params, *, is_joint, shares=None):
-    """Gradient less that of the likelihood, over many batches with chains that are exact
-    draws, in standard errors."""
+    """Gradient less that of the likelihood, over many batches with chains that are
+    exact draws, in standard errors."""
 
     def one(key):
         key_batch, key_chains, key_loss = jax.random.split(key, 3)
@@ -106,8 +106,8 @@ def test_the_joint_gradient_is_that_of_the_likelihood_of_points_and_labels():
 def test_the_class_conditional_gradient_is_that_of_the_likelihood_given_labels(
     monkeypatch,
 ):
-    """For any number of chains of a class; with plain means only where the shares of the
-    chains are those of the points."""
+    """For any number of chains of a class; with plain means only where the shares of
+    the chains are those of the points."""
     loss = joint.class_conditional(energies, eb.mala, 1)
     for params in (TRUTH, ELSEWHERE):
         for shares in (SHARES, np.ones(3) / 3):

@@ -1,4 +1,5 @@
-"""Objectives as values: what each is made of, and that another number compiles nothing."""
+"""Objectives as values: what each is made of, and that another number compiles
+nothing."""
 
 from functools import cache, partial
 from typing import Any, NamedTuple

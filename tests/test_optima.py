@@ -1,9 +1,9 @@
 """The optimum of each objective on a Gaussian: mean, precision and log Z, from three
 starts and four keys.
 
-Every run is compared with the closed form; the tolerance is five standard errors, of the
-runs among themselves and of the data, and may not exceed a tenth.  What is trained beside
-the energy is made by ``init`` and scaled by ``update_scale``.
+Every run is compared with the closed form; the tolerance is five standard errors, of
+the runs among themselves and of the data, and may not exceed a tenth.  What is trained
+beside the energy is made by ``init`` and scaled by ``update_scale``.
 """
 
 from functools import partial
@@ -166,7 +166,7 @@ def test_the_optimum_is_the_data_from_three_starts(name):
 
 
 def test_energy_discrepancy_of_few_draws_is_too_sharp_without_its_stabiliser():
-    """The logarithm of a mean of M is low; w = 1 makes up for it, within a thousandth at
-    16 draws."""
+    """The logarithm of a mean of M is low; w = 1 makes up for it, within a thousandth
+    at 16 draws."""
     found = train(Case(energy_discrepancy(energy, 0.5, 16, stabiliser=0.0)))[..., 0]
     assert (found > 1.04 / SPREAD).all()

@@ -1,5 +1,5 @@
-"""Recovery likelihood: its gradient and its sampler on a Gaussian, where Langevin given z
-is a linear recursion."""
+"""Recovery likelihood: its gradient and its sampler on a Gaussian, where Langevin given
+z is a linear recursion."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,8 @@ def given(mean, variance, low, high, *, params, num_steps=NUM_STEPS, step=STEP):
 
 
 def expected_gradient(params, **options):
-    """Of E[E(y)] - E[E(y')], levels equally likely, derivatives of the energy by hand."""
+    """Of E[E(y)] - E[E(y')], levels equally likely, derivatives of the energy by
+    hand."""
     m, lam = float(params["mean"]), float(params["precision"])
     total = np.zeros(2)
     for high, low in zip(LEVELS, LEVELS[1:], strict=False):

@@ -1,4 +1,5 @@
-"""Stein discrepancies: closed forms between Gaussians, the best critic, and training."""
+"""Stein discrepancies: closed forms between Gaussians, the best critic, and
+training."""
 
 from functools import partial
 
@@ -63,7 +64,8 @@ def test_points_far_from_the_origin_keep_their_digits(kernel):
 
 @pytest.mark.parametrize(("dim", "width"), [(1, 0.7), (3, 1.5)])
 def test_between_shifted_gaussians_it_is_the_closed_form(dim, width, key):
-    """|m|^2 (1 + 2/h^2)^(-D/2), by the U-statistic; the V-statistic adds the diagonal."""
+    """|m|^2 (1 + 2/h^2)^(-D/2), by the U-statistic; the V-statistic adds the
+    diagonal."""
     shift = jnp.linspace(0.3, 0.8, dim)
     x = shift + jax.random.normal(key, (80, 400, dim))
     normal = lambda _, x: 0.5 * jnp.sum(x**2)

@@ -68,8 +68,8 @@ STEPS_A_LEVEL = 30  # of the chains that a report sends down a ladder
 class Method(NamedTuple):
     """An objective by name, and what it needs of a configuration, network and data.
 
-    Whether it runs chains, adds noise, and trains more than the energy are properties of
-    the objective.
+    Whether it runs chains, adds noise, and trains more than the energy are properties
+    of the objective.
     """
 
     # (config, energy, data) -> objective

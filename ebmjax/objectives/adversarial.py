@@ -5,15 +5,16 @@ inequality of Gibbs).  The energy and a sampler q, whose entropy is H, play
 
     min over E, max over q of  E_data[E] - E_q[E] + H(q),
 
-which is minus a log-likelihood where q is at its best.  In one update each moves along its
-own gradient:
+which is minus a log-likelihood where q is at its best.  In one update each moves along
+its own gradient:
 
     loss = E_data[E] - E_{sg q}[E] + E_q[sg E] - H(q).
 
 The entropy must be that of q, or q collapses to the minimum of the energy: the sampler
 returns each point with its log density.  An affine map of a normal (:func:`affine`) has
-one, so has a mixture of them in equal shares (:func:`mixture`), and an invertible network,
-such as :mod:`ebmjax.energies.flows`, by the change of variables (:func:`through_map`).
+one, so has a mixture of them in equal shares (:func:`mixture`), and an invertible
+network, such as :mod:`ebmjax.energies.flows`, by the change of variables
+(:func:`through_map`).
 
 The game may oscillate around its equilibrium.  ``gradient_penalty`` adds
 w/2 E_data |grad E|^2,  which damps it (R1 of Mescheder, Geiger & Nowozin 2018, "Which
@@ -119,9 +120,10 @@ def adversarial(
       generate: ``(params, key, n)`` to points ``[n, ...]`` and their log density under
         the sampler, ``[n]``, both differentiable.
       gradient_penalty: w, of the squared gradient of the energy at the data.
-      sampler_init: ``sampler_init(key, x)``, the first parameters of the sampler; without
-        it ``init`` raises.
-      sampler_scale: multiplies the updates of the sampler, which must stay near its best.
+      sampler_init: ``sampler_init(key, x)``, the first parameters of the sampler;
+        without it ``init`` raises.
+      sampler_scale: multiplies the updates of the sampler, which must stay near its
+        best.
 
     Metrics: the mean energies, the entropy, the lower bound on log Z and the standard
     deviation of -E - log q, which is constant where q is the model.
@@ -171,8 +173,8 @@ def affine(params: Affine, key: Key, num: int) -> tuple[Array, Array]:
 
 
 def mixture_params(key: Key, dim: int, num: int = 64) -> Affine:
-    """``num`` normals, their means drawn from a standard one; leaves have a leading axis
-    ``[K]``."""
+    """``num`` normals, their means drawn from a standard one; leaves have a leading
+    axis ``[K]``."""
     return Affine(
         jax.random.normal(key, (checks.count(num, "num"), dim)),
         jnp.full((num, dim), math.log(num ** (-1 / dim))),
@@ -181,7 +183,8 @@ def mixture_params(key: Key, dim: int, num: int = 64) -> Affine:
 
 
 def mixture(params: Affine, key: Key, num: int) -> tuple[Array, Array]:
-    """Draws ``[n, D]`` of the mixture of normals in equal shares, and their log density.
+    """Draws ``[n, D]`` of the mixture of normals in equal shares, and their log
+    density.
 
     With fixed shares the choice of a normal needs no gradient; the normals take turns,
     from a random one on.
@@ -206,8 +209,8 @@ def mixture(params: Affine, key: Key, num: int) -> tuple[Array, Array]:
 def through_map(
     forward: Callable[[Params, Array], tuple[Position, Array]], dim: int
 ) -> Generate:
-    """A sampler from an invertible map ``forward(params, z) -> (x, log |det|)`` of normal
-    noise ``[D]``."""
+    """A sampler from an invertible map ``forward(params, z) -> (x, log |det|)`` of
+    normal noise ``[D]``."""
     checks.function(forward, "forward")
     return partial(_through_map, forward, checks.count(dim, "dim"))
 

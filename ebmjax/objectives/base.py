@@ -1,7 +1,7 @@
 """What an objective is: three functions, as an Optax transformation is two.
 
     init(key, params, data) -> trained       what is trained, from the parameters of the
-                                             energy: with log Z, a critic, a flow beside it
+                                             energy: with log Z, a critic, a flow
     loss(trained, key, batch, chains) -> (loss, (chains, metrics))
     energy_params(trained) -> params         the parameters of the energy again
 
@@ -9,8 +9,9 @@ Training is Optax on the gradient of ``loss``.  Objectives without chains return
 they came.  An objective is a value: its weights and temperatures are leaves, so that
 another number compiles nothing, and the energy, the kernel and the rest are structure.
 
-A learned part that wants another learning rate says so in ``update_scale``, a tree prefix
-of ``trained`` whose numbers multiply the updates of the optimiser (:func:`scale_updates`):
+A learned part that wants another learning rate says so in ``update_scale``, a tree
+prefix of ``trained`` whose numbers multiply the updates of the optimiser
+(:func:`scale_updates`):
 
     optimizer = optax.chain(optax.adam(1e-3), scale_updates(objective.update_scale))
 """
@@ -34,8 +35,8 @@ Loss = Callable[[Params, Key, Position, Any], tuple[Array, tuple[Any, Metrics]]]
 
 
 class Chains(NamedTuple):
-    """What is carried from update to update: positions, never energies, and the length of
-    a step."""
+    """What is carried from update to update: positions, never energies, and the length
+    of a step."""
 
     position: Position  # [C, ...]
     step_size: Array  # []
@@ -49,7 +50,7 @@ class Players(NamedTuple):
 
 
 class Objective(Value):
-    """A way to train an energy; :mod:`ebmjax.objectives.base` says what its methods are.
+    """A way to train an energy; see :mod:`ebmjax.objectives.base` for its methods.
 
     ``Objective(loss)`` makes one of a function
     ``loss(params, key, batch, chains) -> (loss, (chains, metrics))``; ``init`` and
@@ -139,7 +140,7 @@ def as_objective(item: Any) -> Objective:
 
 
 def optional(number: Any) -> Any:
-    """``None`` in the place of a plain zero, so that a term that is off costs nothing."""
+    """``None`` in place of a plain zero, so that a term that is off costs nothing."""
     is_plain = isinstance(number, int | float) and not isinstance(number, bool)
     return None if is_plain and number == 0 else number
 
@@ -163,8 +164,8 @@ def init_other(
     """``make(key, x)``, with ``x`` the first of the points ``data`` ``[N, ...]``.
 
     Raises:
-      TypeError: no ``make`` (``call`` says how to give one, and ``trains`` what to train
-        without), or no data.
+      TypeError: no ``make`` (``call`` says how to give one, and ``trains`` what to
+        train without), or no data.
     """
     if make is None:
         raise TypeError(
@@ -177,7 +178,7 @@ def init_other(
 
 
 def scale_updates(scale: Any) -> optax.GradientTransformation:
-    """Multiply the updates of an optimiser by numbers, ``scale``, a tree prefix of them.
+    """Multiply the updates of an optimiser by ``scale``, a tree prefix of numbers.
 
     >>> scale_updates(Players(1.0, 5.0)).update(Players(1.0, 1.0), optax.EmptyState())
     (Players(energy=1.0, other=5.0), EmptyState())

@@ -8,10 +8,10 @@ With the gap  d_i(x) = E(x) - E(x^i),  so that  p(x_i | rest) = sigmoid(-d_i):
     ratio_matching      J = E_x sum_i sigmoid(d_i(x))^2
                                                        Hyvarinen 2007
 
-Both have the true parameters as a stationary point, and for independent bits the first is
-the negative log-likelihood.  A point costs N + 1 energies; ``num_sites`` takes as many
-sites at random and scales their sum to be right on average.  Points are arrays of floats
-that are 0 or 1, of any shape.
+Both have the true parameters as a stationary point, and for independent bits the first
+is the negative log-likelihood.  A point costs N + 1 energies; ``num_sites`` takes as
+many sites at random and scales their sum to be right on average.  Points are arrays of
+floats that are 0 or 1, of any shape.
 """
 
 from functools import partial

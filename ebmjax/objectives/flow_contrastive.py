@@ -1,17 +1,17 @@
 """Flow contrastive estimation (Gao, Nijkamp, Kingma, Xu, Dai & Wu 2020,
 arXiv:1912.00589): noise contrastive estimation whose noise is trained, too.
 
-The energy, with its log Z, classifies data against draws of a normalising flow q; the flow
-is trained to make them alike:
+The energy, with its log Z, classifies data against draws of a normalising flow q; the
+flow is trained to make them alike:
 
     V = E_data[log p / (p + q)] + E_q[log q / (p + q)],      p(x) = exp(-E(x) - c),
     the energy and c maximise V, the flow minimises it.
 
-Where p = q = the density of the data, V is -2 log 2 and its gradients are zero.  One loss
-does both: its value is -V, its gradient is that of -V for the energy, and of V for the
-flow, through the draws and through log q.  ``likelihood_weight`` adds -E_data[log q], the
-likelihood of the flow itself, which has the same optimum where the flow can represent the
-data, and stabilises the game.
+Where p = q = the density of the data, V is -2 log 2 and its gradients are zero.  One
+loss does both: its value is -V, its gradient is that of -V for the energy, and of V for
+the flow, through the draws and through log q.  ``likelihood_weight`` adds
+-E_data[log q], minus the log-likelihood of the flow itself, which has the same optimum
+where the flow can represent the data, and stabilises the game.
 """
 
 from collections.abc import Callable
@@ -112,8 +112,8 @@ def flow_contrastive(
 
     Args:
       energy: ``energy(params, x)`` of one point.
-      draw: ``draw(flow, key, n)``, ``[n, ...]``, differentiable in the parameters of the
-        flow.
+      draw: ``draw(flow, key, n)``, ``[n, ...]``, differentiable in the parameters of
+        the flow.
       log_prob: ``log_prob(flow, x)`` of one point, normalised.
       likelihood_weight: of the likelihood of the flow.
       flow_init: ``flow_init(key, x)``, the first parameters of the flow; without it

@@ -1,26 +1,27 @@
-"""Improved contrastive divergence (Du, Li, Tenenbaum & Mordatch 2021, arXiv:2012.01316).
+"""Improved contrastive divergence (Du, Li, Tenenbaum & Mordatch 2021,
+arXiv:2012.01316).
 
-The chains depend on the parameters, which plain contrastive divergence ignores.  Two terms
-account for that, with x(theta) the end of a chain as a function of the parameters and sg a
-stopped gradient:
+The chains depend on the parameters, which plain contrastive divergence ignores.  Two
+terms account for that, with x(theta) the end of a chain as a function of the parameters
+and sg a stopped gradient:
 
     loss = E_data[E] - E[E(sg x)]          contrastive divergence
            + E[E_{sg theta}(x(theta))]     samples go where the energy is low,
            - w H(x(theta))                 and do not all go to the same place,
 
-which are KL(q_theta | p_{sg theta}), up to log Z: they move the law q of the chains to the
-model.  Where the chains have that law already these two have no gradient, and the optimum
-is that of maximum likelihood.
+which are KL(q_theta | p_{sg theta}), up to log Z: they move the law q of the chains to
+the model.  Where the chains have that law already these two have no gradient, and the
+optimum is that of maximum likelihood.
 
-The entropy H is estimated from the distance rho_i of each chain to the nearest other one
-(Kozachenko & Leonenko 1987):
+The entropy H is estimated from the distance rho_i of each chain to the nearest other
+one (Kozachenko & Leonenko 1987):
 
     H = psi(C) - psi(1) + log V_D + (D / C) sum_i log rho_i,
                                            V_D the volume of the unit ball.
 
-Its gradient is right on average but heavy in the tails, as 1 / rho is: for points of two
-dimensions or more.  ``num_through`` is the number of last steps that the gradient passes.
-Only unadjusted kernels are differentiable maps of the parameters: ``ula``.
+Its gradient is right on average but heavy in the tails, as 1 / rho is: for points of
+two dimensions or more.  ``num_through`` is the number of last steps that the gradient
+passes.  Only unadjusted kernels are differentiable maps of the parameters: ``ula``.
 """
 
 import functools

@@ -10,17 +10,17 @@ classifier:
 
     joint              -log p(y | x) - w log p(x): cross entropy, and maximum likelihood
                        with chains on E(x)
-    class_conditional  -log p(x | y): maximum likelihood with chains on E_y(x), each at a
-                       label that stays
+    class_conditional  -log p(x | y): maximum likelihood with chains on E_y(x), each
+                       at a label that stays
 
 With w = 1 the first is maximum likelihood of points and labels together.  If
-E_y(x) = -log pi_y - log N_y(x), then log Z = 0, p(y | x) is that of Bayes' rule, and both
-are at their minima.  The second does not determine p(y): constants c_y added to the
-energies change nothing in it, since each class counts among the chains for its share of
-the batch (:func:`by_class`).
+E_y(x) = -log pi_y - log N_y(x), then log Z = 0, p(y | x) is that of Bayes' rule, and
+both are at their minima.  The second does not determine p(y): constants c_y added to the energies
+change nothing in it, since each class counts among the chains for its share of the
+batch (:func:`by_class`).
 
-Both take batches of :class:`Labelled` points.  Calibration and out-of-distribution scores:
-:mod:`ebmjax.evaluation.classification`.
+Both take batches of :class:`Labelled` points.  Calibration and out-of-distribution
+scores: :mod:`ebmjax.evaluation.classification`.
 """
 
 from collections.abc import Callable
@@ -55,7 +55,8 @@ def labelled(points: Any, labels: Any, num_classes: int | None = None) -> Labell
     """Points ``[N, ...]`` and whole labels ``[N]`` from 0, ready to train on.
 
     Raises:
-      ValueError: labels that are not one a point, negative, or not below ``num_classes``.
+      ValueError: labels that are not one a point, negative, or not below
+        ``num_classes``.
     """
     labels = np.asarray(labels)
     num = checks.num_chains(points, "points")
@@ -178,7 +179,7 @@ def joint(
 
 @value
 class ClassConditional(Objective):
-    """Made by :func:`class_conditional`; ``generative`` is maximum likelihood on E_y(x)."""
+    """Made by :func:`class_conditional`; ``generative`` is maximum likelihood."""
 
     generative: Any = part()
     uses_chains = True
@@ -249,8 +250,8 @@ def of_points(chain_init: ChainInit) -> ChainInit:
 
 
 def with_labels(draw: Draw, shares: Any) -> Draw:
-    """Fresh chains with labels, drawn with the shares ``[K]`` that the classes have in the
-    data, ``data.label.mean(axis=0)``.
+    """Fresh chains with labels, drawn with the shares ``[K]`` that the classes have in
+    the data, ``data.label.mean(axis=0)``.
 
     Raises:
       ValueError: shares that are negative or do not sum to one.

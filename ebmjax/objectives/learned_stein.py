@@ -1,5 +1,5 @@
-"""The learned Stein discrepancy: a critic finds where the score of the model is not that
-of the data.
+"""The learned Stein discrepancy: a critic finds where the score of the model is not
+that of the data.
 
 Grathwohl, Wang, Jacobsen, Duvenaud & Zemel 2020, "Learning the Stein discrepancy for
 training and evaluating energy-based models without sampling".  With s = -grad E and a
@@ -13,12 +13,13 @@ f* = (s - grad log p) / (2 lambda), and S - lambda E|f|^2 there is
 E_data|s - grad log p|^2 / (4 lambda), the Fisher divergence: score matching, with the
 score of the data learned in place of integrated by parts.
 
-Both move in one update, each along its own gradient (``stop_gradient`` keeps them apart):
+Both move in one update, each along its own gradient (``stop_gradient`` keeps them
+apart):
 
     loss = S(E, sg f) - S(sg E, f) + lambda E|f|^2.
 
-Its value is that of the penalty alone; the discrepancy is among the metrics.  The trace is
-exact, a direction at a time, or an average over random signs.
+Its value is that of the penalty alone; the discrepancy is among the metrics.  The trace
+is exact, a direction at a time, or an average over random signs.
 """
 
 from collections.abc import Callable
@@ -130,8 +131,8 @@ def learned_stein(
       critic: ``critic(params, x)``, in the shape of ``x``.
       penalty: lambda; at 1/2 the best critic is the difference of the scores.
       num_projections: random signs for the trace; exact by default, D derivatives.
-      critic_init: ``critic_init(key, x)``, the first parameters of the critic; without it
-        ``init`` raises.
+      critic_init: ``critic_init(key, x)``, the first parameters of the critic; without
+        it ``init`` raises.
       critic_scale: multiplies the updates of the critic, which must stay near its best.
 
     Metrics: S(E, f) - lambda E|f|^2 and E|f|^2.

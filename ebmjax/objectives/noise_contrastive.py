@@ -11,11 +11,11 @@ With noise density q and, for ``binary``, nu noise points to a data point,
     conditional  L = E softplus(E(x) - E(y)),  y = x + eps xi
                                                      Ceylan & Gutmann 2018, eq. 13
 
-In ``binary`` the log partition function c is a parameter that is trained with the rest: at
-the optimum E is normalised by it, c = log Z.  ``ranking`` and ``conditional`` do not need
-it.  As nu grows the gradient of ``binary`` becomes that of maximum likelihood; as eps
-shrinks, ``conditional`` becomes score matching, L = log 2 + eps^2 / 4 J + O(eps^4) with J
-of :func:`ebmjax.objectives.score_matching.explicit`.
+In ``binary`` the log partition function c is a parameter that is trained with the rest:
+at the optimum E is normalised by it, c = log Z.  ``ranking`` and ``conditional`` do not
+need it.  As nu grows the gradient of ``binary`` becomes that of maximum likelihood; as
+eps shrinks, ``conditional`` becomes score matching, L = log 2 + eps^2 / 4 J + O(eps^4)
+with J of :func:`ebmjax.objectives.score_matching.explicit`.
 """
 
 from collections.abc import Callable
@@ -55,12 +55,14 @@ def fitted_normal(data: Array, *, widen: float = 1.0) -> Noise:
     """The normal distribution fitted to data, the usual noise.
 
     Args:
-      data: ``[N, D]`` or ``[N, ...]``, at least two points.  Directions without variance
-        get a little.
-      widen: the standard deviation relative to that of the data; 1 for their covariance.
+      data: ``[N, D]`` or ``[N, ...]``, at least two points.  Directions without
+        variance get a little.
+      widen: the standard deviation relative to that of the data; 1 for their
+        covariance.
 
     Raises:
-      ValueError: data that are not finite or do not vary, a factor that is not positive.
+      ValueError: data that are not finite or do not vary, a factor that is not
+        positive.
     """
     checks.positive(widen, "widen")
     if np.ndim(data) < 2 or len(data) < 2 or not np.size(data):

@@ -1,6 +1,7 @@
 """Diffusion recovery likelihood (Gao, Song, Poole, Wu & Kingma 2021).
 
-In place of the density of points, that of a point y given a noisier copy, z = y + tau xi,
+In place of the density of points, that of a point y given a noisier copy,
+z = y + tau xi,
 
     p(y | z)  ~  exp( -E(y) - |y - z|^2 / (2 tau^2) ),
 
@@ -10,12 +11,12 @@ Minus its mean log-likelihood has the gradient of
     loss = E[E(y)] - E[E(sg y')],      y' ~ p(. | z),
 
 and is least where that of p(y) is.  Over a ladder of noise sigma_1 > ... > sigma_L one
-network ``energy(params, x, noise)`` learns the data with each noise but the largest: y has
-sigma_i and z sigma_{i-1}, tau^2 = sigma_{i-1}^2 - sigma_i^2.  (The paper also shrinks the
-points as the noise grows, a change of units.)
+network ``energy(params, x, noise)`` learns the data with each noise but the largest: y
+has sigma_i and z sigma_{i-1}, tau^2 = sigma_{i-1}^2 - sigma_i^2.  (The paper also
+shrinks the points as the noise grows, a change of units.)
 
-Sampling goes down the ladder: from draws as wide as data with sigma_1, a chain on p(y | z)
-at each level.
+Sampling goes down the ladder: from draws as wide as data with sigma_1, a chain on
+p(y | z) at each level.
 
 On an energy of precision a around m, p(y | z) is normal, of precision P = a + 1 / tau^2
 and mean c = (a m + z / tau^2) / P; k Langevin steps of size h from z end with mean
@@ -162,8 +163,8 @@ def sample_recovery(
     step_size: Any,
     num_steps: int,
 ) -> Position:
-    """Chains ``[C, ...]`` from data with the largest noise down to data with the smallest;
-    pure.
+    """Chains ``[C, ...]`` from data with the largest noise down to data with the
+    smallest; pure.
 
     Args:
       key: one key.
@@ -175,8 +176,8 @@ def sample_recovery(
       num_steps: of the chains at each level.
 
     Raises:
-      ValueError: levels that are not positive and falling, or fewer than two; a step size
-        or a number of steps that is not positive.
+      ValueError: levels that are not positive and falling, or fewer than two; a step
+        size or a number of steps that is not positive.
     """
     key = checks.key(key)
     energy = scalar(energy)

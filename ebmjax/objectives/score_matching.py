@@ -12,9 +12,9 @@ With the score s(x) = -grad E(x), and all derivatives with respect to x,
     multi-scale J = sum_i sigma_i^2 J_denoising(sigma_i) / L
                                                        Song & Ermon 2019, eq. 5 and 6
 
-Explicit and sliced learn the density of the data; denoising learns that of the data with
-noise, exactly.  On an energy 1/2 (x - mu)^T P (x - mu) and data of covariance S the
-optimum is P = S^-1, and (S + sigma^2 I)^-1.
+Explicit and sliced learn the density of the data; denoising learns that of the data
+with noise, exactly.  On an energy 1/2 (x - mu)^T P (x - mu) and data of covariance S
+the optimum is P = S^-1, and (S + sigma^2 I)^-1.
 
 tr grad s = - sum_i e_i^T (hess E) e_i is computed a direction at a time, forward over
 reverse: the work of D gradients, and no matrix.  None of these objectives uses chains.

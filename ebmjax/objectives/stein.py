@@ -78,8 +78,8 @@ def kernel_stein(
       is_unbiased: the U-statistic, or else the V-statistic.
 
     Raises:
-      ValueError: a width that is not positive, an unknown kernel; when traced, a batch of
-        one.
+      ValueError: a width that is not positive, an unknown kernel; when traced, a batch
+        of one.
 
     >>> kernel_stein(lambda params, x: 0.5 * params * jnp.sum(x**2), 1.0)
     KernelStein(energy=<lambda>, width=1.0)
@@ -132,7 +132,8 @@ def squared_distances(x: Array) -> Array:
 
 
 def median_distance(batch: Position) -> Array:
-    """The median distance of two points of a batch, of its first 256: the usual width."""
+    """The median distance of two points of a batch, of its first 256: the usual
+    width."""
     x = centred(jax.vmap(lambda x: ravel_pytree(x)[0])(batch)[:NUM_COMPARED])
     t = squared_distances(x)
     of_others = jnp.where(jnp.eye(len(x), dtype=bool), jnp.nan, t)
