@@ -14,7 +14,7 @@
     adversarial         a sampler that is trained, its entropy     [SK21] section 5.3
     recovery            of points given noisier copies             Gao et al. 2021
     joint               points and labels: a classifier's energy   Grathwohl et al. 2020
-    binary_data         pseudo-likelihood, ratio matching          Besag 1975, Hyvarinen 2007
+    binary_data         pseudo-likelihood, ratio matching          Hyvarinen 2007
 
 [SK21] Song & Kingma 2021, "How to train your energy-based models", arXiv:2101.03288.
 Objectives without chains return them as they came.

@@ -15,9 +15,9 @@ classifier:
 
 With w = 1 the first is maximum likelihood of points and labels together.  If
 E_y(x) = -log pi_y - log N_y(x), then log Z = 0, p(y | x) is that of Bayes' rule, and
-both are at their minima.  The second does not determine p(y): constants c_y added to the energies
-change nothing in it, since each class counts among the chains for its share of the
-batch (:func:`by_class`).
+both are at their minima.  The second does not determine p(y): constants c_y added to
+the energies change nothing in it, since each class counts among the chains for its
+share of the batch (:func:`by_class`).
 
 Both take batches of :class:`Labelled` points.  Calibration and out-of-distribution
 scores: :mod:`ebmjax.evaluation.classification`.
