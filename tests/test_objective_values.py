@@ -32,6 +32,7 @@ from ebmjax.objectives.base import optional
 from ebmjax.objectives.energy_discrepancy import energy_discrepancy
 from ebmjax.objectives.flow_contrastive import flow_contrastive
 from ebmjax.objectives.improved import improved_contrastive
+from ebmjax.training.optimizer import as_optimizer
 
 X = jax.random.normal(jax.random.key(0), (6, 2)) + 0.5
 BITS = (X > 0.5).astype(jnp.float32)
@@ -275,6 +276,11 @@ def test_updates_are_multiplied_by_a_tree_prefix():
     assert _equal(scaled, Players(updates.energy, jnp.full(3, 10.0)))
     plain = scale_updates(1.0)
     assert _equal(plain.update(updates, plain.init(updates))[0], updates)
+    # another scale is another leaf of the optimiser
+    leaves, structure = jax.tree.flatten(as_optimizer(both))
+    other = as_optimizer(scale_updates(Players(1.0, 3.0)))
+    assert jax.tree.structure(other) == structure and 5.0 in leaves
+    assert 3.0 in jax.tree.leaves(other)
 
 
 def test_the_first_parameters_beside_the_energy_come_of_the_key_and_one_point():

@@ -237,16 +237,43 @@ def by_class(batch: Labelled, chains: Labelled, is_finite: Array) -> tuple[Mean,
 # --- batches and chains -------------------------------------------------------------
 
 
+@value
+class OfPoints(ChainInit):
+    """Made by :func:`of_points`."""
+
+    chain_init: ChainInit = part()
+
+    def init(self, key):
+        return self.chain_init.init(key)
+
+    def draw(self, key, buffer, batch, num_chains):
+        return self.chain_init.draw(key, buffer, batch.point, num_chains)
+
+    def update(self, buffer, slots, chains):
+        return self.chain_init.update(buffer, slots, chains)
+
+    def reset(self, key, batch, num_chains):
+        return self.chain_init.reset(key, batch.point, num_chains)
+
+
 def of_points(chain_init: ChainInit) -> ChainInit:
     """Chains of points, where batches are labelled."""
+    return OfPoints(chain_init)
 
-    def draw(key, buffer, batch, num):
-        return chain_init.draw(key, buffer, batch.point, num)
 
-    def reset(key, batch, num):
-        return chain_init.reset(key, batch.point, num)
+@value
+class WithLabels(Value):
+    """Made by :func:`with_labels`."""
 
-    return chain_init._replace(draw=draw, reset=reset)
+    points: Draw = function()
+    log_shares: Array = number()
+
+    def __call__(self, key: Key, num: int) -> Labelled:
+        key_point, key_label = jax.random.split(key)
+        labels = jax.random.categorical(key_label, self.log_shares, shape=(num,))
+        num_classes = len(self.log_shares)
+        points = self.points(key_point, num)
+        return Labelled(points, jax.nn.one_hot(labels, num_classes))
 
 
 def with_labels(draw: Draw, shares: Any) -> Draw:
@@ -264,14 +291,8 @@ def with_labels(draw: Draw, shares: Any) -> Draw:
             f"shares must be [K] and sum to one, got shape {shares.shape}, sum "
             f"{shares.sum():.4g}"
         )
-    logits = jnp.asarray(np.log(np.maximum(shares, LEAST)), jnp.float32)
-
-    def both(key, num):
-        key_point, key_label = jax.random.split(key)
-        labels = jax.random.categorical(key_label, logits, shape=(num,))
-        return Labelled(draw(key_point, num), jax.nn.one_hot(labels, len(logits)))
-
-    return both
+    log_shares = np.log(np.maximum(shares, LEAST)).astype(np.float32)
+    return WithLabels(draw, log_shares)
 
 
 def noisy(key: Key, batch: Any, noise: Any) -> Any:
