@@ -248,11 +248,14 @@ def _adversarial(config, energy, z):
     flow."""
     options = {"gradient_penalty": config.regularisation}
     if z.ndim == 2 and z.shape[1] <= MAX_MIXTURE_DIM:
-        first = lambda key, x: mixture_params(key, x.size)
-        return adversarial(energy, mixture, sampler_init=first, **options)
+        return adversarial(energy, mixture, sampler_init=_mixture_init, **options)
     flow = _flow(config, z)
     generate = through_map(partial(flow.apply, method="forward"), z[0].size)
     return adversarial(energy, generate, sampler_init=flow.init, **options)
+
+
+def _mixture_init(key, x):
+    return mixture_params(key, x.size)
 
 
 def _flow_contrastive(config, energy, z):
