@@ -1,10 +1,12 @@
-"""All objectives on the same data and network, at their defaults: exact log-likelihood by quadrature.
+"""All objectives on the same data and network, at their defaults: exact log-likelihood
+by quadrature.
 
-Over seeds: the mean and the spread of the log-likelihood of new points, the time of training, compilation
-included, energy gradients, the share of runs that diverged and how often the others were rolled back; and a
-picture of the densities side by side.  Peers in PyTorch (:mod:`benchmarks.peers_torch`) run in an interpreter
-of their own on the same points, network, batches and number of updates; their energies come back on the
-points of the same quadrature.
+Over seeds: the mean and the standard deviation of the log-likelihood of new points, the
+time of training, compilation included, energy gradients, the share of runs that
+diverged and the number of rollbacks of the others; and a figure of the densities side
+by side.  Libraries in PyTorch (:mod:`benchmarks.peers_torch`) run in an interpreter of
+their own on the same points, network, batches and number of updates, and return their
+energies on the points of the same quadrature.
 """
 
 import dataclasses
@@ -38,7 +40,8 @@ PEERS = {
     "torchebm": ("pcd", "sliced", "denoising"),
     "ebmkit": ("pcd", "sliced", "denoising", "nce"),
 }
-PCD_RATE = 0.5  # of our learning rate, which unadjusted chains do not survive; 1/4 was worse on seed 100
+# of our learning rate, at which unadjusted chains diverge; 1/4 was worse on seed 100
+PCD_RATE = 0.5
 RESOLUTION, REACH = 600, 6.0  # of the quadrature, in standardised units
 SHOWN = 160  # points a side of a picture
 DENSITIES = measure.RESULTS / "densities"
@@ -110,7 +113,8 @@ def load(path: Path) -> list[Row]:
 
 
 def save(path: Path, run: Row) -> None:
-    """Add a run, in the place of one of the same data, objective and seed; the file is whole at any time."""
+    """Add a run, in the place of one of the same data, objective and seed; the file is
+    complete at any time."""
     same = ("data", "library", "objective", "seed")
     kept = [r for r in load(path) if any(r[k] != run[k] for k in same)] + [run]
     measure.write(path, {"rows": rows(kept), "runs": kept})
@@ -127,21 +131,22 @@ def rows(kept: list[Row]) -> list[Row]:
 
 
 def _row(name, library, objective, outcomes) -> Row:
-    well = [o for o in outcomes if o["log-likelihood"] is not None]
-    values = [o["log-likelihood"] for o in well]
+    finished = [o for o in outcomes if o["log-likelihood"] is not None]
+    values = [o["log-likelihood"] for o in finished]
     return {
         "data": name,
         "library": library,
         "objective": objective,
-        "log-likelihood": statistics.mean(values) if well else None,
-        "spread": statistics.stdev(values) if len(well) > 1 else None,
-        "seconds": statistics.median(o["seconds"] for o in well) if well else None,
-        "load": statistics.median(
-            o["load"] for o in outcomes
-        ),  # processes that want a core; seconds are so much longer
+        "log-likelihood": statistics.mean(values) if finished else None,
+        "spread": statistics.stdev(values) if len(finished) > 1 else None,
+        "seconds": statistics.median(o["seconds"] for o in finished)
+        if finished
+        else None,
+        # processes that compete for a core
+        "load": statistics.median(o["load"] for o in outcomes),
         "gradients": outcomes[0]["gradients"],
         "num_seeds": len(outcomes),
-        "share_diverged": 1 - len(well) / len(outcomes),
+        "share_diverged": 1 - len(finished) / len(outcomes),
         "num_rollbacks": sum(o["rollbacks"] for o in outcomes),
         "updates": outcomes[0]["updates"],
     }
@@ -200,7 +205,8 @@ def _ours(run: Run) -> tuple[Row, np.ndarray | None]:
 
 
 def _peer(python, library, objective, like, limit_s) -> tuple[Row, np.ndarray | None]:
-    """A run of a peer; one that fails, is not finite or outlasts its limit counts as diverged."""
+    """A run of another library; one that is not finite or exceeds its time limit counts
+    as diverged."""
     config, standard = like.config, like.standard
     found: Row = {
         "log-likelihood": None,
@@ -272,7 +278,8 @@ def _grid(resolution: int, reach: float) -> np.ndarray:
 
 @plotting.house_style
 def _picture(name: str) -> None:
-    """Densities of seed 0, side by side, into the results: ours by name, then the peers'."""
+    """Densities of seed 0, side by side, into the results: ours by name, then those of
+    the other libraries."""
     jobs = [("ebmjax", n) for n in CONTINUOUS] + [
         (lib, n) for lib, names in PEERS.items() for n in names
     ]

@@ -1,4 +1,5 @@
-"""Adversarial training: the bound on log Z, exact gradients of both players, and where they come to rest."""
+"""Adversarial training: the bound on log Z, exact gradients of energy and sampler, and
+their equilibrium."""
 
 from functools import partial
 
@@ -53,7 +54,7 @@ def test_affine_draws_have_their_mean_covariance_and_density(key):
     assert np.allclose(x, y, atol=1e-5) and np.allclose(log_q, log_r, atol=1e-5)
 
 
-def test_the_bound_is_log_z_without_noise_where_the_sampler_is_the_model_and_less_elsewhere():
+def test_the_bound_is_log_z_where_the_sampler_is_the_model_and_less_elsewhere():
     root, mean = jnp.array([[1.2, 0.3], [0.0, 0.9]]), jnp.array([0.2, 0.1])
     log_z = np.log(2 * np.pi) - float(jnp.linalg.slogdet(root)[1])
     best = matching(root, mean)
@@ -69,7 +70,8 @@ def test_the_bound_is_log_z_without_noise_where_the_sampler_is_the_model_and_les
 
 
 def test_the_gradients_are_their_closed_forms_and_each_player_has_its_own():
-    """For the energy equation 9 with the sampler's draws; for the sampler that of E_q[E] - H(q)."""
+    """For the energy equation 9 with the draws of the sampler; for the sampler that of
+    E_q[E] - H(q)."""
     root, mean = jnp.array([[1.2, 0.3], [0.0, 0.9]]), jnp.array([0.2, 0.1])
     q = adv.Affine(
         jnp.array([0.4, 0.0]), jnp.array([0.1, -0.2]), 0.3 * jnp.ones((2, 2))
@@ -145,7 +147,8 @@ def test_bad_input(call, message):
 
 
 def test_a_mixture_of_normals_has_its_density_and_draws_from_it(key):
-    """Total mass by quadrature, and draws against the density through moments; one normal is the affine map."""
+    """The log density against that of its normals, the moments of the draws; one normal
+    is the affine map."""
     params = adv.mixture_params(key, 2, num=3)
     params = params._replace(
         log_diagonal=jnp.log(jnp.array([[0.3, 0.5], [0.7, 0.4], [0.5, 0.5]]))
@@ -198,7 +201,8 @@ def test_the_gradient_penalty_is_half_the_squared_slope_at_the_data():
 
 @pytest.mark.parametrize("num", [3, 7])
 def test_fewer_draws_than_normals_are_still_of_the_mixture(num):
-    """Two normals at -3 and two at 3: whatever the number of draws, their mean is 0 on average."""
+    """Two normals at -3 and two at 3: the mean of any number of draws is 0 on
+    average."""
     params = adv.mixture_params(jax.random.key(0), 1, num=4)
     params = params._replace(mean=jnp.array([[-3.0], [-3.0], [3.0], [3.0]]))
     draws = jax.vmap(lambda key: adv.mixture(params, key, num)[0])(

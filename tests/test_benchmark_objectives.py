@@ -1,4 +1,5 @@
-"""The benchmark of objectives: work counted in programs of known cost, and runs that are kept as they end."""
+"""The benchmark of objectives: work counted in programs of known cost, and runs that
+are saved as they end."""
 
 import json
 
@@ -36,8 +37,9 @@ def test_multiplications_are_counted_loops_and_all():
     ],
 )
 def test_the_work_of_an_update_is_that_of_its_points(objective, points):
-    """A value costs half a gradient in x, its gradient in the parameters one and a half: two points, or five of
-    binary NCE, or a chain of ten steps and its first gradient, beside the two energies of the loss."""
+    """A value costs half a gradient in x, its gradient in the parameters one and a
+    half: two points, or five of binary NCE, or a chain of ten steps and its first
+    gradient, besides the two energies of the loss."""
     moons = data.load("two_moons", num_points=256)
     choices = {
         "features": (256, 256),

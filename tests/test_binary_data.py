@@ -1,4 +1,5 @@
-"""Pseudo-likelihood and ratio matching: the sum over all states as population, and independent bits."""
+"""Pseudo-likelihood and ratio matching: exact expectations by a sum over all states,
+and independent bits."""
 
 from functools import partial
 
@@ -9,8 +10,7 @@ import optax
 import pytest
 
 import ebmjax as eb
-from ebmjax.energies import enumeration
-from ebmjax.kernels import binary
+from ebmjax.energies import boltzmann, enumeration
 from ebmjax.objectives import binary_data
 
 N = 7
@@ -23,22 +23,22 @@ LOSSES = {
 def truth(seed=0):
     rng = np.random.default_rng(seed)
     couplings = 0.4 * rng.normal(size=(N, N))
-    return binary.Boltzmann(
+    return boltzmann.Boltzmann(
         jnp.asarray(couplings + couplings.T), jnp.asarray(0.4 * rng.normal(size=N))
     )
 
 
 def population(loss, params, model, key=None):
-    """The objective under the model of ``params``' truth: all states, weighed by their probabilities."""
+    """The expected objective under ``model``, by the sum over all states."""
     states = enumeration.states(N).astype(jnp.float64)
-    p = jnp.asarray(enumeration.probabilities(partial(binary.boltzmann, model), N))
+    p = jnp.asarray(enumeration.probabilities(partial(boltzmann.boltzmann, model), N))
     of_state = lambda x: loss(params, jax.random.key(0), x[None], None)[0]
     return jnp.sum(p * jax.vmap(of_state)(states))
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_truth_is_a_stationary_point_and_a_minimum(name):
-    loss = LOSSES[name](binary.boltzmann)
+    loss = LOSSES[name](boltzmann.boltzmann)
     with jax.enable_x64(True):
         model = truth()
         slope = jax.grad(lambda p: population(loss, p, model))
@@ -55,7 +55,7 @@ def test_the_truth_is_a_stationary_point_and_a_minimum(name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_independent_bits_have_a_closed_form(name, key):
-    """sum_i of the cross entropy, which is the likelihood; or p (1 - q)^2 + (1 - p) q^2."""
+    """Sums of cross entropies, the likelihood; or of p (1 - q)^2 + (1 - p) q^2."""
     b = jnp.linspace(-1.0, 2.0, N)
     x = jax.random.bernoulli(key, 0.4, (500, N)).astype(jnp.float32)
     value, (_, metrics) = LOSSES[name](lambda b, x: -b @ x)(b, key, x, None)
@@ -78,7 +78,7 @@ def test_independent_bits_have_a_closed_form(name, key):
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_gradient_is_that_of_finite_differences(name):
     with jax.enable_x64(True):
-        loss, model, h = LOSSES[name](binary.boltzmann), truth(), 1e-5
+        loss, model, h = LOSSES[name](boltzmann.boltzmann), truth(), 1e-5
         x = enumeration.states(N)[5:60:7].astype(jnp.float64)
         value = lambda p: loss(p, jax.random.key(0), x, None)[0]
         slope = jax.grad(value)(model).couplings[1, 4]
@@ -93,18 +93,18 @@ def test_the_gradient_is_that_of_finite_differences(name):
 def test_a_few_sites_are_right_in_the_mean(name, key):
     model = jax.tree.map(jnp.float32, truth())
     x = enumeration.states(N)[jnp.arange(20_000) % 128]
-    whole, _ = LOSSES[name](binary.boltzmann)(model, key, x, None)
-    some, (_, metrics) = LOSSES[name](binary.boltzmann, 2)(model, key, x, None)
+    whole, _ = LOSSES[name](boltzmann.boltzmann)(model, key, x, None)
+    some, (_, metrics) = LOSSES[name](boltzmann.boltzmann, 2)(model, key, x, None)
     error = float(metrics["loss_spread"]) / np.sqrt(len(x))
     assert abs(float(some - whole)) < 5 * error and error < 0.02 * float(whole)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_training_finds_the_coupling_of_a_ring(name):
-    x = enumeration.sampler(partial(binary.boltzmann, binary.ring(8, 0.5)), 8)(
+    x = enumeration.sampler(partial(boltzmann.boltzmann, boltzmann.ring(8, 0.5)), 8)(
         jax.random.key(1), 20_000
     )
-    energy = lambda j, x: j * binary.boltzmann(binary.ring(8, 1.0), x)
+    energy = lambda j, x: j * boltzmann.boltzmann(boltzmann.ring(8, 1.0), x)
     optimizer, chain_init = (
         optax.adam(optax.cosine_decay_schedule(0.05, 200)),
         eb.from_data(),
@@ -131,12 +131,12 @@ def test_training_finds_the_coupling_of_a_ring(name):
     [
         (lambda: binary_data.ratio_matching(2), TypeError, "energy must be a function"),
         (
-            lambda: binary_data.pseudo_likelihood(binary.boltzmann, 0),
+            lambda: binary_data.pseudo_likelihood(boltzmann.boltzmann, 0),
             ValueError,
             "num_sites must be at least 1",
         ),
         (
-            lambda: binary_data.pseudo_likelihood(binary.boltzmann, 9)(
+            lambda: binary_data.pseudo_likelihood(boltzmann.boltzmann, 9)(
                 truth(), jax.random.key(0), jnp.zeros((3, N)), None
             ),
             ValueError,

@@ -21,7 +21,8 @@ def energy(params, x):
 
 
 def closed_form(a, mu, t):
-    """E[E(x)] - E[a y^2 / (2 (1 + t a)) + log(1 + t a) / 2], y of variance t more, and its gradient in a, mu."""
+    """E[E(x)] - E[a y^2 / (2 (1 + t a)) + log(1 + t a) / 2], y of variance t more, and
+    its gradient in a, mu."""
     x = np.asarray(X, np.float64)
     second, shift = ((x - mu) ** 2).mean(), mu - x.mean()
     value = (

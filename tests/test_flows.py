@@ -1,4 +1,4 @@
-"""The flow against determinants and quadrature, and the game it plays against an energy."""
+"""The flow against determinants and quadrature, and flow contrastive estimation."""
 
 from functools import partial
 
@@ -97,7 +97,7 @@ def test_points_keep_their_shape_and_one_coordinate_has_an_affine_map(key):
     assert set(params["params"]) == {"log_scale", "shift"}
 
 
-# --- the game ---------------------------------------------------------------------------------------------
+# --- flow contrastive estimation ----------------------------------------------------
 
 
 def energy(params, x):
@@ -142,7 +142,8 @@ def test_at_the_truth_it_is_2_log_2_and_nothing_moves(key):
 
 
 def test_energy_and_flow_each_have_their_own_finite_differences():
-    """Of -V for the energy and log Z; of V, through the draws, and the likelihood for the flow."""
+    """Of -V for the energy and log Z; of V, through the draws, and of the likelihood
+    for the flow."""
     with jax.enable_x64(True):
         x, key, h = jnp.asarray(np.asarray(X[:60], np.float64)), jax.random.key(3), 1e-5
         params = Players(

@@ -1,4 +1,5 @@
-"""Whole gradients and whole trainers: the gradient of log Z by two routes, and where persistent chains settle."""
+"""The gradient of log Z in two ways, and the fixed point of persistent contrastive
+divergence."""
 
 from functools import partial
 
@@ -11,7 +12,8 @@ import ebmjax as eb
 
 
 def _neural(size):
-    """A neural energy of one coordinate in float64, and its parameters far from fresh ones."""
+    """A neural energy of one coordinate in float64, and parameters far from initial
+    ones."""
     network = eb.MLP((16, 16), confinement=1.5)
     leaves, tree = jax.tree.flatten(network.init(jax.random.key(0), jnp.zeros(1)))
     keys = jax.random.split(jax.random.key(1), len(leaves))
@@ -23,7 +25,8 @@ def _neural(size):
 
 
 def test_two_routes_to_the_gradient_of_log_z_of_a_neural_energy_agree_to_1e_10():
-    """d/dtheta log int exp(-E) by a trapezoid, differentiated; and -E_model[dE/dtheta] by Gauss and Legendre."""
+    """d/dtheta log int exp(-E) by the trapezoidal rule, differentiated; and
+    -E_model[dE/dtheta] by Gauss and Legendre."""
     with jax.enable_x64(True):
         energy, params = _neural(0.4)
         grid = jnp.linspace(-16, 16, 4001)
@@ -59,8 +62,9 @@ def test_two_routes_to_the_gradient_of_log_z_of_a_neural_energy_agree_to_1e_10()
 
 
 def test_persistent_chains_of_ula_settle_where_their_bias_says():
-    """A whole trainer on E = lambda x^2 / 2.  ULA's chains have the variance 1 / (lambda (1 - eps lambda / 2)),
-    so what fits a variance s is lambda* = (1 - sqrt(1 - 2 eps / s)) / eps, not 1 / s."""
+    """On E = lambda x^2 / 2.  Chains of ULA have the variance
+    1 / (lambda (1 - eps lambda / 2)), so that training on data of variance s converges
+    to lambda* = (1 - sqrt(1 - 2 eps / s)) / eps, not to 1 / s."""
     step_size, num = 0.8, 1024
     eps = step_size**2 / 2
     x = jax.random.normal(jax.random.key(0), (4096, 1))

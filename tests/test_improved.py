@@ -1,4 +1,5 @@
-"""Improved contrastive divergence: its two terms in closed form on a Gaussian, and the entropy by neighbours."""
+"""Improved contrastive divergence: its two terms in closed form on a Gaussian, and the
+entropy by nearest neighbours."""
 
 from functools import partial
 
@@ -47,8 +48,9 @@ def gradients(num_steps, num_through, num_keys=30, **options):
 
 
 def closed_form(num_steps, num_through, entropy_weight=1.0):
-    """d/dtheta of E_{sg theta}[E(x(theta))] - w H, with x(theta) = mu + A (x - mu) + sqrt(2 eps) xi, A = 1 - eps
-    lambda, in the last steps: mean mu + A^j (m - mu), variance A^2j v + 2 eps sum A^2i."""
+    """d/dtheta of E_{sg theta}[E(x(theta))] - w H, with
+    x(theta) = mu + A (x - mu) + sqrt(2 eps) xi, A = 1 - eps lambda, in the last steps:
+    mean mu + A^j (m - mu), variance A^2j v + 2 eps sum A^2i."""
 
     def law(lam, mu, mean, variance, j):
         a = 1 - EPS * lam
@@ -71,12 +73,12 @@ def check_terms(num_steps, num_through):
     error = 5 * found.std(axis=0) / np.sqrt(len(found))
     wants = closed_form(num_steps, num_through)
     assert (np.abs(found.mean(axis=0) - wants) < error).all()
-    forgetful, upside_down = (
+    without_entropy, wrong_sign = (
         closed_form(num_steps, num_through, w) for w in (0.0, -1.0)
     )
     for other in (
-        forgetful,
-        upside_down,
+        without_entropy,
+        wrong_sign,
         -wants,
         closed_form(num_steps, 4 - num_through),
     ):
@@ -112,7 +114,8 @@ def test_without_its_sampler_terms_it_is_contrastive_divergence(key):
 
 
 def test_the_gradient_is_that_of_finite_differences_through_the_chains():
-    """f(theta) = E_{sg theta}[E(x(theta))] - w H(x(theta)), from the chains that two nearby parameters give."""
+    """f(theta) = E_{sg theta}[E(x(theta))] - w H(x(theta)), from the chains that two
+    nearby parameters give."""
     with jax.enable_x64(True):
         params, key, h, w = jnp.array([LAMBDA, MU]), jax.random.key(3), 1e-5, 0.7
         start = jax.random.normal(jax.random.key(4), (20, DIM))
@@ -152,7 +155,7 @@ def test_the_entropy_of_a_normal_is_half_log_det_2_pi_e_sigma(key):
     )
 
 
-def test_points_that_do_not_count_are_nobodys_neighbours(key):
+def test_points_that_do_not_count_are_no_neighbours(key):
     x = jax.random.normal(key, (100, 2))
     is_counted = jnp.arange(100) < 60
     value, slope = jax.value_and_grad(entropy)(x, is_counted)

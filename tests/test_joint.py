@@ -1,4 +1,5 @@
-"""Energies of points and labels: gradients against log Z in closed form, and a mixture whose Bayes rule is known."""
+"""Energies of points and labels: gradients against log Z in closed form, and a mixture
+whose Bayes rule is known."""
 
 from functools import partial
 
@@ -43,7 +44,8 @@ def log_z_of_classes(params):
 
 
 def draw(key, num, params=TRUTH, shares=None):
-    """Points and labels of the model: the normals of its classes, as often as their Z, or shares, say."""
+    """Points and labels of the model: normals of its classes, in proportion to their Z
+    or to ``shares``."""
     key_label, key_point = jax.random.split(key)
     logits = log_z_of_classes(params) if shares is None else jnp.log(shares)
     labels = jax.random.categorical(key_label, logits, shape=(num,))
@@ -71,7 +73,8 @@ def log_likelihood_gradient(params, batch, is_joint):
 
 
 def gaps(loss, params, *, is_joint, shares=None):
-    """Gradient less that of the likelihood, over many batches with chains that are exact draws, in standard errors."""
+    """Gradient less that of the likelihood, over many batches with chains that are
+    exact draws, in standard errors."""
 
     def one(key):
         key_batch, key_chains, key_loss = jax.random.split(key, 3)
@@ -103,7 +106,8 @@ def test_the_joint_gradient_is_that_of_the_likelihood_of_points_and_labels():
 def test_the_class_conditional_gradient_is_that_of_the_likelihood_given_labels(
     monkeypatch,
 ):
-    """However many chains a class has; with plain means only if they are as many as its points."""
+    """For any number of chains of a class; with plain means only where the shares of
+    the chains are those of the points."""
     loss = joint.class_conditional(energies, eb.mala, 1)
     for params in (TRUTH, ELSEWHERE):
         for shares in (SHARES, np.ones(3) / 3):
@@ -172,8 +176,8 @@ def test_chains_keep_their_labels_and_move_their_points():
 
 
 def test_noise_is_added_to_the_points_alone():
-    """In the loop, to points at zero: their energy |x|^2 / 2 is D sigma^2 / 2, their label stays certain; and
-    chains that start at the data start at those with noise."""
+    """In the loop, to points at zero: their energy |x|^2 / 2 is D sigma^2 / 2, their
+    label stays certain; and chains that start at the data start at those with noise."""
     num, noise = 20_000, 0.7
     batch, optimizer = (
         Labelled(jnp.zeros((num, 2)), jnp.eye(2)[jnp.zeros(num, int)]),
@@ -242,7 +246,7 @@ def test_the_gradient_is_that_of_finite_differences_with_the_chains_held(name):
     assert np.isclose(slope, exact, rtol=1e-2, atol=1e-3) and abs(exact) > 0.02
 
 
-def test_a_network_learns_bayes_rule_its_calibration_and_what_it_has_not_seen():
+def test_a_network_learns_bayes_rule_is_calibrated_and_detects_other_inputs():
     data = draw(jax.random.key(1), 8000)
     network = networks.MLP((64, 64), confinement=3.0, num_outputs=3)
     params = network.init(jax.random.key(0), jnp.zeros(2))

@@ -1,4 +1,5 @@
-"""Noise contrastive estimation: log Z of a Gaussian, a Newton solution, and where it meets the others."""
+"""Noise contrastive estimation: log Z of a Gaussian, a Newton solution, and limits that
+it shares with other objectives."""
 
 from functools import partial
 
@@ -50,7 +51,8 @@ def test_at_the_truth_with_the_noise_of_the_data_the_loss_is_2_log_2(key):
 
 @pytest.mark.parametrize("ratio", [1, 4])
 def test_it_finds_the_newton_solution_of_the_logistic_regression(ratio):
-    """On fixed draws the loss is a convex logistic regression with offset -log q - log nu; solved twice."""
+    """On fixed draws the loss is a convex logistic regression with offset
+    -log q - log nu; solved twice."""
     key, batch = jax.random.key(1), X[:4000]
     loss = nce.binary(energy, NOISE, ratio)
     value = jax.jit(lambda w: loss(nce.Normalised(w[:2], w[2]), key, batch, None)[0])

@@ -36,7 +36,7 @@ def gradient(
 
 
 def test_the_gradient_with_exact_samples_is_equation_9(key):
-    """1/2 (S_mu - C) and Lambda (mu - mean), within five standard errors of the sampled ones."""
+    """1/2 (S_mu - C) and Lambda (mu - mean), within five standard errors."""
     num = 400_000
     key_data, key_model = jax.random.split(key)
     batch, chains = DATA.sample(key_data, num), MODEL.sample(key_model, num)
@@ -59,8 +59,9 @@ def test_the_gradient_with_exact_samples_is_equation_9(key):
 
 
 def test_the_gradient_of_cd_k_by_ula_is_its_closed_form(key):
-    """From the data, after k steps of x - eps Lambda (x - mu) + sqrt(2 eps) xi: A = I - eps Lambda, mean
-    mu + A^k (m - mu), covariance A^k S A^k + 2 eps sum A^2j."""
+    """From the data, after k steps of x - eps Lambda (x - mu) + sqrt(2 eps) xi:
+    A = I - eps Lambda, mean mu + A^k (m - mu), covariance
+    A^k S A^k + 2 eps sum A^2j."""
     num, step_size = 200_000, 0.5
     eps = step_size**2 / 2
     batch = DATA.sample(key, num)
@@ -93,8 +94,7 @@ def test_the_gradient_of_cd_k_by_ula_is_its_closed_form(key):
 
 
 def test_no_gradient_flows_through_the_samples(key):
-    """The derivative of the surrogate through the chains is zero: with the chains' energies held, it equals
-    the gradient at those very samples."""
+    """The gradient equals that with the ends of the chains held fixed."""
     batch, start = DATA.sample(key, 50), DATA.sample(key, 50) + 1.0
     grads, (chains, _) = gradient(key, start, batch, num_steps=7)
     mean_energy = lambda p, x: jnp.mean(jax.vmap(partial(energy, p))(x))

@@ -1,4 +1,5 @@
-"""Recovery likelihood: its gradient and its sampler on a Gaussian, where Langevin given z is a linear recursion."""
+"""Recovery likelihood: its gradient and its sampler on a Gaussian, where Langevin given
+z is a linear recursion."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,8 @@ def given(mean, variance, low, high, *, params, num_steps=NUM_STEPS, step=STEP):
 
 
 def expected_gradient(params, **options):
-    """Of E[E(y)] - E[E(y')], levels alike probable, derivatives of the energy by hand."""
+    """Of E[E(y)] - E[E(y')], levels equally likely, derivatives of the energy by
+    hand."""
     m, lam = float(params["mean"]), float(params["precision"])
     total = np.zeros(2)
     for high, low in zip(LEVELS, LEVELS[1:], strict=False):
@@ -81,7 +83,7 @@ def test_the_gradient_with_k_langevin_steps_is_its_closed_form():
 
 
 def test_at_the_truth_the_gradient_is_zero_and_elsewhere_it_is_not():
-    """With chains that are exact in the end: a normal given z is reached by a few steps of MALA."""
+    """With chains that converge: a few steps of MALA reach a normal given z."""
     loss = recovery.recovery(energy, eb.mala, LEVELS, 20)
     truth = {"mean": jnp.float32(MEAN), "precision": jnp.float32(1 / SCALE**2)}
     zero = {"mean": 0.0, "precision": 0.0}
@@ -166,7 +168,7 @@ def test_from_exact_draws_the_sampler_returns_exact_draws():
 
 
 def test_the_gradient_is_that_of_finite_differences():
-    """With a kernel that looks at no parameters, so that the chains stay where they are."""
+    """With a kernel that does not use the parameters, so that the chains stay fixed."""
     network = networks.NoiseConditional((8,))
     params = network.init(jax.random.key(0), jnp.zeros(2), 1.0)
     x = jax.random.normal(jax.random.key(1), (100, 2))

@@ -1,4 +1,5 @@
-"""Score matching against closed forms on Gaussian energies, and where it meets the others."""
+"""Score matching: closed forms on Gaussian energies, and limits that it shares with
+other objectives."""
 
 from functools import partial
 
@@ -12,6 +13,7 @@ import ebmjax as eb
 from ebmjax import targets
 from ebmjax.energies import networks
 from ebmjax.objectives import Chains, score_matching
+from ebmjax.objectives._gradients import quadratic_form
 
 NUM = 100_000
 DATA = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
@@ -36,7 +38,7 @@ def value(loss, key=None, params=PARAMS, batch=X):
 
 
 def closed_form(precision, mean, noise=0.0):
-    """tr(P^2 S_mu) / 2 - tr P, with S_mu the second moment about mu, of data with noise."""
+    """tr(P^2 S_mu) / 2 - tr P, S_mu the second moment about mu, of data with noise."""
     shift = MEAN - mean
     second = COVARIANCE + noise**2 * np.eye(2) + np.outer(shift, shift)
     return 0.5 * np.trace(precision @ precision @ second) - np.trace(precision)
@@ -62,7 +64,7 @@ def test_sliced_equals_explicit_in_expectation(projection, is_variance_reduced):
 
 
 def test_the_variance_of_the_trace_is_hutchinsons():
-    """2 (|P|^2 - sum P_ii^2) with signs, 2 |P|^2 with normals: of v^T P v at one point."""
+    """2 (|P|^2 - sum P_ii^2) with signs, 2 |P|^2 with normals: v^T P v at one point."""
     x, grad = jnp.zeros(2), jax.grad(partial(energy, PARAMS))
     for name, wants in (
         ("rademacher", 2 * (np.sum(PRECISION**2) - np.sum(np.diag(PRECISION) ** 2))),
@@ -71,7 +73,7 @@ def test_the_variance_of_the_trace_is_hutchinsons():
         v = jax.random.normal(jax.random.key(2), (NUM, 2))
         v = jnp.sign(v) if name == "rademacher" else v
         traces = np.asarray(
-            jax.vmap(lambda v: score_matching.curvature(grad, x, v))(v), np.float64
+            jax.vmap(lambda v: quadratic_form(grad, x, v))(v), np.float64
         )
         fourth = ((traces - traces.mean()) ** 4).mean()
         error = np.sqrt(max(fourth - traces.var() ** 2, 0) / NUM)
@@ -164,7 +166,8 @@ def test_the_gradient_is_that_of_finite_differences():
 
 
 def test_one_small_langevin_step_of_contrastive_divergence_is_score_matching():
-    """grad of CD-1 by ULA = eps^2 / 2 grad J_explicit + O(eps^4) (Hyvarinen 2007), on average over its noise."""
+    """The gradient of CD-1 by ULA is eps^2 / 2 grad J_explicit + O(eps^4) (Hyvarinen
+    2007), on average over its noise."""
     network = networks.MLP((16,), confinement=2.0)
     params = network.init(jax.random.key(0), jnp.zeros(2))
     points = X[:20_000]
@@ -191,7 +194,8 @@ def test_one_small_langevin_step_of_contrastive_divergence_is_score_matching():
 
 
 def test_multi_scale_learns_each_level():
-    """A noise-conditional Gaussian energy a(sigma) |x - m|^2 / 2: a = 1 / (S + sigma^2) on round data."""
+    """A noise-conditional Gaussian energy a(sigma) |x - m|^2 / 2: a = 1 / (S + sigma^2)
+    on isotropic data."""
     data = 0.8 * jax.random.normal(jax.random.key(6), (20_000, 2))
     levels = jnp.array([0.2, 1.0])
     conditional = lambda p, x, noise: (
@@ -215,8 +219,7 @@ def test_multi_scale_learns_each_level():
 
 
 def test_each_level_counts_alike():
-    """At the truth sigma^2 J is D / 2 of noise energy less what the score explains, whatever the level: on
-    wide data, with score zero, it is D / 2 exactly in expectation."""
+    """With score zero, sigma^2 J is D / 2 in expectation at every level."""
     flat = lambda p, x, noise: 0.0 * p * jnp.sum(x)
     points = 1e-3 * X
     for level in (0.1, 1.0, 10.0):

@@ -1,4 +1,5 @@
-"""Stein discrepancies: the kernel's closed form between Gaussians, the critic's best answer, and training."""
+"""Stein discrepancies: closed forms between Gaussians, the best critic, and
+training."""
 
 from functools import partial
 
@@ -11,7 +12,7 @@ import pytest
 import ebmjax as eb
 from ebmjax import targets
 from ebmjax.objectives import learned_stein as learned
-from ebmjax.objectives import stein
+from ebmjax.objectives import score_matching, stein
 
 TARGET = targets.gaussian([0.5, -0.5], [[1.0, 0.3], [0.3, 0.6]])
 X = TARGET.sample(jax.random.key(5), 4000)
@@ -45,7 +46,7 @@ def train(
     return eb.fit(KEY, loss, optimizer, state, X, chain_init, **options)
 
 
-# --- kernel -----------------------------------------------------------------------------------------------
+# --- kernel -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "imq"])
@@ -63,7 +64,8 @@ def test_points_far_from_the_origin_keep_their_digits(kernel):
 
 @pytest.mark.parametrize(("dim", "width"), [(1, 0.7), (3, 1.5)])
 def test_between_shifted_gaussians_it_is_the_closed_form(dim, width, key):
-    """|m|^2 (1 + 2/h^2)^(-D/2), by the U-statistic; the V-statistic has the diagonal besides."""
+    """|m|^2 (1 + 2/h^2)^(-D/2), by the U-statistic; the V-statistic adds the
+    diagonal."""
     shift = jnp.linspace(0.3, 0.8, dim)
     x = shift + jax.random.normal(key, (80, 400, dim))
     normal = lambda _, x: 0.5 * jnp.sum(x**2)
@@ -153,7 +155,7 @@ def test_training_finds_mean_and_covariance(start):
     assert np.abs(covariance - np.cov(X.T)).max() < 0.15
 
 
-# --- critic -----------------------------------------------------------------------------------------------
+# --- critic -------------------------------------------------------------------------
 
 
 def affine_critic(params, x):
@@ -161,7 +163,8 @@ def affine_critic(params, x):
 
 
 def standardised(x):
-    """Points whose mean and covariance are exactly those of the target: then affine scores are exact."""
+    """Points whose mean and covariance are exactly those of the target: then affine
+    scores are exact."""
     x = np.asarray(x, np.float64)
     white = (x - x.mean(axis=0)) @ np.linalg.inv(
         np.linalg.cholesky(np.cov(x.T, bias=True))
@@ -171,7 +174,8 @@ def standardised(x):
 
 @pytest.mark.parametrize("penalty", [0.5, 2.0])
 def test_the_best_critic_is_the_difference_of_the_scores(penalty):
-    """f* = (s - grad log p) / (2 lambda); the discrepancy there is E|s - grad log p|^2 / (4 lambda)."""
+    """f* = (s - grad log p) / (2 lambda); the discrepancy there is
+    E|s - grad log p|^2 / (4 lambda)."""
     with jax.enable_x64(True):
         x = standardised(X[:500])
         root, b = jnp.array([[1.2, 0.3], [0.0, 0.9]]), jnp.array([0.2, 0.1])
@@ -192,7 +196,7 @@ def test_the_best_critic_is_the_difference_of_the_scores(penalty):
             fisher / (4 * penalty), rel=1e-9
         )
         # the gradient for the energy is that of explicit score matching over 2 lambda
-        explicit = eb.score_matching.explicit(energy)
+        explicit = score_matching.explicit(energy)
         wants = jax.grad(lambda p: explicit(p, KEY, x, None)[0])(params.energy)
         for a, b in zip(grads.energy, wants, strict=True):
             assert np.allclose(a, b / (2 * penalty), atol=1e-9)

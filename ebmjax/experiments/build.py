@@ -6,7 +6,7 @@ import optax
 from ebmjax import _validation as checks
 from ebmjax.energies import networks
 from ebmjax.experiments.registry import KERNELS, METHODS
-from ebmjax.objectives.base import Players
+from ebmjax.objectives.base import Objective
 from ebmjax.objectives.joint import of_points, with_labels
 from ebmjax.training.chain_init import ChainInit, from_data, from_noise, replay_buffer
 
@@ -94,10 +94,10 @@ def network_of(config, facts):
     )
 
 
-def chain_init_of(config, draw, batches) -> ChainInit:
+def chain_init_of(config, objective: Objective, draw, batches) -> ChainInit:
     """Of chains of points; with labels where classes are learned one by one."""
     method = METHODS[config.objective]
-    if not method.uses_chains:
+    if not objective.uses_chains:
         return from_data()
     if not method.learns_shares:
         draw = with_labels(draw, np.asarray(batches.label).mean(axis=0))
@@ -114,8 +114,9 @@ def chain_init_of(config, draw, batches) -> ChainInit:
     )
 
 
-def optimizer_of(config) -> optax.GradientTransformation:
-    """Adam: warm-up, constant, and from the middle on a line down to 2 %."""
+def optimizer_of(config, objective: Objective) -> optax.GradientTransformation:
+    """Adam: warm-up, constant, and from the middle on a line down to 2 %; the updates of
+    what is trained beside the energy scaled as the objective says."""
     warm, half = min(50, config.num_updates // 10 + 1), config.num_updates // 2
     schedule = optax.join_schedules(
         [
@@ -127,12 +128,7 @@ def optimizer_of(config) -> optax.GradientTransformation:
         ],
         [warm, half],
     )
-    method = METHODS[config.objective]
     # chains lag behind the parameters, and momentum overshoots
-    momentum = 0.0 if method.uses_chains else 0.9
+    momentum = 0.0 if objective.uses_chains else 0.9
     adam = optax.scale_by_adam(b1=momentum, b2=0.999)
-    optimizer = optax.chain(adam, optax.scale_by_learning_rate(schedule))
-    if method.adversary is not None:
-        speed = optax.masked(optax.scale(method.adversary_speed), Players(False, True))
-        return optax.chain(optimizer, speed)
-    return optimizer
+    return optax.chain(adam, optax.scale_by_learning_rate(schedule))

@@ -39,7 +39,7 @@ from ebmjax.experiments.data.arrays import check_fits
 from ebmjax.experiments.facts import Facts
 from ebmjax.experiments.registry import METHODS
 from ebmjax.experiments.standardize import Standard, atoms, digest, is_image
-from ebmjax.objectives.base import Players
+from ebmjax.objectives.base import Objective
 from ebmjax.objectives.joint import labelled, marginal
 from ebmjax.training.divergence import RollbackPolicy
 from ebmjax.training.fit import fit
@@ -166,10 +166,11 @@ class Run(NamedTuple):
     held: Dataset | None  # held out
     facts: Facts
     num_params: int
+    objective: Objective
 
     def lower(self, params: Any) -> Any:
         """From what is trained to the parameters of the energy."""
-        return METHODS[self.config.objective].lower(params)
+        return self.objective.energy_params(params)
 
     def trained(self, state: TrainState) -> Energy:
         """The energy of the averaged parameters, over the temperature of training.
@@ -244,15 +245,14 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
         draw = lambda key, n: jax.random.bernoulli(key, mean, (n, *mean.shape)).astype(
             z.dtype
         )
-    chain_init, optimizer = chain_init_of(config, draw, batches), optimizer_of(config)
-    loss = method.make(config, network.apply, z)
+    objective = method.make(config, network.apply, z)
+    chain_init = chain_init_of(config, objective, draw, batches)
+    optimizer = optimizer_of(config, objective)
 
     def init() -> TrainState:
-        params = method.lift(network.init(key_params, z[0], *at))
-        if method.adversary is not None:
-            params = Players(
-                params, method.adversary(config, jax.random.fold_in(key_params, 1), z)
-            )
+        params = network.init(key_params, z[0], *at)
+        key_other = jax.random.fold_in(key_params, 1)
+        params = objective.init(key_other, params, batches)
         return init_state(key_store, params, optimizer, chain_init, config.step_size)
 
     def train(state: TrainState, **options: Any):
@@ -263,7 +263,7 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
             )
         return fit(
             key_run,
-            loss,
+            objective,
             optimizer,
             state,
             batches,
@@ -271,7 +271,7 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
             num_updates=config.num_updates,
             batch_size=config.batch_size,
             num_chains=config.num_chains,
-            data_noise=config.noise if method.adds_noise else 0.0,
+            data_noise=0.0 if objective.adds_noise else config.noise,
             ema_decay=config.ema_decay,
             **{"rollback": RollbackPolicy(config.max_rollbacks), **options},
         )
@@ -279,7 +279,7 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
     energy = (lambda params, x: network.apply(params, x, *at)) if at else network.apply
     energy = marginal(network.apply) if method.is_labelled else energy
     step = train_step(
-        loss,
+        objective,
         optimizer,
         chain_init,
         num_chains=config.num_chains,
@@ -301,6 +301,7 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
         held,
         facts,
         num_params,
+        objective,
     )
 
 

@@ -1,25 +1,30 @@
 """The ways to train by name, with what each needs of a configuration.
 
-maximum_likelihood   chains                         :mod:`ebmjax.objectives.likelihood`
-explicit, sliced, denoising, multi_scale            :mod:`ebmjax.objectives.score_matching`
-recovery                                            :mod:`ebmjax.objectives.recovery`
-nce, ranking, conditional                           :mod:`ebmjax.objectives.noise_contrastive`
-energy_discrepancy, flow_contrastive, improved  :mod:`ebmjax.objectives.energy_discrepancy`, ...
-kernel_stein, learned_stein                         :mod:`ebmjax.objectives.stein`, ``learned_stein``
-pseudo_likelihood, ratio_matching                   :mod:`ebmjax.objectives.binary_data`, of bits
+maximum_likelihood                        :mod:`ebmjax.objectives.likelihood`, chains
+improved                                  :mod:`ebmjax.objectives.improved`, chains
+explicit, sliced, denoising, multi_scale  :mod:`ebmjax.objectives.score_matching`
+recovery                                  :mod:`ebmjax.objectives.recovery`
+nce, ranking, conditional                 :mod:`ebmjax.objectives.noise_contrastive`
+flow_contrastive                          :mod:`ebmjax.objectives.flow_contrastive`
+energy_discrepancy                        :mod:`ebmjax.objectives.energy_discrepancy`
+kernel_stein                              :mod:`ebmjax.objectives.stein`
+learned_stein                             :mod:`ebmjax.objectives.learned_stein`
+adversarial                               :mod:`ebmjax.objectives.adversarial`
+joint, class_conditional                  :mod:`ebmjax.objectives.joint`, labels
+pseudo_likelihood, ratio_matching         :mod:`ebmjax.objectives.binary_data`, bits
 """
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from ebmjax.base import Array, Kernel, Key
+from ebmjax.base import Array, Kernel
 from ebmjax.energies.flows import Flow, sample
 from ebmjax.energies.networks import Field
 from ebmjax.kernels import registry as kernels
 from ebmjax.kernels.langevin import mala, ula
 from ebmjax.objectives import (
-    Loss,
+    Objective,
     binary_data,
     learned_stein,
     maximum_likelihood,
@@ -37,7 +42,7 @@ from ebmjax.objectives.energy_discrepancy import energy_discrepancy
 from ebmjax.objectives.flow_contrastive import flow_contrastive
 from ebmjax.objectives.improved import improved_contrastive
 from ebmjax.objectives.joint import class_conditional, joint
-from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
+from ebmjax.objectives.noise_contrastive import fitted_normal
 from ebmjax.objectives.recovery import recovery, sample_recovery
 from ebmjax.tempering.annealed_langevin import annealed_langevin, noise_levels, step_for
 
@@ -56,38 +61,29 @@ def acceptance_target(name: str) -> float | None:
     return KERNELS[name].properties().acceptance_target
 
 
+MAX_MIXTURE_DIM = 8  # coordinates up to which a mixture of normals is the sampler
 STEPS_A_LEVEL = 30  # of the chains that a report sends down a ladder
 
 
 class Method(NamedTuple):
-    """A way to train."""
+    """An objective by name, and what it needs of a configuration, network and data.
 
-    make: Callable[
-        [Any, Callable, Array], Loss
-    ]  # of a configuration, an energy and the data
-    uses_chains: bool = False
-    has_temperature: bool = False  # whether it honours ``config.temperature``
-    adds_noise: bool = True  # the loop adds ``config.noise`` to each batch; else the objective sees to it
-    is_binary: bool = False  # wants points of bits, 0 or 1
-    is_labelled: bool = (
-        False  # wants points with labels, and a network of one energy a class
-    )
+    Whether it runs chains, adds noise, and trains more than the energy are properties
+    of the objective.
+    """
+
+    # (config, energy, data) -> objective
+    make: Callable[[Any, Callable, Array], Objective]
+    has_temperature: bool = False  # whether ``config.temperature`` may differ from 1
+    is_binary: bool = False  # needs points of bits, 0 or 1
+    # needs points with labels, and a network of one energy a class
+    is_labelled: bool = False
     learns_shares: bool = True  # of the classes; else only points given their label
-    is_noise_conditional: bool = (
-        False  # energy(params, x, noise); what is kept is that of ``config.noise``
-    )
-    descend: Callable | None = (
-        None  # (key, config, energy(x, noise), z, start) -> chains down the ladder
-    )
+    # energy(params, x, noise); the energy of a run is that of ``config.noise``
+    is_noise_conditional: bool = False
+    # (key, config, energy(x, noise), z, start) -> chains down the ladder
+    descend: Callable | None = None
     defaults: dict[str, Any] = {}  # choices of a configuration, for points
-    lift: Callable[[Any], Any] = lambda params: (
-        params
-    )  # from parameters of the network to those trained
-    lower: Callable[[Any], Any] = lambda params: params  # and back
-    adversary: Callable[[Any, Key, Array], Any] | None = (
-        None  # (config, key, z) -> parameters it plays against
-    )
-    adversary_speed: float = 5.0  # its learning rate over the energy's: one that must stay at its best is fast
 
 
 def _chains(config) -> dict[str, Any]:
@@ -107,20 +103,17 @@ METHODS: dict[str, Method] = {
             regularisation=config.regularisation,
             temperature=config.temperature,
         ),
-        uses_chains=True,
         has_temperature=True,
         defaults={"learning_rate": 2e-3},
     ),
     "improved": Method(
         lambda config, energy, z: _improved(config, energy),
-        uses_chains=True,
         defaults={"kernel": "ula", "step_size": 0.1, "learning_rate": 1e-3},
     ),
     "joint": Method(
         lambda config, energies, z: joint(
             energies, regularisation=config.regularisation, **_chains(config)
         ),
-        uses_chains=True,
         is_labelled=True,
         defaults={"learning_rate": 1e-3},
     ),
@@ -128,7 +121,6 @@ METHODS: dict[str, Method] = {
         lambda config, energies, z: class_conditional(
             energies, regularisation=config.regularisation, **_chains(config)
         ),
-        uses_chains=True,
         is_labelled=True,
         learns_shares=False,
         defaults={"learning_rate": 1e-3},
@@ -140,14 +132,12 @@ METHODS: dict[str, Method] = {
     ),
     "denoising": Method(
         lambda config, energy, z: score_matching.denoising(energy, config.noise),
-        adds_noise=False,
         defaults={"noise": 0.05, "learning_rate": 5e-3},
     ),
     "multi_scale": Method(
         lambda config, energy, z: score_matching.multi_scale(
             energy, noise_levels(z, config.noise)
         ),
-        adds_noise=False,
         is_noise_conditional=True,
         descend=lambda *given: _descend_langevin(*given),
         defaults={"noise": 0.05, "learning_rate": 5e-3},
@@ -156,7 +146,6 @@ METHODS: dict[str, Method] = {
         lambda config, energy, z: recovery(
             energy, levels=noise_levels(z, config.noise), **_chains(config)
         ),
-        adds_noise=False,
         is_noise_conditional=True,
         descend=lambda *given: _descend_recovery(*given),
         defaults={"noise": 0.2, "step_size": 1.0, "learning_rate": 3e-4},
@@ -165,8 +154,6 @@ METHODS: dict[str, Method] = {
         lambda config, energy, z: nce.binary(
             energy, _noise(config, z), config.noise_ratio
         ),
-        lift=with_log_z,
-        lower=lambda params: params.energy,
         defaults={"learning_rate": 5e-3},
     ),
     "ranking": Method(
@@ -182,11 +169,7 @@ METHODS: dict[str, Method] = {
         defaults={"learning_rate": 3e-3, "perturbation_scale": 0.1},
     ),
     "learned_stein": Method(
-        lambda config, energy, z: learned_stein.learned_stein(
-            energy, Field(config.features).apply
-        ),
-        lower=lambda params: params.energy,
-        adversary=lambda config, key, z: Field(config.features).init(key, z[0]),
+        lambda config, energy, z: _learned_stein(config, energy),
         defaults={"learning_rate": 5e-4},
     ),
     "pseudo_likelihood": Method(
@@ -201,18 +184,10 @@ METHODS: dict[str, Method] = {
     ),
     "flow_contrastive": Method(
         lambda config, energy, z: _flow_contrastive(config, energy, z),
-        lift=with_log_z,
-        lower=lambda params: params.energy.energy,
-        adversary=lambda config, key, z: _flow(config, z).init(key, z[0]),
-        adversary_speed=0.3,  # noise need not be at its best
         defaults={"learning_rate": 5e-3, "num_updates": 1500},
     ),
     "adversarial": Method(
-        lambda config, energy, z: adversarial(
-            energy, _generate(config, z), gradient_penalty=config.regularisation
-        ),
-        lower=lambda params: params.energy,
-        adversary=lambda config, key, z: _sampler(config, key, z),
+        lambda config, energy, z: _adversarial(config, energy, z),
         defaults={"learning_rate": 1e-3, "regularisation": 0.02},
     ),
     "energy_discrepancy": Method(
@@ -235,7 +210,8 @@ def _noise(config, z):
 def _improved(config, energy):
     if config.kernel != "ula":
         raise ValueError(
-            f"kernel must be ula, which a gradient can pass, for improved; got {config.kernel!r}"
+            "kernel must be ula, which is differentiable, for improved; got "
+            f"{config.kernel!r}"
         )
     return improved_contrastive(
         energy, ula, config.chain_steps, regularisation=config.regularisation
@@ -262,32 +238,33 @@ def _descend_recovery(key, config, energy, z, start):
     )
 
 
-def _sampler(config, key, z):
-    """64 normals where there are few coordinates, else a flow."""
-    return (
-        mixture_params(key, z[0].size)
-        if _is_flat(z)
-        else _flow(config, z).init(key, z[0])
-    )
+def _learned_stein(config, energy):
+    critic = Field(config.features)
+    return learned_stein.learned_stein(energy, critic.apply, critic_init=critic.init)
 
 
-def _is_flat(z):
-    return z.ndim == 2 and z.shape[1] <= 8
-
-
-def _generate(config, z):
-    """Draws of the sampler with their log density."""
-    if _is_flat(z):
-        return mixture
+def _adversarial(config, energy, z):
+    """The sampler is a mixture of 64 normals where there are few coordinates, else a
+    flow."""
+    options = {"gradient_penalty": config.regularisation}
+    if z.ndim == 2 and z.shape[1] <= MAX_MIXTURE_DIM:
+        return adversarial(energy, mixture, sampler_init=_mixture_init, **options)
     flow = _flow(config, z)
-    return through_map(
-        lambda params, noise: flow.apply(params, noise, method="forward"), z[0].size
-    )
+    generate = through_map(partial(flow.apply, method="forward"), z[0].size)
+    return adversarial(energy, generate, sampler_init=flow.init, **options)
+
+
+def _mixture_init(key, x):
+    return mixture_params(key, x.size)
 
 
 def _flow_contrastive(config, energy, z):
-    """The flow is held to the data by its likelihood as well: alone, the game can wander."""
+    """With the likelihood of the flow, too, which stabilises the game."""
     flow = _flow(config, z)
     return flow_contrastive(
-        energy, partial(sample, flow), flow.apply, likelihood_weight=1.0
+        energy,
+        partial(sample, flow),
+        flow.apply,
+        likelihood_weight=1.0,
+        flow_init=flow.init,
     )

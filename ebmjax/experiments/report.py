@@ -190,7 +190,7 @@ def kernel_of(
 
 def step_size_for(key: Key, run: Run, state: TrainState, name: str) -> float:
     """The step size with which chains of training ended; else one tuned from noise."""
-    is_tuned = METHODS[run.config.objective].uses_chains and name == run.config.kernel
+    is_tuned = run.objective.uses_chains and name == run.config.kernel
     target = SAMPLERS[name].properties().acceptance_target
     if is_tuned or target is None:
         return float(state.step_size)

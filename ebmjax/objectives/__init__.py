@@ -1,22 +1,23 @@
-"""Objectives: one signature, one paper a file.
+"""Objectives: values with one signature, one paper a file.
 
     loss(params, key, batch, chains) -> (loss, (chains, metrics))
 
-    likelihood          maximum likelihood with Markov chains            notes, section 2
-    improved            the same with a gradient through the chains      Du et al. 2021
-    score_matching      explicit, sliced, denoising, many scales         [SK21] section 3
-    noise_contrastive   binary with log Z, ranking, conditional          [SK21] section 4
-    flow_contrastive    noise that learns, a normalising flow            Gao et al. 2020
-    energy_discrepancy  a point against its noisy neighbours             Schroeder et al. 2023
-    stein               kernel Stein discrepancy                         Liu, Lee & Jordan 2016
-    learned_stein       the same with a critic that learns               Grathwohl et al. 2020
-    adversarial         a sampler that learns, and its entropy           [SK21] section 5.3
-    recovery            of points given noisier copies                   Gao et al. 2021
-    joint               points and labels: a classifier's energy         Grathwohl et al. 2020
-    binary_data         pseudo-likelihood, ratio matching                Besag 1975, Hyvarinen 2007
+    base                what an objective is
+    likelihood          maximum likelihood with Markov chains      notes, section 2
+    improved            with a gradient through the chains         Du et al. 2021
+    score_matching      explicit, sliced, denoising, multi-scale   [SK21] section 3
+    noise_contrastive   binary, ranking, conditional               [SK21] section 4
+    flow_contrastive    noise that is trained, a normalising flow  Gao et al. 2020
+    energy_discrepancy  a point against its noisy neighbours       Schroeder et al. 2023
+    stein               kernel Stein discrepancy                   Liu et al. 2016
+    learned_stein       the same with a critic that is trained     Grathwohl et al. 2020
+    adversarial         a sampler that is trained, its entropy     [SK21] section 5.3
+    recovery            of points given noisier copies             Gao et al. 2021
+    joint               points and labels: a classifier's energy   Grathwohl et al. 2020
+    binary_data         pseudo-likelihood, ratio matching          Hyvarinen 2007
 
-[SK21] Song & Kingma 2021, "How to train your energy-based models", arXiv:2101.03288.  What needs no chains
-hands them back as they came.
+[SK21] Song & Kingma 2021, "How to train your energy-based models", arXiv:2101.03288.
+Objectives without chains return them as they came.
 """
 
 from ebmjax.objectives.base import (
@@ -27,6 +28,7 @@ from ebmjax.objectives.base import (
     Params,
     Players,
     TrainableEnergy,
+    scale_updates,
 )
 from ebmjax.objectives.likelihood import mark_broken, maximum_likelihood
 
@@ -40,4 +42,5 @@ __all__ = [
     "TrainableEnergy",
     "mark_broken",
     "maximum_likelihood",
+    "scale_updates",
 ]

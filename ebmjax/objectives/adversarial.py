@@ -1,25 +1,29 @@
-"""Adversarial training: the chains replaced by a sampler that learns ([SK21] section 5.3).
+"""Adversarial training: a trained sampler in the place of chains ([SK21] section 5.3).
 
-For any density q,  log Z >= -E_q[E] + H(q),  with equality where q is the model (Gibbs' inequality).  The
-energy and a sampler q, whose entropy is H, play
+For any density q,  log Z >= -E_q[E] + H(q),  with equality where q is the model (the
+inequality of Gibbs).  The energy and a sampler q, whose entropy is H, play
 
     min over E, max over q of  E_data[E] - E_q[E] + H(q),
 
-which is minus a log-likelihood where q is at its best.  In one update each moves along its own gradient:
+which is minus a log-likelihood where q is at its best.  In one update each moves along
+its own gradient:
 
     loss = E_data[E] - E_{sg q}[E] + E_q[sg E] - H(q).
 
-The entropy must be honest, or q collapses to the bottom of the energy: the sampler gives each point with its
-log density.  An affine map of a normal (:func:`affine`) has one, so has a mixture of them in equal shares
-(:func:`mixture`), and an invertible network, such as :mod:`ebmjax.energies.flows`, by the change of variables.
+The entropy must be that of q, or q collapses to the minimum of the energy: the sampler
+returns each point with its log density.  An affine map of a normal (:func:`affine`) has
+one, so has a mixture of them in equal shares (:func:`mixture`), and an invertible
+network, such as :mod:`ebmjax.energies.flows`, by the change of variables
+(:func:`through_map`).
 
-The game may circle about its rest.  ``gradient_penalty`` adds  w/2 E_data |grad E|^2,  which damps it (R1 of
-Mescheder, Geiger & Nowozin 2018, "Which training methods for GANs do actually converge?") and flattens the
-energy by as much.
+The game may oscillate around its equilibrium.  ``gradient_penalty`` adds
+w/2 E_data |grad E|^2,  which damps it (R1 of Mescheder, Geiger & Nowozin 2018, "Which
+training methods for GANs do actually converge?") and flattens the energy by as much.
 """
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -27,54 +31,67 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
 from ebmjax import _validation as checks
+from ebmjax._value import function, number, value
 from ebmjax.base import Array, Key, Position, half_square, scalar
-from ebmjax.objectives.base import Players
-from ebmjax.objectives.likelihood import Loss, Params
+from ebmjax.objectives.base import (
+    Objective,
+    Params,
+    Players,
+    TrainableEnergy,
+    init_other,
+    optional,
+)
 
-TrainableEnergy = Callable[[Params, Position], Array]
-Generate = Callable[
-    [Any, Key, int], tuple[Position, Array]
-]  # (params, key, n) -> points [n, ...], log q [n]
+# (params, key, n) -> points [n, ...], log q [n]
+Generate = Callable[[Params, Key, int], tuple[Position, Array]]
 
 
-def adversarial(
-    energy: TrainableEnergy, generate: Generate, *, gradient_penalty: float = 0.0
-) -> Loss:
-    """Energy against sampler; the parameters are ``Players(energy, sampler)``.
+@value
+class Adversarial(Objective):
+    """Made by :func:`adversarial`."""
 
-    Args:
-      energy: ``energy(params, x)``.
-      generate: ``(params, key, n)`` to points and their log density under the sampler, both differentiable.
-      gradient_penalty: w, of the squared slope of the energy at the data.
+    energy: TrainableEnergy = function()
+    generate: Generate = function()
+    gradient_penalty: Any = number(default=None)
+    sampler_init: Any = function(default=None)
+    sampler_scale: Any = number(default=5.0)
 
-    Metrics: the mean energies, the entropy, the lower bound on log Z and its gap in standard deviations of
-    -E - log q, which is constant where q is the model.
-    """
-    energy = scalar(energy)
-    checks.function(generate, "generate")
-    checks.positive(gradient_penalty, "gradient_penalty", zero=True)
+    def check(self):
+        if self.gradient_penalty is not None:
+            checks.positive(self.gradient_penalty, "gradient_penalty", zero=True)
+        checks.positive(self.sampler_scale, "sampler_scale")
 
-    def loss(params, key, batch, chains):
+    @property
+    def update_scale(self):
+        return Players(1.0, self.sampler_scale)
+
+    def init(self, key, params, data=None):
+        call = "adversarial(..., sampler_init=flow.init)"
+        trains = "Players(energy, sampler)"
+        sampler = init_other(self.sampler_init, key, data, call=call, trains=trains)
+        return Players(params, sampler)
+
+    def energy_params(self, params):
+        return params.energy
+
+    def loss(self, params, key, batch, chains):
         if not isinstance(params, Players):
             raise TypeError(
-                f"adversarial trains Players(energy, sampler), got {checks.describe(params)}"
+                "adversarial trains Players(energy, sampler), got "
+                f"{checks.describe(params)}"
             )
-        of_points = lambda p, x: jax.vmap(lambda x: energy(p, x))(x)
-        x, log_q = generate(params.other, key, checks.num_chains(batch, "batch"))
-        still = jax.lax.stop_gradient((params.energy, x))
-        data, model = (
-            of_points(params.energy, batch),
-            of_points(params.energy, still[1]),
-        )
-        of_sampler = of_points(still[0], x)
-        value = (
-            jnp.mean(data) - jnp.mean(model) + jnp.mean(of_sampler) + jnp.mean(log_q)
-        )
-        if gradient_penalty:
-            slope = lambda x: half_square(
-                jax.grad(lambda x: energy(params.energy, x))(x)
-            )
-            value += gradient_penalty * jnp.mean(jax.vmap(slope)(batch))
+        energy = scalar(self.energy)
+        of_points = lambda p, x: jax.vmap(partial(energy, p))(x)
+        x, log_q = self.generate(params.other, key, checks.num_chains(batch, "batch"))
+        fixed_energy, fixed_x = jax.lax.stop_gradient((params.energy, x))
+        data = of_points(params.energy, batch)
+        model = of_points(params.energy, fixed_x)
+        of_sampler = of_points(fixed_energy, x)
+        value = jnp.mean(data) - jnp.mean(model)
+        value += jnp.mean(of_sampler) + jnp.mean(log_q)
+        if self.gradient_penalty is not None:
+            slope = lambda x: half_square(jax.grad(partial(energy, params.energy))(x))
+            value += self.gradient_penalty * jnp.mean(jax.vmap(slope)(batch))
         log_weight = -model - log_q
         metrics = {
             "energy_of_data": jnp.mean(data),
@@ -85,15 +102,58 @@ def adversarial(
         }
         return value, (chains, jax.lax.stop_gradient(metrics))
 
-    return loss
+
+def adversarial(
+    energy: TrainableEnergy,
+    generate: Generate,
+    *,
+    gradient_penalty: Any = 0.0,
+    sampler_init: Callable[[Key, Position], Params] | None = None,
+    sampler_scale: Any = 5.0,
+) -> Objective:
+    """Energy against sampler.
+
+    It trains ``Players(energy, sampler)``, which ``init`` makes.
+
+    Args:
+      energy: ``energy(params, x)`` of one point.
+      generate: ``(params, key, n)`` to points ``[n, ...]`` and their log density under
+        the sampler, ``[n]``, both differentiable.
+      gradient_penalty: w, of the squared gradient of the energy at the data.
+      sampler_init: ``sampler_init(key, x)``, the first parameters of the sampler;
+        without it ``init`` raises.
+      sampler_scale: multiplies the updates of the sampler, which must stay near its
+        best.
+
+    Metrics: the mean energies, the entropy, the lower bound on log Z and the standard
+    deviation of -E - log q, which is constant where q is the model.
+
+    Raises:
+      ValueError: a negative penalty, a scale that is not positive.
+      TypeError: when traced, parameters that are not ``Players``.
+
+    >>> adversarial(
+    ...     lambda params, x: params * jnp.sum(x**2),
+    ...     affine,
+    ...     sampler_init=lambda key, x: affine_params(x.size),
+    ... )
+    Adversarial(energy=<lambda>, generate=affine, sampler_init=<lambda>)
+    """
+    return Adversarial(
+        energy, generate, optional(gradient_penalty), sampler_init, sampler_scale
+    )
+
+
+# --- samplers -----------------------------------------------------------------------
 
 
 class Affine(NamedTuple):
-    """x = mean + L z with L lower triangular, the logarithms of its diagonal kept."""
+    """x = mean + L z with L lower triangular, stored with the logarithms of its
+    diagonal."""
 
     mean: Array  # [D]
     log_diagonal: Array  # [D]
-    below: Array  # [D, D], of which what lies below the diagonal counts
+    below: Array  # [D, D], of which the part below the diagonal is used
 
     @property
     def root(self) -> Array:
@@ -106,14 +166,15 @@ def affine_params(dim: int) -> Affine:
 
 
 def affine(params: Affine, key: Key, num: int) -> tuple[Array, Array]:
-    """Draws ``[n, D]`` of N(mean, L L^T) and their log density."""
+    """Draws ``[n, D]`` of N(mean, L L^T) and their log density ``[n]``."""
     z = jax.random.normal(key, (num, len(params.mean)))
-    log_q = -0.5 * jnp.sum(z**2, axis=1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+    log_q = _log_standard_normal(z)
     return params.mean + z @ params.root.T, log_q - jnp.sum(params.log_diagonal)
 
 
 def mixture_params(key: Key, dim: int, num: int = 64) -> Affine:
-    """``num`` normals, their means drawn from a standard one; leaves have a leading axis ``[K]``."""
+    """``num`` normals, their means drawn from a standard one; leaves have a leading
+    axis ``[K]``."""
     return Affine(
         jax.random.normal(key, (checks.count(num, "num"), dim)),
         jnp.full((num, dim), math.log(num ** (-1 / dim))),
@@ -122,9 +183,10 @@ def mixture_params(key: Key, dim: int, num: int = 64) -> Affine:
 
 
 def mixture(params: Affine, key: Key, num: int) -> tuple[Array, Array]:
-    """Draws ``[n, D]`` of the mixture of normals in equal shares, and their log density.
+    """Draws ``[n, D]`` of the mixture of normals in equal shares, and their log
+    density.
 
-    Shares that are fixed leave nothing in the choice of a normal to differentiate; the normals take turns,
+    With fixed shares the choice of a normal needs no gradient; the normals take turns,
     from a random one on.
     """
     count, dim = params.mean.shape
@@ -136,29 +198,28 @@ def mixture(params: Affine, key: Key, num: int) -> tuple[Array, Array]:
 
     def log_normal(p, root, x):
         u = solve_triangular(root, x - p.mean, lower=True)
-        return (
-            -half_square(u)
-            - jnp.sum(p.log_diagonal)
-            - 0.5 * dim * math.log(2 * math.pi)
-        )
+        log_det = jnp.sum(p.log_diagonal)
+        return -half_square(u) - log_det - 0.5 * dim * math.log(2 * math.pi)
 
-    of_all = jax.vmap(jax.vmap(log_normal, (0, 0, None)), (None, None, 0))(
-        params, roots, x
-    )
+    of_normals = jax.vmap(log_normal, (0, 0, None))
+    of_all = jax.vmap(of_normals, (None, None, 0))(params, roots, x)
     return x, jax.nn.logsumexp(of_all, axis=1) - math.log(count)
 
 
 def through_map(
-    forward: Callable[[Any, Array], tuple[Position, Array]], dim: int
+    forward: Callable[[Params, Array], tuple[Position, Array]], dim: int
 ) -> Generate:
-    """A sampler from an invertible map ``forward(params, z) -> (x, log |det|)`` of normal noise ``[D]``."""
+    """A sampler from an invertible map ``forward(params, z) -> (x, log |det|)`` of
+    normal noise ``[D]``."""
     checks.function(forward, "forward")
-    checks.count(dim, "dim")
+    return partial(_through_map, forward, checks.count(dim, "dim"))
 
-    def generate(params, key, num):
-        z = jax.random.normal(key, (num, dim))
-        x, log_det = jax.vmap(lambda z: forward(params, z))(z)
-        log_q = -0.5 * jnp.sum(z**2, axis=1) - 0.5 * dim * math.log(2 * math.pi)
-        return x, log_q - log_det
 
-    return generate
+def _through_map(forward, dim, params, key, num):
+    z = jax.random.normal(key, (num, dim))
+    x, log_det = jax.vmap(partial(forward, params))(z)
+    return x, _log_standard_normal(z) - log_det
+
+
+def _log_standard_normal(z):
+    return -0.5 * jnp.sum(z**2, axis=1) - 0.5 * z.shape[1] * math.log(2 * math.pi)

@@ -1,7 +1,7 @@
 """What an objective is: three functions, as an Optax transformation is two.
 
     init(key, params, data) -> trained       what is trained, from the parameters of the
-                                             energy: with log Z, a critic, a flow beside it
+                                             energy: with log Z, a critic, a flow
     loss(trained, key, batch, chains) -> (loss, (chains, metrics))
     energy_params(trained) -> params         the parameters of the energy again
 
@@ -9,15 +9,22 @@ Training is Optax on the gradient of ``loss``.  Objectives without chains return
 they came.  An objective is a value: its weights and temperatures are leaves, so that
 another number compiles nothing, and the energy, the kernel and the rest are structure.
 
-A learned part that wants another learning rate says so in ``update_scale``, a tree prefix
-of ``trained`` whose numbers multiply the updates of the optimiser.
+A learned part that wants another learning rate says so in ``update_scale``, a tree
+prefix of ``trained`` whose numbers multiply the updates of the optimiser.
+:func:`ebmjax.fit` and ``train_step`` apply it; a loop on Optax alone chains it,
+
+    optimizer = optax.chain(optax.adam(1e-3), scale_updates(objective.update_scale))
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import optax
 
+from ebmjax import _validation as checks
 from ebmjax._value import Value, function, static, value
 from ebmjax.base import Array, Key, Position
 
@@ -28,8 +35,8 @@ Loss = Callable[[Params, Key, Position, Any], tuple[Array, tuple[Any, Metrics]]]
 
 
 class Chains(NamedTuple):
-    """What is carried from update to update: positions, never energies, and the length of
-    a step."""
+    """What is carried from update to update: positions, never energies, and the length
+    of a step."""
 
     position: Position  # [C, ...]
     step_size: Array  # []
@@ -43,7 +50,7 @@ class Players(NamedTuple):
 
 
 class Objective(Value):
-    """A way to train an energy; :mod:`ebmjax.objectives.base` says what its methods are.
+    """A way to train an energy; see :mod:`ebmjax.objectives.base` for its methods.
 
     ``Objective(loss)`` makes one of a function
     ``loss(params, key, batch, chains) -> (loss, (chains, metrics))``; ``init`` and
@@ -51,7 +58,7 @@ class Objective(Value):
     subclasses with fields.
 
     Attributes:
-      uses_chains: ``loss`` runs Markov chains.
+      uses_chains: ``loss`` moves the chains that it gets.
       adds_noise: ``loss`` adds noise to the data itself, so that the loop must not.
       update_scale: multiplies the updates of the optimiser, a tree prefix of what is
         trained.
@@ -111,13 +118,29 @@ class _FunctionObjective(Objective):
         return super().__repr__().removeprefix("_Function")
 
 
+class MeanOverPoints(Objective):
+    """An objective that is a mean over the points of a batch and needs no chains.
+
+    Metric: the standard deviation over the batch.
+    """
+
+    def of_point(self, params: Any, key: Key, x: Position) -> Array:
+        """The loss of one point."""
+        raise NotImplementedError
+
+    def loss(self, params, key, batch, chains):
+        keys = jax.random.split(key, checks.num_chains(batch, "batch"))
+        values = jax.vmap(partial(self.of_point, params))(keys, batch)
+        return jnp.mean(values), (chains, {"loss_spread": jnp.std(values)})
+
+
 def as_objective(item: Any) -> Objective:
     """An objective as it is, or one of a function ``loss``."""
     return item if isinstance(item, Objective) else Objective(item)
 
 
 def optional(number: Any) -> Any:
-    """``None`` in the place of a plain zero, so that a term that is off costs nothing."""
+    """``None`` in place of a plain zero, so that a term that is off costs nothing."""
     is_plain = isinstance(number, int | float) and not isinstance(number, bool)
     return None if is_plain and number == 0 else number
 
@@ -125,3 +148,40 @@ def optional(number: Any) -> Any:
 def means_of(chains: Array, is_finite: Array) -> Array:
     """The mean over chains that are finite; NaN where none is."""
     return jnp.sum(jnp.where(is_finite, chains, 0.0)) / jnp.sum(is_finite)
+
+
+# --- a part that learns beside the energy -------------------------------------------
+
+
+def init_other(
+    make: Callable[[Key, Position], Params] | None,
+    key: Key,
+    data: Any,
+    *,
+    call: str,
+    trains: str,
+) -> Params:
+    """``make(key, x)``, with ``x`` the first of the points ``data`` ``[N, ...]``.
+
+    Raises:
+      TypeError: no ``make`` (``call`` says how to give one, and ``trains`` what to
+        train without), or no data.
+    """
+    if make is None:
+        raise TypeError(
+            f"init needs {call} to make the parameters beside the energy; without it, "
+            f"train {trains} of your own"
+        )
+    if data is None:
+        raise TypeError("init needs data [N, ...], for the shape of a point; got None")
+    return make(key, jax.tree.map(lambda x: x[0], data))
+
+
+def scale_updates(scale: Any) -> optax.GradientTransformation:
+    """Multiply the updates of an optimiser by ``scale``, a tree prefix of numbers.
+
+    >>> scale_updates(Players(1.0, 5.0)).update(Players(1.0, 1.0), optax.EmptyState())
+    (Players(energy=1.0, other=5.0), EmptyState())
+    """
+    times = lambda s, updates: jax.tree.map(lambda u: s * u, updates)
+    return optax.stateless(lambda updates, _: jax.tree.map(times, scale, updates))

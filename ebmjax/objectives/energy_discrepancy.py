@@ -1,69 +1,90 @@
-"""Energy discrepancy (Schroeder, Ou, Lim, Li, Vollmer & Duncan 2023): no chains and no gradients in x.
+"""Energy discrepancy (Schroeder, Ou, Lim, Li, Vollmer & Duncan 2023): no chains and no
+gradients in x.
 
-With t the time of a diffusion, ``noise`` = sqrt(t), and the energy seen through its noise,
+With t the time of a diffusion, ``noise`` = sqrt(t), and the contrastive potential, the
+energy convolved with the noise,
 
-    E_t(y) = -log int N(x - y; t I) exp(-E(x)) dx       (the contrastive potential),
+    E_t(y) = -log int N(x - y; t I) exp(-E(x)) dx,
     ED = E_data[E(x)] - E_data[E_t(x + sqrt(t) xi)],
 
-which is least where exp(-E) is the data's density, up to its constant.  As t -> 0, ED / t becomes score
-matching; as t -> infinity, ED becomes maximum likelihood.  The integral is by M draws about the same noisy
-point, and w keeps the logarithm from falling where they are few:
+which is least where exp(-E) is the density of the data, up to its constant.  As t -> 0,
+ED / t becomes score matching; as t -> infinity, ED becomes maximum likelihood.  The
+integral is estimated by M draws around the noisy point, and w keeps the logarithm from
+falling where they are few:
 
     loss = E log( w / M + 1/M sum_j exp(E(x) - E(x + sqrt(t) xi + sqrt(t) xi_j)) ).
 
-On a Gaussian energy of precision a about 0, E_t(y) = a y^2 / (2 (1 + t a)) + log(1 + t a) / 2, a coordinate.
+On a Gaussian energy of precision a around 0,
+E_t(y) = a y^2 / (2 (1 + t a)) + log(1 + t a) / 2  in each coordinate.
 """
 
-from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
-from ebmjax.base import Array, Position, axpy, normal_like, scalar
-from ebmjax.objectives.likelihood import Loss, Params
+from ebmjax._value import function, number, static, value
+from ebmjax.base import axpy, normal_like, scalar
+from ebmjax.objectives.base import (
+    MeanOverPoints,
+    Objective,
+    TrainableEnergy,
+    optional,
+)
+
+
+@value
+class EnergyDiscrepancy(MeanOverPoints):
+    """Made by :func:`energy_discrepancy`."""
+
+    energy: TrainableEnergy = function()
+    noise: Any = number()
+    num_draws: int = static(default=16)
+    stabiliser: Any = number(default=1.0)
+
+    def check(self):
+        checks.positive(self.noise, "noise")
+        num_draws = checks.count(self.num_draws, "num_draws")
+        object.__setattr__(self, "num_draws", num_draws)
+        if self.stabiliser is not None:
+            checks.positive(self.stabiliser, "stabiliser", zero=True)
+
+    def of_point(self, params, key, x):
+        energy = partial(scalar(self.energy), params)
+        key_out, key_back = jax.random.split(key)
+        noisy = axpy(self.noise, normal_like(key_out, x), x)
+        draw = lambda k: axpy(self.noise, normal_like(k, x), noisy)
+        draws = jax.vmap(draw)(jax.random.split(key_back, self.num_draws))
+        gaps = energy(x) - jax.vmap(energy)(draws)
+        if self.stabiliser is not None:
+            gaps = jnp.append(gaps, jnp.log(jnp.asarray(self.stabiliser, gaps.dtype)))
+        return jax.nn.logsumexp(gaps) - jnp.log(self.num_draws)
 
 
 def energy_discrepancy(
-    energy: Callable[[Params, Position], Array],
-    noise: float,
+    energy: TrainableEnergy,
+    noise: Any,
     num_draws: int = 16,
     *,
-    stabiliser: float = 1.0,
-) -> Loss:
-    """Energy discrepancy with Gaussian noise of standard deviation ``noise``.
+    stabiliser: Any = 1.0,
+) -> Objective:
+    """Energy discrepancy with Gaussian noise.
 
     Args:
       energy: ``energy(params, x)`` of one point.
-      noise: sqrt(t), in units of the data.
+      noise: sqrt(t), the standard deviation of the noise, in units of the data.
       num_draws: M, for each data point.
-      stabiliser: w.  The logarithm of a mean of M is low, by O(1/M), and w / M makes up for it: with w = 1
-        and 16 draws the precision of a normal in two dimensions is right, with w = 0 and 32 draws 5 % high.
+      stabiliser: w.  The logarithm of a mean of M is low, by O(1/M), and w / M makes up
+        for it: with w = 1 and 16 draws the precision of a normal in two dimensions is
+        right, with w = 0 and 32 draws 5 % high.
 
     Raises:
-      ValueError: a noise that is not positive, a negative stabiliser, a number that is not a positive count.
+      ValueError: a noise that is not positive, a negative stabiliser, a number of draws
+        that is not positive.
+
+    >>> energy_discrepancy(lambda params, x: params * jnp.sum(x**2), 0.5)
+    EnergyDiscrepancy(energy=<lambda>, noise=0.5)
     """
-    energy = scalar(energy)
-    checks.positive(noise, "noise")
-    checks.count(num_draws, "num_draws")
-    checks.positive(stabiliser, "stabiliser", zero=True)
-
-    def of_point(params, key, x):
-        key_out, key_back = jax.random.split(key)
-        noisy = axpy(noise, normal_like(key_out, x), x)
-        rivals = jax.vmap(lambda k: axpy(noise, normal_like(k, x), noisy))(
-            jax.random.split(key_back, num_draws)
-        )
-        gaps = energy(params, x) - jax.vmap(partial(energy, params))(rivals)
-        floor = jnp.log(
-            jnp.asarray(stabiliser, gaps.dtype)
-        )  # w = 0: minus infinity, which adds nothing
-        return jax.nn.logsumexp(jnp.append(gaps, floor)) - jnp.log(num_draws)
-
-    def loss(params, key, batch, chains):
-        keys = jax.random.split(key, checks.num_chains(batch, "batch"))
-        values = jax.vmap(partial(of_point, params))(keys, batch)
-        return jnp.mean(values), (chains, {"loss_spread": jnp.std(values)})
-
-    return loss
+    return EnergyDiscrepancy(energy, noise, num_draws, optional(stabiliser))

@@ -1,23 +1,27 @@
-"""Improved contrastive divergence (Du, Li, Tenenbaum & Mordatch 2021, arXiv:2012.01316).
+"""Improved contrastive divergence (Du, Li, Tenenbaum & Mordatch 2021,
+arXiv:2012.01316).
 
-The chains depend on the parameters, which plain contrastive divergence ignores.  Two terms for that, with
-x(theta) the end of a chain as a function of the parameters and sg a stopped gradient:
+The chains depend on the parameters, which plain contrastive divergence ignores.  Two
+terms account for that, with x(theta) the end of a chain as a function of the parameters
+and sg a stopped gradient:
 
-    loss = E_data[E] - E[E(sg x)]                contrastive divergence
-           + E[E_{sg theta}(x(theta))]           samples go where the energy is low,
-           - w H(x(theta))                       and do not all go to the same place,
+    loss = E_data[E] - E[E(sg x)]          contrastive divergence
+           + E[E_{sg theta}(x(theta))]     samples go where the energy is low,
+           - w H(x(theta))                 and do not all go to the same place,
 
-which are KL(q_theta | p_{sg theta}), up to log Z: they draw the law q of the chains to the model.  Where the
-chains have that law already these two have no gradient, and the optimum is that of maximum likelihood.
+which are KL(q_theta | p_{sg theta}), up to log Z: they move the law q of the chains to
+the model.  Where the chains have that law already these two have no gradient, and the
+optimum is that of maximum likelihood.
 
-The entropy H is read off the distance rho_i of each chain to the nearest other one (Kozachenko & Leonenko,
-1987):
+The entropy H is estimated from the distance rho_i of each chain to the nearest other
+one (Kozachenko & Leonenko 1987):
 
-    H = psi(C) - psi(1) + log V_D + (D / C) sum_i log rho_i,      V_D the volume of the unit ball.
+    H = psi(C) - psi(1) + log V_D + (D / C) sum_i log rho_i,
+                                           V_D the volume of the unit ball.
 
-Its gradient is right on average but heavy in the tails, as 1 / rho is: for points of two dimensions or more.
-``num_through`` is how many of the last steps the gradient passes.  Only unadjusted kernels are differentiable
-maps of the parameters: ``ula``.
+Its gradient is right on average but heavy in the tails, as 1 / rho is: for points of
+two dimensions or more.  ``num_through`` is the number of last steps that the gradient
+passes.  Only unadjusted kernels are differentiable maps of the parameters: ``ula``.
 """
 
 import functools
@@ -30,12 +34,11 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma
 
 from ebmjax import _validation as checks
-from ebmjax.base import Array, Energy, Kernel, Position, scalar
+from ebmjax._value import function, number, static, value
+from ebmjax.base import Array, Energy, Kernel, scalar
 from ebmjax.kernels.combinators import parallel
+from ebmjax.objectives.base import Chains, Objective, TrainableEnergy, optional
 from ebmjax.objectives.likelihood import (
-    Chains,
-    Loss,
-    Params,
     drift_of,
     mark_broken,
     metrics_of,
@@ -43,111 +46,144 @@ from ebmjax.objectives.likelihood import (
 )
 from ebmjax.sampling.loop import chain_keys, discard, run
 
-TINY = 1e-20  # a squared distance: two chains at one point have no nearest neighbour to flee
+TINY = 1e-20  # the least squared distance, of two chains at the same point
+
+
+@value
+class ImprovedContrastive(Objective):
+    """Made by :func:`improved_contrastive`."""
+
+    energy: TrainableEnergy = function()
+    make_kernel: Callable[[Energy, Array], Kernel] = function()
+    num_steps: int = static()
+    num_through: int = static(default=1)
+    entropy_weight: Any = number(default=1.0)
+    sampler_weight: Any = number(default=1.0)
+    regularisation: Any = number(default=None)
+    uses_chains = True
+
+    def check(self):
+        for name in ("num_steps", "num_through"):
+            num = checks.count(getattr(self, name), name)
+            object.__setattr__(self, name, num)
+        if self.num_through > self.num_steps:
+            raise ValueError(
+                f"num_through must be at most num_steps, {self.num_steps}, got "
+                f"{self.num_through}"
+            )
+        for name in ("entropy_weight", "sampler_weight", "regularisation"):
+            if getattr(self, name) is not None:
+                checks.positive(getattr(self, name), name, zero=True)
+
+    def loss(self, params, key, batch, chains):
+        energy = scalar(self.energy)
+        stopped = functools.partial(energy, jax.lax.stop_gradient(params))
+        state, acceptance = self.end_of_chains(energy, params, stopped, key, chains)
+        fixed = jax.lax.stop_gradient(state)
+        samples, is_finite = mark_broken(fixed.position, fixed.energy)
+        # NaN where no chain is left: the update is skipped
+        weight = is_finite / jnp.sum(is_finite)
+
+        of_params = jax.vmap(functools.partial(energy, params))
+        data = of_params(batch)
+        model = of_params(without_broken(fixed.position, is_finite))
+        moving = without_broken(state.position, is_finite)
+        spread = entropy(moving, is_finite)
+        value = jnp.mean(data) - jnp.sum(weight * model)
+        if self.sampler_weight is not None:
+            of_sampler = jnp.sum(weight * jax.vmap(stopped)(moving))
+            if self.entropy_weight is not None:
+                of_sampler -= self.entropy_weight * spread
+            value += self.sampler_weight * of_sampler
+        if self.regularisation is not None:
+            squares = jnp.mean(data**2) + jnp.sum(weight * model**2)
+            value += self.regularisation * squares
+
+        step_size = chains.step_size
+        metrics = metrics_of(data, jnp.sum(weight * model), acceptance, step_size)
+        metrics |= {"entropy": spread, **drift_of(fixed, step_size)}
+        after = jax.lax.stop_gradient(Chains(samples, step_size))
+        return value, (after, metrics)
+
+    def end_of_chains(self, energy, params, stopped, key, chains):
+        """The state after all steps, with a gradient through the last, and the mean
+        acceptance rate of those."""
+        keys = chain_keys(key, checks.num_chains(chains.position))
+
+        def advance(energy, position, num, start=0):
+            kernel = parallel(self.make_kernel(energy, chains.step_size))
+            state = kernel.init(position)
+            return run(keys, kernel, state, num, start=start, collect=discard)
+
+        position, first = chains.position, self.num_steps - self.num_through
+        if first:
+            position = advance(stopped, position, first)[0].position
+        moving = functools.partial(energy, params)
+        state, _, info = advance(moving, position, self.num_through, first)
+        return state, jnp.mean(info.acceptance_rate)
 
 
 def improved_contrastive(
-    energy: Callable[[Params, Position], Array],
+    energy: TrainableEnergy,
     make_kernel: Callable[[Energy, Array], Kernel],
     num_steps: int,
     *,
     num_through: int = 1,
-    entropy_weight: float = 1.0,
-    sampler_weight: float = 1.0,
-    regularisation: float = 0.0,
-) -> Loss:
+    entropy_weight: Any = 1.0,
+    sampler_weight: Any = 1.0,
+    regularisation: Any = 0.0,
+) -> Objective:
     """Contrastive divergence with a gradient through its sampler.
 
     Args:
       energy: ``energy(params, x)`` of one point.
       make_kernel: from an energy and a step size to an unadjusted kernel, ``ula``.
       num_steps: of each chain in an update.
-      num_through: of them, the last, that the gradient passes.
+      num_through: the number of last steps that the gradient passes.
       entropy_weight: w, of the entropy; 1 is the Kullback-Leibler divergence.
-      sampler_weight: of the two terms together.
+      sampler_weight: of the two terms of the sampler together.
       regularisation: of the squared energies.
 
+    Metrics: those of :func:`ebmjax.maximum_likelihood`, and the entropy of the chains.
+
     Raises:
-      ValueError: more steps with a gradient than steps.
+      ValueError: more steps with a gradient than steps, a negative weight.
+
+    >>> improved_contrastive(lambda params, x: params * jnp.sum(x**2), ula, 8)
+    ImprovedContrastive(energy=<lambda>, make_kernel=ula, num_steps=8)
     """
-    energy = scalar(energy)
-    checks.function(make_kernel, "make_kernel")
-    if checks.count(num_through, "num_through") > checks.count(num_steps, "num_steps"):
-        raise ValueError(
-            f"num_through must be at most num_steps, {num_steps}, got {num_through}"
-        )
-    for name, weight in (
-        ("entropy_weight", entropy_weight),
-        ("sampler_weight", sampler_weight),
-    ):
-        checks.positive(weight, name, zero=True)
-    checks.positive(regularisation, "regularisation", zero=True)
-
-    def loss(params, key, batch, chains):
-        keys = chain_keys(key, checks.num_chains(chains.position))
-        stopped = functools.partial(energy, jax.lax.stop_gradient(params))
-
-        def advance(energy, position, num, start=0):
-            kernel = parallel(make_kernel(energy, chains.step_size))
-            return run(
-                keys, kernel, kernel.init(position), num, start=start, collect=discard
-            )[::2]
-
-        position, first = chains.position, num_steps - num_through
-        if first:
-            position = advance(stopped, position, first)[0].position
-        state, info = advance(
-            functools.partial(energy, params), position, num_through, first
-        )
-
-        fixed = jax.lax.stop_gradient(state)
-        samples, is_finite = mark_broken(fixed.position, fixed.energy)
-        weight = is_finite / jnp.sum(
-            is_finite
-        )  # NaN where no chain is left: the update is skipped
-        of_params = jax.vmap(functools.partial(energy, params))
-        data, model = (
-            of_params(batch),
-            of_params(without_broken(fixed.position, is_finite)),
-        )
-        moving = without_broken(state.position, is_finite)
-        pull = jnp.sum(weight * jax.vmap(stopped)(moving))
-        spread = entropy(moving, is_finite)
-        value = jnp.mean(data) - jnp.sum(weight * model)
-        value += sampler_weight * (pull - entropy_weight * spread)
-        value += regularisation * (jnp.mean(data**2) + jnp.sum(weight * model**2))
-        acceptance = jnp.mean(info.acceptance_rate)
-        metrics = metrics_of(
-            data, jnp.sum(weight * model), acceptance, chains.step_size
-        )
-        metrics |= {"entropy": spread, **drift_of(fixed, chains.step_size)}
-        return value, (
-            jax.lax.stop_gradient(Chains(samples, chains.step_size)),
-            metrics,
-        )
-
-    return loss
+    return ImprovedContrastive(
+        energy,
+        make_kernel,
+        num_steps,
+        num_through,
+        optional(entropy_weight),
+        optional(sampler_weight),
+        optional(regularisation),
+    )
 
 
 def entropy(points: Any, is_counted: Array | None = None) -> Array:
-    """The entropy in nat of the law of points ``[C, ...]``, by nearest neighbours; differentiable.
+    """The entropy in nat of the law of points ``[C, ...]``, by nearest neighbours;
+    differentiable.
 
     Args:
       points: a tree of arrays, finite.
-      is_counted: ``[C]``, which of them belong.
+      is_counted: ``[C]``, which of them count; all by default.
+
+    Raises:
+      ValueError: fewer than two points.
     """
-    flat = jnp.concatenate(
-        [x.reshape(len(x), -1) for x in jax.tree.leaves(points)], axis=1
-    )
+    leaves = jax.tree.leaves(points)
+    flat = jnp.concatenate([x.reshape(len(x), -1) for x in leaves], axis=1)
     size, dim = flat.shape
     if size < 2:
         raise ValueError(f"points must be at least two, got {size}")
     is_counted = jnp.ones(size, bool) if is_counted is None else is_counted
     num = jnp.sum(is_counted)
     gaps = jnp.sum(jnp.square(flat[:, None] - flat), axis=-1)
-    gaps = jnp.where(
-        jnp.eye(size, dtype=bool) | ~is_counted, jnp.inf, jax.lax.stop_gradient(gaps)
-    )
+    is_no_neighbour = jnp.eye(size, dtype=bool) | ~is_counted
+    gaps = jnp.where(is_no_neighbour, jnp.inf, jax.lax.stop_gradient(gaps))
     squares = jnp.sum(jnp.square(flat - flat[jnp.argmin(gaps, axis=1)]), axis=1)
     log_distance = 0.5 * jnp.log(jnp.maximum(squares, TINY))
     log_ball = dim / 2 * math.log(math.pi) - math.lgamma(dim / 2 + 1)

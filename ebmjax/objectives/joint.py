@@ -1,21 +1,26 @@
-"""Energies of points and labels (Grathwohl, Wang, Jacobsen, Duvenaud, Norouzi & Swersky 2020: "Your
-classifier is secretly an energy based model and you should treat it like one").
+"""Energies of points and labels (Grathwohl, Wang, Jacobsen, Duvenaud, Norouzi & Swersky
+2020: "Your classifier is secretly an energy based model and you should treat it like
+one").
 
-A network returns K energies, E_1(x), ..., E_K(x); minus them are the logits of a classifier:
+A network returns K energies, E_1(x), ..., E_K(x); minus them are the logits of a
+classifier:
 
-    p(x, y) = exp(-E_y(x)) / Z,      p(y | x) = softmax(-E(x))_y,      p(x) = exp(-E(x)) / Z,
+    p(x, y) = exp(-E_y(x)) / Z,   p(y | x) = softmax(-E(x))_y,   p(x) = exp(-E(x)) / Z,
     E(x) = -log sum_y exp(-E_y(x)).
 
-    joint              -log p(y | x) - w log p(x): cross entropy, and contrastive divergence on E(x)
-    class_conditional  -log p(x | y): contrastive divergence on E_y(x), each chain at a label that stays
+    joint              -log p(y | x) - w log p(x): cross entropy, and maximum likelihood
+                       with chains on E(x)
+    class_conditional  -log p(x | y): maximum likelihood with chains on E_y(x), each
+                       at a label that stays
 
-With w = 1 the first is maximum likelihood of points and labels together.  If E_y(x) = -log pi_y - log N_y(x),
-then log Z = 0, p(y | x) is Bayes', and both are at their minima.  The second says nothing of p(y): constants
-c_y added to the energies change nothing in it, since each class counts among the chains for its share of the
-batch (:func:`by_class`).
+With w = 1 the first is maximum likelihood of points and labels together.  If
+E_y(x) = -log pi_y - log N_y(x), then log Z = 0, p(y | x) is that of Bayes' rule, and
+both are at their minima.  The second does not determine p(y): constants c_y added to
+the energies change nothing in it, since each class counts among the chains for its
+share of the batch (:func:`by_class`).
 
-Both take batches of :class:`Labelled` points.  Calibration and out-of-distribution scores:
-:mod:`ebmjax.evaluation.classification`.
+Both take batches of :class:`Labelled` points.  Calibration and out-of-distribution
+scores: :mod:`ebmjax.evaluation.classification`.
 """
 
 from collections.abc import Callable
@@ -27,49 +32,79 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._value import Value, function, number, part, value
 from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, normal_like
 from ebmjax.kernels.combinators import within
-from ebmjax.objectives.likelihood import Loss, Mean, Params, maximum_likelihood
+from ebmjax.objectives.base import Objective, Params, TrainableEnergy, optional
+from ebmjax.objectives.likelihood import Mean, maximum_likelihood
 from ebmjax.training.chain_init import ChainInit, Draw
 
 ClassEnergies = Callable[[Params, Position], Array]  # [K]
 MakeKernel = Callable[[Energy, Array], Kernel]
+LEAST = 1e-30  # the least share whose logarithm is taken
 
 
 class Labelled(NamedTuple):
-    """Points and what they are."""
+    """Points and their labels."""
 
     point: Position  # [N, ...]
-    label: Array  # [N, K] one in the place of the class, zero elsewhere
+    label: Array  # [N, K] one at the class, zero elsewhere
 
 
 def labelled(points: Any, labels: Any, num_classes: int | None = None) -> Labelled:
     """Points ``[N, ...]`` and whole labels ``[N]`` from 0, ready to train on.
 
     Raises:
-      ValueError: labels that are not one a point, negative, or not below ``num_classes``.
+      ValueError: labels that are not one a point, negative, or not below
+        ``num_classes``.
     """
     labels = np.asarray(labels)
     num = checks.num_chains(points, "points")
     if num == 0 or labels.shape != (num,) or labels.dtype.kind not in "iu":
         raise ValueError(
-            f"labels must be {num or 'some'} whole numbers, got {checks.describe(labels)}"
+            f"labels must be {num or 'some'} whole numbers, got "
+            f"{checks.describe(labels)}"
         )
     num_classes = checks.count(
         int(labels.max()) + 1 if num_classes is None else num_classes, "num_classes"
     )
     if labels.min() < 0 or labels.max() >= num_classes:
         raise ValueError(
-            f"labels must lie in [0, {num_classes}), got {labels.min()} to {labels.max()}"
+            f"labels must lie in [0, {num_classes}), got {labels.min()} to "
+            f"{labels.max()}"
         )
-    return Labelled(
-        checks.position(points, "points"), jax.nn.one_hot(labels, num_classes)
-    )
+    points = checks.position(points, "points")
+    return Labelled(points, jax.nn.one_hot(labels, num_classes))
 
 
-def marginal(class_energies: ClassEnergies) -> Callable[[Params, Position], Array]:
+# --- energies -----------------------------------------------------------------------
+
+
+@value
+class Marginal(Value):
+    """Made by :func:`marginal`."""
+
+    class_energies: ClassEnergies = function()
+
+    def __call__(self, params: Params, x: Position) -> Array:
+        return -jax.nn.logsumexp(-self.class_energies(params, x))
+
+
+def marginal(class_energies: ClassEnergies) -> TrainableEnergy:
     """E(x) = -log sum_y exp(-E_y(x)): from K energies to one."""
-    return lambda params, x: -jax.nn.logsumexp(-class_energies(params, x))
+    return Marginal(class_energies)
+
+
+@value
+class AtLabel(Value):
+    """E_y(x) of a labelled point."""
+
+    class_energies: ClassEnergies = function()
+
+    def __call__(self, params: Params, x: Labelled) -> Array:
+        energies = self.class_energies(params, x.point)
+        _check_classes(energies, x.label)
+        return jnp.vdot(x.label, energies)
 
 
 def predict(class_energies: ClassEnergies, params: Params, points: Position) -> Array:
@@ -77,44 +112,81 @@ def predict(class_energies: ClassEnergies, params: Params, points: Position) -> 
     return jax.nn.softmax(-jax.vmap(partial(class_energies, params))(points))
 
 
+# --- objectives ---------------------------------------------------------------------
+
+
+@value
+class Joint(Objective):
+    """Made by :func:`joint`; ``generative`` is maximum likelihood on E(x)."""
+
+    generative: Any = part()
+    generative_weight: Any = number(default=1.0)
+
+    def check(self):
+        if self.generative_weight is not None:
+            checks.positive(self.generative_weight, "generative_weight", zero=True)
+
+    @property
+    def uses_chains(self):
+        return self.generative_weight is not None
+
+    def loss(self, params, key, batch, chains):
+        _check_batch(batch)
+        class_energies = self.generative.energy.class_energies
+        logits = -jax.vmap(partial(class_energies, params))(batch.point)
+        _check_classes(logits, batch.label)
+        log_p = jax.nn.log_softmax(logits)
+        cross_entropy = -jnp.mean(jnp.sum(batch.label * log_p, axis=1))
+        is_right = jnp.argmax(logits, axis=1) == jnp.argmax(batch.label, axis=1)
+        metrics = {"cross_entropy": cross_entropy, "accuracy": jnp.mean(is_right)}
+        if self.generative_weight is None:
+            return cross_entropy, (chains, metrics)
+        value, (chains, more) = self.generative(params, key, batch.point, chains)
+        return cross_entropy + self.generative_weight * value, (chains, metrics | more)
+
+
 def joint(
     class_energies: ClassEnergies,
     make_kernel: MakeKernel,
     num_steps: int,
     *,
-    generative_weight: float = 1.0,
+    generative_weight: Any = 1.0,
     **options: Any,
-) -> Loss:
-    """The joint objective, -log p(y | x) - w log p(x); chains are of points (:func:`of_points`).
+) -> Objective:
+    """The joint objective, -log p(y | x) - w log p(x); chains are of points
+    (:func:`of_points`).
 
     Args:
-      class_energies: ``class_energies(params, x)`` of one point, ``[K]``; ``MLP(num_outputs=K).apply``.
-      make_kernel, num_steps: of the chains; with ``options`` as :func:`ebmjax.contrastive`.
-      generative_weight: w; zero is a classifier.
+      class_energies: ``class_energies(params, x)`` of one point, ``[K]``;
+        ``MLP(num_outputs=K).apply``.
+      make_kernel, num_steps: of the chains; these and ``options`` as of
+        :func:`ebmjax.maximum_likelihood`.
+      generative_weight: w; 0 is a classifier, which runs no chains.
+
+    Metrics: those of maximum likelihood, the cross entropy and the accuracy.
+
+    Raises:
+      ValueError: a negative weight; when traced, not one energy a class.
+      TypeError: when traced, a batch that is not :class:`Labelled`.
+
+    >>> joint(MLP((64,), num_outputs=3).apply, mala, 10)  # doctest: +SKIP
     """
     checks.function(class_energies, "class_energies")
-    checks.positive(generative_weight, "generative_weight", zero=True)
-    generative = maximum_likelihood(
-        marginal(class_energies), make_kernel, num_steps, **options
-    )
+    energy = marginal(class_energies)
+    generative = maximum_likelihood(energy, make_kernel, num_steps, **options)
+    return Joint(generative, optional(generative_weight))
 
-    def loss(params, key, batch, chains):
+
+@value
+class ClassConditional(Objective):
+    """Made by :func:`class_conditional`; ``generative`` is maximum likelihood."""
+
+    generative: Any = part()
+    uses_chains = True
+
+    def loss(self, params, key, batch, chains):
         _check_batch(batch)
-        logits = -jax.vmap(partial(class_energies, params))(batch.point)
-        _check_classes(logits, batch.label)
-        value, (chains, metrics) = generative(params, key, batch.point, chains)
-        cross_entropy = -jnp.mean(
-            jnp.sum(batch.label * jax.nn.log_softmax(logits), axis=1)
-        )
-        is_right = jnp.argmax(logits, axis=1) == jnp.argmax(batch.label, axis=1)
-        metrics = {
-            **metrics,
-            "cross_entropy": cross_entropy,
-            "accuracy": jnp.mean(is_right),
-        }
-        return cross_entropy + generative_weight * value, (chains, metrics)
-
-    return loss
+        return self.generative(params, key, batch, chains)
 
 
 def class_conditional(
@@ -122,61 +194,91 @@ def class_conditional(
     make_kernel: MakeKernel,
     num_steps: int,
     **options: Any,
-) -> Loss:
-    """Maximum likelihood of points given their labels; chains are :class:`Labelled` and keep their label.
+) -> Objective:
+    """Maximum likelihood of points given their labels; chains are :class:`Labelled` and
+    keep their label.
 
-    Arguments as of :func:`joint`.
+    Arguments and errors as of :func:`joint`.
     """
     checks.function(class_energies, "class_energies")
     checks.function(make_kernel, "make_kernel")
-
-    def energy(params, x):
-        energies = class_energies(params, x.point)
-        _check_classes(energies, x.label)
-        return jnp.vdot(x.label, energies)
-
-    def moves_points(energy, step_size):
-        return within(energy, 0, lambda of_point: make_kernel(of_point, step_size))
-
-    loss = maximum_likelihood(
-        energy, moves_points, num_steps, means=by_class, **options
+    energy, of_points = AtLabel(class_energies), partial(_moves_points, make_kernel)
+    return ClassConditional(
+        maximum_likelihood(energy, of_points, num_steps, means=by_class, **options)
     )
 
-    def of_labelled(params, key, batch, chains):
-        _check_batch(batch)
-        return loss(params, key, batch, chains)
 
-    return of_labelled
+def _moves_points(make_kernel, energy, step_size):
+    """A kernel of labelled points that leaves the labels."""
+    return within(energy, 0, partial(_with_step_size, make_kernel, step_size))
+
+
+def _with_step_size(make_kernel, step_size, energy):
+    return make_kernel(energy, step_size)
 
 
 def by_class(batch: Labelled, chains: Labelled, is_finite: Array) -> tuple[Mean, Mean]:
-    """Means in which every class counts among the chains for its share of the batch; one that no chain has
-    counts in neither.  Otherwise a constant added to the energies of a class that too few chains have would
-    lower the loss without end."""
+    """Means in which every class counts among the chains for its share of the batch; a
+    class without chains counts in neither.
+
+    Otherwise a constant added to the energies of a class that has too few chains would
+    lower the loss without bound.
+    """
     of_chain = is_finite[:, None] * chains.label
     num = jnp.sum(of_chain, axis=0)
     share = jnp.mean(batch.label, axis=0) * (num > 0)
-    weight = (
-        of_chain @ (share / jnp.maximum(num, 1)) / jnp.sum(share)
-    )  # NaN where no chain is left
+    # NaN where no chain is left
+    weight = of_chain @ (share / jnp.maximum(num, 1)) / jnp.sum(share)
     of_point = batch.label @ (num > 0) / len(batch.label) / jnp.sum(share)
     mean_model = lambda values: jnp.sum(weight * jnp.where(is_finite, values, 0.0))
     return lambda values: jnp.sum(of_point * values), mean_model
 
 
+# --- batches and chains -------------------------------------------------------------
+
+
+@value
+class OfPoints(ChainInit):
+    """Made by :func:`of_points`."""
+
+    chain_init: ChainInit = part()
+
+    def init(self, key):
+        return self.chain_init.init(key)
+
+    def draw(self, key, buffer, batch, num_chains):
+        return self.chain_init.draw(key, buffer, batch.point, num_chains)
+
+    def update(self, buffer, slots, chains):
+        return self.chain_init.update(buffer, slots, chains)
+
+    def reset(self, key, batch, num_chains):
+        return self.chain_init.reset(key, batch.point, num_chains)
+
+
 def of_points(chain_init: ChainInit) -> ChainInit:
-    """ChainInit of chains of points, where batches are labelled."""
-    return chain_init._replace(
-        draw=lambda key, buffer, batch, num: chain_init.draw(
-            key, buffer, batch.point, num
-        ),
-        reset=lambda key, batch, num: chain_init.reset(key, batch.point, num),
-    )
+    """Chains of points, where batches are labelled."""
+    return OfPoints(chain_init)
+
+
+@value
+class WithLabels(Value):
+    """Made by :func:`with_labels`."""
+
+    points: Draw = function()
+    log_shares: Array = number()
+
+    def __call__(self, key: Key, num: int) -> Labelled:
+        key_point, key_label = jax.random.split(key)
+        labels = jax.random.categorical(key_label, self.log_shares, shape=(num,))
+        num_classes = len(self.log_shares)
+        points = self.points(key_point, num)
+        return Labelled(points, jax.nn.one_hot(labels, num_classes))
 
 
 def with_labels(draw: Draw, shares: Any) -> Draw:
-    """Fresh chains with labels, drawn with the shares ``[K]`` that the classes have in the data,
-    ``data.label.mean(axis=0)``.
+    """Fresh chains with labels, drawn with the shares ``[K]`` that the classes have in
+    the data, ``data.label.mean(axis=0)``.
 
     Raises:
       ValueError: shares that are negative or do not sum to one.
@@ -186,19 +288,14 @@ def with_labels(draw: Draw, shares: Any) -> Draw:
     shares = np.asarray(shares, np.float64)
     if shares.ndim != 1 or abs(shares.sum() - 1) > 1e-3:
         raise ValueError(
-            f"shares must be [K] and sum to one, got shape {shares.shape}, sum {shares.sum():.4g}"
+            f"shares must be [K] and sum to one, got shape {shares.shape}, sum "
+            f"{shares.sum():.4g}"
         )
-    logits = jnp.asarray(np.log(np.maximum(shares, 1e-30)), jnp.float32)
-
-    def both(key, num):
-        key_point, key_label = jax.random.split(key)
-        labels = jax.random.categorical(key_label, logits, shape=(num,))
-        return Labelled(draw(key_point, num), jax.nn.one_hot(labels, len(logits)))
-
-    return both
+    log_shares = np.log(np.maximum(shares, LEAST)).astype(np.float32)
+    return WithLabels(draw, log_shares)
 
 
-def noisy(key: Key, batch: Any, noise: float) -> Any:
+def noisy(key: Key, batch: Any, noise: Any) -> Any:
     """A batch with Gaussian noise on its points, and none on their labels."""
     if isinstance(batch, Labelled):
         return batch._replace(point=noisy(key, batch.point, noise))
@@ -208,7 +305,8 @@ def noisy(key: Key, batch: Any, noise: float) -> Any:
 def _check_batch(batch):
     if not isinstance(batch, Labelled):
         raise TypeError(
-            f"batch must be Labelled, of labelled(points, labels), got {checks.describe(batch)}"
+            "batch must be Labelled, of labelled(points, labels), got "
+            f"{checks.describe(batch)}"
         )
 
 

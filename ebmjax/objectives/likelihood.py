@@ -1,15 +1,16 @@
 """Maximum likelihood with Markov chains (notes, eq. 6-10).
 
-With E_data the mean over a batch and E_model over chains that have run under the present
-parameters,
+With E_data the mean over a batch and E_model over chains that have run under the
+present parameters,
 
-    loss = E_data[E(x)] - E_model[E(sg x)],   grad loss = -d/dtheta log-likelihood   (eq. 9)
+    loss = E_data[E(x)] - E_model[E(sg x)],
+    grad loss = -d/dtheta log-likelihood                                        (eq. 9)
 
-``sg`` stops the gradient: samples do not depend on the parameters here.  The value itself
-is not a likelihood, only its gradient means something.  Contrastive divergence (Hinton
-2002), persistent chains (Tieleman 2008), a replay buffer (Du & Mordatch 2019) and short
-runs (Nijkamp et al. 2019) are this one objective: they differ in the ``chains`` that come
-in (:mod:`ebmjax.training.chain_init`).
+``sg`` stops the gradient: samples do not depend on the parameters here.  The value
+itself is not a likelihood, only its gradient means something.  Contrastive divergence
+(Hinton 2002), persistent chains (Tieleman 2008), a replay buffer (Du & Mordatch 2019)
+and short runs (Nijkamp et al. 2019) are this one objective: they differ in the
+``chains`` that come in (:mod:`ebmjax.training.chain_init`).
 
 An unbounded energy can fall without end; ``regularisation`` adds
 lambda (E_data[E^2] + E_model[E^2])  (Du & Mordatch 2019, eq. 4), which fixes the free
@@ -119,17 +120,18 @@ def maximum_likelihood(
       regularisation: lambda, of the squared energies.
       temperature: T of the chains, which run on E / T; the density that is learned is
         exp(-E / T), and ``temper(energy, T)`` is minus its logarithm.
-      acceptance_target: moves log step_size by ``adaptation_rate (acceptance - target)``
-        an update (Robbins & Monro 1951): the energy sharpens as it trains, and the step
-        must follow.  ``None`` keeps the step.
+      acceptance_target: moves log step_size by
+        ``adaptation_rate (acceptance - target)`` an update (Robbins & Monro 1951): the
+        energy sharpens as it trains, and the step must follow.  ``None`` keeps the
+        step.
       adaptation_rate: of that.
       means: from the batch, the chains and which of them are finite to the two means,
         E_data and E_model; :func:`overall` by default.
 
     Returns:
       The objective.  Chains that end where the energy is not finite do not count in its
-      loss and come back as NaN, for the loop to restart; where none is left, the loss is
-      NaN.  Metrics: the two mean energies, their spread, the acceptance rate.
+      loss and come back as NaN, for the loop to restart; where none is left, the loss
+      is NaN.  Metrics: the two mean energies, their spread, the acceptance rate.
 
     >>> objective = maximum_likelihood(network.apply, mala, 40)  # doctest: +SKIP
     """
@@ -148,7 +150,8 @@ def maximum_likelihood(
 def metrics_of(
     data: Array, mean_model: Array, acceptance: Array, step_size: Array
 ) -> Metrics:
-    """What the objectives with chains tell of themselves; ``data`` are the energies of a batch, ``[B]``."""
+    """The metrics of objectives with chains; ``data`` are the energies of a batch,
+    ``[B]``."""
     return {
         "energy_data": jnp.mean(data),
         "energy_model": mean_model,
@@ -159,13 +162,14 @@ def metrics_of(
 
 
 def overall(batch: Any, chains: Any, is_finite: Array) -> tuple[Mean, Mean]:
-    """The plain means over a batch and over the chains that are finite; NaN where none is,
-    so that the update is skipped."""
+    """The plain means over a batch and over the chains that are finite; NaN where none
+    is, so that the update is skipped."""
     return jnp.mean, lambda values: means_of(values, is_finite)
 
 
 def drift_of(state: State, step_size: Array) -> Metrics:
-    """eps^2/2 |grad E|, what a Langevin step drifts by; nothing where no gradient is kept."""
+    """eps^2/2 |grad E|, the drift of a Langevin step; empty where there is no
+    gradient."""
     if state.grad is None:
         return {}
     return {
@@ -183,7 +187,7 @@ def check_adaptation(target: float | None, rate: float) -> None:
 def adapted(
     step_size: Array, acceptance: Array, target: float | None, rate: float
 ) -> Array:
-    """The step after an update: its logarithm moves by ``rate (acceptance - target)``."""
+    """The step size after an update: log step_size + rate (acceptance - target)."""
     if target is None:
         return step_size
     return jnp.exp(jnp.log(step_size) + rate * (acceptance - target)).astype(
@@ -195,12 +199,14 @@ def _check_same_points(batch, chains):
     points = [jax.tree.map(lambda x: x.shape[1:], tree) for tree in (batch, chains)]
     if points[0] != points[1]:
         raise ValueError(
-            f"chains must be points like the data, of shape {points[0]}, got {points[1]}"
+            f"chains must be points like the data, of shape {points[0]}, got "
+            f"{points[1]}"
         )
 
 
 def mark_broken(position: Position, energy: Array) -> tuple[Position, Array]:
-    """Chains whose energy is not finite, filled with NaN; and which of them are finite, ``[C]``."""
+    """Chains whose energy is not finite, filled with NaN; and which of them are finite,
+    ``[C]``."""
     is_finite = jnp.isfinite(energy)
 
     def mark(leaf):
@@ -210,7 +216,8 @@ def mark_broken(position: Position, energy: Array) -> tuple[Position, Array]:
 
 
 def without_broken(position: Position, is_finite: Array) -> Position:
-    """Broken chains in the place of a whole one: 0 x NaN is NaN, so a weight of zero is not enough."""
+    """The positions with a finite one in place of each that is not: 0 x NaN is NaN, so
+    a weight of zero is not enough."""
     whole = jnp.argmax(is_finite)
     return jax.tree.map(
         lambda x: jnp.where(is_finite.reshape(-1, *[1] * (x.ndim - 1)), x, x[whole]),

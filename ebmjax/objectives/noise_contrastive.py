@@ -1,16 +1,21 @@
-"""Noise contrastive estimation: learn a density by telling data from noise of a known one ([SK21] section 4).
+"""Noise contrastive estimation: learn a density by classifying data against noise of a
+known one ([SK21] section 4).
 
 With noise density q and, for ``binary``, nu noise points to a data point,
 
     binary       h(x) = -E(x) - c - log q(x) - log nu
-                 L = -E_data[log sigmoid(h)] - nu E_q[log sigmoid(-h)]        Gutmann & Hyvarinen 2012, eq. 8
-    ranking      L = -E log( w(x_0) / sum_{k=0..K} w(x_k) ),  w = exp(-E) / q       Ma & Collins 2018
-    conditional  L = E softplus(E(x) - E(y)),  y = x + eps xi                Ceylan & Gutmann 2018, eq. 13
+                 L = -E_data[log sigmoid(h)] - nu E_q[log sigmoid(-h)]
+                                                     Gutmann & Hyvarinen 2012, eq. 8
+    ranking      L = -E log( w(x_0) / sum_{k=0..K} w(x_k) ),  w = exp(-E) / q
+                                                     Ma & Collins 2018
+    conditional  L = E softplus(E(x) - E(y)),  y = x + eps xi
+                                                     Ceylan & Gutmann 2018, eq. 13
 
-In ``binary`` the log partition function c is a parameter that is trained with the rest: at the optimum E is
-normalised by it, c = log Z.  ``ranking`` and ``conditional`` do not need it.  As nu grows the gradient of
-``binary`` becomes that of maximum likelihood; as eps shrinks, ``conditional`` becomes score matching,
-L = log 2 + eps^2 / 4 J + O(eps^4) with J of :func:`ebmjax.objectives.score_matching.explicit`.
+In ``binary`` the log partition function c is a parameter that is trained with the rest:
+at the optimum E is normalised by it, c = log Z.  ``ranking`` and ``conditional`` do not
+need it.  As nu grows the gradient of ``binary`` becomes that of maximum likelihood; as
+eps shrinks, ``conditional`` becomes score matching, L = log 2 + eps^2 / 4 J + O(eps^4)
+with J of :func:`ebmjax.objectives.score_matching.explicit`.
 """
 
 from collections.abc import Callable
@@ -22,17 +27,100 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._value import Value, function, number, part, static, value
 from ebmjax.base import Array, Key, Position, axpy, normal_like, scalar
-from ebmjax.objectives.likelihood import Loss, Params
+from ebmjax.objectives.base import Objective, Params, TrainableEnergy
 
-TrainableEnergy = Callable[[Params, Position], Array]
+LEAST_SHARE = 1e-4  # of the mean variance, added to the variance of each direction
+
+# --- noise --------------------------------------------------------------------------
 
 
-class Noise(NamedTuple):
-    """A distribution that can be drawn from and whose density is known."""
+@value
+class Noise(Value):
+    """A distribution that can be drawn from and whose density is known.
 
-    sample: Callable[[Key, int], Position]  # (key, n) -> [n, ...]
-    log_prob: Callable[[Position], Array]  # of one point, normalised
+    Attributes:
+      sample: ``sample(key, n)``, points ``[n, ...]``.
+      log_prob: of one point, normalised.
+
+    Numbers that the two carry as arguments of ``functools.partial`` are leaves.
+    """
+
+    sample: Callable[[Key, int], Position] = function()
+    log_prob: Callable[[Position], Array] = function()
+
+
+def fitted_normal(data: Array, *, widen: float = 1.0) -> Noise:
+    """The normal distribution fitted to data, the usual noise.
+
+    Args:
+      data: ``[N, D]`` or ``[N, ...]``, at least two points.  Directions without
+        variance get a little.
+      widen: the standard deviation relative to that of the data; 1 for their
+        covariance.
+
+    Raises:
+      ValueError: data that are not finite or do not vary, a factor that is not
+        positive.
+    """
+    checks.positive(widen, "widen")
+    if np.ndim(data) < 2 or len(data) < 2 or not np.size(data):
+        raise ValueError(
+            f"data must be at least two points [N, D], got {checks.describe(data)}"
+        )
+    checks.finite_rows(np.asarray(data), "data")
+    flat = np.asarray(data, np.float64).reshape(len(data), -1)
+    covariance = widen**2 * np.atleast_2d(np.cov(flat.T))
+    dim = len(covariance)
+    covariance += LEAST_SHARE * np.trace(covariance) / dim * np.eye(dim)
+    if not np.trace(covariance) > 0:
+        raise ValueError("data must vary, got the same point throughout")
+    root = np.linalg.cholesky(covariance)
+    log_scale = float(np.log(np.diag(root)).sum() + 0.5 * dim * np.log(2 * np.pi))
+    mean, spread, whiten = (
+        jnp.asarray(m, jnp.float32)
+        for m in (flat.mean(axis=0), root, np.linalg.inv(root))
+    )
+    return Noise(
+        partial(_draw_normal, np.shape(data)[1:], mean, spread),
+        partial(_log_normal, mean, whiten, log_scale),
+    )
+
+
+def _draw_normal(shape, mean, spread, key, n):
+    z = jax.random.normal(key, (n, len(mean)))
+    return (mean + z @ spread.T).reshape(n, *shape)
+
+
+def _log_normal(mean, whiten, log_scale, x):
+    return -0.5 * jnp.sum((whiten @ (x.ravel() - mean)) ** 2) - log_scale
+
+
+def from_distribution(distribution: Any) -> Noise:
+    """Noise from a distribution of NumPyro, ``sample(key, shape)``, or of distrax,
+    ``sample(seed=, sample_shape=)``.
+
+    Raises:
+      TypeError: no ``sample`` or no ``log_prob``.
+    """
+    for name in ("sample", "log_prob"):
+        checks.function(getattr(distribution, name, None), f"distribution.{name}")
+    return Noise(partial(_draw_of, distribution), partial(_log_prob_of, distribution))
+
+
+def _draw_of(distribution, key, n):
+    try:
+        return distribution.sample(key, (n,))
+    except TypeError:
+        return distribution.sample(seed=key, sample_shape=(n,))
+
+
+def _log_prob_of(distribution, x):
+    return jnp.sum(distribution.log_prob(x))
+
+
+# --- objectives ---------------------------------------------------------------------
 
 
 class Normalised(NamedTuple):
@@ -47,129 +135,132 @@ def with_log_z(params: Params, log_z: float = 0.0) -> Normalised:
     return Normalised(params, jnp.float32(log_z))
 
 
-def fitted_normal(data: Array, *, widen: float = 1.0) -> Noise:
-    """The normal distribution with the mean and covariance of the data ``[N, D]`` or ``[N, ...]``, times
-    ``widen^2``: the usual noise.  Directions without variance get a little.
+@value
+class Binary(Objective):
+    """Made by :func:`binary`."""
 
-    Raises:
-      ValueError: data that are not finite, a factor that is not positive.
-    """
-    checks.positive(widen, "widen")
-    if np.ndim(data) < 2 or len(data) < 2 or not np.size(data):
-        raise ValueError(
-            f"data must be at least two points [N, D], got {checks.describe(data)}"
-        )
-    checks.finite_rows(np.asarray(data), "data")
-    flat = np.asarray(data, np.float64).reshape(len(data), -1)
-    covariance = widen**2 * np.atleast_2d(np.cov(flat.T))
-    covariance += (
-        1e-4 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    )
-    if not np.trace(covariance) > 0:
-        raise ValueError("data must vary, got the same point throughout")
-    root = np.linalg.cholesky(covariance)
-    log_scale = float(np.log(np.diag(root)).sum() + 0.5 * len(root) * np.log(2 * np.pi))
-    mean, spread, whiten = (
-        jnp.asarray(m, jnp.float32)
-        for m in (flat.mean(axis=0), root, np.linalg.inv(root))
-    )
-    shape = np.shape(data)[1:]
+    energy: TrainableEnergy = function()
+    noise: Noise = part()
+    ratio: int = static(default=1)
 
-    def sample(key, n):
-        return (mean + jax.random.normal(key, (n, len(root))) @ spread.T).reshape(
-            n, *shape
-        )
+    def check(self):
+        _check_noise(self.noise)
+        object.__setattr__(self, "ratio", checks.count(self.ratio, "ratio"))
 
-    def log_prob(x):
-        return -0.5 * jnp.sum((whiten @ (x.ravel() - mean)) ** 2) - log_scale
+    def init(self, key, params, data=None):
+        return with_log_z(params)
 
-    return Noise(sample, log_prob)
+    def energy_params(self, params):
+        return params.energy
 
-
-def from_distribution(distribution: Any) -> Noise:
-    """Noise from a distribution of NumPyro, ``sample(key, shape)``, or of distrax, ``sample(seed=, ...)``."""
-    for name in ("sample", "log_prob"):
-        checks.function(getattr(distribution, name, None), f"distribution.{name}")
-
-    def sample(key, n):
-        try:
-            return distribution.sample(key, (n,))
-        except TypeError:
-            return distribution.sample(seed=key, sample_shape=(n,))
-
-    return Noise(sample, lambda x: jnp.sum(distribution.log_prob(x)))
-
-
-def binary(energy: TrainableEnergy, noise: Noise, ratio: int = 1) -> Loss:
-    """Telling data from ``ratio`` times as much noise; the parameters are those of :func:`with_log_z`.
-
-    Metrics: how often it is right, and log Z.
-
-    Raises:
-      ValueError: a ratio that is not a positive count; TypeError, when traced: parameters without ``log_z``.
-    """
-    energy = scalar(energy)
-    checks.instance(noise, Noise, "noise", "fitted_normal(data) or your own")
-    ratio = checks.count(ratio, "ratio")
-
-    def loss(params, key, batch, chains):
+    def loss(self, params, key, batch, chains):
         if not isinstance(params, Normalised):
             raise TypeError(
                 f"binary trains with_log_z(params), got {checks.describe(params)}"
             )
+        energy, ratio = partial(scalar(self.energy), params.energy), self.ratio
 
         def log_odds(x):
-            return (
-                -energy(params.energy, x)
-                - params.log_z
-                - noise.log_prob(x)
-                - jnp.log(ratio)
-            )
+            log_q = self.noise.log_prob(x)
+            return -energy(x) - params.log_z - log_q - jnp.log(ratio)
 
         num = checks.num_chains(batch, "batch")
         of_data = jax.vmap(log_odds)(batch)
-        of_noise = jax.vmap(log_odds)(noise.sample(key, ratio * num))
-        value = jnp.mean(jax.nn.softplus(-of_data)) + ratio * jnp.mean(
-            jax.nn.softplus(of_noise)
-        )
+        of_noise = jax.vmap(log_odds)(self.noise.sample(key, ratio * num))
+        missed = jnp.mean(jax.nn.softplus(-of_data))
+        value = missed + ratio * jnp.mean(jax.nn.softplus(of_noise))
         right = (jnp.mean(of_data > 0) + ratio * jnp.mean(of_noise < 0)) / (1 + ratio)
         return value, (chains, {"share_right": right, "log_z": params.log_z})
 
-    return loss
+
+def binary(energy: TrainableEnergy, noise: Noise, ratio: int = 1) -> Objective:
+    """Classify data against ``ratio`` times as many noise points.
+
+    It trains :func:`with_log_z`, which ``init`` makes.
+
+    Args:
+      energy: ``energy(params, x)`` of one point.
+      noise: :func:`fitted_normal`, or any other :class:`Noise`.
+      ratio: nu, noise points a data point.
+
+    Metrics: the share that is classified right, and log Z.
+
+    Raises:
+      ValueError: a ratio that is not a positive count.
+      TypeError: when traced, parameters without ``log_z``.
+
+    >>> binary(network.apply, fitted_normal(x), 4)  # doctest: +SKIP
+    """
+    return Binary(energy, noise, ratio)
 
 
-def ranking(energy: TrainableEnergy, noise: Noise, num_noise: int = 16) -> Loss:
-    """Finding the data point among ``num_noise`` noise points (also called InfoNCE)."""
-    energy = scalar(energy)
-    checks.instance(noise, Noise, "noise", "fitted_normal(data) or your own")
-    num_noise = checks.count(num_noise, "num_noise")
+@value
+class Ranking(Objective):
+    """Made by :func:`ranking`."""
 
-    def loss(params, key, batch, chains):
-        log_weight = jax.vmap(lambda x: -energy(params, x) - noise.log_prob(x))
+    energy: TrainableEnergy = function()
+    noise: Noise = part()
+    num_noise: int = static(default=16)
+
+    def check(self):
+        _check_noise(self.noise)
+        num_noise = checks.count(self.num_noise, "num_noise")
+        object.__setattr__(self, "num_noise", num_noise)
+
+    def loss(self, params, key, batch, chains):
+        energy, num_noise = partial(scalar(self.energy), params), self.num_noise
+        log_weight = jax.vmap(lambda x: -energy(x) - self.noise.log_prob(x))
         num = checks.num_chains(batch, "batch")
         of_data = log_weight(batch)
-        of_noise = log_weight(noise.sample(key, num_noise * num)).reshape(
-            num, num_noise
-        )
+        of_noise = log_weight(self.noise.sample(key, num_noise * num))
+        of_noise = of_noise.reshape(num, num_noise)
         rivals = jnp.concatenate([of_data[:, None], of_noise], axis=1)
         value = jnp.mean(jax.nn.logsumexp(rivals, axis=1) - of_data)
         right = jnp.mean(of_data > jnp.max(of_noise, axis=1))
         return value, (chains, {"share_right": right})
 
-    return loss
+
+def ranking(energy: TrainableEnergy, noise: Noise, num_noise: int = 16) -> Objective:
+    """Find the data point among ``num_noise`` noise points (also called InfoNCE).
+
+    Arguments, metrics and errors as of :func:`binary`; it needs no log Z.
+    """
+    return Ranking(energy, noise, num_noise)
 
 
-def conditional(energy: TrainableEnergy, noise: float) -> Loss:
-    """Telling a point from itself with Gaussian noise of standard deviation ``noise`` added."""
-    energy = scalar(energy)
-    checks.positive(noise, "noise")
+@value
+class Conditional(Objective):
+    """Made by :func:`conditional`."""
 
-    def loss(params, key, batch, chains):
-        of_points = jax.vmap(partial(energy, params))
-        gap = of_points(batch) - of_points(axpy(noise, normal_like(key, batch), batch))
-        return jnp.mean(jax.nn.softplus(gap)), (
-            chains,
-            {"share_right": jnp.mean(gap < 0)},
-        )
+    energy: TrainableEnergy = function()
+    noise: Any = number()
 
-    return loss
+    def check(self):
+        checks.positive(self.noise, "noise")
+
+    def loss(self, params, key, batch, chains):
+        of_points = jax.vmap(partial(scalar(self.energy), params))
+        noisy = axpy(self.noise, normal_like(key, batch), batch)
+        gap = of_points(batch) - of_points(noisy)
+        metrics = {"share_right": jnp.mean(gap < 0)}
+        return jnp.mean(jax.nn.softplus(gap)), (chains, metrics)
+
+
+def conditional(energy: TrainableEnergy, noise: Any) -> Objective:
+    """Tell a point from the same point with noise.
+
+    Args:
+      energy: ``energy(params, x)`` of one point.
+      noise: eps, the standard deviation of the Gaussian noise, in units of the data.
+
+    Raises:
+      ValueError: a noise that is not positive.
+
+    >>> conditional(lambda params, x: params * jnp.sum(x**2), 0.3)
+    Conditional(energy=<lambda>, noise=0.3)
+    """
+    return Conditional(energy, noise)
+
+
+def _check_noise(noise):
+    checks.instance(noise, Noise, "noise", "fitted_normal(data) or your own")

@@ -1,20 +1,23 @@
-"""Score matching: fit the gradient of the energy, and Z is never needed ([SK21] section 3).
+"""Score matching: fit the gradient of the energy, without Z ([SK21] section 3).
 
 With the score s(x) = -grad E(x), and all derivatives with respect to x,
 
-    explicit    J = E_x[ |s|^2 / 2 + tr grad s ]                              Hyvarinen 2005, Theorem 1
-    sliced      J = E_x E_v[ |s|^2 / 2 + v^T (grad s) v ],  E[v v^T] = I      Song et al. 2019, eq. 8 (SSM-VR)
-                J = E_x E_v[ (v^T s)^2 / 2 + v^T (grad s) v ]                 eq. 7 (SSM)
-    denoising   J = E_x E_xi[ |s(x + sigma xi) + xi / sigma|^2 ] / 2          Vincent 2011, section 4.3
-    multi-scale J = sum_i sigma_i^2 J_denoising(sigma_i) / L                  Song & Ermon 2019, eq. 5 and 6
+    explicit    J = E_x[ |s|^2 / 2 + tr grad s ]       Hyvarinen 2005, Theorem 1
+    sliced      J = E_x E_v[ |s|^2 / 2 + v^T (grad s) v ],  E[v v^T] = I
+                                                       Song et al. 2019, eq. 8 (SSM-VR)
+                J = E_x E_v[ (v^T s)^2 / 2 + v^T (grad s) v ]
+                                                       eq. 7 (SSM)
+    denoising   J = E_x E_xi[ |s(x + sigma xi) + xi / sigma|^2 ] / 2
+                                                       Vincent 2011, section 4.3
+    multi-scale J = sum_i sigma_i^2 J_denoising(sigma_i) / L
+                                                       Song & Ermon 2019, eq. 5 and 6
 
-Explicit and sliced learn the data; denoising learns the data with noise, exactly.  On an energy
-1/2 (x - mu)^T P (x - mu) and data of covariance S the optimum is P = S^-1, and (S + sigma^2 I)^-1.
+Explicit and sliced learn the density of the data; denoising learns that of the data
+with noise, exactly.  On an energy 1/2 (x - mu)^T P (x - mu) and data of covariance S
+the optimum is P = S^-1, and (S + sigma^2 I)^-1.
 
-tr grad s = - sum_i e_i^T (hess E) e_i is computed a direction at a time, forward over reverse: D gradients'
-worth of work and never a matrix.
-
-All are losses ``loss(params, key, batch, chains) -> (loss, (chains, metrics))`` that leave the chains alone.
+tr grad s = - sum_i e_i^T (hess E) e_i is computed a direction at a time, forward over
+reverse: the work of D gradients, and no matrix.  None of these objectives uses chains.
 """
 
 from collections.abc import Callable
@@ -23,9 +26,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
+from ebmjax._value import function, number, static, value
 from ebmjax.base import (
     Array,
     Energy,
@@ -36,28 +39,63 @@ from ebmjax.base import (
     normal_like,
     scalar,
 )
-from ebmjax.objectives.likelihood import Loss, Params
+from ebmjax.objectives._gradients import inner, quadratic_form, random_signs, trace
+from ebmjax.objectives.base import (
+    MeanOverPoints,
+    Objective,
+    Params,
+    TrainableEnergy,
+)
 
-TrainableEnergy = Callable[[Params, Position], Array]
+NoiseConditionalEnergy = Callable[[Params, Position, Array], Array]
 PROJECTIONS = ("rademacher", "gaussian")
 
 
-def explicit(energy: TrainableEnergy) -> Loss:
+@value
+class Explicit(MeanOverPoints):
+    """Made by :func:`explicit`."""
+
+    energy: TrainableEnergy = function()
+
+    def of_point(self, params, key, x):
+        grad = jax.grad(partial(scalar(self.energy), params))
+        return half_square(grad(x)) - trace(grad, x)
+
+
+def explicit(energy: TrainableEnergy) -> Objective:
     """Explicit score matching, with the exact Laplacian: for few dimensions.
 
-    >>> loss = explicit(lambda p, x: 0.5 * p * jnp.sum(x**2))
+    >>> explicit(lambda params, x: 0.5 * params * jnp.sum(x**2))
+    Explicit(energy=<lambda>)
     """
-    energy = scalar(energy)
+    return Explicit(energy)
 
-    def of_point(params, key, x):
-        grad = jax.grad(partial(energy, params))
-        flat, unravel = ravel_pytree(x)
-        along = lambda i: curvature(
-            grad, x, unravel(jnp.zeros_like(flat).at[i].set(1.0))
-        )
-        return half_square(grad(x)) - jnp.sum(jax.lax.map(along, jnp.arange(flat.size)))
 
-    return _mean_over_batch(of_point)
+@value
+class Sliced(MeanOverPoints):
+    """Made by :func:`sliced`."""
+
+    energy: TrainableEnergy = function()
+    num_projections: int = static(default=1)
+    projection: str = static(default="rademacher")
+    is_variance_reduced: bool = static(default=True)
+
+    def check(self):
+        num = checks.count(self.num_projections, "num_projections")
+        object.__setattr__(self, "num_projections", num)
+        checks.one_of(self.projection, "projection", PROJECTIONS)
+
+    def of_point(self, params, key, x):
+        grad = jax.grad(partial(scalar(self.energy), params))
+        keys = jax.random.split(key, self.num_projections)
+        return jnp.mean(jax.vmap(partial(self.of_direction, grad, x))(keys))
+
+    def of_direction(self, grad, x, key):
+        is_sign = self.projection == "rademacher"
+        v = random_signs(key, x) if is_sign else normal_like(key, x)
+        slope = inner(v, grad(x))
+        square = half_square(grad(x)) if self.is_variance_reduced else 0.5 * slope**2
+        return square - quadratic_form(grad, x, v)
 
 
 def sliced(
@@ -66,79 +104,94 @@ def sliced(
     *,
     projection: str = "rademacher",
     is_variance_reduced: bool = True,
-) -> Loss:
+) -> Objective:
     """Sliced score matching.
 
     Args:
-      energy: ``energy(params, x)``.
+      energy: ``energy(params, x)`` of one point.
       num_projections: directions a point, averaged.
-      projection: ``rademacher`` (signs) or ``gaussian``; the variance of the trace is
-        2 (|H|^2 - sum_i H_ii^2) with signs and 2 |H|^2 with normals, H the Hessian (Hutchinson 1989).
+      projection: ``"rademacher"`` (signs) or ``"gaussian"``.  The variance of the trace
+        is 2 (|H|^2 - sum_i H_ii^2) with signs and 2 |H|^2 with normals, H the Hessian
+        (Hutchinson 1989).
       is_variance_reduced: |s|^2 in place of (v^T s)^2, which has the same mean.
 
     Raises:
-      ValueError: an unknown projection, a count that is not positive.
+      ValueError: an unknown projection; a count that is not positive.
+
+    >>> sliced(lambda params, x: 0.5 * params * jnp.sum(x**2), 2)
+    Sliced(energy=<lambda>, num_projections=2)
     """
-    energy = scalar(energy)
-    checks.count(num_projections, "num_projections")
-    if projection not in PROJECTIONS:
-        raise ValueError(
-            f"projection must be one of {', '.join(PROJECTIONS)}, got {projection!r}"
-        )
-
-    def of_direction(grad, x, key):
-        v = normal_like(key, x)
-        if projection == "rademacher":
-            v = jax.tree.map(jnp.sign, v)
-        slope = _inner(v, grad(x))
-        speed = half_square(grad(x)) if is_variance_reduced else 0.5 * slope**2
-        return speed - curvature(grad, x, v)
-
-    def of_point(params, key, x):
-        grad = jax.grad(partial(energy, params))
-        keys = jax.random.split(key, num_projections)
-        return jnp.mean(jax.vmap(partial(of_direction, grad, x))(keys))
-
-    return _mean_over_batch(of_point)
+    return Sliced(energy, num_projections, projection, is_variance_reduced)
 
 
-def denoising(energy: TrainableEnergy, noise: float | Array) -> Loss:
-    """Denoising score matching at one level of noise, in units of the data; learns the density of data with
-    that noise, of which :func:`ebmjax.denoise` gives the clean point.
+@value
+class Denoising(MeanOverPoints):
+    """Made by :func:`denoising`."""
+
+    energy: TrainableEnergy = function()
+    noise: Any = number()
+    adds_noise = True
+
+    def check(self):
+        checks.positive(self.noise, "noise")
+
+    def of_point(self, params, key, x):
+        energy = partial(scalar(self.energy), params)
+        return denoising_error(energy, key, x, self.noise)
+
+
+def denoising(energy: TrainableEnergy, noise: Any) -> Objective:
+    """Denoising score matching at one level of noise.
+
+    It learns the density of the data with that noise, from which
+    :func:`ebmjax.energies.transforms.denoise` gives the clean point.
+
+    Args:
+      energy: ``energy(params, x)`` of one point.
+      noise: sigma, in units of the data.
 
     Raises:
       ValueError: a noise that is not positive.
+
+    >>> denoising(lambda params, x: 0.5 * params * jnp.sum(x**2), 0.3)
+    Denoising(energy=<lambda>, noise=0.3)
     """
-    energy = scalar(energy)
-    checks.positive(noise, "noise")
-
-    def of_point(params, key, x):
-        return denoising_error(partial(energy, params), key, x, noise)
-
-    return _mean_over_batch(of_point)
+    return Denoising(energy, noise)
 
 
-def multi_scale(
-    energy: Callable[[Params, Position, Array], Array], levels: Any
-) -> Loss:
-    """Denoising at many levels with one network, ``energy(params, x, noise)``; each point of a batch gets a
-    level at random, and the weight sigma^2 makes all levels count alike.
+@value
+class MultiScale(MeanOverPoints):
+    """Made by :func:`multi_scale`."""
+
+    energy: NoiseConditionalEnergy = function()
+    levels: Array = number()
+    adds_noise = True
+
+    def check(self):
+        checks.positive(self.levels, "levels")
+        object.__setattr__(self, "levels", jnp.asarray(self.levels))
+
+    def of_point(self, params, key, x):
+        key_level, key_noise = jax.random.split(key)
+        noise = jax.random.choice(key_level, self.levels)
+        of_level = lambda y: scalar(self.energy)(params, y, noise)
+        return noise**2 * denoising_error(of_level, key_noise, x, noise)
+
+
+def multi_scale(energy: NoiseConditionalEnergy, levels: Any) -> Objective:
+    """Denoising at many levels of noise with one network.
+
+    Each point of a batch gets a level at random; the weight sigma^2 makes the levels
+    count alike.
+
+    Args:
+      energy: ``energy(params, x, noise)`` of one point and a level.
+      levels: of noise, ``[L]``, in units of the data.
 
     Raises:
       ValueError: levels that are not positive.
     """
-    energy = scalar(energy)
-    checks.positive(levels, "levels")
-    levels = jnp.asarray(levels)
-
-    def of_point(params, key, x):
-        key_level, key_noise = jax.random.split(key)
-        noise = jax.random.choice(key_level, levels)
-        return noise**2 * denoising_error(
-            lambda y: energy(params, y, noise), key_noise, x, noise
-        )
-
-    return _mean_over_batch(of_point)
+    return MultiScale(energy, levels)
 
 
 def denoising_error(energy: Energy, key: Key, x: Position, noise: Any) -> Array:
@@ -146,26 +199,3 @@ def denoising_error(energy: Energy, key: Key, x: Position, noise: Any) -> Array:
     xi = normal_like(key, x)
     grad = jax.grad(energy)(axpy(noise, xi, x))
     return half_square(jax.tree.map(lambda n, g: n / noise - g, xi, grad))
-
-
-def curvature(grad: Callable[[Position], Position], x: Position, v: Position) -> Array:
-    """v^T (hess E) v, forward over reverse."""
-    _, product = jax.jvp(grad, (x,), (v,))
-    return _inner(v, product)
-
-
-def _inner(a: Position, b: Position) -> Array:
-    products = [
-        jnp.vdot(x, y)
-        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    ]
-    return sum(products[1:], products[0])
-
-
-def _mean_over_batch(of_point) -> Loss:
-    def loss(params, key, batch, chains):
-        keys = jax.random.split(key, checks.num_chains(batch, "batch"))
-        values = jax.vmap(partial(of_point, params))(keys, batch)
-        return jnp.mean(values), (chains, {"loss_spread": jnp.std(values)})
-
-    return loss

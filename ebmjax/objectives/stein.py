@@ -1,18 +1,19 @@
-"""Kernel Stein discrepancy: how far data are from a density of which only the score is needed.
+"""Kernel Stein discrepancy: how far data are from a density, by its score alone.
 
 With the score s = -grad E, a kernel k(x, y) = phi(|x - y|^2), r = x - y and t = |r|^2,
 
     u(x, y) = s(x).s(y) k + s(x).grad_y k + s(y).grad_x k + tr grad_x grad_y k
             = s(x).s(y) phi - 2 phi' (s(x) - s(y)).r - 2 D phi' - 4 t phi''
 
-    KSD^2 = E u(x, y),   x, y ~ data, independent                    Liu, Lee & Jordan 2016; Chwialkowski,
-                                                                     Strathmann & Gretton 2016
+    KSD^2 = E u(x, y),   x, y ~ data, independent
+                                        Liu, Lee & Jordan 2016; Chwialkowski, Strathmann
+                                        & Gretton 2016
     U-statistic  the mean over the pairs of a batch, without bias
     V-statistic  with x = y too, at least zero
 
-It is zero only where the two agree.  ``rbf``: phi = exp(-t / 2h^2); ``imq``: phi = (1 + t / h^2)^(-1/2),
-whose tails hold mass that escapes (Gorham & Mackey 2017).  Between N(m, I) and the model N(0, I), with
-``rbf``, KSD^2 = |m|^2 (1 + 2 / h^2)^(-D/2).
+It is zero only where the two agree.  ``rbf``: phi = exp(-t / 2h^2); ``imq``:
+phi = (1 + t / h^2)^(-1/2), whose tails detect mass that escapes (Gorham & Mackey 2017).
+Between N(m, I) and the model N(0, I), with ``rbf``, KSD^2 = |m|^2 (1 + 2 / h^2)^(-D/2).
 """
 
 from collections.abc import Callable
@@ -24,58 +25,75 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
+from ebmjax._value import function, number, static, value
 from ebmjax.base import Array, Energy, Position, scalar
-from ebmjax.objectives.likelihood import Loss, Params
+from ebmjax.objectives.base import Objective, TrainableEnergy
 
-TrainableEnergy = Callable[[Params, Position], Array]
 Profile = Callable[[Array, Any], Array]  # of a squared distance and a width
 KERNELS: dict[str, Profile] = {
     "rbf": lambda t, h: jnp.exp(-t / (2 * h**2)),
     "imq": lambda t, h: (1 + t / h**2) ** -0.5,
 }
+NUM_COMPARED = 256  # points whose distances give the default width
+LEAST_WIDTH = 1e-6  # added to that, for points that are all the same
+
+
+@value
+class KernelStein(Objective):
+    """Made by :func:`kernel_stein`."""
+
+    energy: TrainableEnergy = function()
+    width: Any = number(default=None)
+    kernel: str = static(default="rbf")
+    is_unbiased: bool = static(default=True)
+
+    def check(self):
+        checks.one_of(self.kernel, "kernel", KERNELS)
+        if self.width is not None:
+            checks.positive(self.width, "width")
+
+    def loss(self, params, key, batch, chains):
+        if checks.num_chains(batch, "batch") < 2:
+            raise ValueError("batch must hold at least two points, got one")
+        width = median_distance(batch) if self.width is None else self.width
+        energy = partial(scalar(self.energy), params)
+        pairs = pair_values(energy, batch, partial(KERNELS[self.kernel], h=width))
+        value = u_statistic(pairs) if self.is_unbiased else jnp.mean(pairs)
+        return value, (chains, {"width": jnp.float32(width)})
 
 
 def kernel_stein(
     energy: TrainableEnergy,
-    width: float | None = None,
+    width: Any = None,
     *,
     kernel: str = "rbf",
     is_unbiased: bool = True,
-) -> Loss:
-    """Minimising KSD^2 between a batch and the model.
+) -> Objective:
+    """Minimise KSD^2 between a batch and the model.
 
     Args:
-      energy: ``energy(params, x)``.
+      energy: ``energy(params, x)`` of one point.
       width: h, in units of the data; by default the median distance within the batch.
-      kernel: ``rbf`` or ``imq``.
+      kernel: ``"rbf"`` or ``"imq"``.
       is_unbiased: the U-statistic, or else the V-statistic.
 
     Raises:
-      ValueError: a width that is not positive, an unknown kernel; when traced, a batch of one.
+      ValueError: a width that is not positive, an unknown kernel; when traced, a batch
+        of one.
 
-    >>> loss = kernel_stein(lambda p, x: 0.5 * p * jnp.sum(x**2), 1.0)
+    >>> kernel_stein(lambda params, x: 0.5 * params * jnp.sum(x**2), 1.0)
+    KernelStein(energy=<lambda>, width=1.0)
     """
-    energy = scalar(energy)
-    profile = _profile(kernel, width)
-
-    def loss(params, key, batch, chains):
-        if checks.num_chains(batch, "batch") < 2:
-            raise ValueError("batch must hold at least two points, got one")
-        h = median_distance(batch) if width is None else width
-        pairs = pair_values(partial(energy, params), batch, partial(profile, h=h))
-        value = u_statistic(pairs) if is_unbiased else jnp.mean(pairs)
-        return value, (chains, {"width": jnp.float32(h)})
-
-    return loss
+    return KernelStein(energy, width, kernel, is_unbiased)
 
 
 def discrepancy(
-    energy: Energy, x: Position, width: float | None = None, *, kernel: str = "rbf"
+    energy: Energy, x: Position, width: Any = None, *, kernel: str = "rbf"
 ) -> Array:
-    """KSD^2 between points ``[B, ...]`` and exp(-energy), without bias: a measure of samples."""
-    return kernel_stein(lambda _, x: energy(x), width, kernel=kernel)(
-        None, None, x, None
-    )[0]  # type: ignore
+    """KSD^2 between points ``[B, ...]`` and exp(-energy), without bias: a measure of
+    samples."""
+    objective = kernel_stein(lambda _, x: energy(x), width, kernel=kernel)
+    return objective.loss(None, None, x, None)[0]  # type: ignore[arg-type]
 
 
 def pair_values(
@@ -114,18 +132,10 @@ def squared_distances(x: Array) -> Array:
 
 
 def median_distance(batch: Position) -> Array:
-    """The median distance of two points of a batch, of its first 256: the usual width."""
-    x = centred(jax.vmap(lambda x: ravel_pytree(x)[0])(batch)[:256])
+    """The median distance of two points of a batch, of its first 256: the usual
+    width."""
+    x = centred(jax.vmap(lambda x: ravel_pytree(x)[0])(batch)[:NUM_COMPARED])
     t = squared_distances(x)
-    off = ~jnp.eye(len(x), dtype=bool)
-    return jax.lax.stop_gradient(
-        jnp.sqrt(jnp.nanmedian(jnp.where(off, t, jnp.nan))) + 1e-6
-    )
-
-
-def _profile(kernel, width) -> Profile:
-    if kernel not in KERNELS:
-        raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
-    if width is not None:
-        checks.positive(width, "width")
-    return KERNELS[kernel]
+    of_others = jnp.where(jnp.eye(len(x), dtype=bool), jnp.nan, t)
+    median = jnp.sqrt(jnp.nanmedian(of_others))
+    return jax.lax.stop_gradient(median + LEAST_WIDTH)

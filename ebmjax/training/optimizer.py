@@ -21,7 +21,8 @@ import jax.numpy as jnp
 from ebmjax import _validation as checks
 from ebmjax._value import Static, Value, is_number, part, value
 
-OPENED = ("optax", "optax.")  # modules whose functions are opened
+# modules whose functions are opened; the second holds scale_updates
+OPENED = ("optax", "ebmjax.objectives.base")
 
 
 @value
