@@ -6,7 +6,9 @@
     rbm         E(v) = -b^T v - sum_j softplus(c_j + w_j^T v)   restricted Boltzmann machine,
                 hidden units summed out                       (Smolensky 1986)
 
-Positions are floats that are 0 or 1, ``[N]``.  Kernels: :mod:`ebmjax.kernels.gibbs`.
+Positions are floats that are 0 or 1, ``[N]``; elsewhere the energy is infinite, so that a
+kernel of real numbers does not wander where the model is not defined.  Kernels:
+:mod:`ebmjax.kernels.gibbs`.
 """
 
 import math
@@ -40,7 +42,12 @@ def boltzmann(params: Boltzmann, x: Array) -> Array:
     """The energy of spins s = 2 x - 1."""
     s = 2 * x - 1
     pairs = params.couplings - jnp.diag(jnp.diag(params.couplings))
-    return -0.5 * s @ (pairs @ s) - params.fields @ s
+    return of_bits(x, -0.5 * s @ (pairs @ s) - params.fields @ s)
+
+
+def of_bits(x: Array, energy: Array) -> Array:
+    """The energy where all of ``x`` is 0 or 1, else infinity."""
+    return jnp.where(jnp.all((x == 0) | (x == 1)), energy, jnp.inf)
 
 
 def ring(num: int, coupling: float) -> Boltzmann:
@@ -60,9 +67,8 @@ def ring_log_z(num: int, coupling: float) -> float:
 
 def rbm(params: RBM, v: Array) -> Array:
     """The energy of the visible units, the hidden ones summed out."""
-    return -params.visible @ v - jnp.sum(
-        jax.nn.softplus(params.hidden + v @ params.weights)
-    )
+    hidden = jnp.sum(jax.nn.softplus(params.hidden + v @ params.weights))
+    return of_bits(v, -params.visible @ v - hidden)
 
 
 def rbm_log_z(params: RBM) -> float:

@@ -1,0 +1,188 @@
+"""Faults that public bug reports of samplers describe, tried on this library."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ebmjax as eb
+from ebmjax import targets, verify
+from ebmjax.energies import boltzmann
+from ebmjax.kernels.gibbs import flip, gibbs
+from ebmjax.sampling.loop import run
+
+KEY = jax.random.key(7)
+
+
+@pytest.mark.parametrize("num", [1, 2, 5])
+def test_flip_has_no_period_on_a_flat_energy(num):
+    """Every second draw has the mean 1/2 of bits and half of the states of odd number."""
+    kernel = flip(lambda x: 0.0 * jnp.sum(x))
+    found = eb.sample(KEY, kernel, jnp.zeros((64, num)), 400, thin=2, num_warmup=50)
+    draws = np.asarray(found.draws)
+    error = 0.5 / (64 * 400 / 2 / (4 * (num + 1))) ** 0.5  # of correlated draws
+    assert abs(draws.mean() - 0.5) < 4 * error
+    assert abs((draws.sum(axis=-1) % 2).mean() - 0.5) < 4 * error
+
+
+def test_spins_are_refused_by_a_kernel_of_bits():
+    energy = lambda x: jnp.sum(x["s"]) + 0.5 * jnp.sum(x["y"] ** 2)
+    sweep = eb.cycle(
+        eb.within(energy, "s", gibbs),
+        eb.within(energy, "y", lambda e: eb.random_walk(e, 1.0)),
+    )
+    spins = {"s": jnp.array([[-1.0, 1.0]] * 4), "y": jnp.zeros((4, 2))}
+    with pytest.raises(ValueError, match="energy must be finite where a chain starts"):
+        eb.sample(KEY, sweep, spins, 10)
+    bits = {**spins, "s": jnp.array([[0.0, 1.0]] * 4)}
+    draws = eb.sample(KEY, sweep, bits, 10).draws["s"]
+    assert set(np.unique(draws)) <= {0.0, 1.0}
+
+
+def test_a_kernel_of_real_numbers_does_not_wander_on_a_model_of_bits():
+    model = boltzmann.ring(6, 0.5)
+    energy = functools.partial(boltzmann.boltzmann, model)
+    bits = jnp.zeros((4, 6))
+    with pytest.warns(RuntimeWarning, match="4 of 4 chains never moved"):
+        found = eb.sample(KEY, eb.hmc(energy, 0.3, 5), bits, 30)
+    assert set(np.unique(found.draws)) <= {0.0, 1.0}
+    params = boltzmann.rbm_params(KEY, 4, 3)
+    assert boltzmann.rbm(params, jnp.full(4, 0.5)) == jnp.inf
+
+
+@pytest.mark.parametrize("make", [eb.mala, functools.partial(eb.hmc, num_steps=5)])
+def test_positions_in_bfloat16_have_their_own_energy(make):
+    """The energy that is kept is that of the position that is kept, and the variance of a
+    standard normal is 1: 1.09 to 1.13 without the rounding."""
+    energy = lambda x: 0.5 * jnp.sum(jnp.square(x.astype(jnp.float32)))
+    start = jax.random.normal(KEY, (512, 16)).astype(jnp.bfloat16)
+    collect = lambda state, info: (state.position, state.energy)
+    found = eb.sample(KEY, make(energy, 0.4), start, 200, collect=collect, thin=10)
+    x, energies = (np.asarray(d.astype(jnp.float32)) for d in found.draws)
+    assert np.abs(energies - 0.5 * np.sum(x**2, axis=-1)).max() < 1e-3
+    error = (2 / (512 * 16 * 2)) ** 0.5  # of about two independent draws a chain
+    assert abs(x[5:].var() - 1) < 4 * error
+
+
+def test_nuts_keeps_a_target_with_steps_of_a_thousand_nats():
+    """Weights on a grid of plateaus, every second of them 1000 nats higher: where a
+    trajectory ends must not depend on where it begins."""
+
+    def energy(x):
+        shape = 0.5 * x[0] ** 2
+        return shape + 1000.0 * (jnp.floor(2 * x[0]) % 2 == 1)
+
+    grid = np.linspace(-5, 5, 200_001)
+    density = np.exp(-0.5 * grid**2) * (np.floor(2 * grid) % 2 == 0)
+    cdf = np.cumsum(density) / density.sum()
+    uniform = np.asarray(jax.random.uniform(KEY, (20_000,)))
+    start = jnp.asarray(np.interp(uniform, cdf, grid), jnp.float32)[:, None]
+    kernel = eb.parallel(eb.nuts(energy, 0.4, max_depth=5))
+    end = run(eb.chain_keys(KEY, 20_000), kernel, kernel.init(start), 5).state
+    x = np.asarray(end.position)[:, 0]
+    assert (np.floor(2 * x) % 2 == 0).all() and (x != start[:, 0]).any()
+    for statistic in (lambda x: x, np.square, np.abs):
+        change = statistic(x) - statistic(np.asarray(start)[:, 0])
+        assert abs(change.mean()) < 5 * change.std() / 20_000**0.5
+
+
+def test_log_q_by_position_and_a_kernel_in_the_place_of_a_list():
+    energy = lambda x: 0.5 * jnp.sum(x**2)
+    q = lambda key, x: x + jax.random.normal(key, x.shape)
+    with pytest.raises(TypeError, match=r"log_q must be a function log_q\(to=, given=\)"):
+        eb.metropolis(energy, q, log_q=lambda a, b: 0.0)
+    kernel = eb.mala(energy, 0.5)
+    with pytest.raises(TypeError, match=r"mixture takes a list of kernels"):
+        eb.mixture(kernel, kernel)
+
+
+def test_unadjusted_takes_a_function():
+    """A contraction with the law N(0, 1) of its own."""
+    target = targets.gaussian(np.zeros(2), np.eye(2))
+    right = lambda key, x: 0.6 * x + 0.8 * jax.random.normal(key, x.shape)
+    wrong = lambda key, x: 0.6 * x + 0.9 * jax.random.normal(key, x.shape)
+    verify.invariance(KEY, eb.unadjusted(target.energy, right), target).require()
+    report = verify.invariance(KEY, eb.unadjusted(target.energy, wrong), target)
+    assert not report.is_passed
+
+
+def test_batch_statistics_modules_and_counts_are_no_parameters():
+    adam = __import__("optax").adam(1e-3)
+    stats = {"params": {"w": jnp.ones(2)}, "batch_stats": {"mean": jnp.ones(2)}}
+    with pytest.raises(ValueError, match="batch_stats, which are statistics"):
+        eb.init_state(KEY, stats, adam)
+    with pytest.raises(TypeError, match="eqx.partition"):
+        eb.init_state(KEY, {"w": jnp.ones(2), "act": jnp.tanh}, adam)
+    with pytest.raises(TypeError, match="keys and counts are not learned"):
+        eb.init_state(KEY, {"w": jnp.ones(2), "count": jnp.int32(3)}, adam)
+
+
+def test_the_average_of_bfloat16_parameters_moves():
+    optax = pytest.importorskip("optax")
+    params = {"w": jnp.zeros(2, jnp.bfloat16)}
+    loss = lambda p, key, batch, chains: (jnp.sum((p["w"] - 1.0) ** 2), (chains, {}))
+    sgd = optax.sgd(0.1)
+    state = eb.init_state(KEY, params, sgd)
+    data = jnp.ones((8, 1))
+    options = {"num_updates": 300, "batch_size": 4, "ema_decay": 0.99}
+    found = eb.fit(KEY, loss, sgd, state, data, **options).state
+    assert found.ema["w"].dtype == jnp.float32
+    assert np.allclose(found.ema["w"], 1.0, atol=0.06)  # 1 - 0.99^300
+
+
+def test_a_fresh_state_may_be_donated():
+    optax = pytest.importorskip("optax")
+    adam = optax.adam(1e-2)
+    loss = lambda p, key, batch, chains: (jnp.sum(p["w"] ** 2), (chains, {}))
+    step = eb.train_step(loss, adam, num_chains=4)
+    donated = jax.jit(step, donate_argnums=1)
+    state = eb.init_state(KEY, {"w": jnp.ones(2)}, adam)
+    state, _ = donated(KEY, state, jnp.ones((4, 1)))
+    assert int(state.step) == 1
+
+
+@pytest.mark.parametrize("name", ["reduce_on_plateau", "polyak_sgd"])
+def test_optimisers_that_want_the_loss_get_it(name):
+    optax = pytest.importorskip("optax")
+    optimizer = {
+        "reduce_on_plateau": lambda: optax.chain(
+            optax.adam(1e-2), optax.contrib.reduce_on_plateau(patience=2)
+        ),
+        "polyak_sgd": lambda: optax.polyak_sgd(max_learning_rate=0.1),
+    }[name]()
+    loss = lambda p, key, batch, chains: (jnp.sum(p["w"] ** 2), (chains, {}))
+    state = eb.init_state(KEY, {"w": jnp.ones(2)}, optimizer)
+    options = {"num_updates": 100, "batch_size": 4}
+    found = eb.fit(KEY, loss, optimizer, state, jnp.ones((8, 1)), **options)
+    assert found.history["loss"][-1] < 0.5 * found.history["loss"][0]
+
+
+def test_optimisers_that_cannot_work_are_refused_by_name():
+    optax = pytest.importorskip("optax")
+    with pytest.raises(TypeError, match="lbfgs and line searches"):
+        eb.init_state(KEY, {"w": jnp.ones(2)}, optax.lbfgs())
+    with pytest.raises(TypeError, match="must not be optax.lookahead"):
+        slow = optax.lookahead(optax.sgd(0.1), 5, 0.5)
+        eb.init_state(KEY, {"w": jnp.ones(2)}, slow)
+    with pytest.raises(TypeError, match="must be an optax.GradientTransformation"):
+        eb.init_state(KEY, {"w": jnp.ones(2)}, 0.1)
+
+
+def test_an_own_loop_is_watched_in_one_line():
+    """With a learning rate that diverges, the monitor rolls back and the run stays."""
+    optax = pytest.importorskip("optax")
+    energy = lambda p, x: p["a"] * 0.5 * jnp.sum(x**2)
+    objective = eb.maximum_likelihood(energy, eb.ula, 5)
+    sgd = optax.sgd(5.0)
+    data = jax.random.normal(KEY, (256, 2))
+    state = eb.init_state(KEY, {"a": jnp.float32(1.0)}, sgd, step_size=0.3)
+    step = jax.jit(eb.train_step(objective, sgd, num_chains=64))
+    monitor = eb.DivergenceMonitor(data, max_gap=5.0)
+    with pytest.warns(UserWarning, match="back to update"):
+        for i in range(120):
+            new, metrics = step(jax.random.fold_in(KEY, i), state, data[:64])
+            state = monitor(new, metrics)
+    assert int(state.num_rollbacks) >= 1
+    assert abs(float(state.params["a"])) < 20
