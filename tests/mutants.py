@@ -8,6 +8,8 @@ killer, a test of ``tests/``.  Beside it runs the test that one usually finds: l
 standard deviation within 10 %.
 """
 
+import importlib
+import importlib.util
 import sys
 import time
 import warnings
@@ -355,6 +357,10 @@ MUTANTS = [
     Mutant("sums as narrow as the positions", "diagnostics/_moments.py", "jnp.zeros(x.shape[1], jnp.promote_types(x.dtype, jnp.float32))", "jnp.zeros(x.shape[1], x.dtype)", "test_streaming:test_sums_of_narrow_positions_are_wide"),
     Mutant("an error that is NaN is none", "base.py", "jnp.where(jnp.isnan(error), jnp.inf, jnp.abs(error))", "jnp.where(jnp.isnan(error), 0.0, jnp.abs(error))", "test_health:test_a_divergence_that_is_nan_is_seen_however_thin_the_draws"),
 ]  # fmt: skip
+
+for topic in ("values", "stats", "data", "objectives", "tempering", "verify"):
+    if importlib.util.find_spec(f"mutants_{topic}"):
+        MUTANTS += importlib.import_module(f"mutants_{topic}").MUTANTS
 
 
 # --- the matrix -------------------------------------------------------------------------------------------

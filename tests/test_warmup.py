@@ -371,8 +371,8 @@ def test_an_energy_that_holds_nothing_is_told(slope, key):
             "the energy must be finite where the chains start",
         ),
         (
-            {"make_kernel": lambda e, s: eb.mala(e, s)},
-            "target must be given for a kernel that is not of",
+            {"make_kernel": lambda e, s: eb.ula(e, s)},
+            "target must be given for a kernel without an acceptance_target",
         ),
     ],
 )
