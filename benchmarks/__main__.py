@@ -2,6 +2,7 @@
 
 import statistics
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import jax
@@ -38,6 +39,30 @@ def throughput(is_quick: Quick = False, num_repeats: int = 5) -> None:
     for line in bench.summary(found):
         console.print(line, highlight=False)
     _kept(name, found, pictures.throughput(found))
+
+
+@app.command()
+def checkout(
+    before: Annotated[Path, typer.Argument(help="A checkout of an older commit.")],
+    is_quick: Quick = False,
+    num_repeats: int = 5,
+) -> None:
+    """This code against an older checkout of it, both in one run."""
+    from benchmarks import checkout as bench
+
+    name = "checkout-quick" if is_quick else "checkout"
+    cells = bench.rows(before, is_quick=is_quick, num_repeats=num_repeats)
+    found = _collect(name, cells)
+    cell = ["kernel", "dim", "num_chains", "x before"]
+    both = [
+        f"{who} {what}"
+        for what in ("compilation", "peak MB")
+        for who in ("before", "now")
+    ]
+    _show("against a checkout", [*cell, *both], found)
+    for line in bench.summary(found):
+        console.print(line, highlight=False)
+    _kept(name, found)
 
 
 @app.command()

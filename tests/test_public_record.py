@@ -91,7 +91,9 @@ def test_nuts_keeps_a_target_with_steps_of_a_thousand_nats():
 def test_log_q_by_position_and_a_kernel_in_the_place_of_a_list():
     energy = lambda x: 0.5 * jnp.sum(x**2)
     q = lambda key, x: x + jax.random.normal(key, x.shape)
-    with pytest.raises(TypeError, match=r"log_q must be a function log_q\(to=, given=\)"):
+    with pytest.raises(
+        TypeError, match=r"log_q must be a function log_q\(to=, given=\)"
+    ):
         eb.metropolis(energy, q, log_q=lambda a, b: 0.0)
     kernel = eb.mala(energy, 0.5)
     with pytest.raises(TypeError, match=r"mixture takes a list of kernels"):
