@@ -194,3 +194,22 @@ def test_a_hangup_that_is_ignored_stays_ignored():
             assert is_stopped()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (eb.mala(ENERGY, 0.3), "kernel was 'UnderdampedLangevin.*, is 'MALA"),
+        (eb.underdamped_langevin(ENERGY, 0.2), "numbers was"),
+        (eb.underdamped_langevin(ENERGY, 0.3, friction=2.0), "friction=2.0"),
+    ],
+    ids=["another kernel", "another step size", "another friction"],
+)
+def test_a_checkpoint_of_another_kernel_is_refused(tmp_path, kernel, message):
+    """Also where only the second half is to be computed again."""
+    run(tmp_path)
+    sorted(tmp_path.glob("*.npz"))[-1].unlink()
+    with pytest.raises(CheckpointError, match=message):
+        run(tmp_path, kernel=kernel)
+    again = run(tmp_path)  # the same kernel, made anew, goes on
+    assert equal(again.draws, run().draws)

@@ -123,7 +123,8 @@ def fingerprint(tree: Any) -> str:
     """16 hexadecimal digits of SHA-256 over the values of a tree, typed keys included."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
-        is_key = jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        dtype = getattr(leaf, "dtype", np.float64)  # a plain float has none
+        is_key = jax.numpy.issubdtype(dtype, jax.dtypes.prng_key)
         array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
         digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
     return digest.hexdigest()[:16]
