@@ -3,6 +3,8 @@ record of bugs found; joined in ``mutants.py``."""
 
 from killing import Mutant
 
+# fmt: off
+
 V, K, RECORD = "_value.py", "test_values", "test_public_record"
 PRIOR = "test_gaussian_prior"
 ESS, PCN = "elliptical_slice", "pcn"
@@ -145,13 +147,7 @@ MUTANTS = [
         "level = likelihood(state.position)",
         f"{PRIOR}:test_the_posterior_is_invariant:elliptical_slice",
     ),
-    Mutant(
-        "the bracket shrinks on the wrong side",
-        FILE,
-        "low = jnp.where(is_found | (angle > 0), low, angle)",
-        "low = jnp.where(is_found | (angle < 0), low, angle)",
-        f"{PRIOR}:test_they_are_reversible:elliptical_slice",
-    ),
+    Mutant("points above the level are taken", FILE, "likelihood(point(angle)) <= level", "likelihood(point(angle)) <= level + 0.5", f"{PRIOR}:test_the_posterior_is_invariant:elliptical_slice"),
     Mutant(
         "Barker against the gradient",
         "kernels/barker.py",
@@ -223,13 +219,7 @@ MUTANTS = [
         "x.dtype, copy=True",
         f"{RECORD}:test_the_average_of_bfloat16_parameters_moves",
     ),
-    Mutant(
-        "the monitor goes back one chunk only",
-        "training/divergence.py",
-        "end - int(self._pending[0][0].step) >= SETTLED",
-        "end - int(self._pending[0][0].step) >= 0",
-        f"{RECORD}:test_an_own_loop_is_watched_in_one_line",
-    ),
+    Mutant("the monitor goes back one chunk only", "training/divergence.py", "end - int(self._pending[0][0].step) >= SETTLED", "end - int(self._pending[0][0].step) >= 0", "test_watch:test_one_goes_back_as_far_however_short_the_chunks"),
     # warm-up
     Mutant(
         "lost chains count",
@@ -238,13 +228,7 @@ MUTANTS = [
         "return jnp.ones_like(energies)",
         "test_warmup:test_lost_chains_do_not_set_the_numbers_of_all",
     ),
-    Mutant(
-        "a length guessed is kept in new scales",
-        "adaptation/trajectory_length.py",
-        "log_length = jnp.where(is_climbed, tuning.log_length, 0.0)",
-        "log_length = state.log_length",
-        "test_warmup:test_the_length_follows_the_scales",
-    ),
+    Mutant("rank of a matrix by its largest scale", "_validation.py", "rank = np.linalg.matrix_rank(balanced)", "rank = np.linalg.matrix_rank(matrix)", "test_warmup:test_scales_far_apart_are_found_and_a_flat_coordinate_is_survived", "^ValueError:"),
     Mutant(
         "gradients of starts are not looked at",
         "sampling/initialization.py",
@@ -252,11 +236,5 @@ MUTANTS = [
         '    if False:\n        raise ValueError(\n            f"the gradient',
         "test_warmup:test_a_start_whose_gradient_is_nan_is_named",
     ),
-    Mutant(
-        "the product of two small scales underflows",
-        "adaptation/mass_matrix.py",
-        "covariance / one[:, None] / one",
-        "covariance / (one[:, None] * one)",
-        "test_warmup:test_scales_far_apart_are_found_and_a_flat_coordinate_is_survived",
-    ),
+    
 ]

@@ -442,8 +442,7 @@ def test_lost_chains_do_not_set_the_numbers_of_all(key):
 
 
 def test_the_length_follows_the_scales(key):
-    """A narrow, correlated Gaussian: 17 steps a trajectory if the length of the first
-    window is kept in its units."""
+    """On a narrow, correlated Gaussian a few steps are enough once it is whitened."""
     target = targets.gaussian(np.zeros(2), 0.01 * np.array([[1.0, 0.99], [0.99, 1.0]]))
     start = jax.random.normal(key, (64, 2))
     tuned = eb.warm_up(key, eb.hmc, target.energy, start, num_steps=150)
