@@ -169,7 +169,7 @@ def numpyro_nuts(posterior: Posterior) -> Callable[[Any], Run]:
         draws = sampler.get_samples(group_by_chain=True)
         return Run(
             jnp.swapaxes(draws, 0, 1), jnp.nan
-        )  # the steps of its warm-up are not told
+        )  # the steps of its warm-up are not counted
 
     return run
 

@@ -195,7 +195,7 @@ def floor(problem: Problem) -> Callable[[], Any]:
 def torchebm(
     problem: Problem, python: str, num_threads: int, *, is_compiled: bool
 ) -> Callable[[], None]:
-    """A process that does as many updates for each line that it is told."""
+    """A process that does as many updates for each line that it gets."""
     options = {
         k.replace("_", "-"): v for k, v in problem._asdict().items() if k != "widths"
     }

@@ -1,4 +1,4 @@
-"""Targets with exact samplers and moments: what kernels are proved on, and toy data.
+"""Targets with exact samplers and moments: for verification, and toy data.
 
 Most are images of a standard normal, and their energies are written without their constant, so that ``log_z``
 says something.  ``sample(key, n)`` gives ``n`` independent exact draws ``[n, D]``.

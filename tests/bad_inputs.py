@@ -3,7 +3,7 @@
     python tests/bad_inputs.py        writes docs/bad_inputs.md
 
 Each row is a test (tests/test_bad_inputs.py): "raises" within a second and before anything long is compiled,
-"warns" at the end of a run, "told" by the doctor ``ebmjax.check``, or "works".
+"warns" at the end of a run, "reported" by the doctor ``ebmjax.check``, or "works".
 """
 
 import sys
@@ -33,7 +33,7 @@ KERNEL = eb.mala(ENERGY, 0.5)
 class Row(NamedTuple):
     number: int
     what: str
-    outcome: str  # raises, warns, told, works
+    outcome: str  # raises, warns, reported, works
     call: Callable
     says: str = ""  # a part of the message; "works" returns what must be true
     error: type = ValueError
@@ -198,12 +198,12 @@ ROWS = [
     Row(23, "an energy that returns (value, aux)", "raises", of(lambda x: (ENERGY(x), 1)), "got tuple; return the energy alone", T),
     Row(23, "an energy that cannot be called", "raises", lambda: eb.mala(3.0, 0.5), "energy must be a function, got 3.0 (float)", T),
     Row(24, "NumPy or `float()` inside an energy", "raises", of(lambda x: np.sum(np.asarray(x) ** 2)), "traced array", jax.errors.TracerArrayConversionError),
-    Row(24, "the same", "told", doctor(lambda x: float(x[0])), "use jax.numpy in place of numpy, float() and .item()"),
+    Row(24, "the same", "reported", doctor(lambda x: float(x[0])), "use jax.numpy in place of numpy, float() and .item()"),
     Row(25, "a Python `if` on a value", "raises", of(python_if), "boolean", jax.errors.TracerBoolConversionError),
-    Row(25, "the same", "told", doctor(python_if), "use jnp.where or lax.cond"),
-    Row(26, "an energy that has no gradient", "told", doctor(lambda x: ENERGY(jnp.round(9 * x))), "it is not differentiable"),
-    Row(27, "an energy that ignores a coordinate", "told", doctor(lambda x: x[0] ** 2), "does not depend on 1 of 2 coordinates"),
-    Row(28, "a log density for an energy", "told", doctor(lambda x: -ENERGY(x)), "pass from_log_density(log_density)"),
+    Row(25, "the same", "reported", doctor(python_if), "use jnp.where or lax.cond"),
+    Row(26, "an energy that has no gradient", "reported", doctor(lambda x: ENERGY(jnp.round(9 * x))), "it is not differentiable"),
+    Row(27, "an energy that ignores a coordinate", "reported", doctor(lambda x: x[0] ** 2), "does not depend on 1 of 2 coordinates"),
+    Row(28, "a log density for an energy", "reported", doctor(lambda x: -ENERGY(x)), "pass from_log_density(log_density)"),
     *[Row(n, f"step size {h} for {make.__name__}", "raises", partial(make, ENERGY, h), f"step_size must be finite and above 0, got {h}")
       for n, h in ((29, -0.1), (30, 0.0), (31, float("nan"))) for make in (eb.random_walk, eb.mala, eb.ula, eb.underdamped_langevin)],
     *[Row(n, f"step size {h} for hmc", "raises", partial(eb.hmc, ENERGY, h, 2), f"step_size must be finite and above 0, got {h}")
@@ -255,10 +255,10 @@ ROWS = [
 
 
 def document() -> str:
-    told = {
+    reported = {
         "raises": "error",
         "warns": "warning",
-        "told": "`ebmjax.check` says",
+        "reported": "`ebmjax.check` says",
         "works": "works",
     }
     lines = [
@@ -266,13 +266,13 @@ def document() -> str:
         "",
         "What comes of them. Errors come when called, within a second and before anything long is compiled; warnings at",
         "the end of a run. Every row is a test; this page is made by `python tests/bad_inputs.py`, and a test holds it to",
-        "its rows. Numbers are those of the house's list of 62, of which some have several forms.",
+        "its rows. Numbers are those of the list of 62, of which some have several forms.",
         "",
         "| | input | | what it says |",
         "|---|---|---|---|",
     ]
     for row in ROWS:
-        kind = told[row.outcome] + (
+        kind = reported[row.outcome] + (
             f" (`{row.error.__name__}`)" if row.outcome == "raises" else ""
         )
         says = row.says.replace("|", "\\|") or (

@@ -1,4 +1,4 @@
-"""BlackJAX's loops with our kernels, our loops with BlackJAX's, each proved where it stands."""
+"""BlackJAX's loops with our kernels, our loops with BlackJAX's, each verified."""
 
 from functools import partial
 from types import SimpleNamespace

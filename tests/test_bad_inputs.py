@@ -28,7 +28,7 @@ def warm():
 def test_row(row):
     if row.outcome == "works":
         assert row.call()
-    elif row.outcome == "told":
+    elif row.outcome == "reported":
         assert row.says in row.call()
     elif row.outcome == "warns":
         with pytest.warns(
@@ -144,7 +144,7 @@ def test_any_key_is_one_typed_key_or_refused_by_name(value):
 @given(st.floats(width=32), st.floats(width=32))
 def test_a_start_of_any_scale_is_sampled_or_its_trouble_told(first, second):
     start = (jnp.full((2, 2), first), jnp.full((2, 1), second))
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as reported:
         warnings.simplefilter("always")
         try:
             samples = eb.sample(jax.random.key(0), BOWL, start, 20)
@@ -152,7 +152,7 @@ def test_a_start_of_any_scale_is_sampled_or_its_trouble_told(first, second):
             assert "must be finite" in str(error)
             return
     moved = np.ptp(np.asarray(samples.draws[0]), axis=0).any(axis=1)
-    assert np.isfinite(samples.draws[0]).all() and (told or moved.all())
+    assert np.isfinite(samples.draws[0]).all() and (reported or moved.all())
 
 
 BOWL = eb.random_walk(

@@ -73,7 +73,7 @@ def test_the_callers_state_is_not_consumed(key):
 
 
 def test_progress_is_told_between_chunks(key):
-    told = []
+    reported = []
     kernel = eb.mala(lambda x: 0.5 * jnp.sum(x**2), 0.7)
     eb.sample(
         key,
@@ -82,7 +82,7 @@ def test_progress_is_told_between_chunks(key):
         100,
         num_warmup=50,
         num_chunks=5,
-        progress=lambda *a: told.append(a),
+        progress=lambda *a: reported.append(a),
     )
-    assert [t[0] for t in told] == [10, 20, 30, 40, 50, 70, 90, 110, 130, 150]
-    assert "warm-up" in told[0][2] and "warm-up" not in told[-1][2]
+    assert [t[0] for t in reported] == [10, 20, 30, 40, 50, 70, 90, 110, 130, 150]
+    assert "warm-up" in reported[0][2] and "warm-up" not in reported[-1][2]

@@ -1,4 +1,4 @@
-"""Chains that break in mid-run: undone, restarted or told, and counted one by one."""
+"""Chains that break in mid-run: undone, restarted or reported, and counted one by one."""
 
 import jax
 import jax.numpy as jnp

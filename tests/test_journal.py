@@ -58,12 +58,12 @@ def test_a_checkpoint_changes_no_number(tmp_path):
 def test_told_to_stop_it_finishes_the_chunk_and_goes_on_in_the_same_bytes(
     how, tmp_path
 ):
-    told = stop_after(30, lambda: os.kill(os.getpid(), how))
+    reported = stop_after(30, lambda: os.kill(os.getpid(), how))
     with pytest.raises(
         Interrupted,
         match="stopped after step 30 of 80, saved in .*; make the same call again",
     ):
-        run(tmp_path, progress=told)
+        run(tmp_path, progress=reported)
     assert max(folder.steps(tmp_path)) == 30
     asked = []
     samples = run(tmp_path, progress=lambda done, total, text: asked.append(done))

@@ -126,10 +126,10 @@ def test_a_damaged_one_is_named_and_the_one_before_used_whoever_wrote_it(tmp_pat
     (tmp_path / "000000003.orbax" / "manifest").unlink()
     largest = max(files(tmp_path / "000000002.orbax"), key=lambda f: f.stat().st_size)
     largest.write_bytes(largest.read_bytes()[::-1])
-    with pytest.warns(RuntimeWarning) as told:
+    with pytest.warns(RuntimeWarning) as reported:
         step, back = folder.newest(tmp_path, tree)
     assert step == 1 and equal(back, tree)
-    assert [str(w.message).partition(" is damaged")[0][-15:] for w in told] == [
+    assert [str(w.message).partition(" is damaged")[0][-15:] for w in reported] == [
         "000000003.orbax",
         "000000002.orbax",
     ]

@@ -158,11 +158,11 @@ def test_ema_is_the_moving_average():
 
 
 def test_progress_tells_energies_acceptance_and_gradient():
-    told = []
-    train(50, progress=lambda done, total, text: told.append((done, total, text)))
-    assert [t[0] for t in told] == [25, 50] and told[0][1] == 50
+    reported = []
+    train(50, progress=lambda done, total, text: reported.append((done, total, text)))
+    assert [t[0] for t in reported] == [25, 50] and reported[0][1] == 50
     for word in ("E data", "E model", "acceptance", "|grad|"):
-        assert word in told[0][2]
+        assert word in reported[0][2]
 
 
 def test_pytree_data():

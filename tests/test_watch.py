@@ -176,12 +176,12 @@ def test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit():
 
 def test_one_goes_back_as_far_however_short_the_chunks():
     """A chunk of five before the trouble is seen, the energy is ill already."""
-    with pytest.warns(UserWarning, match="training diverged") as told:
+    with pytest.warns(UserWarning, match="training diverged") as reported:
         train(HUGE, num_updates=100, rollback=RollbackPolicy(6), chunk=5)
     seen, back = map(
         int,
         re.search(
-            r"between updates (\d+) and .* to update (\d+)", str(told[0].message)
+            r"between updates (\d+) and .* to update (\d+)", str(reported[0].message)
         ).groups(),
     )
     assert seen >= 60 and 25 <= seen - back < 35

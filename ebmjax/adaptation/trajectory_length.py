@@ -75,7 +75,7 @@ class TrajectoryLengthAdapter(Adapter):
 
     When the scales change, the length keeps what it was in the units of the positions
     (:class:`~ebmjax.adaptation.mass_matrix.MassMatrixAdapter` sees to that) and what the
-    last trajectories told is forgotten.
+    last trajectories showed is forgotten.
     """
 
     def init(self, tuning, num_chains):
