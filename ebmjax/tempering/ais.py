@@ -1,0 +1,320 @@
+"""Annealed importance sampling, forward and reverse: bounds on log Z from both sides.
+
+Neal 2001, "Annealed importance sampling".  Along a path ``E_0, ..., E_L``, with
+kernels ``T_t`` that leave ``exp(-E_t)`` invariant,
+
+    forward   x_0 ~ exp(-E_0);  for t = 1..L:
+                  log w += E_{t-1}(x) - E_t(x),   x ~ T_t(x, .)
+    reverse   x ~ exp(-E_L);    for t = L..1:
+                  x ~ T_t(x, .),   log w += E_t(x) - E_{t-1}(x)
+
+Then ``E w = Z_L / Z_0`` forward and ``Z_0 / Z_L`` in reverse, exactly, for any such
+kernels and any schedule that is fixed beforehand.  By Jensen ``log w`` is a stochastic
+lower bound on the log of its mean: forward runs bound log Z from below and reverse runs
+bound it from above (Grosse, Ghahramani & Adams 2015, "Sandwiching the marginal
+likelihood using bidirectional Monte Carlo").  With perfect transitions
+
+    E log w = log Z_L/Z_0 - sum_t KL(pi_{t-1} || pi_t)      forward
+    E log w = log Z_0/Z_L - sum_t KL(pi_t || pi_{t-1})      in reverse.
+
+The upper bound needs exact draws of the target.  Chains that have not found all of it
+bound something else, and no test of the chains alone can say so.  What can be seen, a
+drift of their energies, is reported.
+"""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ebmjax import _validation as checks
+from ebmjax.base import CHAINS, Array, Energy, Kernel, Key, Position
+from ebmjax.sampling.loop import chain_keys, discard, run
+from ebmjax.tempering import weights
+from ebmjax.tempering.paths import (
+    Path,
+    check_base,
+    check_betas,
+    check_positions,
+    check_support,
+    path_as_value,
+)
+
+MakeKernel = Callable[[Energy, Any], Kernel]
+FEW_CHAINS = 10.0  # an effective sample size below this is reported
+DRIFT = 5.0  # standard errors by which energies of target samples may move
+LEAST_DRIFT = 1e-4  # in units of the energies, or what rounding can do
+
+
+class AnnealedWeights(NamedTuple):
+    """Log weights of chains carried along a path; see the module.
+
+    ``log_weights [C]`` estimate ``Z_L / Z_0``, or ``Z_0 / Z_L`` if ``is_reversed``.
+    """
+
+    log_weights: Array  # [C]
+    positions: Position  # [C, ...] at the end that the chains were carried to
+    acceptance_rate: Array  # [L] of the levels in the order they were visited
+    num_nonfinite: Array  # [] proposals whose energy was NaN or minus infinity
+    num_grads: Array  # [] gradients of the energy, all chains
+    drift: Array  # [] of the energy of samples under T_L, in standard errors; reverse
+    is_reversed: Any = False
+
+    @property
+    def sign(self) -> float:
+        return -1.0 if np.all(self.is_reversed) else 1.0
+
+    @property
+    def log_z(self) -> float:
+        """The estimate of ``log Z_L / Z_0``."""
+        return self.sign * float(weights.log_mean_exp(self.log_weights))
+
+    @property
+    def standard_error(self) -> float:
+        """Of :attr:`log_z`, by the delta method: too small where weights are uneven."""
+        return weights.standard_error(self.log_weights)
+
+    @property
+    def effective_sample_size(self) -> float:
+        return weights.effective_sample_size(self.log_weights)
+
+    def bound(self, confidence: float = 0.995) -> float:
+        """A lower bound on ``log Z_L / Z_0``, one-sided; an upper one in reverse.
+
+        Raises:
+          ValueError: fewer than 32 chains, a confidence outside (0, 1).
+        """
+        checks.between(confidence, "confidence")
+        return self.sign * weights.lower_bound(self.log_weights, confidence)
+
+
+def annealed_importance_sampling(
+    key: Key,
+    path: Path,
+    make_kernel: MakeKernel,
+    betas: Any,
+    step_sizes: Any = 1.0,
+    *,
+    num_chains: int = 256,
+    num_steps: int = 1,
+    positions: Position | None = None,
+    is_reversed: bool = False,
+    num_relax: int = 20,
+) -> AnnealedWeights:
+    """Chains from the base to the target, or back, with their importance weights.
+
+    One compiled program; its memory does not grow with the number of levels.
+
+    Args:
+      key: one key.
+      path: :func:`~ebmjax.tempering.paths.geometric` or a :class:`Path` with a base.
+      make_kernel: ``(energy, step_size) -> kernel``, such as ``eb.mala``.
+      betas: ``[L + 1]``, rising from 0 to 1; and
+      step_sizes: one number, or a tree of ``[L + 1, ...]``.  Both of them from
+        :func:`~ebmjax.tempering.schedule.pilot`: ``*pilot(...)``.  A schedule that
+        looked at these same chains makes the weights biased.
+      num_chains: C, of a forward run.
+      num_steps: transitions a level.
+      positions: ``[C, ...]`` exact draws of the target, of a reverse run.
+      is_reversed: run from the target to the base.
+      num_relax: transitions at the target that a reverse run begins with.
+
+    Raises:
+      ValueError, TypeError: a schedule that does not run from 0 to 1, no base, a base
+        of another shape or of smaller support than the target, weights that are NaN,
+        no chain with a weight left.
+
+    Warns of weights that few chains carry, and of positions whose energies drift.
+
+    >>> path = geometric(gaussian(jnp.zeros(2), 3.0), energy)  # doctest: +SKIP
+    >>> schedule = pilot(key_pilot, path, eb.mala, 0.5)  # doctest: +SKIP
+    >>> found = annealed_importance_sampling(key, path, eb.mala, *schedule)
+    ... # doctest: +SKIP
+    >>> found.log_z, found.bound()  # doctest: +SKIP
+    """
+    key, path = checks.key(key), path_as_value(path)
+    checks.function(make_kernel, "make_kernel")
+    betas = check_betas(betas)
+    step_sizes = _steps(step_sizes, len(betas))
+    num_chains = checks.count(num_chains, "num_chains")
+    checks.count(num_steps, "num_steps")
+    checks.count(num_relax, "num_relax", least=0)
+    check_base(key, path)
+    if is_reversed:
+        if positions is None:
+            raise ValueError(
+                "positions must be draws of the target [C, ...] for a reverse run, "
+                "got None"
+            )
+        positions = checks.position(positions)
+        num_chains = checks.num_chains(positions)
+        check_positions(path, positions)
+    elif positions is not None:
+        raise ValueError("positions belong to a reverse run: is_reversed=True")
+    found = _program(
+        key,
+        path,
+        betas,
+        step_sizes,
+        positions,
+        make_kernel=make_kernel,
+        num_chains=num_chains,
+        num_steps=num_steps,
+        num_relax=num_relax if is_reversed else 0,
+    )
+    found = found._replace(is_reversed=is_reversed)
+    _report(path, found)
+    return found
+
+
+def anneal(
+    key: Key,
+    path: Path,
+    make_kernel: MakeKernel,
+    betas: Array,
+    step_sizes: Any,
+    positions: Position,
+    *,
+    num_steps: int = 1,
+    num_relax: int = 0,
+    is_reversed: bool = False,
+) -> AnnealedWeights:
+    """:func:`annealed_importance_sampling` from given positions; pure, unchecked."""
+    num_chains = len(jax.tree.leaves(positions)[0])
+    keys = chain_keys(key, num_chains)
+    levels = jnp.arange(1, len(betas))
+    if is_reversed:
+        levels = jnp.concatenate([jnp.full(num_relax, len(betas) - 1), levels[::-1]])
+    to_level = jax.vmap(
+        functools.partial(_transition, path, make_kernel, num_steps),
+        (0, 0, None, None, None),
+        axis_name=CHAINS,
+    )
+    work = jax.vmap(path.work, (None, None, 0))
+
+    def level(carry, step):
+        i, t = step  # the number of the step, the level
+        positions, total, rest, relaxed, num_nonfinite, num_grads = carry
+        below, beta = betas[t - 1], betas[t]
+        if not is_reversed:
+            total, rest = _add(total, rest, -work(below, beta, positions))
+        size = jax.tree.map(lambda s: s[t], step_sizes)
+        positions, energy, info = to_level(keys, positions, beta, size, i * num_steps)
+        if is_reversed:
+            to = jnp.where(i < num_relax - 1, beta, below)
+            to = jnp.where(i == num_relax - 1, beta, to)
+            relaxed = jnp.where(i == num_relax - 1, energy, relaxed)
+            total, rest = _add(total, rest, -work(beta, to, positions))
+        num_nonfinite += jnp.sum(info.num_nonfinite)
+        num_grads += jnp.sum(info.num_grads)
+        carry = positions, total, rest, relaxed, num_nonfinite, num_grads
+        return carry, jnp.mean(info.acceptance_rate)
+
+    at_start = jax.vmap(path(1.0))(positions)
+    zero = jnp.zeros_like(at_start)
+    carry = positions, zero, zero, at_start, jnp.int32(0), jnp.int32(0)
+    steps = jnp.arange(len(levels)), levels
+    carry, acceptance = jax.lax.scan(level, carry, steps)
+    positions, total, rest, relaxed, num_nonfinite, num_grads = carry
+    moved = relaxed - at_start
+    floor = LEAST_DRIFT * (1 + jnp.mean(jnp.abs(at_start)))
+    error = jnp.std(moved) / num_chains**0.5 + floor / DRIFT
+    drift = jnp.mean(moved) / error
+    return AnnealedWeights(
+        total + rest,
+        positions,
+        acceptance[num_relax:],
+        num_nonfinite,
+        num_grads,
+        jnp.where(num_relax > 0, drift, 0.0),
+        is_reversed,
+    )
+
+
+def _transition(path, make_kernel, num_steps, key, position, beta, step_size, start):
+    kernel = make_kernel(path(beta), step_size)
+    state, _, info = run(
+        key, kernel, kernel.init(position), num_steps, start=start, collect=discard
+    )
+    return state.position, state.energy, info
+
+
+@functools.partial(
+    jax.jit, static_argnames=("make_kernel", "num_chains", "num_steps", "num_relax")
+)
+def _program(
+    key, path, betas, step_sizes, positions, *, make_kernel, num_chains, **options
+):
+    key_base, key_run = jax.random.split(key)
+    is_reversed = positions is not None
+    if positions is None:
+        positions = path.base.sample(key_base, num_chains)
+    return anneal(
+        key_run,
+        path,
+        make_kernel,
+        jnp.asarray(betas, jnp.result_type(float)),
+        step_sizes,
+        positions,
+        is_reversed=is_reversed,
+        **options,
+    )
+
+
+def _add(total, rest, x):
+    """total + x with what rounding lost in ``rest`` (Knuth's two-sum)."""
+    new = total + x
+    part = new - total
+    lost = (total - (new - part)) + (x - part)
+    return new, jnp.where(jnp.isfinite(new), rest + lost, 0.0)
+
+
+def _steps(step_sizes, num):
+    """A tree of ``[L + 1, ...]``; a number is that of all levels."""
+    checks.positive(step_sizes, "step_sizes")
+    if not isinstance(step_sizes, dict | list | tuple) and np.ndim(step_sizes) == 0:
+        return jnp.full(num, step_sizes, jnp.result_type(float))
+    for leaf in jax.tree.leaves(step_sizes):
+        if np.shape(leaf)[:1] != (num,):
+            raise ValueError(
+                f"step_sizes must be one number or [L + 1, ...] with L + 1 = {num}, "
+                f"got shape {np.shape(leaf)}"
+            )
+    return jax.tree.map(lambda s: jnp.asarray(s, jnp.result_type(float)), step_sizes)
+
+
+def _report(path, found: AnnealedWeights) -> None:
+    log_weights = np.asarray(found.log_weights)
+    is_nan = np.isnan(log_weights)
+    if is_nan.any():
+        raise ValueError(
+            f"energy must not be NaN along the path: chains "
+            f"{np.flatnonzero(is_nan)[:5].tolist()} of {len(log_weights)} have no "
+            "weight"
+        )
+    if not (log_weights > -np.inf).any():
+        raise ValueError(
+            "no chain has a weight left: the energy was infinite at every chain; use "
+            "more levels or a base inside the support of the target"
+        )
+    if not found.is_reversed:
+        check_support(path, found.positions, "final positions")
+    ess = found.effective_sample_size
+    if ess < min(FEW_CHAINS, len(log_weights) / 2):
+        warnings.warn(
+            f"few chains carry the weights: {ess:.1f} effective of "
+            f"{len(log_weights)}; the bound holds, the estimate is poor. Use more "
+            "levels or steps",
+            stacklevel=3,
+        )
+    if abs(found.drift) > DRIFT:
+        warnings.warn(
+            f"positions are not draws of the target: their mean energy moves by "
+            f"{found.drift:+.0f} standard errors under its kernel, so that the reverse "
+            "run bounds nothing; run the chains for longer",
+            stacklevel=3,
+        )

@@ -1,0 +1,270 @@
+"""Sequential Monte Carlo along a path, with temperatures that adapt.
+
+Del Moral, Doucet & Jasra 2006, "Sequential Monte Carlo samplers", with the weights of
+their section 3.3.2.3 (MCMC kernels).  N particles start as draws of the base; then
+
+    1. the next beta is the one at which the weights  w = exp(E_beta(x) - E_beta'(x))
+       have an effective sample size of ``ess`` N, or 1 (Jasra et al. 2011, section 3)
+    2. log Z += log (1/N) sum w
+    3. systematic resampling (Carpenter, Clifford & Fearnhead 1999)
+    4. ``num_steps`` transitions at beta', whose acceptance moves the step size
+
+until beta = 1.  ``E Z^`` is Z for a fixed schedule; with an adaptive one the bias goes
+as 1/N, and so does the variance (Beskos, Jasra, Kantas & Thiery 2016).  What log Z is
+off by is seen from independent repeats.
+"""
+
+import functools
+import warnings
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ebmjax import _validation as checks
+from ebmjax.base import CHAINS, Array, Key, Position, cast_like
+from ebmjax.sampling.loop import chain_keys, discard, run
+from ebmjax.tempering import weights
+from ebmjax.tempering.ais import MakeKernel
+from ebmjax.tempering.paths import Path, check_base, path_as_value
+
+NUM_BISECTIONS = 40
+GAIN = 2.0  # of the log step size on the acceptance, a level
+REACH = 1e4  # factor that the step size may leave its first guess by
+LEAST_ADVANCE = 1e-6  # of beta a level
+
+
+class Particles(NamedTuple):
+    """Of one run; of several, fields of arrays have a leading axis ``[R]``."""
+
+    positions: Position  # [N, ...] at beta = 1
+    log_z: Any  # log Z_1 / Z_0
+    standard_error: float  # over repeats; NaN of one
+    betas: np.ndarray  # [K + 1] from 0 to 1
+    step_sizes: np.ndarray  # [K + 1]
+    lengths: np.ndarray  # [K] sd of the log weights of each level
+    acceptance_rate: np.ndarray  # [K]
+    num_grads: int  # of all particles
+
+    @property
+    def num_levels(self) -> int:
+        return len(self.lengths)
+
+
+class _Carry(NamedTuple):
+    positions: Position
+    beta: Array
+    log_size: Array
+    log_z: Array
+    level: Array
+    betas: Array
+    log_sizes: Array
+    lengths: Array
+    acceptance: Array
+    num_grads: Array
+
+
+def sequential_monte_carlo(
+    key: Key,
+    path: Path,
+    make_kernel: MakeKernel,
+    step_size: float = 0.1,
+    *,
+    num_particles: int = 1000,
+    num_steps: int = 5,
+    ess: float = 0.5,
+    target_acceptance: float = 0.65,
+    max_levels: int = 500,
+    num_repeats: int = 1,
+) -> Particles:
+    """Particles carried from the base to the target, and log Z.
+
+    Args:
+      key: one key.
+      path: with a base.
+      make_kernel: ``(energy, step_size) -> kernel``.
+      step_size: a first guess; each level moves its logarithm by the acceptance rate
+        of the particles minus ``target_acceptance``.
+      num_particles: N.
+      num_steps: transitions a level.
+      ess: effective sample size that a level keeps, a share in (0, 1).
+      target_acceptance: in (0, 1).
+      max_levels: after which beta = 1 is not waited for.
+      num_repeats: R independent runs in one program.  Then ``log_z`` is the log of the
+        mean of their Z, ``standard_error`` is measured, positions are those of all,
+        ``[R N, ...]``, and the levels are those of the first.
+
+    Raises:
+      ValueError, TypeError: a bad argument; no base; no particle with a weight left;
+        a path that is not finished in ``max_levels``.
+
+    >>> found = sequential_monte_carlo(key, path, eb.mala, 0.5, num_repeats=8)
+    ... # doctest: +SKIP
+    >>> found.log_z, found.standard_error  # doctest: +SKIP
+    """
+    key, path = checks.key(key), path_as_value(path)
+    checks.function(make_kernel, "make_kernel")
+    checks.positive(step_size, "step_size")
+    for value, name in ((ess, "ess"), (target_acceptance, "target_acceptance")):
+        checks.between(value, name)
+    num_particles = checks.count(num_particles, "num_particles", least=2)
+    checks.count(num_steps, "num_steps")
+    checks.count(max_levels, "max_levels")
+    checks.count(num_repeats, "num_repeats")
+    check_base(key, path)
+    ends = _program(
+        jax.random.split(key, num_repeats),
+        path,
+        jnp.asarray(step_size, jnp.result_type(float)),
+        jnp.asarray(ess, jnp.result_type(float)),
+        jnp.asarray(target_acceptance, jnp.result_type(float)),
+        make_kernel=make_kernel,
+        num_particles=num_particles,
+        num_steps=num_steps,
+        max_levels=max_levels,
+    )
+    return _found(ends, max_levels)
+
+
+@functools.partial(
+    jax.jit, static_argnames=("make_kernel", "num_particles", "num_steps", "max_levels")
+)
+def _program(keys, path, step_size, ess, target, **options):
+    return jax.vmap(lambda key: _run(key, path, step_size, ess, target, **options))(
+        keys
+    )
+
+
+def _run(
+    key, path, step_size, ess, target, *, make_kernel, num_particles, num_steps, max_levels
+):
+    key_base, key_resample, key_move = jax.random.split(key, 3)
+    keys = chain_keys(key_move, num_particles)
+    first_log_size = jnp.log(step_size)
+
+    def transition(key, x, beta, size, start):
+        kernel = make_kernel(path(beta), size)
+        state, _, info = run(
+            key, kernel, kernel.init(x), num_steps, start=start, collect=discard
+        )
+        return state.position, info
+
+    transitions = jax.vmap(transition, (0, 0, None, None, None), axis_name=CHAINS)
+
+    def level(s: _Carry):
+        log_w, beta = next_level(path, s.positions, s.beta, ess)
+        mean = jax.nn.logsumexp(log_w) - jnp.log(num_particles)
+        rows = systematic(jax.random.fold_in(key_resample, s.level), log_w)
+        x = jax.tree.map(lambda leaf: leaf[rows], s.positions)
+        x, info = transitions(
+            keys, x, beta, jnp.exp(s.log_size), s.level * num_steps
+        )
+        rate = jnp.mean(info.acceptance_rate)
+        log_size = s.log_size + GAIN * (jnp.nan_to_num(rate) - target)
+        log_size = jnp.clip(
+            log_size, first_log_size - jnp.log(REACH), first_log_size + jnp.log(REACH)
+        )
+        new = _Carry(
+            x,
+            beta,
+            log_size,
+            s.log_z + mean,
+            s.level + 1,
+            s.betas.at[s.level + 1].set(beta),
+            s.log_sizes.at[s.level + 1].set(s.log_size),
+            s.lengths.at[s.level].set(_length(log_w)),
+            s.acceptance.at[s.level].set(rate),
+            s.num_grads + jnp.sum(info.num_grads),
+        )
+        return cast_like(new, s)
+
+    def is_on(s: _Carry):
+        return (s.beta < 1) & (s.level < max_levels) & jnp.isfinite(s.log_z)
+
+    number = jnp.result_type(float)
+    start = _Carry(
+        path.base.sample(key_base, num_particles),
+        jnp.zeros((), number),
+        first_log_size,
+        jnp.zeros((), number),
+        jnp.int32(0),
+        jnp.zeros(max_levels + 1, number),
+        jnp.full(max_levels + 1, first_log_size),
+        jnp.zeros(max_levels, number),
+        jnp.zeros(max_levels, number),
+        jnp.int32(0),
+    )
+    return jax.lax.while_loop(is_on, level, start)
+
+
+def next_level(path: Path, positions: Position, beta: Array, ess: Array):
+    """Log weights ``[N]`` and the beta whose effective sample size is ``ess`` N."""
+    num = len(jax.tree.leaves(positions)[0])
+    work = jax.vmap(path.work, (None, None, 0))
+
+    def share(new):
+        log_w = -work(beta, new, positions)
+        log_w = jnp.where(jnp.isnan(log_w), -jnp.inf, log_w)
+        total = 2 * jax.nn.logsumexp(log_w) - jax.nn.logsumexp(2 * log_w)
+        return jnp.exp(total) / num
+
+    def halve(_, ends):
+        low, high = ends
+        middle = 0.5 * (low + high)
+        is_enough = share(middle) >= ess
+        return jnp.where(is_enough, middle, low), jnp.where(is_enough, high, middle)
+
+    one = jnp.ones_like(beta)
+    low, _ = jax.lax.fori_loop(0, NUM_BISECTIONS, halve, (beta, one))
+    low = jnp.minimum(jnp.maximum(low, beta + LEAST_ADVANCE), one)
+    new = jnp.where(share(one) >= ess, one, low)
+    log_w = -work(beta, new, positions)
+    return jnp.where(jnp.isnan(log_w), -jnp.inf, log_w), new
+
+
+def systematic(key: Key, log_weights: Array) -> Array:
+    """Indices ``[N]`` of N draws by weight with one uniform number: particle i has
+    floor or ceil of N w_i / sum w children, N w_i / sum w on the average."""
+    num = len(log_weights)
+    total = jnp.cumsum(jax.nn.softmax(log_weights))
+    places = (jnp.arange(num) + jax.random.uniform(key)) / num * total[-1]
+    return jnp.minimum(jnp.searchsorted(total, places, side="right"), num - 1)
+
+
+def _length(log_w):
+    is_finite = jnp.isfinite(log_w)
+    return jnp.std(jnp.where(is_finite, log_w, 0.0), where=is_finite)
+
+
+def _found(ends: _Carry, max_levels: int) -> Particles:
+    log_z = np.asarray(ends.log_z, np.float64)
+    if not np.isfinite(log_z).all():
+        raise ValueError(
+            "no particle has a weight left: the energy is infinite or NaN at every "
+            "one; use more particles or a base inside the support of the target"
+        )
+    if not (np.asarray(ends.beta) == 1).all():
+        raise ValueError(
+            f"the path is not finished in max_levels = {max_levels} levels: it got to "
+            f"beta = {float(np.min(ends.beta)):.3g}; use more levels or a nearer base"
+        )
+    num = int(ends.level[0])
+    rates = np.asarray(ends.acceptance[0, :num])
+    if rates[num // 2 :].mean() < 0.05:
+        warnings.warn(
+            f"particles hardly move: acceptance {rates[num // 2 :].mean():.2g} in the "
+            "last levels; use more steps a level or a smaller step_size",
+            stacklevel=3,
+        )
+    is_one = len(log_z) == 1
+    return Particles(
+        jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), ends.positions),
+        float(weights.log_mean_exp(log_z)),
+        float("nan") if is_one else weights.standard_error(log_z),
+        np.asarray(ends.betas[0, : num + 1], np.float64),
+        np.exp(np.asarray(ends.log_sizes[0, : num + 1], np.float64)),
+        np.asarray(ends.lengths[0, :num], np.float64),
+        rates,
+        int(np.sum(ends.num_grads)),
+    )
