@@ -190,7 +190,7 @@ def anneal(
     if is_reversed:
         levels = jnp.concatenate([jnp.full(num_relax, len(betas) - 1), levels[::-1]])
     to_level = jax.vmap(
-        functools.partial(_transition, path, make_kernel, num_steps),
+        functools.partial(explore, path, make_kernel, num_steps),
         (0, 0, None, None, None),
         axis_name=CHAINS,
     )
@@ -235,7 +235,8 @@ def anneal(
     )
 
 
-def _transition(path, make_kernel, num_steps, key, position, beta, step_size, start):
+def explore(path, make_kernel, num_steps, key, position, beta, step_size, start):
+    """``num_steps`` transitions of a chain at ``beta``: position, energy, info."""
     kernel = make_kernel(path(beta), step_size)
     state, _, info = run(
         key, kernel, kernel.init(position), num_steps, start=start, collect=discard

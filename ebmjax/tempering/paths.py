@@ -64,7 +64,7 @@ class Path(NamedTuple):
 
     def work(self, old: Any, new: Any, x: Position) -> Array:
         """``E_new(x) - E_old(x)``; plus infinity outside the support at ``new``."""
-        if _is_geometric(self):
+        if is_geometric(self):
             e0, e1 = (energy(x) for energy in self.energy.args)  # type: ignore
             change = (new - old) * (e1 - e0)
             before, after = _mix(e0, e1, old), _mix(e0, e1, new)
@@ -76,7 +76,7 @@ class Path(NamedTuple):
 
     def slope(self, beta: Any, x: Position) -> Array:
         """``dE_beta(x) / d beta``."""
-        if _is_geometric(self):
+        if is_geometric(self):
             return self.work(0.0, 1.0, x)
         return jax.grad(lambda b: self(b)(x))(jnp.asarray(beta, jnp.float32))
 
@@ -358,7 +358,8 @@ def _ends(path, x):
 # --- the functions of the values ------------------------------------------------------
 
 
-def _is_geometric(path) -> bool:
+def is_geometric(path: Path) -> bool:
+    """Whether a path is of :func:`geometric`."""
     return isinstance(path.energy, Partial) and path.energy.func is _geometric
 
 

@@ -7,7 +7,8 @@ their section 3.3.2.3 (MCMC kernels).  N particles start as draws of the base; t
        have an effective sample size of ``ess`` N, or 1 (Jasra et al. 2011, section 3)
     2. log Z += log (1/N) sum w
     3. systematic resampling (Carpenter, Clifford & Fearnhead 1999)
-    4. ``num_steps`` transitions at beta', whose acceptance moves the step size
+    4. ``num_steps`` transitions at beta', whose acceptance moves the step size,
+       here at beta = 0 before the first level, too
 
 until beta = 1.  ``E Z^`` is Z for a fixed schedule; with an adaptive one the bias goes
 as 1/N, and so does the variance (Beskos, Jasra, Kantas & Thiery 2016).  What log Z is
@@ -24,13 +25,14 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax.base import CHAINS, Array, Key, Position, cast_like
-from ebmjax.sampling.loop import chain_keys, discard, run
+from ebmjax.sampling.loop import chain_keys
 from ebmjax.tempering import weights
 from ebmjax.tempering.ais import MakeKernel
 from ebmjax.tempering.paths import Path, check_base, path_as_value
 
 NUM_BISECTIONS = 40
-GAIN = 2.0  # of the log step size on the acceptance, a level
+GAIN = 1.0  # of the log step size on the acceptance, a transition
+FIRST_GAIN = 4.0  # the same at the base, falling as 1 / (1 + i / 2)
 REACH = 1e4  # factor that the step size may leave its first guess by
 LEAST_ADVANCE = 1e-6  # of beta a level
 
@@ -84,8 +86,8 @@ def sequential_monte_carlo(
       key: one key.
       path: with a base.
       make_kernel: ``(energy, step_size) -> kernel``.
-      step_size: a first guess; each level moves its logarithm by the acceptance rate
-        of the particles minus ``target_acceptance``.
+      step_size: a first guess; each transition moves its logarithm by the acceptance
+        rate of the particles minus ``target_acceptance``.
       num_particles: N.
       num_steps: transitions a level.
       ess: effective sample size that a level keeps, a share in (0, 1).
@@ -142,40 +144,54 @@ def _run(
     key_base, key_resample, key_move = jax.random.split(key, 3)
     keys = chain_keys(key_move, num_particles)
     first_log_size = jnp.log(step_size)
+    lowest, highest = (first_log_size + sign * jnp.log(REACH) for sign in (-1, 1))
 
-    def transition(key, x, beta, size, start):
-        kernel = make_kernel(path(beta), size)
-        state, _, info = run(
-            key, kernel, kernel.init(x), num_steps, start=start, collect=discard
+    def transition(key, state, beta, log_size, step):
+        kernel = make_kernel(path(beta), jnp.exp(log_size))
+        return kernel.step(jax.random.fold_in(key, step), state)
+
+    def transitions(x, beta, log_size, first):
+        """``num_steps`` of them, each of which moves the step size by its acceptance."""
+        each = jax.vmap(transition, (0, 0, None, None, None), axis_name=CHAINS)
+
+        def step(carry, i):
+            states, log_size = carry
+            states, info = each(keys, states, beta, log_size, first + i)
+            rate = jnp.mean(info.acceptance_rate)
+            gain = jnp.where(first == 0, FIRST_GAIN / (1 + i / 2), GAIN)
+            log_size += gain * (jnp.nan_to_num(rate) - target)
+            new = jnp.clip(log_size, lowest, highest).astype(carry[1].dtype)
+            return (states, new), (rate, jnp.sum(info.num_grads))
+
+        init = lambda x: make_kernel(path(beta), jnp.exp(log_size)).init(x)
+        start = jax.vmap(init)(x), log_size
+        (states, log_size), (rates, num_grads) = jax.lax.scan(
+            step, start, jnp.arange(num_steps)
         )
-        return state.position, info
-
-    transitions = jax.vmap(transition, (0, 0, None, None, None), axis_name=CHAINS)
+        return states.position, log_size, jnp.mean(rates), jnp.sum(num_grads)
 
     def level(s: _Carry):
+        is_first = s.level < 0  # at the base, for the step size
         log_w, beta = next_level(path, s.positions, s.beta, ess)
+        log_w = jnp.where(is_first, 0.0, log_w)
+        beta = jnp.where(is_first, s.beta, beta)
         mean = jax.nn.logsumexp(log_w) - jnp.log(num_particles)
         rows = systematic(jax.random.fold_in(key_resample, s.level), log_w)
         x = jax.tree.map(lambda leaf: leaf[rows], s.positions)
-        x, info = transitions(
-            keys, x, beta, jnp.exp(s.log_size), s.level * num_steps
-        )
-        rate = jnp.mean(info.acceptance_rate)
-        log_size = s.log_size + GAIN * (jnp.nan_to_num(rate) - target)
-        log_size = jnp.clip(
-            log_size, first_log_size - jnp.log(REACH), first_log_size + jnp.log(REACH)
-        )
+        first = (s.level + 1) * num_steps
+        x, log_size, rate, num_grads = transitions(x, beta, s.log_size, first)
+        i = jnp.maximum(s.level, 0)
         new = _Carry(
             x,
             beta,
             log_size,
-            s.log_z + mean,
+            s.log_z + jnp.where(is_first, 0.0, mean),
             s.level + 1,
             s.betas.at[s.level + 1].set(beta),
-            s.log_sizes.at[s.level + 1].set(s.log_size),
-            s.lengths.at[s.level].set(_length(log_w)),
-            s.acceptance.at[s.level].set(rate),
-            s.num_grads + jnp.sum(info.num_grads),
+            s.log_sizes.at[s.level + 1].set(log_size),
+            s.lengths.at[i].set(_length(log_w)),
+            s.acceptance.at[i].set(rate),
+            s.num_grads + num_grads,
         )
         return cast_like(new, s)
 
@@ -188,7 +204,7 @@ def _run(
         jnp.zeros((), number),
         first_log_size,
         jnp.zeros((), number),
-        jnp.int32(0),
+        jnp.int32(-1),
         jnp.zeros(max_levels + 1, number),
         jnp.full(max_levels + 1, first_log_size),
         jnp.zeros(max_levels, number),

@@ -1,0 +1,414 @@
+"""Parallel tempering: replicas along a path that swap neighbours, non-reversibly.
+
+K replicas at ``0 = beta_0 < ... < beta_{K-1} = 1`` (Geyer 1991; Hukushima & Nemoto
+1996).  Iteration t swaps the pairs (k, k + 1) with k + t even, each with probability
+min(1, exp r),
+
+    r = E_k(x_k) + E_{k+1}(x_{k+1}) - E_k(x_{k+1}) - E_{k+1}(x_k),
+
+and then moves every replica by its own kernel.  Pairs in turn, not at random, make a
+replica travel without turning back, so that more replicas never hurt (Syed,
+Bouchard-Cote, Deligiannidis & Doucet 2022, "Non-reversible parallel tempering", JRSS B
+84).  Where the path has a base, the replica at beta = 0 is an independent draw of it.
+From the rejection rates r_k of the swaps:
+
+    barrier        Lambda = sum_k r_k, nearly the same for every ladder    (section 3.3)
+    ladder         equal r_k, by interpolating their cumulated sum; rounds of doubled
+                   length                                                  (section 5)
+    round trips    of replicas 0 -> 1 -> 0, at a rate of at most
+                   1 / (2 + 2 sum_k r_k / (1 - r_k)) an iteration          (section 3.4)
+
+log Z comes from the same run:
+
+    stepping stones    sum_k log E_k exp(E_k - E_{k+1}), and in the other direction;
+                       their mean                     (Xie, Lewis, Fan, Kuo & Chen 2011)
+    thermodynamic      -integral E_beta[dE_beta / d beta] d beta  (Gelman & Meng 1998,
+                       eq. 9) by the trapezoid rule; on a geometric path corrected by
+                       d/d beta E_beta[dE / d beta] = -Var_beta[dE / d beta]
+                                                         (Friel, Hurn & Wyse 2014)
+"""
+
+import functools
+import warnings
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ebmjax import _validation as checks
+from ebmjax.base import CHAINS, Array, Key, Position, cast_like
+from ebmjax.sampling.loop import chain_keys
+from ebmjax.tempering.ais import MakeKernel, explore
+from ebmjax.tempering.paths import (
+    Path,
+    check_base,
+    check_betas,
+    is_geometric,
+    path_as_value,
+)
+from ebmjax.tempering.schedule import equal_lengths
+
+FIRST_ROUND = 32  # iterations of the first round of adaptation
+GAIN, DECAY = 1.0, 0.6  # of log step sizes on acceptance, t^-DECAY
+CROWDED = 0.9  # rejection rate of a swap above which replicas hardly meet
+
+
+class Tempered(NamedTuple):
+    """Draws of the target, and what the ladder says of itself."""
+
+    draws: Position  # [T, C, ...] at beta = 1
+    positions: Position  # [C, K, ...] of all replicas in the end
+    betas: np.ndarray  # [K]
+    step_sizes: np.ndarray  # [K]
+    rejection_rate: np.ndarray  # [K - 1] of swaps
+    acceptance_rate: np.ndarray  # [K] of the kernels
+    num_round_trips: int  # of all ladders
+    log_z_of_ladders: np.ndarray  # [C] by stepping stones
+    thermodynamic_of_ladders: np.ndarray  # [C] by thermodynamic integration
+    num_grads: int  # after adaptation
+
+    @property
+    def communication_barrier(self) -> float:
+        """Lambda: at least as many replicas are of use, and about twice as many."""
+        return float(self.rejection_rate.sum())
+
+    @property
+    def round_trip_rate(self) -> float:
+        """Round trips an iteration of a ladder."""
+        first = jax.tree.leaves(self.draws)[0]
+        return self.num_round_trips / (first.shape[0] * first.shape[1])
+
+    @property
+    def best_round_trip_rate(self) -> float:
+        """What it would be if kernels mixed perfectly between swaps."""
+        r = np.minimum(self.rejection_rate, 1 - 1e-9)
+        return float(1 / (2 + 2 * np.sum(r / (1 - r))))
+
+    @property
+    def log_z(self) -> float:
+        """log Z_1 / Z_0 by stepping stones."""
+        return float(self.log_z_of_ladders.mean())
+
+    @property
+    def thermodynamic_log_z(self) -> float:
+        return float(self.thermodynamic_of_ladders.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """Of :attr:`log_z`, over ladders; NaN of one."""
+        values = self.log_z_of_ladders
+        if len(values) < 2:
+            return float("nan")
+        return float(values.std(ddof=1) / len(values) ** 0.5)
+
+
+class _Totals(NamedTuple):
+    """Sums over iterations; ``[C, ...]``."""
+
+    rejection: Array  # [C, K - 1]
+    acceptance: Array  # [C, K]
+    up: Array  # [C, K - 1] log of the sum of exp(E_k - E_{k+1}) under k
+    down: Array  # [C, K - 1] in the other direction
+    slope: Array  # [C, K] of dE / d beta
+    square: Array  # [C, K] of its square
+    num_grads: Array
+
+
+class _State(NamedTuple):
+    positions: Position  # [C, K, ...]
+    log_sizes: Array  # [K]
+    totals: _Totals
+    machine: Array  # [C, K] which replica is at each beta
+    last_end: Array  # [C, K] of each replica: 1 at beta = 1, -1 at 0, 0 neither yet
+    num_round_trips: Array  # [C]
+
+
+def parallel_tempering(
+    key: Key,
+    path: Path,
+    make_kernel: MakeKernel,
+    num_iterations: int,
+    step_size: float = 0.1,
+    *,
+    positions: Position | None = None,
+    num_ladders: int = 8,
+    num_replicas: int = 10,
+    num_steps: int = 1,
+    num_adapt: int = 500,
+    target_acceptance: float = 0.65,
+    betas: Any = None,
+) -> Tempered:
+    """Draws of the target from replicas that travel between it and the base.
+
+    The ladder and the step size of each replica adapt in ``num_adapt`` iterations,
+    whose draws are left out, and are then frozen.
+
+    Args:
+      key: one key.
+      path: with a base, or without one and
+      positions: ``[C, ...]`` where the replicas of each ladder start.
+      make_kernel: ``(energy, step_size) -> kernel``; leaves its energy invariant.
+      num_iterations: T, of a swap and ``num_steps`` transitions each.
+      step_size: a first guess of all replicas.
+      num_ladders: C, independent; errors come from their spread.
+      num_replicas: K; twice the communication barrier is a good number.
+      num_steps: transitions between swaps.
+      num_adapt: iterations of adaptation; 0 for none.
+      target_acceptance: that step sizes adapt to.
+      betas: ``[K]`` to begin with, in place of ``num_replicas``.
+
+    Raises:
+      ValueError, TypeError: a bad argument, a path without a base and no positions.
+
+    Warns of neighbours whose swaps are nearly always rejected.
+
+    >>> found = parallel_tempering(key, path, eb.mala, 1000)  # doctest: +SKIP
+    >>> found.log_z, found.communication_barrier  # doctest: +SKIP
+    """
+    key, path = checks.key(key), path_as_value(path)
+    checks.function(make_kernel, "make_kernel")
+    checks.positive(step_size, "step_size")
+    checks.between(target_acceptance, "target_acceptance")
+    checks.count(num_replicas, "num_replicas", least=2)
+    num_iterations = checks.count(num_iterations, "num_iterations", least=2)
+    for value, name in ((num_ladders, "num_ladders"), (num_steps, "num_steps")):
+        checks.count(value, name)
+    checks.count(num_adapt, "num_adapt", least=0)
+    ladder = np.linspace(0, 1, num_replicas) ** 3 if betas is None else betas
+    ladder = check_betas(ladder)
+    key_start, key_adapt, key_run = jax.random.split(key, 3)
+    x = _start(key_start, path, positions, num_ladders, len(ladder))
+    log_sizes = np.full(len(ladder), np.log(step_size))
+    options = {"make_kernel": make_kernel, "num_steps": num_steps}
+    target = jnp.asarray(target_acceptance, jnp.result_type(float))
+
+    done = 0
+    for length in rounds(num_adapt):
+        keys = chain_keys(jax.random.fold_in(key_adapt, done), len(_first(x)))
+        state = _begin(x, jnp.asarray(log_sizes, jnp.result_type(float)))
+        state = _adapt(keys, path, _numbers(ladder), state, target, length, **options)
+        x, done = state.positions, done + length
+        rejection = np.asarray(state.totals.rejection, np.float64).mean(0) / length
+        new = equal_lengths(ladder, rejection, len(ladder) - 1)
+        found = np.asarray(state.log_sizes, np.float64)
+        log_sizes, ladder = np.interp(new, ladder, found), new
+    keys = chain_keys(key_run, len(_first(x)))
+    state = _begin(x, jnp.asarray(log_sizes, jnp.result_type(float)))
+    state, draws = _collect(
+        keys, path, _numbers(ladder), state, num_iterations=num_iterations, **options
+    )
+    return _found(state, draws, ladder, num_iterations, is_geometric(path))
+
+
+def rounds(num_adapt: int) -> list[int]:
+    """Lengths of rounds, each twice the one before, that sum to ``num_adapt``."""
+    lengths, length = [], FIRST_ROUND
+    while num_adapt > 0:
+        is_last = num_adapt < 3 * length
+        lengths.append(num_adapt if is_last else length)
+        num_adapt -= lengths[-1]
+        length *= 2
+    return lengths
+
+
+# --- one iteration --------------------------------------------------------------------
+
+
+class Swaps(NamedTuple):
+    """What one set of swaps of a ladder was."""
+
+    order: Array  # [K] which replica comes to each beta
+    rejection: Array  # [K - 1] probabilities, of all neighbours
+    up: Array  # [K - 1] E_k - E_{k+1} at x_k
+    down: Array  # [K - 1] E_{k+1} - E_k at x_{k+1}
+
+
+def swap(
+    key: Key, path: Path, betas: Array, parity: Array, x: Position
+) -> tuple[Position, Swaps]:
+    """Swap the neighbours (k, k + 1) of ``x [K, ...]`` with k of the given parity."""
+    num = len(betas)
+    work = jax.vmap(path.work)
+    colder, hotter = (jax.tree.map(lambda leaf: leaf[s:e], x) for s, e in _NEIGHBOURS)
+    up = -work(betas[:-1], betas[1:], hotter)
+    down = -work(betas[1:], betas[:-1], colder)
+    log_ratio = up + down
+    exponential = jax.random.exponential(key, (num - 1,))
+    is_turn = jnp.arange(num - 1) % 2 == parity
+    is_swapped = is_turn & (-exponential < log_ratio)
+    here, none = jnp.arange(num), jnp.zeros(1, bool)
+    goes_up = jnp.concatenate([is_swapped, none])
+    goes_down = jnp.concatenate([none, is_swapped])
+    order = here + goes_up - goes_down
+    rejection = jnp.nan_to_num(-jnp.expm1(jnp.minimum(log_ratio, 0.0)), nan=1.0)
+    swapped = jax.tree.map(lambda leaf: leaf[order], x)
+    return swapped, Swaps(order, rejection, up, down)
+
+
+_NEIGHBOURS = ((1, None), (None, -1))
+
+
+def move(
+    key: Key,
+    path: Path,
+    make_kernel: MakeKernel,
+    betas: Array,
+    step_sizes: Array,
+    num_steps: int,
+    x: Position,
+):
+    """Every replica of ``x [K, ...]`` by its own kernel; the first drawn anew."""
+    key_base, key_move = jax.random.split(key)
+    one = functools.partial(explore, path, make_kernel, num_steps)
+    keys = chain_keys(key_move, len(betas))
+    new, _, info = jax.vmap(one, (0, 0, 0, 0, None), axis_name=CHAINS)(
+        keys, x, betas, step_sizes, 0
+    )
+    if path.base is not None:
+        fresh = path.base.sample(key_base, 1)
+        new = jax.tree.map(lambda leaf, f: leaf.at[0].set(f[0]), new, fresh)
+    return new, info
+
+
+def _iterate(
+    path, make_kernel, num_steps, betas, keys, step, state: _State, gain, target
+) -> _State:
+    """Iteration ``step`` of all ladders: swaps, then kernels."""
+    sizes = jnp.exp(state.log_sizes)
+
+    def of_ladder(key, x):
+        key_swap, key_move = jax.random.split(jax.random.fold_in(key, step))
+        x, swaps = swap(key_swap, path, betas, step % 2, x)
+        x, info = move(key_move, path, make_kernel, betas, sizes, num_steps, x)
+        return x, swaps, info, jax.vmap(path.slope)(betas, x)
+
+    x, swaps, info, slope = jax.vmap(of_ladder)(keys, state.positions)
+    acceptance = jnp.nan_to_num(info.acceptance_rate)
+    old = state.totals
+    totals = _Totals(
+        old.rejection + swaps.rejection,
+        old.acceptance + acceptance,
+        jnp.logaddexp(old.up, swaps.up),
+        jnp.logaddexp(old.down, swaps.down),
+        old.slope + slope,
+        old.square + slope**2,
+        old.num_grads + jnp.sum(info.num_grads),
+    )
+    machine = jnp.take_along_axis(state.machine, swaps.order, axis=1)
+    last_end, num_round_trips = _ends_of(state, machine)
+    log_sizes = state.log_sizes + gain * (jnp.mean(acceptance, axis=0) - target)
+    new = _State(x, log_sizes, totals, machine, last_end, num_round_trips)
+    return cast_like(new, state)
+
+
+def _ends_of(state, machine):
+    """Which end each replica has seen last, and round trips that end at beta = 0."""
+    rows = jnp.arange(len(machine))
+    bottom, top = machine[:, 0], machine[:, -1]
+    is_back = state.last_end[rows, bottom] == 1
+    last_end = state.last_end.at[rows, top].set(
+        jnp.where(state.last_end[rows, top] == -1, 1, state.last_end[rows, top])
+    )
+    last_end = last_end.at[rows, bottom].set(-1)
+    return last_end, state.num_round_trips + is_back
+
+
+# --- programs -------------------------------------------------------------------------
+
+
+@functools.partial(jax.jit, static_argnames=("make_kernel", "num_steps"))
+def _adapt(keys, path, betas, state, target, length, *, make_kernel, num_steps):
+    def iteration(step, state):
+        gain = GAIN / (1.0 + step) ** DECAY
+        return _iterate(
+            path, make_kernel, num_steps, betas, keys, step, state, gain, target
+        )
+
+    return jax.lax.fori_loop(0, length, iteration, state)
+
+
+@functools.partial(
+    jax.jit, static_argnames=("make_kernel", "num_steps", "num_iterations")
+)
+def _collect(keys, path, betas, state, *, make_kernel, num_steps, num_iterations):
+    def iteration(state, step):
+        state = _iterate(
+            path, make_kernel, num_steps, betas, keys, step, state, 0.0, 0.0
+        )
+        return state, jax.tree.map(lambda x: x[:, -1], state.positions)
+
+    return jax.lax.scan(iteration, state, jnp.arange(num_iterations))
+
+
+def _begin(x, log_sizes) -> _State:
+    num_ladders, num = jax.tree.leaves(x)[0].shape[:2]
+    zeros = lambda n: jnp.zeros((num_ladders, n), log_sizes.dtype)
+    none = jnp.full((num_ladders, num - 1), -jnp.inf, log_sizes.dtype)
+    totals = _Totals(
+        zeros(num - 1), zeros(num), none, none, zeros(num), zeros(num), jnp.int32(0)
+    )
+    machine = jnp.broadcast_to(jnp.arange(num), (num_ladders, num))
+    seen = jnp.zeros((num_ladders, num), jnp.int32)
+    trips = jnp.zeros(num_ladders, jnp.int32)
+    return _State(x, log_sizes, totals, machine, seen, trips)
+
+
+def _start(key, path, positions, num_ladders, num_replicas):
+    if positions is None:
+        if path.base is None:
+            raise ValueError(
+                "positions [C, ...] are needed for a path without a base, got None"
+            )
+        check_base(key, path)
+        x = path.base.sample(key, num_ladders * num_replicas)
+        shape = (num_ladders, num_replicas)
+        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), x)
+    x = checks.position(positions)
+    checks.num_chains(x)
+    repeat = lambda leaf: jnp.repeat(leaf[:, None], num_replicas, axis=1)
+    return jax.tree.map(repeat, x)
+
+
+def _found(state: _State, draws, betas, num_iterations, is_corrected) -> Tempered:
+    t = state.totals
+    up, down = (np.asarray(x, np.float64) for x in (t.up, t.down))
+    slope, square = (
+        np.asarray(x, np.float64) / num_iterations for x in (t.slope, t.square)
+    )
+    count = np.log(num_iterations)
+    stepping = 0.5 * ((up - count).sum(axis=1) - (down - count).sum(axis=1))
+    thermodynamic = -np.trapezoid(slope, betas, axis=1)
+    if is_corrected:
+        change = np.diff(square - slope**2, axis=1)
+        thermodynamic -= (np.diff(betas) ** 2 * change).sum(axis=1) / 12
+    rejection = np.asarray(t.rejection, np.float64).mean(axis=0) / num_iterations
+    acceptance = np.asarray(t.acceptance, np.float64).mean(axis=0) / num_iterations
+    if rejection.max() > CROWDED:
+        k = int(rejection.argmax())
+        warnings.warn(
+            f"swaps between beta = {betas[k]:.3g} and {betas[k + 1]:.3g} are rejected "
+            f"at a rate of {rejection[k]:.2f}: replicas hardly meet there; use more "
+            f"replicas than {len(betas)} or a longer adaptation",
+            stacklevel=3,
+        )
+    return Tempered(
+        draws,
+        state.positions,
+        np.asarray(betas),
+        np.exp(np.asarray(state.log_sizes, np.float64)),
+        rejection,
+        acceptance,
+        int(np.sum(state.num_round_trips)),
+        stepping,
+        thermodynamic,
+        int(t.num_grads),
+    )
+
+
+def _numbers(betas):
+    return jnp.asarray(betas, jnp.result_type(float))
+
+
+def _first(x):
+    return jax.tree.leaves(x)[0]

@@ -1,0 +1,101 @@
+"""Sequential Monte Carlo: resampling, levels, and log Z against exact ones."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ebmjax as eb
+from ebmjax.energies import enumeration
+from ebmjax.kernels import binary
+from ebmjax.tempering.paths import bits, gaussian, geometric
+from ebmjax.tempering.smc import next_level, sequential_monte_carlo, systematic
+
+KEY = jax.random.key(20261125)
+RBM = binary.rbm_params(jax.random.key(1), 8, 4, 2.0)
+MODEL = functools.partial(binary.rbm, RBM)
+PATH = geometric(bits(jnp.full(8, 0.5)), MODEL)
+
+
+def flips(energy, step_size):
+    return eb.repeat(binary.flip(energy), 8)
+
+
+@functools.cache
+def of_bits():
+    return sequential_monte_carlo(
+        KEY, PATH, flips, num_particles=500, num_steps=2, num_repeats=40
+    )
+
+
+def test_log_z_and_its_error_over_repeats():
+    found, truth = of_bits(), binary.rbm_log_z(RBM)
+    assert found.standard_error < 0.02
+    assert abs(found.log_z - truth) < 4.5 * found.standard_error
+    assert abs(found.log_z - truth - 0.1) > 4.5 * found.standard_error
+
+
+def test_particles_follow_the_target():
+    """Mean bits of all repeats against enumeration; the base has 1/2 everywhere."""
+    states = np.asarray(enumeration.states(8), np.float64)
+    wants = enumeration.probabilities(MODEL, 8) @ states
+    x = np.asarray(of_bits().positions).reshape(40, 500, 8).mean(axis=1)
+    error = x.std(axis=0, ddof=1) / np.sqrt(40)
+    assert (np.abs(x.mean(axis=0) - wants) < 4.5 * error).all()
+    assert (np.abs(wants - 0.5) > 4.5 * error).any()
+
+
+def test_each_level_keeps_its_effective_sample_size():
+    x = PATH.base.sample(KEY, 2000)
+    log_w, beta = next_level(PATH, x, jnp.float32(0.0), jnp.float32(0.5))
+    w = np.exp(np.asarray(log_w, np.float64))
+    assert w.sum() ** 2 / (w**2).sum() == pytest.approx(1000, rel=1e-3)
+    assert 0 < beta < 1
+    log_w, beta = next_level(PATH, x, jnp.float32(0.0), jnp.float32(0.01))
+    assert beta == 1
+    betas = of_bits().betas
+    assert (betas[0], betas[-1]) == (0, 1)
+    assert (np.diff(betas) > 0).all()
+    assert len(betas) == of_bits().num_levels + 1
+
+
+def test_systematic_resampling_has_floor_or_ceil_children_and_their_mean():
+    log_w = jnp.log(jnp.array([0.05, 0.4, 0.15, 0.31, 0.09]))
+    keys = jax.random.split(KEY, 20_000)
+    rows = np.asarray(jax.vmap(lambda key: systematic(key, log_w))(keys))
+    counts = np.stack([(rows == i).sum(axis=1) for i in range(5)], axis=1)
+    wants = 5 * np.exp(np.asarray(log_w))
+    assert (counts >= np.floor(wants)).all() and (counts <= np.ceil(wants)).all()
+    assert (np.abs(counts.mean(axis=0) - wants) < 5 * 0.5 / np.sqrt(20_000)).all()
+    dead = systematic(KEY, jnp.array([-jnp.inf, 0.0, -jnp.inf]))
+    assert (np.asarray(dead) == 1).all()
+
+
+def test_the_step_size_follows_the_target():
+    """From a guess that is 100 times too small; at acceptance .65 in the end."""
+    path = geometric(gaussian(jnp.zeros(5), 30.0), lambda x: jnp.sum((x - 2) ** 2))
+    found = sequential_monte_carlo(KEY, path, eb.mala, 0.1, num_repeats=20)
+    assert 5 < found.step_sizes[0] / found.step_sizes[-1] < 200
+    assert found.acceptance_rate[-1] == pytest.approx(0.65, abs=0.15)
+    truth = 2.5 * np.log(np.pi)
+    assert abs(found.log_z - truth) < 4.5 * found.standard_error
+
+
+def test_what_is_wrong_is_named():
+    run = functools.partial(sequential_monte_carlo, KEY, num_particles=50)
+    base = gaussian(jnp.zeros(1))
+    far = geometric(base, lambda x: 1e4 * jnp.sum((x - 9) ** 2))
+    with pytest.raises(ValueError, match="no particle has a weight left"):
+        run(geometric(base, lambda x: jnp.sum(x) + jnp.inf), eb.mala)
+    with pytest.raises(ValueError, match="is not finished in max_levels = 2"):
+        run(far, eb.mala, max_levels=2)
+    stuck = lambda energy, size: eb.random_walk(energy, 1e3)
+    with pytest.warns(UserWarning, match="particles hardly move"):
+        run(geometric(base, lambda x: jnp.sum(8 * x**2)), stuck)
+    for options in ({"ess": 1.0}, {"num_particles": 1}, {"step_size": 0.0}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            sequential_monte_carlo(KEY, far, eb.mala, **options)
+    with pytest.raises(ValueError, match="path must start from a base"):
+        run(geometric(lambda x: jnp.sum(x**2), lambda x: jnp.sum(x**4)), eb.mala)
