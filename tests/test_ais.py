@@ -10,8 +10,8 @@ from scipy import stats
 
 import ebmjax as eb
 from ebmjax.base import Info, Kernel, State
-from ebmjax.energies import enumeration
-from ebmjax.kernels import binary
+from ebmjax.energies import boltzmann, enumeration
+from ebmjax.kernels.gibbs import flip
 from ebmjax.tempering import weights
 from ebmjax.tempering.ais import anneal, annealed_importance_sampling
 from ebmjax.tempering.bennett import acceptance_ratio, bennett
@@ -56,7 +56,7 @@ def kl(a, b):
 
 def perfect(energy, step_size):
     """An independent draw of the level, whose beta is an argument of its energy."""
-    mean, precision = level(energy.args[0])
+    mean, precision = level(energy.beta)
 
     def init(x):
         return State(x, energy(x))
@@ -160,17 +160,17 @@ def test_a_schedule_that_looks_at_its_own_chains_is_biased():
 
 # --- bits, trees, paths ---------------------------------------------------------------
 
-RBM = binary.rbm_params(jax.random.key(1), 8, 4, 2.0)
-BITS = geometric(bits(jnp.full(8, 0.5)), functools.partial(binary.rbm, RBM))
+RBM = boltzmann.rbm_params(jax.random.key(1), 8, 4, 2.0)
+BITS = geometric(bits(jnp.full(8, 0.5)), functools.partial(boltzmann.rbm, RBM))
 
 
 def flips(energy, step_size):
-    return eb.repeat(binary.flip(energy), 8)
+    return eb.repeat(flip(energy), 8)
 
 
 def test_bits_forward_and_reverse_hold_the_enumerated_log_z():
-    truth = binary.rbm_log_z(RBM)
-    x = enumeration.sampler(functools.partial(binary.rbm, RBM), 8)(KEY, 2000)
+    truth = boltzmann.rbm_log_z(RBM)
+    x = enumeration.sampler(functools.partial(boltzmann.rbm, RBM), 8)(KEY, 2000)
     options = {"num_steps": 1}
     ahead = annealed_importance_sampling(
         KEY, BITS, flips, BETAS, num_chains=4000, **options

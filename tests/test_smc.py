@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax.energies import enumeration
-from ebmjax.kernels import binary
+from ebmjax.energies import boltzmann, enumeration
+from ebmjax.kernels.gibbs import flip
 from ebmjax.tempering.paths import bits, gaussian, geometric
 from ebmjax.tempering.smc import next_level, sequential_monte_carlo, systematic
 
 KEY = jax.random.key(20261125)
-RBM = binary.rbm_params(jax.random.key(1), 8, 4, 2.0)
-MODEL = functools.partial(binary.rbm, RBM)
+RBM = boltzmann.rbm_params(jax.random.key(1), 8, 4, 2.0)
+MODEL = functools.partial(boltzmann.rbm, RBM)
 PATH = geometric(bits(jnp.full(8, 0.5)), MODEL)
 
 
 def flips(energy, step_size):
-    return eb.repeat(binary.flip(energy), 8)
+    return eb.repeat(flip(energy), 8)
 
 
 @functools.cache
@@ -31,7 +31,7 @@ def of_bits():
 
 
 def test_log_z_and_its_error_over_repeats():
-    found, truth = of_bits(), binary.rbm_log_z(RBM)
+    found, truth = of_bits(), boltzmann.rbm_log_z(RBM)
     assert found.standard_error < 0.02
     assert abs(found.log_z - truth) < 4.5 * found.standard_error
     assert abs(found.log_z - truth - 0.1) > 4.5 * found.standard_error

@@ -32,16 +32,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._value import as_function
 from ebmjax.base import CHAINS, Array, Energy, Kernel, Key, Position
 from ebmjax.sampling.loop import chain_keys, discard, run
 from ebmjax.tempering import weights
 from ebmjax.tempering.paths import (
+    Geometric,
     Path,
     check_base,
     check_betas,
     check_positions,
     check_support,
-    path_as_value,
+    check_path,
 )
 
 MakeKernel = Callable[[Energy, Any], Kernel]
@@ -63,6 +65,7 @@ class AnnealedWeights(NamedTuple):
     num_grads: Array  # [] gradients of the energy, all chains
     drift: Array  # [] of the energy of samples under T_L, in standard errors; reverse
     is_reversed: Any = False
+    is_reversible: Any = False  # whether every kernel was
 
     @property
     def sign(self) -> float:
@@ -136,8 +139,8 @@ def annealed_importance_sampling(
     ... # doctest: +SKIP
     >>> found.log_z, found.bound()  # doctest: +SKIP
     """
-    key, path = checks.key(key), path_as_value(path)
-    checks.function(make_kernel, "make_kernel")
+    key, path = checks.key(key), check_path(path)
+    make_kernel = as_function(make_kernel, "make_kernel")
     betas = check_betas(betas)
     step_sizes = _steps(step_sizes, len(betas))
     num_chains = checks.count(num_chains, "num_chains")
@@ -166,7 +169,9 @@ def annealed_importance_sampling(
         num_steps=num_steps,
         num_relax=num_relax if is_reversed else 0,
     )
-    found = found._replace(is_reversed=is_reversed)
+    found = found._replace(
+        is_reversed=is_reversed, is_reversible=bool(found.is_reversible)
+    )
     _report(path, found)
     return found
 
@@ -232,6 +237,8 @@ def anneal(
         num_grads,
         jnp.where(num_relax > 0, drift, 0.0),
         is_reversed,
+        make_kernel(path(betas[0]), jax.tree.map(lambda s: s[0], step_sizes))
+        .is_reversible,
     )
 
 
@@ -244,9 +251,7 @@ def explore(path, make_kernel, num_steps, key, position, beta, step_size, start)
     return state.position, state.energy, info
 
 
-@functools.partial(
-    jax.jit, static_argnames=("make_kernel", "num_chains", "num_steps", "num_relax")
-)
+@functools.partial(jax.jit, static_argnames=("num_chains", "num_steps", "num_relax"))
 def _program(
     key, path, betas, step_sizes, positions, *, make_kernel, num_chains, **options
 ):

@@ -8,12 +8,14 @@ solves
 
 for which it needs that the two laws of the work differ by a factor only,
 p_F(W) = exp(W - D) p_R(-W)  (Crooks 1999, "Entropy production fluctuation theorem").
-That holds where each kernel is reversible, or the reverse run uses its reversal:
-Metropolis, MALA, HMC, single flips, sweeps that read the same both ways.  It has the
-least variance of all estimates of that form (Shirts & Pande 2005).  The error is
-Bennett's,
+That holds where each kernel is reversible: Metropolis, MALA, HMC, single flips, sweeps
+that read the same both ways.  It has the least variance of all estimates of that form
+(Shirts & Pande 2005).  The error is Bennett's,
 
     var D = (<f^2>_F / <f>_F^2 - 1) / n_F + (<f^2>_R / <f>_R^2 - 1) / n_R.
+
+With kernels that are not reversible the estimate is the mean of the forward and the
+reverse estimate, weighted by their inverse variances; the bounds hold all the same.
 """
 
 import warnings
@@ -63,7 +65,10 @@ def bennett(
     checks.between(confidence, "confidence")
     one_sided = 1 - (1 - confidence) / 2
     lower, upper = forward.bound(one_sided), reverse.bound(one_sided)
-    log_z, error = acceptance_ratio(forward.log_weights, reverse.log_weights)
+    if np.all(forward.is_reversible) and np.all(reverse.is_reversible):
+        log_z, error = acceptance_ratio(forward.log_weights, reverse.log_weights)
+    else:
+        log_z, error = _weighted_mean(forward, reverse)
     if lower > upper:
         warnings.warn(
             f"the bounds cross: at least {lower:.4f} by the forward run and at most "
@@ -72,6 +77,11 @@ def bennett(
             stacklevel=2,
         )
     return LogZ(log_z, error, lower, upper, confidence)
+
+
+def _weighted_mean(forward, reverse) -> tuple[float, float]:
+    a, b = forward.standard_error ** -2, reverse.standard_error ** -2
+    return (a * forward.log_z + b * reverse.log_z) / (a + b), float((a + b) ** -0.5)
 
 
 def acceptance_ratio(forward, reverse) -> tuple[float, float]:

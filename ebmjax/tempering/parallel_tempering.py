@@ -37,15 +37,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._value import as_function
 from ebmjax.base import CHAINS, Array, Key, Position, cast_like
 from ebmjax.sampling.loop import chain_keys
 from ebmjax.tempering.ais import MakeKernel, explore
 from ebmjax.tempering.paths import (
+    Geometric,
     Path,
     check_base,
     check_betas,
-    is_geometric,
-    path_as_value,
+    check_path,
 )
 from ebmjax.tempering.schedule import equal_lengths
 
@@ -166,8 +167,8 @@ def parallel_tempering(
     >>> found = parallel_tempering(key, path, eb.mala, 1000)  # doctest: +SKIP
     >>> found.log_z, found.communication_barrier  # doctest: +SKIP
     """
-    key, path = checks.key(key), path_as_value(path)
-    checks.function(make_kernel, "make_kernel")
+    key, path = checks.key(key), check_path(path)
+    make_kernel = as_function(make_kernel, "make_kernel")
     checks.positive(step_size, "step_size")
     checks.between(target_acceptance, "target_acceptance")
     checks.count(num_replicas, "num_replicas", least=2)
@@ -198,7 +199,7 @@ def parallel_tempering(
     state, draws = _collect(
         keys, path, _numbers(ladder), state, num_iterations=num_iterations, **options
     )
-    return _found(state, draws, ladder, num_iterations, is_geometric(path))
+    return _found(state, draws, ladder, num_iterations, isinstance(path.energy, Geometric))
 
 
 def rounds(num_adapt: int) -> list[int]:
@@ -317,7 +318,7 @@ def _ends_of(state, machine):
 # --- programs -------------------------------------------------------------------------
 
 
-@functools.partial(jax.jit, static_argnames=("make_kernel", "num_steps"))
+@functools.partial(jax.jit, static_argnames=("num_steps",))
 def _adapt(keys, path, betas, state, target, length, *, make_kernel, num_steps):
     def iteration(step, state):
         gain = GAIN / (1.0 + step) ** DECAY
@@ -328,9 +329,7 @@ def _adapt(keys, path, betas, state, target, length, *, make_kernel, num_steps):
     return jax.lax.fori_loop(0, length, iteration, state)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("make_kernel", "num_steps", "num_iterations")
-)
+@functools.partial(jax.jit, static_argnames=("num_steps", "num_iterations"))
 def _collect(keys, path, betas, state, *, make_kernel, num_steps, num_iterations):
     def iteration(state, step):
         state = _iterate(

@@ -11,25 +11,24 @@ A base is two functions, ``sample(key, n)`` and the normalised ``log_prob(x)``:
 :func:`flow`, or any pair, ``Base(sample, log_prob)``.  Positions are trees of
 arrays, of bits too.
 
-Paths and bases are pytrees: numbers are leaves and code is structure, so that new
-numbers compile nothing.  A plain function is structure; ``jax.tree_util.Partial``
-(or ``functools.partial``) of a function and its parameters has leaves.
+Paths and bases are values (:mod:`ebmjax._value`): numbers are leaves and code is
+structure, so that new numbers compile nothing.
 """
 
-import dataclasses
-import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.tree_util import Partial
 
 from ebmjax import _validation as checks
+from ebmjax._value import Value, function, number, part, value
 from ebmjax.base import Array, Energy, Key, Position, scalar
+from ebmjax.energies.transforms import MinusLog
 
 LOG_2PI = math.log(2 * math.pi)
 ROWS_A_COORDINATE = 5  # data points a coordinate that a full covariance wants
@@ -37,35 +36,37 @@ SHRINKAGE = 1e-3  # of the mean variance, added to a fitted covariance
 AT_BASE = 1e-3  # relative difference of the path at beta = 0 from its base
 
 
-class Base(NamedTuple):
+@value
+class Base(Value):
     """A density with a sampler: ``sample(key, n) -> [n, ...]``, ``log_prob(x) -> []``.
 
     >>> base = Base(lambda key, n: jax.random.normal(key, (n, 2)),
     ...             lambda x: -0.5 * jnp.sum(x**2) - LOG_2PI)
     """
 
-    sample: Callable[[Key, int], Position]
-    log_prob: Callable[[Position], Array]
+    sample: Callable[[Key, int], Position] = function()
+    log_prob: Callable[[Position], Array] = function()
 
     def energy(self) -> Energy:
         """``-log_prob``; its log Z is 0."""
-        return Partial(_minus, as_value(self.log_prob))
+        return MinusLog(self.log_prob)
 
 
-class Path(NamedTuple):
+@value
+class Path(Value):
     """``energy(beta, x)``, and the base that it starts from, if it has a sampler."""
 
-    energy: Callable[[Array, Position], Array]
-    base: Base | None = None
+    energy: Callable[[Array, Position], Array] = function()
+    base: Base | None = part(default=None)
 
     def __call__(self, beta: Any) -> Energy:
         """The energy at ``beta``, which may be traced."""
-        return Partial(as_value(self.energy), beta)
+        return Level(self.energy, beta)
 
     def work(self, old: Any, new: Any, x: Position) -> Array:
         """``E_new(x) - E_old(x)``; plus infinity outside the support at ``new``."""
-        if is_geometric(self):
-            e0, e1 = (energy(x) for energy in self.energy.args)  # type: ignore
+        if isinstance(self.energy, Geometric):
+            e0, e1 = self.energy.ends(x)
             change = (new - old) * (e1 - e0)
             before, after = _mix(e0, e1, old), _mix(e0, e1, new)
         else:
@@ -76,9 +77,34 @@ class Path(NamedTuple):
 
     def slope(self, beta: Any, x: Position) -> Array:
         """``dE_beta(x) / d beta``."""
-        if is_geometric(self):
+        if isinstance(self.energy, Geometric):
             return self.work(0.0, 1.0, x)
         return jax.grad(lambda b: self(b)(x))(jnp.asarray(beta, jnp.float32))
+
+
+@value
+class Level(Value):
+    """The energy of a path at ``beta``."""
+
+    energy: Callable[[Array, Position], Array] = function()
+    beta: Array = number()
+
+    def __call__(self, x: Position) -> Array:
+        return scalar(self.energy)(self.beta, x)
+
+
+@value
+class Geometric(Value):
+    """``(1 - beta) E_0(x) + beta E_1(x)``, and no weight counts an infinite energy."""
+
+    first: Energy = function()
+    last: Energy = function()
+
+    def ends(self, x: Position) -> tuple[Array, Array]:
+        return scalar(self.first)(x), scalar(self.last)(x)
+
+    def __call__(self, beta: Array, x: Position) -> Array:
+        return _mix(*self.ends(x), beta)
 
 
 def geometric(base: Base | Energy, energy: Energy) -> Path:
@@ -96,13 +122,8 @@ def geometric(base: Base | Energy, energy: Energy) -> Path:
     """
     checks.function(energy, "energy")
     if isinstance(base, Base):
-        checks.function(base.sample, "base.sample")
-        checks.function(base.log_prob, "base.log_prob")
-        first, base = base.energy(), _as_values(base)
-    else:
-        first, base = as_value(checks.function(base, "base")), None  # type: ignore
-    target = Partial(_scalar_of, as_value(energy))
-    return Path(Partial(_geometric, first, target), base)  # type: ignore[arg-type]
+        return Path(Geometric(base.energy(), energy), base)
+    return Path(Geometric(checks.function(base, "base"), energy))
 
 
 # --- bases ----------------------------------------------------------------------------
@@ -194,7 +215,7 @@ def uniform_box(low: Any, high: Any) -> Base:
             f"and {jax.tree.map(jnp.shape, high)}"
         )
     checks.positive(jax.tree.map(jnp.subtract, high, low), "high - low")
-    return Base(Partial(_box_sample, low, high), Partial(_box_log_prob, low, high))
+    return Base(partial(_box_sample, low, high), partial(_box_log_prob, low, high))
 
 
 def bits(probability: Any) -> Base:
@@ -207,7 +228,7 @@ def bits(probability: Any) -> Base:
     """
     checks.between(probability, "probability")
     p = _floats(probability, "probability")
-    return Base(Partial(_bits_sample, p), Partial(_bits_log_prob, p))
+    return Base(partial(_bits_sample, p), partial(_bits_log_prob, p))
 
 
 def flow(flow: Any, params: Any) -> Base:
@@ -215,50 +236,19 @@ def flow(flow: Any, params: Any) -> Base:
     from ebmjax.energies.flows import Flow  # needs Flax
 
     checks.instance(flow, Flow, "flow", "ebmjax.energies.flows")
-    kept = Static(flow)
     return Base(
-        Partial(_flow_sample, kept, params), Partial(_flow_log_prob, kept, params)
+        partial(_flow_sample, flow, params), partial(_flow_log_prob, flow, params)
     )
 
 
-# --- values ---------------------------------------------------------------------------
+# --- checks ---------------------------------------------------------------------------
 
 
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class Static:
-    """What is structure, not a number, within a value."""
-
-    value: Any
-
-
-def as_value(function: Any) -> Any:
-    """A function as a pytree: what has leaves keeps them, a plain one is structure."""
-    if isinstance(function, Partial):
-        return function
-    if isinstance(function, functools.partial):
-        bound = jax.tree.leaves((function.args, function.keywords))
-        if all(isinstance(leaf, float | np.ndarray | jax.Array) for leaf in bound):
-            return Partial(function.func, *function.args, **function.keywords)
-        return Partial(function)
-    is_leaf = jax.tree_util.all_leaves([function])
-    return Partial(function) if is_leaf else function
-
-
-def _as_values(base: Base) -> Base:
-    return Base(as_value(base.sample), as_value(base.log_prob))
-
-
-def path_as_value(path: Any) -> Path:
-    """The path with its functions as values.
-
-    Raises:
-      TypeError: what is no path.
-    """
-    checks.instance(path, Path, "path", "geometric(base, energy) or Path(energy, base)")
-    checks.function(path.energy, "path.energy")
-    base = None if path.base is None else _as_values(path.base)
-    return Path(as_value(path.energy), base)
+def check_path(path: Any) -> Path:
+    """The path.  Raises TypeError for what is none."""
+    return checks.instance(
+        path, Path, "path", "geometric(base, energy) or Path(energy, base)"
+    )
 
 
 def check_base(key: Key, path: Path) -> None:
@@ -358,15 +348,6 @@ def _ends(path, x):
 # --- the functions of the values ------------------------------------------------------
 
 
-def is_geometric(path: Path) -> bool:
-    """Whether a path is of :func:`geometric`."""
-    return isinstance(path.energy, Partial) and path.energy.func is _geometric
-
-
-def _geometric(first, last, beta, x):
-    return _mix(first(x), last(x), beta)
-
-
 def _mix(e0, e1, beta):
     """(1 - beta) e0 + beta e1; an infinite energy counts where its weight is not 0."""
     inside = e0 + beta * (e1 - e0)
@@ -374,14 +355,6 @@ def _mix(e0, e1, beta):
     one = jnp.where(e0 == jnp.inf, e1, e0)  # the other has weight 0
     at_end = jnp.where(is_out, jnp.inf, one)
     return jnp.where((e0 == jnp.inf) | (e1 == jnp.inf), at_end, inside)
-
-
-def _minus(log_prob, x):
-    return -scalar(log_prob)(x)
-
-
-def _scalar_of(energy, x):
-    return scalar(energy)(x)
 
 
 def _gaussian_base(mean, factor):
@@ -392,8 +365,8 @@ def _gaussian_base(mean, factor):
             factor, jnp.eye(len(factor), dtype=factor.dtype), lower=True
         )
     return Base(
-        Partial(_gaussian_sample, mean, factor),
-        Partial(_gaussian_log_prob, mean, inverse),
+        partial(_gaussian_sample, mean, factor),
+        partial(_gaussian_log_prob, mean, inverse),
     )
 
 
@@ -441,11 +414,11 @@ def _bits_log_prob(probability, x):
 def _flow_sample(flow, params, key, num):
     from ebmjax.energies.flows import sample
 
-    return sample(flow.value, params, key, num)
+    return sample(flow, params, key, num)
 
 
 def _flow_log_prob(flow, params, x):
-    return flow.value.apply(params, x)
+    return flow.apply(params, x)
 
 
 def _floats(tree, name):

@@ -14,16 +14,54 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
-from ebmjax.base import Energy, Info, Kernel, State, evaluate, merge
+from ebmjax._value import Value, function, number, part, static, value
+from ebmjax.base import Array, Energy, Kernel, Key, Position, State, evaluate, merge
 from ebmjax.tempering.ais import MakeKernel
 from ebmjax.tempering.parallel_tempering import move, swap
-from ebmjax.tempering.paths import Path, check_betas, path_as_value
+from ebmjax.tempering.paths import Path, check_betas, check_path
+
+
+@value
+class JointEnergy(Value):
+    """The sum of the energies of all replicas, of ``[K, ...]``."""
+
+    path: Path = part()
+    betas: Array = number()
+
+    def __call__(self, x: Position) -> Array:
+        return jnp.sum(jax.vmap(lambda b, x: self.path(b)(x))(self.betas, x))
 
 
 def joint_energy(path: Path, betas: Any) -> Energy:
-    """The sum of the energies of all replicas, of ``[K, ...]``."""
-    path, betas = path_as_value(path), jnp.asarray(betas)
-    return lambda x: jnp.sum(jax.vmap(lambda b, x: path(b)(x))(betas, x))
+    """The energy of all replicas together."""
+    return JointEnergy(check_path(path), check_betas(betas))
+
+
+@value
+class ReplicaExchange(Kernel):
+    """Made by :func:`replica_exchange`."""
+
+    path: Path = part()
+    make_kernel: MakeKernel = function()
+    betas: Array = number()
+    step_sizes: Array = number()
+    num_steps: int = static(default=1)
+
+    def init(self, position: Position) -> State:
+        return evaluate(JointEnergy(self.path, self.betas), position)
+
+    def draw(self, key: Key, shapes: Position) -> Key:
+        return key
+
+    def move(self, noise, state):
+        x, infos = state.position, []
+        options = self.path, self.make_kernel, self.betas, self.step_sizes
+        for parity in (0, 1):
+            key_swap, key_move = jax.random.split(jax.random.fold_in(noise, parity))
+            x, _ = swap(key_swap, self.path, self.betas, jnp.int32(parity), x)
+            x, info = move(key_move, *options, self.num_steps, x)
+            infos.append(merge(info))
+        return self.init(x), merge(jax.tree.map(lambda *i: jnp.stack(i), *infos))
 
 
 def replica_exchange(
@@ -47,24 +85,8 @@ def replica_exchange(
     >>> kernel = replica_exchange(path, eb.mala, [0.0, 0.5, 1.0], 0.5)
     ... # doctest: +SKIP
     """
-    path = path_as_value(path)
-    checks.function(make_kernel, "make_kernel")
     checks.positive(step_sizes, "step_sizes")
     checks.count(num_steps, "num_steps")
-    betas = jnp.asarray(check_betas(betas), jnp.result_type(float))
-    sizes = jnp.broadcast_to(jnp.asarray(step_sizes, betas.dtype), betas.shape)
-    energy = joint_energy(path, betas)
-
-    def step(key, state):
-        x, infos = state.position, []
-        for parity in (0, 1):
-            key_swap, key_move = jax.random.split(jax.random.fold_in(key, parity))
-            x, _ = swap(key_swap, path, betas, jnp.int32(parity), x)
-            x, info = move(key_move, path, make_kernel, betas, sizes, num_steps, x)
-            infos.append(merge(info))
-        info: Info = merge(jax.tree.map(lambda *i: jnp.stack(i), *infos))
-        return State(x, energy(x)), info
-
-    return Kernel(
-        lambda x: evaluate(energy, x, with_grad=False), lambda key, x: key, step
-    )
+    betas = check_betas(betas)
+    sizes = jnp.broadcast_to(jnp.asarray(step_sizes), betas.shape)
+    return ReplicaExchange(check_path(path), make_kernel, betas, sizes, num_steps)

@@ -24,11 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._value import as_function
 from ebmjax.base import CHAINS, Array, Key, Position, cast_like
 from ebmjax.sampling.loop import chain_keys
 from ebmjax.tempering import weights
 from ebmjax.tempering.ais import MakeKernel
-from ebmjax.tempering.paths import Path, check_base, path_as_value
+from ebmjax.tempering.paths import Path, check_base, check_path
 
 NUM_BISECTIONS = 40
 GAIN = 1.0  # of the log step size on the acceptance, a transition
@@ -105,8 +106,8 @@ def sequential_monte_carlo(
     ... # doctest: +SKIP
     >>> found.log_z, found.standard_error  # doctest: +SKIP
     """
-    key, path = checks.key(key), path_as_value(path)
-    checks.function(make_kernel, "make_kernel")
+    key, path = checks.key(key), check_path(path)
+    make_kernel = as_function(make_kernel, "make_kernel")
     checks.positive(step_size, "step_size")
     for value, name in ((ess, "ess"), (target_acceptance, "target_acceptance")):
         checks.between(value, name)
@@ -130,7 +131,7 @@ def sequential_monte_carlo(
 
 
 @functools.partial(
-    jax.jit, static_argnames=("make_kernel", "num_particles", "num_steps", "max_levels")
+    jax.jit, static_argnames=("num_particles", "num_steps", "max_levels")
 )
 def _program(keys, path, step_size, ess, target, **options):
     return jax.vmap(lambda key: _run(key, path, step_size, ess, target, **options))(
