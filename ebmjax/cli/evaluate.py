@@ -1,0 +1,359 @@
+"""``evaluate``: log Z, likelihoods and tests of a trained run."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import typer
+from rich.table import Table
+
+from ebmjax import _validation as checks
+from ebmjax import plotting
+from ebmjax.base import Energy
+from ebmjax.cli.app import app, console, one_line
+from ebmjax.evaluation import two_sample
+from ebmjax.evaluation.likelihood import Likelihood, log_likelihood
+from ebmjax.evaluation.log_z import WIDEN, Bracket, bracket_log_z
+from ebmjax.experiments import data, report, runs
+from ebmjax.experiments.registry import METHODS
+from ebmjax.kernels.registry import KERNELS
+from ebmjax.tempering.parallel_tempering import Tempered, parallel_tempering
+from ebmjax.tempering.paths import Base, bits, fit_gaussian, geometric
+from ebmjax.tempering.schedule import Schedule
+
+MOST_POINTS = 10_000  # of a data set, whose likelihood is computed
+MOST_TESTED = 500  # of each sample in a test
+LEAST_PROBABILITY = 0.02  # of a bit of the base
+SHORTER = (16, 4)  # the bounds are shown at levels fewer by these factors, too
+
+
+class Evaluation(NamedTuple):
+    """What is measured of a run."""
+
+    brackets: dict[int, Bracket]  # by number of levels
+    likelihoods: dict[str, Likelihood]  # by group of points
+    tests: dict[str, two_sample.TestResult]
+    tempered: Tempered | None
+
+    @property
+    def best(self) -> Bracket:
+        return self.brackets[max(self.brackets)]
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")
+    ],
+    data_file: Annotated[
+        str, typer.Option("--data", help="Held-out points: a name or a file.")
+    ] = "",
+    num_chains: Annotated[
+        int, typer.Option(help="Of annealed importance sampling.", min=32)
+    ] = 256,
+    num_levels: Annotated[
+        int, typer.Option(help="Between the base and the model.", min=32)
+    ] = 1024,
+    num_steps: Annotated[int, typer.Option(help="Of a level.", min=1)] = 1,
+    num_relax: Annotated[
+        int, typer.Option(help="Steps of the chains before they are used.", min=20)
+    ] = 1000,
+    num_replicas: Annotated[
+        int,
+        typer.Option("--replicas", help="Of parallel tempering beside; 0 for none."),
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder; RUN/evaluation by default.")
+    ] = None,
+) -> None:
+    """Log-likelihoods of a trained run between bounds, and tests of its chains.
+
+        python -m ebmjax evaluate runs/moons
+
+    log Z is bounded from below by annealed importance sampling from a Gaussian (or from
+    independent bits) to the model, and from above by the same way back from chains of
+    training.  The upper bound holds if these chains are draws of the model.
+    """
+    with one_line():
+        run, state = runs.load(folder)
+        target = out or folder / "evaluation"
+        runs.check_new(target)
+        held_out = _held_out(run, data_file)
+        name = run.config.kernel if KERNELS[run.config.kernel].is_exact else "mala"
+        found = _measure(
+            jax.random.key(seed),
+            run,
+            state,
+            name,
+            held_out,
+            num_chains=num_chains,
+            num_levels=num_levels,
+            num_steps=num_steps,
+            num_relax=num_relax,
+            num_replicas=num_replicas,
+        )
+        console.print(_table(folder, found))
+        paths = _pictures(found, target)
+        (target / "evaluation.json").write_text(json.dumps(_numbers(found), indent=1))
+        console.print(
+            "wrote " + ", ".join(str(p) for p in [target / "evaluation.json", *paths]),
+            highlight=False,
+        )
+
+
+# --- measurements ---------------------------------------------------------------------
+
+
+def _measure(
+    key, run, state, name, held_out, *, num_replicas, num_relax, **options
+) -> Evaluation:
+    keys = jax.random.split(key, 6)
+    energy: Energy = run.trained(state)
+    step_size = report.step_size_for(keys[0], run, state, name)
+    chains = report.run_chains(
+        keys[1],
+        run,
+        state,
+        report.kernel_of(run, energy, step_size, name),
+        num_chains=options["num_chains"],
+        num_steps=num_relax,
+        progress=True,
+    )
+    positions = jnp.asarray(chains.positions[-1])
+    z = noisy(keys[2], run, run.z[:MOST_POINTS])
+    base = base_of(run, z)
+    brackets = _brackets(keys[3], energy, positions, base, name, step_size, options)
+    best = brackets[options["num_levels"]].log_z
+    log_scale = float(np.sum(np.log(np.broadcast_to(run.standard.spread, z.shape[1:]))))
+    groups = {"training data": z}
+    if held_out is not None:
+        groups["held out"] = noisy(jax.random.fold_in(keys[2], 1), run, held_out)
+    likelihoods = {
+        label: log_likelihood(energy, x, best, log_scale=log_scale)
+        for label, x in groups.items()
+    }
+    tests = _tests(keys[4], energy, positions, groups, is_binary(run))
+    tempered = None
+    if num_replicas:
+        tempered = parallel_tempering(
+            keys[5],
+            geometric(base, energy),
+            KERNELS[name].training_kernel,
+            options["num_levels"],
+            step_size,
+            num_replicas=checks.count(num_replicas, "num_replicas", least=2),
+        )
+    return Evaluation(brackets, likelihoods, tests, tempered)
+
+
+def _brackets(key, energy, positions, base, name, step_size, options):
+    """Bounds at all numbers of levels, the largest first: its pilot is that of all."""
+    num_levels = options["num_levels"]
+    options = {
+        "base": base,
+        "make_kernel": KERNELS[name].training_kernel,
+        "num_chains": options["num_chains"],
+        "num_steps": options["num_steps"],
+    }
+    key, key_best = jax.random.split(key)
+    best = bracket_log_z(
+        key_best,
+        energy,
+        positions,
+        step_size=step_size,
+        num_levels=num_levels,
+        **options,
+    )
+    found = {num_levels: best}
+    for factor in SHORTER:
+        schedule = _thinned(best.schedule, factor)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # few levels are meant to be poor
+            found[num_levels // factor] = bracket_log_z(
+                jax.random.fold_in(key, factor),
+                energy,
+                positions,
+                schedule=schedule,
+                **options,
+            )
+    return found
+
+
+def _thinned(schedule: Schedule, factor: int) -> Schedule:
+    """The same path in fewer levels."""
+    num = len(schedule.betas) - 1
+    at, places = np.arange(num + 1), np.linspace(0, num, num // factor + 1)
+    betas, sizes = (np.interp(places, at, x) for x in schedule)
+    return Schedule(betas, sizes.astype(np.float32))
+
+
+def _tests(key, energy, positions, groups, is_discrete):
+    found, keys = {}, iter(jax.random.split(key, 3 * len(groups)))
+    x = positions[:MOST_TESTED]
+    for label, y in groups.items():
+        y = y[:MOST_TESTED]
+        found[f"MMD, chains and {label}"] = two_sample.mmd(next(keys), x, y)
+        found[f"classifier, chains and {label}"] = two_sample.classifier(
+            next(keys), x, y
+        )
+        if not is_discrete:
+            found[f"kernel Stein, {label}"] = two_sample.kernel_stein(
+                next(keys), energy, y
+            )
+    return found
+
+
+def is_binary(run: Any) -> bool:
+    return METHODS[run.config.objective].is_binary
+
+
+def noisy(key: Any, run: Any, z: Any) -> Any:
+    """Points with the noise of training: what the energy is the density of."""
+    if is_binary(run) or not run.config.noise:
+        return z
+    return z + run.config.noise * jax.random.normal(key, z.shape)
+
+
+def base_of(run: Any, z: Any) -> Base:
+    """A Gaussian fitted to points, or bits with their means."""
+    if is_binary(run):
+        low = LEAST_PROBABILITY
+        return bits(jnp.clip(jnp.mean(z, axis=0), low, 1 - low))
+    return fit_gaussian(z, widen=WIDEN)
+
+
+def _held_out(run, name):
+    """Points ``[N, ...]`` in units of training; new ones of a toy set by default."""
+    if name:
+        x = data.load(name).x
+    elif run.config.data in data.TOYS:
+        x = data.load(run.config.data, seed=(run.config.seed + 1) % 2**32).x
+    else:
+        return None
+    if x.shape[1:] != run.dataset.x.shape[1:]:
+        raise ValueError(
+            f"--data must hold points of shape {run.dataset.x.shape[1:]}, as the run, "
+            f"got {x.shape[1:]}"
+        )
+    return jnp.asarray(run.standard.forward(x[:MOST_POINTS]), jnp.float32)
+
+
+# --- what is shown --------------------------------------------------------------------
+
+
+def _table(folder: Path, found: Evaluation) -> Table:
+    table = Table("", "value", title=f"evaluation {folder}", title_justify="left")
+    bracket = found.best
+    z, reverse = bracket.log_z, bracket.reverse
+    assert reverse is not None
+    table.add_row(
+        f"log Z, {z.confidence:.0%} between bounds",
+        f"[{z.lower:.3f}, {z.upper:.3f}], {z.log_z:.3f} +- {z.standard_error:.3f}",
+        end_section=False,
+    )
+    table.add_row(
+        "effective chains, forward and reverse",
+        f"{bracket.forward.effective_sample_size:.0f}, "
+        f"{reverse.effective_sample_size:.0f} of {len(reverse.log_weights)}",
+    )
+    for label, value in found.likelihoods.items():
+        low, high = value.bits_per_dim
+        table.add_row(
+            f"log-likelihood, {label} [nat]",
+            f"[{value.lower:.3f}, {value.upper:.3f}] +- {value.standard_error:.3f}",
+        )
+        table.add_row(f"bits per dimension, {label}", f"[{low:.4f}, {high:.4f}]")
+    for label, test in found.tests.items():
+        table.add_row(label, f"p = {float(test.p_value):.3f}")
+    if (tempered := found.tempered) is not None:
+        table.add_row(
+            "log Z by parallel tempering",
+            f"{tempered.log_z:.3f} +- {tempered.standard_error:.3f}",
+        )
+        table.add_row(
+            "round trips an iteration, at best",
+            f"{tempered.round_trip_rate:.4f}, {tempered.best_round_trip_rate:.4f}",
+        )
+    return table
+
+
+def _numbers(found: Evaluation) -> dict[str, Any]:
+    """Everything that is shown, for programs."""
+    numbers: dict[str, Any] = {
+        "log_z": {str(n): b.log_z._asdict() for n, b in found.brackets.items()},
+        "log_likelihood": {k: v._asdict() for k, v in found.likelihoods.items()},
+        "tests": {
+            k: {name: float(x) for name, x in t._asdict().items()}
+            for k, t in found.tests.items()
+        },
+    }
+    if found.tempered is not None:
+        names = ("betas", "rejection_rate", "acceptance_rate", "log_z_of_ladders")
+        t = found.tempered
+        numbers["tempering"] = {n: np.asarray(getattr(t, n)).tolist() for n in names}
+    return numbers
+
+
+def _pictures(found: Evaluation, folder: Path) -> list[Path]:
+    figures = {"work.png": _work(found.best), "bounds.png": _bounds(found.brackets)}
+    if found.tempered is not None:
+        figures["swaps.png"] = _swaps(found.tempered)
+    for name, figure in figures.items():
+        plotting.save(figure, folder / name)
+    return [folder / name for name in figures]
+
+
+@plotting.house_style
+def _work(bracket: Bracket):
+    """Histograms of the work: log weights forward, and minus those in reverse."""
+    assert bracket.reverse is not None
+    ahead = np.asarray(bracket.forward.log_weights)
+    back = -np.asarray(bracket.reverse.log_weights)
+    fig, ax = plotting.figure(size=(5.2, 3.2))
+    bins = np.linspace(*np.quantile(np.concatenate([ahead, back]), [0.002, 0.998]), 40)
+    for values, label, colour in (
+        (ahead, "forward", plotting.DATA),
+        (back, "reverse", plotting.MODEL),
+    ):
+        ax.hist(values, bins, density=True, alpha=0.4, color=colour, label=label)
+    ax.axvline(bracket.log_z.log_z, color="black", lw=1, label="log Z")
+    ax.set(xlabel="minus the work [nat]", ylabel="density")
+    ax.legend()
+    return fig
+
+
+@plotting.house_style
+def _bounds(brackets: dict[int, Bracket]):
+    """Bounds against the number of levels."""
+    levels = sorted(brackets)
+    found = [brackets[n].log_z for n in levels]
+    fig, ax = plotting.figure(size=(5.2, 3.2))
+    lower, upper = [z.lower for z in found], [z.upper for z in found]
+    ax.fill_between(levels, lower, upper, alpha=0.2, color=plotting.GREY)
+    ax.plot(levels, upper, "v-", color=plotting.MODEL, label="upper, reverse")
+    ax.plot(levels, [z.log_z for z in found], "k.", label="Bennett")
+    ax.plot(levels, lower, "^-", color=plotting.DATA, label="lower, forward")
+    ax.set(xscale="log", xlabel="levels", ylabel="log Z [nat]")
+    ax.legend()
+    return fig
+
+
+@plotting.house_style
+def _swaps(tempered: Tempered):
+    """Rejection rates of swaps along the ladder, which adapted to be equal."""
+    fig, ax = plotting.figure(size=(5.2, 3.2))
+    middle = 0.5 * (tempered.betas[1:] + tempered.betas[:-1])
+    ax.plot(middle, tempered.rejection_rate, "o-", color=plotting.DATA)
+    ax.set(
+        xlabel="beta",
+        ylabel="rejection rate of swaps",
+        ylim=(0, 1),
+        title=f"{tempered.num_round_trips} round trips, "
+        f"barrier {tempered.communication_barrier:.2f}",
+    )
+    return fig
