@@ -1,5 +1,6 @@
 """``python -m benchmarks COMMAND``: a table, a file of all repetitions, pictures."""
 
+import json
 import statistics
 import sys
 from pathlib import Path
@@ -285,6 +286,40 @@ def efficiency(
                 highlight=False,
             )
     _kept(name, found)
+
+
+@app.command()
+def log_z(
+    is_quick: Quick = False,
+    names: Annotated[
+        str, typer.Option("--targets", help="Brackets of these, by semicolons; all of both tables by default.")
+    ] = "",
+    num_seeds: Annotated[int, typer.Option(help="Of each bracket.")] = 20,
+) -> None:
+    """Brackets of log Z against exact values, and SMC beside BlackJAX's.
+
+    A call with some targets renews their rows and leaves the others.
+    """
+    from benchmarks import log_z as bench
+
+    quick = ("ten double wells",)
+    chosen = tuple(names.split(";")) if names else quick if is_quick else ()
+    of = lambda table: tuple(n for n in table if not chosen or n in chosen)
+    name = "log_z-quick" if is_quick else "log_z"
+    path = measure.path_of(name)
+    old = json.loads(path.read_text())["rows"] if path.exists() else []
+    brackets = _collect(name, bench.brackets(of(bench.PROBLEMS), num_seeds))
+    rivals = of(bench.RIVALS) if not names or is_quick else ()
+    beside = _collect(name, bench.side_by_side(rivals, 4 if is_quick else 16))
+    new = {(r["target"], r.get("method")) for r in brackets + beside}
+    kept = [r for r in old if (r["target"], r.get("method")) not in new]
+    rows = kept + brackets + beside
+    columns = ["target", "exact", "held", "num_seeds", "width", "error", "levels"]
+    columns += ["chains", "seconds a seed, compilation included"]
+    _show("brackets of log Z", columns, [r for r in rows if "held" in r])
+    columns = ["target", "method", "error", "bias", "gradients", "efficiency"]
+    _show("beside BlackJAX", columns, [r for r in rows if "method" in r])
+    _kept(name, rows)
 
 
 def _collect(name, rows) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
+from ebmjax.base import Info, Kernel, State
 from ebmjax.energies import boltzmann, enumeration
 from ebmjax.kernels.gibbs import flip
 from ebmjax.tempering.paths import bits, gaussian, geometric
@@ -71,6 +72,24 @@ def test_systematic_resampling_has_floor_or_ceil_children_and_their_mean():
     assert (np.abs(counts.mean(axis=0) - wants) < 5 * 0.5 / np.sqrt(20_000)).all()
     dead = systematic(KEY, jnp.array([-jnp.inf, 0.0, -jnp.inf]))
     assert (np.asarray(dead) == 1).all()
+
+
+def test_with_a_kernel_that_stays_it_is_importance_sampling():
+    """Particles are resampled draws of the base; Z is right, in expectation."""
+
+    def stays(energy, step_size):
+        def move(noise, state):
+            one, zero = jnp.ones_like(state.energy), jnp.zeros_like(state.energy)
+            return state, Info(one, one > 0, zero, jnp.int32(0), zero)
+
+        return Kernel(lambda x: State(x, energy(x)), lambda key, x: key, move)
+
+    path = geometric(gaussian(jnp.zeros(1)), lambda x: 2 * jnp.sum(x**2))
+    found = sequential_monte_carlo(KEY, path, stays, num_repeats=20, ess=0.8)
+    assert found.num_levels > 1
+    truth = 0.5 * np.log(np.pi / 2)
+    assert abs(found.log_z - truth) < 4.5 * found.standard_error
+    assert found.standard_error < 0.02
 
 
 def test_the_step_size_follows_the_target():

@@ -126,7 +126,8 @@ def _measure(
     )
     positions = jnp.asarray(chains.positions[-1])
     z = noisy(keys[2], run, run.z[:MOST_POINTS])
-    base = base_of(run, z)
+    late = chains.positions[len(chains.positions) // 2 :]
+    base = base_of(run, jnp.asarray(late.reshape(-1, *positions.shape[1:])))
     brackets = _brackets(keys[3], energy, positions, base, name, step_size, options)
     best = brackets[options["num_levels"]].log_z
     log_scale = float(np.sum(np.log(np.broadcast_to(run.standard.spread, z.shape[1:]))))
@@ -220,7 +221,7 @@ def noisy(key: Any, run: Any, z: Any) -> Any:
 
 
 def base_of(run: Any, z: Any) -> Base:
-    """A Gaussian fitted to points, or bits with their means."""
+    """A Gaussian fitted to chains ``[N, ...]``, or bits with their means."""
     if is_binary(run):
         low = LEAST_PROBABILITY
         return bits(jnp.clip(jnp.mean(z, axis=0), low, 1 - low))

@@ -1,0 +1,134 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Between densities
+#
+# *You need: notebook 4 (Metropolis-Hastings) and notebook 12. Runs in a minute.*
+#
+# A chain moves a step at a time, and does not cross where there is no mass. What helps
+# is another density on the way: wide enough to cross, near enough to come back.
+
+# %%
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+import ebmjax as eb
+from ebmjax import plotting, targets
+from ebmjax.tempering.parallel_tempering import parallel_tempering
+from ebmjax.tempering.paths import gaussian, geometric
+from ebmjax.tempering.smc import sequential_monte_carlo
+
+plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
+key = jax.random.key(0)
+
+# %% [markdown]
+# ## Two modes, 25 standard deviations apart
+#
+# Their weights are 0.3 and 0.7. Chains that start in the right one stay there; what
+# they report is where they started. No diagnostic of these chains alone can say so.
+
+# %%
+target = targets.mixture([0.3, 0.7], [[-12.5, 0.0], [12.5, 0.0]], 1.0)
+start = jnp.broadcast_to(jnp.array([12.5, 0.0]), (64, 2))
+alone = eb.sample(key, eb.mala(target.energy, 1.4), start, 2000).draws
+share_alone = (np.asarray(alone)[..., 0] < 0).mean()
+print(f"share of the left mode: {share_alone:.3f}, exact 0.3")
+assert share_alone == 0
+
+# %% [markdown]
+# ## A path
+#
+# From a wide Gaussian to the target: $E_\beta = (1 - \beta) E_0 + \beta E_1$. At small
+# $\beta$ the modes are connected.
+
+# %%
+path = geometric(gaussian(jnp.zeros(2), 10.0), target.energy)
+x = np.linspace(-25, 25, 1001)
+points = jnp.stack([jnp.asarray(x), jnp.zeros(len(x))], axis=1)
+fig, ax = plt.subplots(figsize=(5.6, 3.0), layout="constrained")
+valleys = {}
+for beta, colour in zip((0.0, 0.02, 0.1, 1.0), plt.cm.viridis([0, 0.3, 0.6, 0.9])):
+    e = np.asarray(jax.vmap(path(beta))(points), np.float64)
+    p = np.exp(e.min() - e)
+    valleys[beta] = p[500] / p.max()
+    ax.plot(x, p / np.trapezoid(p, x), color=colour, label=f"$\\beta = {beta}$")
+ax.set(xlabel="$x_1$", ylabel="density along the axis", ylim=(0, 0.3))
+_ = ax.legend()
+assert valleys[0.02] > 0.1
+assert valleys[1.0] < 1e-20
+
+# %% [markdown]
+# ## Parallel tempering
+#
+# A replica at each of ten values of $\beta$; neighbours swap with the probability that
+# keeps every density (Geyer 1991). Pairs take turns, even and odd, which makes replicas
+# travel rather than wander (Syed et al. 2022). The ladder adapts to equal rejection
+# rates. Their sum, the communication barrier, belongs to the path and not to the
+# ladder: ten and sixteen replicas find the same.
+
+# %%
+ten, sixteen = (
+    parallel_tempering(
+        key, path, eb.mala, 1500, 1.0, num_ladders=16, num_replicas=num_replicas
+    )
+    for num_replicas in (10, 16)
+)
+left = (np.asarray(ten.draws)[..., 0] < 0).mean(axis=0)
+error = left.std(ddof=1) / np.sqrt(len(left))
+print(f"share of the left mode: {left.mean():.3f} +- {error:.3f}, exact 0.3")
+print(f"rejection rates: {ten.rejection_rate.round(2)}")
+print(
+    f"barrier {ten.communication_barrier:.2f} and {sixteen.communication_barrier:.2f}; "
+    f"a round trip each {1 / ten.round_trip_rate:.0f} iterations, "
+    f"{1 / ten.best_round_trip_rate:.0f} at best"
+)
+assert abs(left.mean() - 0.3) < 4.5 * error
+assert error < 0.02
+assert ten.rejection_rate.std() < 0.15 * ten.rejection_rate.mean()
+assert abs(ten.communication_barrier / sixteen.communication_barrier - 1) < 0.1
+assert 0.5 < ten.round_trip_rate / ten.best_round_trip_rate < 1.15
+
+fig, axes = plt.subplots(1, 2, figsize=(8.4, 2.8), layout="constrained")
+axes[0].plot(np.asarray(ten.draws)[:300, 0, 0], lw=0.7, color=plotting.MODEL)
+axes[0].set(title="one ladder at $\\beta = 1$", xlabel="iteration", ylabel="$x_1$")
+for found, colour in ((ten, plotting.DATA), (sixteen, plotting.THIRD)):
+    middle = 0.5 * (found.betas[1:] + found.betas[:-1])
+    axes[1].semilogx(middle, found.rejection_rate, "o-", ms=3, color=colour)
+_ = axes[1].set(title="rejected swaps", xlabel="$\\beta$", ylabel="rate", ylim=(0, 0.5))
+
+# %% [markdown]
+# The same run has log Z, by stepping stones between neighbours and by integrating the
+# mean of $E_1 - E_0$ over $\beta$. The target is normalised: it is 0.
+
+# %%
+spread = ten.thermodynamic_of_ladders.std(ddof=1) / 4
+print(f"stepping stones {ten.log_z:+.3f} +- {ten.standard_error:.3f}")
+print(f"thermodynamic integration {ten.thermodynamic_log_z:+.3f} +- {spread:.3f}")
+assert abs(ten.log_z) < 4.5 * ten.standard_error
+assert abs(ten.thermodynamic_log_z) < 4.5 * spread + 0.02
+
+# %% [markdown]
+# ## Particles
+#
+# Sequential Monte Carlo carries a population along the path once: it moves on as far as
+# half of the weights stay effective, resamples, and moves by the kernel. What log Z is
+# off by is seen from independent repeats, which run side by side in one program.
+
+# %%
+found = sequential_monte_carlo(
+    key, path, eb.mala, 1.0, num_particles=500, num_repeats=16
+)
+of_repeat = np.asarray(found.positions).reshape(16, 500, 2)[..., 0] < 0
+shares = of_repeat.mean(axis=1)
+print(f"{found.num_levels} levels, log Z {found.log_z:+.3f} +- {found.standard_error:.3f}")
+print(f"share of the left mode: {shares.mean():.3f} +- {shares.std(ddof=1) / 4:.3f}")
+assert abs(found.log_z) < 4.5 * found.standard_error
+assert abs(shares.mean() - 0.3) < 4.5 * shares.std(ddof=1) / 4
+assert found.standard_error < 0.05
