@@ -292,7 +292,11 @@ def efficiency(
 def log_z(
     is_quick: Quick = False,
     names: Annotated[
-        str, typer.Option("--targets", help="Brackets of these, by semicolons; all of both tables by default.")
+        str,
+        typer.Option(
+            "--targets",
+            help="Brackets of these, by semicolons; all of both tables by default.",
+        ),
     ] = "",
     num_seeds: Annotated[int, typer.Option(help="Of each bracket.")] = 20,
 ) -> None:

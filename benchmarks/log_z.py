@@ -26,8 +26,9 @@ from ebmjax import targets
 from ebmjax.energies import boltzmann, enumeration, flows
 from ebmjax.kernels.gibbs import gibbs
 from ebmjax.tempering.ais import anneal
+from ebmjax.tempering.bases import Base, bits, fit_gaussian, gaussian
 from ebmjax.tempering.bennett import bennett
-from ebmjax.tempering.paths import Base, bits, fit_gaussian, gaussian, geometric
+from ebmjax.tempering.paths import geometric
 from ebmjax.tempering.schedule import pilot
 from ebmjax.tempering.smc import sequential_monte_carlo
 
@@ -186,7 +187,11 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
 def brackets(names: tuple[str, ...], num_seeds: int) -> Iterator[tuple]:
     """A row for each target, as it is done."""
     for number, name in enumerate(names, 1):
-        yield number, len(names), {"target": name} | bracket(PROBLEMS[name](), num_seeds)
+        yield (
+            number,
+            len(names),
+            {"target": name} | bracket(PROBLEMS[name](), num_seeds),
+        )
 
 
 def bracket(problem: Problem, num_seeds: int) -> dict[str, Any]:

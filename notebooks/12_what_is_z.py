@@ -27,8 +27,9 @@ from ebmjax import plotting, targets
 from ebmjax.evaluation.likelihood import log_likelihood
 from ebmjax.evaluation.quadrature import log_z as by_quadrature
 from ebmjax.tempering.ais import annealed_importance_sampling
+from ebmjax.tempering.bases import gaussian
 from ebmjax.tempering.bennett import bennett
-from ebmjax.tempering.paths import gaussian, geometric
+from ebmjax.tempering.paths import geometric
 from ebmjax.tempering.schedule import pilot
 from ebmjax.tempering.weights import effective_sample_size
 
@@ -112,7 +113,9 @@ for num_levels in levels:
 means = np.array(means)
 
 fig, ax = plt.subplots(figsize=(5.4, 3.2), layout="constrained")
-ax.semilogx(levels, means[:, 1], "v-", color=plotting.MODEL, label="reverse, mean log w")
+ax.semilogx(
+    levels, means[:, 1], "v-", color=plotting.MODEL, label="reverse, mean log w"
+)
 ax.semilogx(levels, means[:, 0], "^-", color=plotting.DATA, label="forward, mean log w")
 ax.fill_between(
     levels,
@@ -126,7 +129,9 @@ ax.axhline(truth, color="black", lw=0.8, label="exact")
 ax.set(xlabel="levels", ylabel="log Z")
 _ = ax.legend()
 for b in brackets:
-    print(f"[{b.lower:.3f}, {b.upper:.3f}]  Bennett {b.log_z:.3f} +- {b.standard_error:.3f}")
+    print(
+        f"[{b.lower:.3f}, {b.upper:.3f}]  Bennett {b.log_z:.3f} +- {b.standard_error:.3f}"
+    )
 assert all(b.lower < truth < b.upper for b in brackets)
 assert (means[:, 0] < truth).all() and (means[:, 1] > truth).all()
 gaps = means[:, 1] - means[:, 0]
@@ -143,7 +148,9 @@ assert abs(brackets[-1].log_z - truth) < 4.5 * brackets[-1].standard_error
 data = exact[:250]
 bounds = log_likelihood(energy, data, brackets[-1])
 value = log_likelihood(energy, data, truth).mean
-print(f"log-likelihood in [{bounds.lower:.3f}, {bounds.upper:.3f}] nats, exact {value:.3f}")
+print(
+    f"log-likelihood in [{bounds.lower:.3f}, {bounds.upper:.3f}] nats, exact {value:.3f}"
+)
 assert bounds.lower < value < bounds.upper
 
 # %% [markdown]

@@ -21,8 +21,9 @@ import numpy as np
 
 import ebmjax as eb
 from ebmjax import plotting, targets
+from ebmjax.tempering.bases import gaussian
 from ebmjax.tempering.parallel_tempering import parallel_tempering
-from ebmjax.tempering.paths import gaussian, geometric
+from ebmjax.tempering.paths import geometric
 from ebmjax.tempering.smc import sequential_monte_carlo
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
@@ -54,7 +55,9 @@ x = np.linspace(-25, 25, 1001)
 points = jnp.stack([jnp.asarray(x), jnp.zeros(len(x))], axis=1)
 fig, ax = plt.subplots(figsize=(5.6, 3.0), layout="constrained")
 valleys = {}
-for beta, colour in zip((0.0, 0.02, 0.1, 1.0), plt.cm.viridis([0, 0.3, 0.6, 0.9])):
+for beta, colour in zip(
+    (0.0, 0.02, 0.1, 1.0), plt.cm.viridis([0, 0.3, 0.6, 0.9]), strict=True
+):
     e = np.asarray(jax.vmap(path(beta))(points), np.float64)
     p = np.exp(e.min() - e)
     valleys[beta] = p[500] / p.max()
@@ -127,7 +130,9 @@ found = sequential_monte_carlo(
 )
 of_repeat = np.asarray(found.positions).reshape(16, 500, 2)[..., 0] < 0
 shares = of_repeat.mean(axis=1)
-print(f"{found.num_levels} levels, log Z {found.log_z:+.3f} +- {found.standard_error:.3f}")
+print(
+    f"{found.num_levels} levels, log Z {found.log_z:+.3f} +- {found.standard_error:.3f}"
+)
 print(f"share of the left mode: {shares.mean():.3f} +- {shares.std(ddof=1) / 4:.3f}")
 assert abs(found.log_z) < 4.5 * found.standard_error
 assert abs(shares.mean() - 0.3) < 4.5 * shares.std(ddof=1) / 4

@@ -3,7 +3,8 @@
 from killing import Mutant
 
 AIS, SMC, PT = "tempering/ais.py", "tempering/smc.py", "tempering/parallel_tempering.py"
-PATHS, WEIGHTS = "tempering/paths.py", "tempering/weights.py"
+PATHS, BASES_PY = "tempering/paths.py", "tempering/bases.py"
+WEIGHTS, REPLICAS = "tempering/weights.py", "tempering/replicas.py"
 BENNETT, TESTS = "tempering/bennett.py", "evaluation/two_sample.py"
 LIKELIHOOD = "evaluation/likelihood.py"
 
@@ -26,9 +27,7 @@ SWAPS = (
 LADDER = (
     "test_parallel_tempering:test_the_ladder_has_equal_rejections_and_replicas_travel"
 )
-FIXED = (
-    "test_parallel_tempering:test_a_path_without_a_base_starts_where_it_is_asked_to"
-)
+FIXED = "test_parallel_tempering:test_a_path_without_a_base_starts_where_it_is_asked_to"
 LOG_Z = "test_parallel_tempering:test_log_z_by_stepping_stones_and_by_integration"
 P = "test_two_sample:test_p_values_are_uniform_under_the_null_and_small_beside"
 TURNED = "test_likelihood:test_log_likelihood_turns_the_bounds_around"
@@ -40,11 +39,11 @@ MUTANTS = [
     Mutant("annealing moves at the level before", AIS, "to_level(keys, positions, beta, size", "to_level(keys, positions, below, size", RATIO),
     Mutant("annealing back does not turn the levels", AIS, "levels[::-1]])", "levels])", BITS),
     Mutant("annealing back weighs forward", AIS, "-work(beta, to, positions)", "-work(to, beta, positions)", f"{GAP}:True"),
-    Mutant("annealing back forgets its sign", AIS, "return -1.0 if np.all(self.is_reversed)", "return 1.0 if np.all(self.is_reversed)", BITS),
+    Mutant("annealing back forgets its sign", WEIGHTS, "return -1.0 if np.all(self.is_reversed)", "return 1.0 if np.all(self.is_reversed)", BITS),
     Mutant("path from target to base", PATHS, "inside = e0 + beta * (e1 - e0)", "inside = e1 + beta * (e0 - e1)", RATIO, "ValueError: path at beta = 0 must be"),
-    Mutant("Gaussian base without its determinant", PATHS, "jnp.sum(jnp.log(scales)) - 0.5 * square", "-0.5 * square", BASES),
+    Mutant("Gaussian base without its determinant", BASES_PY, "jnp.sum(jnp.log(scales)) - 0.5 * square", "-0.5 * square", BASES),
     Mutant("outside the support at no cost", PATHS, "jnp.where(after == jnp.inf, jnp.inf, stays)", "jnp.where(after == jnp.inf, 0.0, stays)", WALL),
-    Mutant("box base with its side upside down", PATHS, "-jnp.sum(jnp.log(high - low))", "jnp.sum(jnp.log(high - low))", BASES),
+    Mutant("box base with its side upside down", BASES_PY, "-jnp.sum(jnp.log(high - low))", "jnp.sum(jnp.log(high - low))", BASES),
     Mutant("Bennett without the number of runs", BENNETT, "np.log(len(forward) / len(reverse))", "0.0", BAR),
     Mutant("Bennett balances means, not sums", BENNETT, "special.logsumexp(ahead) - special.logsumexp(back)", "weights.log_mean_exp(ahead) - weights.log_mean_exp(back)", BAR),
     Mutant("Bennett's error of one run", BENNETT, "variance += float", "variance = float", BAR),
@@ -53,14 +52,14 @@ MUTANTS = [
     Mutant("SMC sums weights", SMC, "jax.nn.logsumexp(log_w) - jnp.log(num_particles)", "jax.nn.logsumexp(log_w)", SMC_Z),
     Mutant("SMC does not resample", SMC, "x = jax.tree.map(lambda leaf: leaf[rows], s.positions)", "x = s.positions", STAYS),
     Mutant("resampling without its random number", SMC, "(jnp.arange(num) + jax.random.uniform(key))", "(jnp.arange(num) + 0.0)", RESAMPLE),
-    Mutant("sign of the swap ratio", PT, "log_ratio = up + down", "log_ratio = -(up + down)", JOINT),
-    Mutant("swaps without their ratio", PT, "is_turn & (-exponential < log_ratio)", "is_turn", JOINT),
-    Mutant("swap ratio of one side", PT, "log_ratio = up + down", "log_ratio = up", JOINT),
-    Mutant("replicas copied, not swapped", PT, "order = here + goes_up - goes_down", "order = here + goes_up", JOINT),
-    Mutant("swaps of even pairs only", PT, "% 2 == parity", "% 2 == 0", SWAPS),
+    Mutant("sign of the swap ratio", REPLICAS, "log_ratio = up + down", "log_ratio = -(up + down)", JOINT),
+    Mutant("swaps without their ratio", REPLICAS, "is_turn & (-exponential < log_ratio)", "is_turn", JOINT),
+    Mutant("swap ratio of one side", REPLICAS, "log_ratio = up + down", "log_ratio = up", JOINT),
+    Mutant("replicas copied, not swapped", REPLICAS, "order = here + goes_up - goes_down", "order = here + goes_up", JOINT),
+    Mutant("swaps of even pairs only", REPLICAS, "% 2 == parity", "% 2 == 0", SWAPS),
     Mutant("stepping stones add both directions", PT, "(up - count).sum(axis=1) - (down", "(up - count).sum(axis=1) + (down", FIXED),
     Mutant("trapezoid corrected the wrong way", PT, "thermodynamic -= (np.diff", "thermodynamic += (np.diff", LOG_Z),
-    Mutant("round trips of those that never left", PT, "state.last_end[rows, bottom] == 1", "state.last_end[rows, bottom] != 0", LADDER),
+    Mutant("round trips of those that never left", REPLICAS, "state.last_end[rows, bottom] == 1", "state.last_end[rows, bottom] != 0", LADDER),
     Mutant("p-values of the other tail", TESTS, "null >= statistic - slack", "null <= statistic + slack", f"{P}:mmd"),
     Mutant("bootstrap with signs of 0 and 1", TESTS, "1.0 - 2.0 * (jnp.cumsum", "1.0 - 1.0 * (jnp.cumsum", f"{P}:kernel_stein"),
     Mutant("classifier tested on what it learned", TESTS, "x[:half], y[:rest], num_features", "x, y, num_features", f"{P}:classifier"),

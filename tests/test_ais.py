@@ -14,16 +14,9 @@ from ebmjax.energies import boltzmann, enumeration
 from ebmjax.kernels.gibbs import flip
 from ebmjax.tempering import weights
 from ebmjax.tempering.ais import anneal, annealed_importance_sampling
+from ebmjax.tempering.bases import Base, bits, fit_gaussian, gaussian, uniform_box
 from ebmjax.tempering.bennett import acceptance_ratio, bennett
-from ebmjax.tempering.paths import (
-    Base,
-    Path,
-    bits,
-    fit_gaussian,
-    gaussian,
-    geometric,
-    uniform_box,
-)
+from ebmjax.tempering.paths import Path, geometric
 from ebmjax.tempering.schedule import Schedule, equal_lengths, pilot
 from ebmjax.tempering.smc import sequential_monte_carlo
 
@@ -147,9 +140,7 @@ def test_a_kernel_that_is_not_invariant_has_biased_weights():
 def test_a_schedule_that_looks_at_its_own_chains_is_biased():
     """Levels that adapt to two chains at a time: E w is no longer the ratio."""
     options = {"num_particles": 2, "num_steps": 1, "ess": 0.9, "max_levels": 60}
-    found = sequential_monte_carlo(
-        KEY, PATH, eb.mala, 0.4, num_repeats=NUM, **options
-    )
+    found = sequential_monte_carlo(KEY, PATH, eb.mala, 0.4, num_repeats=NUM, **options)
     bias = np.exp(found.log_z - LOG_Z) - 1
     assert abs(bias) > 6 * found.standard_error
     frozen = annealed_importance_sampling(

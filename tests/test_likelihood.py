@@ -10,8 +10,8 @@ import pytest
 from ebmjax import targets
 from ebmjax.evaluation.likelihood import log_likelihood
 from ebmjax.evaluation.log_z import bracket_log_z
+from ebmjax.tempering.bases import gaussian
 from ebmjax.tempering.bennett import LogZ
-from ebmjax.tempering.paths import gaussian
 
 KEY = jax.random.key(20261125)
 TARGET = targets.double_well(3, 2.0)

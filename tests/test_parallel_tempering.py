@@ -9,10 +9,11 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets, verify
-from ebmjax.tempering import parallel_tempering as pt
 from ebmjax.tempering import replica_exchange as joint
+from ebmjax.tempering import replicas as pt
+from ebmjax.tempering.bases import gaussian
 from ebmjax.tempering.parallel_tempering import parallel_tempering, rounds
-from ebmjax.tempering.paths import Path, gaussian, geometric
+from ebmjax.tempering.paths import Path, geometric
 
 KEY = jax.random.key(20261125)
 MEAN, PRECISION = 1.5, 6.0
@@ -85,7 +86,9 @@ def test_swaps_are_of_one_parity_and_have_their_probabilities():
         one = lambda key, p=parity: pt.swap(key, PATH, betas, p, x)[1]
         swaps = jax.jit(jax.vmap(one))(keys)
         e = np.array([[PATH(b)(y) for y in x] for b in BETAS])
-        r = np.array([e[k, k] + e[k + 1, k + 1] - e[k, k + 1] - e[k + 1, k] for k in range(3)])
+        r = np.array(
+            [e[k, k] + e[k + 1, k + 1] - e[k, k + 1] - e[k + 1, k] for k in range(3)]
+        )
         p = np.exp(np.minimum(r, 0))
         share = np.asarray(swaps.order[:, :-1] > np.arange(3)).mean(axis=0)
         turn = np.arange(3) % 2 == parity

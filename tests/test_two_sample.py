@@ -50,7 +50,9 @@ def program(name):
         return TESTS[name](key_test, x, y).p_value
 
     return jax.jit(
-        lambda keys, shift: jax.lax.map(lambda key: one(key, shift), keys, batch_size=50)
+        lambda keys, shift: jax.lax.map(
+            lambda key: one(key, shift), keys, batch_size=50
+        )
     )
 
 

@@ -3,45 +3,32 @@
 import json
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import typer
-from rich.table import Table
 
 from ebmjax import _validation as checks
-from ebmjax import plotting
 from ebmjax.base import Energy
+from ebmjax.cli import evaluation as shown
 from ebmjax.cli.app import app, console, one_line
 from ebmjax.evaluation import two_sample
-from ebmjax.evaluation.likelihood import Likelihood, log_likelihood
-from ebmjax.evaluation.log_z import WIDEN, Bracket, bracket_log_z
+from ebmjax.evaluation.likelihood import log_likelihood
+from ebmjax.evaluation.log_z import WIDEN, bracket_log_z
 from ebmjax.experiments import data, report, runs
 from ebmjax.experiments.registry import METHODS
 from ebmjax.kernels.registry import KERNELS
-from ebmjax.tempering.parallel_tempering import Tempered, parallel_tempering
-from ebmjax.tempering.paths import Base, bits, fit_gaussian, geometric
+from ebmjax.tempering.bases import Base, bits, fit_gaussian
+from ebmjax.tempering.parallel_tempering import parallel_tempering
+from ebmjax.tempering.paths import geometric
 from ebmjax.tempering.schedule import Schedule
 
 MOST_POINTS = 10_000  # of a data set, whose likelihood is computed
 MOST_TESTED = 500  # of each sample in a test
 LEAST_PROBABILITY = 0.02  # of a bit of the base
 SHORTER = (16, 4)  # the bounds are shown at levels fewer by these factors, too
-
-
-class Evaluation(NamedTuple):
-    """What is measured of a run."""
-
-    brackets: dict[int, Bracket]  # by number of levels
-    likelihoods: dict[str, Likelihood]  # by group of points
-    tests: dict[str, two_sample.TestResult]
-    tempered: Tempered | None
-
-    @property
-    def best(self) -> Bracket:
-        return self.brackets[max(self.brackets)]
 
 
 @app.command()
@@ -97,9 +84,11 @@ def evaluate(
             num_relax=num_relax,
             num_replicas=num_replicas,
         )
-        console.print(_table(folder, found))
-        paths = _pictures(found, target)
-        (target / "evaluation.json").write_text(json.dumps(_numbers(found), indent=1))
+        console.print(shown.table(folder, found))
+        paths = shown.pictures(found, target)
+        (target / "evaluation.json").write_text(
+            json.dumps(shown.numbers(found), indent=1)
+        )
         console.print(
             "wrote " + ", ".join(str(p) for p in [target / "evaluation.json", *paths]),
             highlight=False,
@@ -111,7 +100,7 @@ def evaluate(
 
 def _measure(
     key, run, state, name, held_out, *, num_replicas, num_relax, **options
-) -> Evaluation:
+) -> shown.Evaluation:
     keys = jax.random.split(key, 6)
     energy: Energy = run.trained(state)
     step_size = report.step_size_for(keys[0], run, state, name)
@@ -149,7 +138,7 @@ def _measure(
             step_size,
             num_replicas=checks.count(num_replicas, "num_replicas", least=2),
         )
-    return Evaluation(brackets, likelihoods, tests, tempered)
+    return shown.Evaluation(brackets, likelihoods, tests, tempered)
 
 
 def _brackets(key, energy, positions, base, name, step_size, options):
@@ -242,119 +231,3 @@ def _held_out(run, name):
             f"got {x.shape[1:]}"
         )
     return jnp.asarray(run.standard.forward(x[:MOST_POINTS]), jnp.float32)
-
-
-# --- what is shown --------------------------------------------------------------------
-
-
-def _table(folder: Path, found: Evaluation) -> Table:
-    table = Table("", "value", title=f"evaluation {folder}", title_justify="left")
-    bracket = found.best
-    z, reverse = bracket.log_z, bracket.reverse
-    assert reverse is not None
-    table.add_row(
-        f"log Z, {z.confidence:.0%} between bounds",
-        f"[{z.lower:.3f}, {z.upper:.3f}], {z.log_z:.3f} +- {z.standard_error:.3f}",
-        end_section=False,
-    )
-    table.add_row(
-        "effective chains, forward and reverse",
-        f"{bracket.forward.effective_sample_size:.0f}, "
-        f"{reverse.effective_sample_size:.0f} of {len(reverse.log_weights)}",
-    )
-    for label, value in found.likelihoods.items():
-        low, high = value.bits_per_dim
-        table.add_row(
-            f"log-likelihood, {label} [nat]",
-            f"[{value.lower:.3f}, {value.upper:.3f}] +- {value.standard_error:.3f}",
-        )
-        table.add_row(f"bits per dimension, {label}", f"[{low:.4f}, {high:.4f}]")
-    for label, test in found.tests.items():
-        table.add_row(label, f"p = {float(test.p_value):.3f}")
-    if (tempered := found.tempered) is not None:
-        table.add_row(
-            "log Z by parallel tempering",
-            f"{tempered.log_z:.3f} +- {tempered.standard_error:.3f}",
-        )
-        table.add_row(
-            "round trips an iteration, at best",
-            f"{tempered.round_trip_rate:.4f}, {tempered.best_round_trip_rate:.4f}",
-        )
-    return table
-
-
-def _numbers(found: Evaluation) -> dict[str, Any]:
-    """Everything that is shown, for programs."""
-    numbers: dict[str, Any] = {
-        "log_z": {str(n): b.log_z._asdict() for n, b in found.brackets.items()},
-        "log_likelihood": {k: v._asdict() for k, v in found.likelihoods.items()},
-        "tests": {
-            k: {name: float(x) for name, x in t._asdict().items()}
-            for k, t in found.tests.items()
-        },
-    }
-    if found.tempered is not None:
-        names = ("betas", "rejection_rate", "acceptance_rate", "log_z_of_ladders")
-        t = found.tempered
-        numbers["tempering"] = {n: np.asarray(getattr(t, n)).tolist() for n in names}
-    return numbers
-
-
-def _pictures(found: Evaluation, folder: Path) -> list[Path]:
-    figures = {"work.png": _work(found.best), "bounds.png": _bounds(found.brackets)}
-    if found.tempered is not None:
-        figures["swaps.png"] = _swaps(found.tempered)
-    for name, figure in figures.items():
-        plotting.save(figure, folder / name)
-    return [folder / name for name in figures]
-
-
-@plotting.house_style
-def _work(bracket: Bracket):
-    """Histograms of the work: log weights forward, and minus those in reverse."""
-    assert bracket.reverse is not None
-    ahead = np.asarray(bracket.forward.log_weights)
-    back = -np.asarray(bracket.reverse.log_weights)
-    fig, ax = plotting.figure(size=(5.2, 3.2))
-    bins = np.linspace(*np.quantile(np.concatenate([ahead, back]), [0.002, 0.998]), 40)
-    for values, label, colour in (
-        (ahead, "forward", plotting.DATA),
-        (back, "reverse", plotting.MODEL),
-    ):
-        ax.hist(values, bins, density=True, alpha=0.4, color=colour, label=label)
-    ax.axvline(bracket.log_z.log_z, color="black", lw=1, label="log Z")
-    ax.set(xlabel="minus the work [nat]", ylabel="density")
-    ax.legend()
-    return fig
-
-
-@plotting.house_style
-def _bounds(brackets: dict[int, Bracket]):
-    """Bounds against the number of levels."""
-    levels = sorted(brackets)
-    found = [brackets[n].log_z for n in levels]
-    fig, ax = plotting.figure(size=(5.2, 3.2))
-    lower, upper = [z.lower for z in found], [z.upper for z in found]
-    ax.fill_between(levels, lower, upper, alpha=0.2, color=plotting.GREY)
-    ax.plot(levels, upper, "v-", color=plotting.MODEL, label="upper, reverse")
-    ax.plot(levels, [z.log_z for z in found], "k.", label="Bennett")
-    ax.plot(levels, lower, "^-", color=plotting.DATA, label="lower, forward")
-    ax.set(xscale="log", xlabel="levels", ylabel="log Z [nat]")
-    ax.legend()
-    return fig
-
-
-@plotting.house_style
-def _swaps(tempered: Tempered):
-    """Rejection rates of swaps along the ladder, which adapted to be equal."""
-    fig, ax = plotting.figure(size=(5.2, 3.2))
-    middle = 0.5 * (tempered.betas[1:] + tempered.betas[:-1])
-    ax.plot(middle, tempered.rejection_rate, "o-", color=plotting.DATA)
-    ax.set(
-        xlabel="beta",
-        ylabel="rejection rate of swaps",
-        ylim=(0, 1),
-        title=f"{tempered.num_round_trips} round trips, "
-        f"barrier {tempered.communication_barrier:.2f}",
-    )
-    return fig

@@ -1,14 +1,17 @@
-"""What an energy of points and labels is worth as a classifier, and as a judge of what it has not seen.
+"""Energies as classifiers and as detectors of out-of-distribution inputs.
 
-    calibration_error   sum_b (n_b / N) |accuracy_b - confidence_b|, b: equal bins of confidence, (low, high]
-                        (Guo, Pleiss, Sun & Weinberger 2017, "On calibration of modern neural networks")
-    auroc               P(score of what is in > score of what is out) + P(equal) / 2  (Mann & Whitney)
+    calibration_error   sum_b (n_b / N) |accuracy_b - confidence_b| over equal bins
+                        (low, high] of confidence  (Guo, Pleiss, Sun & Weinberger 2017,
+                        "On calibration of modern neural networks")
+    auroc               P(score inside > score outside) + P(equal) / 2
+                        (Mann & Whitney 1947)
 
-Scores, higher for what is in (Grathwohl et al. 2020): minus the energy, which is log p(x) up to a constant;
-the largest class probability; minus |grad E|, which is small where density does not change much around.
+Scores, higher for inputs of the distribution (Grathwohl et al. 2020): minus the energy,
+which is log p(x) up to a constant; the largest class probability; minus |grad E|, which
+is small where the density hardly changes.
 
-With the energy of N(0, I) against draws of N(0, s^2 I) the first and the last have an AUROC of F_{D,D}(s^2),
-the distribution function of Fisher's F.
+With the energy of N(0, I) against draws of N(0, s^2 I) the first and the last have an
+AUROC of F_{D,D}(s^2), the distribution function of Fisher's F.
 """
 
 from typing import Any
@@ -22,10 +25,16 @@ from ebmjax.base import Energy, half_square
 
 
 def calibration_error(probabilities: Any, labels: Any, num_bins: int = 15) -> float:
-    """The expected calibration error of class probabilities ``[N, K]`` for labels ``[N]``, in [0, 1].
+    """The expected calibration error, in [0, 1].
+
+    Args:
+      probabilities: of classes, ``[N, K]``.
+      labels: ``[N]``, whole numbers below K.
+      num_bins: of confidence.
 
     Raises:
-      ValueError: probabilities that do not sum to one, labels that are not one a row or no class.
+      ValueError: probabilities that do not sum to one, labels of another shape or
+        outside the classes.
     """
     confidence, right, share = reliability(probabilities, labels, num_bins)
     return float(np.nansum(np.abs(right - confidence) * share))
@@ -34,9 +43,9 @@ def calibration_error(probabilities: Any, labels: Any, num_bins: int = 15) -> fl
 def reliability(
     probabilities: Any, labels: Any, num_bins: int = 15
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean confidence, accuracy and share of points in equal bins of confidence, each ``[num_bins]``.
+    """Mean confidence, accuracy and share of points by bin, each ``[num_bins]``.
 
-    The first two are NaN where a bin is empty.
+    The bins are equal in confidence.  The first two are NaN where a bin is empty.
     """
     checks.count(num_bins, "num_bins")
     probabilities, labels = _classified(probabilities, labels)
@@ -58,7 +67,7 @@ def accuracy(probabilities: Any, labels: Any) -> float:
 
 
 def auroc(inside: Any, outside: Any) -> float:
-    """The area under the curve of scores ``[N]`` of what is in against ``[M]`` of what is out.
+    """The area under the ROC curve of scores ``[N]`` inside against ``[M]`` outside.
 
     Raises:
       ValueError: no scores, or NaN among them.
@@ -67,7 +76,8 @@ def auroc(inside: Any, outside: Any) -> float:
     for name, x in (("inside", inside), ("outside", outside)):
         if not len(x) or np.isnan(x).any():
             raise ValueError(
-                f"{name} must be scores without NaN, got {len(x)} with {np.isnan(x).sum()} NaN"
+                f"{name} must be scores without NaN, got {len(x)} with "
+                f"{np.isnan(x).sum()} NaN"
             )
     ordered = np.sort(outside)
     below = np.searchsorted(ordered, inside, side="left")
@@ -104,6 +114,7 @@ def _classified(probabilities, labels):
         )
     if labels.min() < 0 or labels.max() >= num_classes:
         raise ValueError(
-            f"labels must lie in [0, {num_classes}), got {labels.min()} to {labels.max()}"
+            f"labels must lie in [0, {num_classes}), got {labels.min()} to "
+            f"{labels.max()}"
         )
     return probabilities, labels

@@ -1,9 +1,9 @@
-"""What can be said of a trained energy: exactly in the plane, by a judge for images.
+"""Metrics of image samples by a classifier that is trained on the real images.
 
-The judge is a classifier that learned on the real images.  It is no likelihood: it says whether samples look
-like one of the classes, and whether all classes appear.  Chains that sit on ten training images would please
-it too, so that the distance to the nearest training image is given beside, and the same figures for real
-images that it has not seen.
+They are no likelihood: they measure whether samples look like one of the classes, and
+whether all classes appear.  Chains that repeat ten training images would score well, so
+the distance to the nearest training image is part of the metrics; compare them with
+those of real images that are held out.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,12 @@ Predict = Callable[[Array], Array]
 
 
 class ClassifierMetrics(NamedTuple):
-    """Of a set of images."""
+    """Metrics of a set of images."""
 
     mean_confidence: float  # mean of the largest class probability
     share_confident: float  # share of images with that above 0.9
     class_shares: np.ndarray  # [K] by predicted class
-    nearest: float  # median root-mean-square distance of a pixel to the nearest training image
+    nearest: float  # median RMS distance, a pixel, to the nearest training image
 
     @property
     def num_classes(self) -> int:
@@ -43,7 +43,9 @@ def train_classifier(
     num_updates: int = 600,
     noise: float = 0.1,
 ) -> Predict:
-    """A small convolutional network, Adam, noise of up to ``noise`` of the range on its images.
+    """A small convolutional network, trained by Adam on images with noise.
+
+    The noise of each image has a standard deviation of up to ``noise`` of the range.
 
     Returns a function from images ``[N, H, W]`` to class probabilities ``[N, K]``.
     """
@@ -92,7 +94,7 @@ def train_classifier(
 def classifier_metrics(
     predict: Predict, samples: Any, training_images: Any, value_range=(0.0, 1.0)
 ) -> ClassifierMetrics:
-    """The verdict of a classifier on samples ``[N, H, W]``, clipped to the range of the data."""
+    """Metrics of samples ``[N, H, W]``, clipped to the range of the data."""
     samples = jnp.clip(samples, *value_range)
     probabilities = np.asarray(predict(samples))
     confidence = probabilities.max(axis=1)

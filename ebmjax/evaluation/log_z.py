@@ -16,13 +16,14 @@ from ebmjax import _validation as checks
 from ebmjax.base import Energy, Key, Position
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.tempering.ais import (
-    AnnealedWeights,
     MakeKernel,
     annealed_importance_sampling,
 )
+from ebmjax.tempering.bases import Base, fit_gaussian
 from ebmjax.tempering.bennett import LogZ, bennett
-from ebmjax.tempering.paths import Base, fit_gaussian, geometric
+from ebmjax.tempering.paths import geometric
 from ebmjax.tempering.schedule import Schedule, pilot
+from ebmjax.tempering.weights import AnnealedWeights
 
 NUM_LEAPFROG = 5
 WIDEN = 1.1  # of the standard deviations of a base that is fitted
@@ -85,9 +86,7 @@ def bracket_log_z(
         base = fit_gaussian(positions, widen=WIDEN)
     path = geometric(base, energy)
     if schedule is None:
-        schedule = pilot(
-            key_pilot, path, make_kernel, step_size, num_levels=num_levels
-        )
+        schedule = pilot(key_pilot, path, make_kernel, step_size, num_levels=num_levels)
     options = {"num_steps": num_steps}
     forward = annealed_importance_sampling(
         key_ahead, path, make_kernel, *schedule, num_chains=num_chains, **options

@@ -11,19 +11,28 @@ from ebmjax.base import Energy, scalar
 
 
 def log_z(energy: Energy, low: Any, high: Any, *, resolution: int = 400) -> float:
-    """log of the integral of exp(-energy) over a box in one or two dimensions, by the midpoint rule
-    (of bits: :func:`ebmjax.energies.enumeration.log_z`).
+    """log of the integral of exp(-energy) over a box, by the midpoint rule.
 
-    For a smooth density that has died out at the edges the error falls faster than any power of the
-    resolution.
+    For a smooth density that vanishes at the edges the error falls faster than any
+    power of the resolution.  For bits see :func:`ebmjax.energies.enumeration.log_z`.
+
+    Args:
+      energy: of one point ``[D]``, D at most 2.
+      low, high: corners of the box, ``[D]``.
+      resolution: cells along each side.
 
     Raises:
-      ValueError: a box of more than two dimensions, or of no volume; TypeError: an energy that is no scalar.
+      ValueError: a box of more than two dimensions, or of no volume.
+      TypeError: an energy that is not a scalar.
+
+    >>> round(log_z(lambda x: 0.5 * jnp.sum(x**2), [-9.0], [9.0]), 4)
+    0.9189
     """
     low, high = (np.atleast_1d(np.asarray(v, np.float64)) for v in (low, high))
     if low.shape != high.shape or low.ndim != 1 or len(low) > 2:
         raise ValueError(
-            f"low and high must be corners [1] or [2], got shapes {low.shape} and {high.shape}"
+            f"low and high must be corners [1] or [2], got shapes {low.shape} and "
+            f"{high.shape}"
         )
     checks.positive(high - low, "high - low")
     checks.count(resolution, "resolution", least=2)

@@ -25,7 +25,7 @@ drift of their energies, is reported.
 import functools
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,64 +35,20 @@ from ebmjax import _validation as checks
 from ebmjax._value import as_function
 from ebmjax.base import CHAINS, Array, Energy, Kernel, Key, Position
 from ebmjax.sampling.loop import chain_keys, discard, run
-from ebmjax.tempering import weights
 from ebmjax.tempering.paths import (
-    Geometric,
     Path,
     check_base,
     check_betas,
+    check_path,
     check_positions,
     check_support,
-    check_path,
 )
+from ebmjax.tempering.weights import AnnealedWeights
 
 MakeKernel = Callable[[Energy, Any], Kernel]
 FEW_CHAINS = 10.0  # an effective sample size below this is reported
 DRIFT = 5.0  # standard errors by which energies of target samples may move
 LEAST_DRIFT = 1e-4  # in units of the energies, or what rounding can do
-
-
-class AnnealedWeights(NamedTuple):
-    """Log weights of chains carried along a path; see the module.
-
-    ``log_weights [C]`` estimate ``Z_L / Z_0``, or ``Z_0 / Z_L`` if ``is_reversed``.
-    """
-
-    log_weights: Array  # [C]
-    positions: Position  # [C, ...] at the end that the chains were carried to
-    acceptance_rate: Array  # [L] of the levels in the order they were visited
-    num_nonfinite: Array  # [] proposals whose energy was NaN or minus infinity
-    num_grads: Array  # [] gradients of the energy, all chains
-    drift: Array  # [] of the energy of samples under T_L, in standard errors; reverse
-    is_reversed: Any = False
-    is_reversible: Any = False  # whether every kernel was
-
-    @property
-    def sign(self) -> float:
-        return -1.0 if np.all(self.is_reversed) else 1.0
-
-    @property
-    def log_z(self) -> float:
-        """The estimate of ``log Z_L / Z_0``."""
-        return self.sign * float(weights.log_mean_exp(self.log_weights))
-
-    @property
-    def standard_error(self) -> float:
-        """Of :attr:`log_z`, by the delta method: too small where weights are uneven."""
-        return weights.standard_error(self.log_weights)
-
-    @property
-    def effective_sample_size(self) -> float:
-        return weights.effective_sample_size(self.log_weights)
-
-    def bound(self, confidence: float = 0.995) -> float:
-        """A lower bound on ``log Z_L / Z_0``, one-sided; an upper one in reverse.
-
-        Raises:
-          ValueError: fewer than 32 chains, a confidence outside (0, 1).
-        """
-        checks.between(confidence, "confidence")
-        return self.sign * weights.lower_bound(self.log_weights, confidence)
 
 
 def annealed_importance_sampling(
@@ -237,8 +193,9 @@ def anneal(
         num_grads,
         jnp.where(num_relax > 0, drift, 0.0),
         is_reversed,
-        make_kernel(path(betas[0]), jax.tree.map(lambda s: s[0], step_sizes))
-        .is_reversible,
+        make_kernel(
+            path(betas[0]), jax.tree.map(lambda s: s[0], step_sizes)
+        ).is_reversible,
     )
 
 

@@ -1,29 +1,31 @@
-"""Annealed Langevin sampling: from noise to data, down a ladder of noise (Song & Ermon 2019).
+"""Annealed Langevin sampling: from noise to data, down a ladder of noise.
 
-At each level sigma_1 > ... > sigma_L, ``num_steps`` steps of Langevin on the energy of the data with that
-noise; the step shrinks with the noise,
+Song & Ermon 2019, "Generative modeling by estimating gradients of the data
+distribution".  At each level sigma_1 > ... > sigma_L, ``num_steps`` steps of Langevin
+on the energy of the data with that noise; the step shrinks with the noise,
 
     x <- x - h_i^2 / 2 grad E(x, sigma_i) + h_i xi,      h_i = step_size sigma_i.
 
 On data N(m, s^2), whose energy with noise is known, a level is a linear recursion: with
-A = 1 - h^2 / (2 (s^2 + sigma^2)), a step takes a mean to m + A (mean - m) and a variance v to A^2 v + h^2.
+A = 1 - h^2 / (2 (s^2 + sigma^2)), a step takes a mean to m + A (mean - m) and a
+variance v to A^2 v + h^2.
 
-The levels and the step by the rules of Song & Ermon 2020, "Improved techniques for training score-based
+Levels and step follow Song & Ermon 2020, "Improved techniques for training score-based
 generative models":
 
-* the largest is the largest distance between two points of the data, so that one can reach the other;
-* the others fall by one ratio gamma, which makes neighbours overlap.  The norm of noise in D dimensions is
-  about N(sqrt(D) sigma, sigma^2 / 2); that of a level lies within three deviations of that of the level above
-  with probability one half,
+* the largest level is the largest distance between two points of the data;
+* the others fall by one ratio gamma, so that neighbours overlap.  The norm of noise in
+  D dimensions is about N(sqrt(D) sigma, sigma^2 / 2); that of a level lies within three
+  deviations of that of the level above with probability one half,
 
       Phi(sqrt(2 D) (gamma - 1) + 3 gamma) - Phi(sqrt(2 D) (gamma - 1) - 3 gamma) = 1/2.
 
-  By that measure any ratio overlaps in few dimensions, so that it is ``MAX_RATIO`` at most;
-* ``num_steps`` is what the budget allows, and the step is the one that leaves the variance which the next
-  level expects.  Around a single point, noise of gamma sigma becomes in T steps at sigma a variance of
-  sigma^2 times  w + (1 - u)^2T (gamma^2 - w),  u = step_size^2 / 2,  w = 2 / (2 - u):  nearest to 1.
+  In few dimensions any ratio overlaps by that measure, and ``MAX_RATIO`` is the most;
+* the step leaves the variance that the next level expects.  Around a single point,
+  noise of gamma sigma becomes in T steps at sigma a variance of sigma^2 times
+  w + (1 - u)^2T (gamma^2 - w),  u = step_size^2 / 2,  w = 2 / (2 - u):  nearest to 1.
 
-What is left in the end is noise of sigma_L; :func:`ebmjax.denoise` takes it away.
+The draws keep noise of sigma_L; :func:`ebmjax.denoise` removes it.
 """
 
 import math
@@ -62,11 +64,14 @@ def annealed_langevin(
       num_steps: at each level.
 
     Raises:
-      ValueError: levels that are not positive and falling, a step or a number that is not positive.
+      ValueError: levels that are not positive and falling, a step or a number that is
+        not positive.
 
     >>> levels = noise_levels(x, 0.05)  # doctest: +SKIP
     >>> start = levels[0] * jax.random.normal(key_start, (256, 2))  # doctest: +SKIP
-    >>> draws = annealed_langevin(key, energy, start, levels, step_for(levels, 20), 20)  # doctest: +SKIP
+    >>> step_size = step_for(levels, 20)  # doctest: +SKIP
+    >>> draws = annealed_langevin(key, energy, start, levels, step_size, 20)
+    ... # doctest: +SKIP
     """
     key = checks.key(key)
     checks.function(energy, "energy")
@@ -90,7 +95,8 @@ def descend(
 ) -> Position:
     """Chains ``[C, ...]`` down all levels, ``num_steps`` at each; pure.
 
-    ``kernel_of(i, start)`` is the kernel of level i for a chain that starts the level at ``start``.
+    ``kernel_of(i, start)`` is the kernel of level i for a chain that starts the level
+    at ``start``.
     """
     positions = checks.position(positions)
     keys = chain_keys(key, checks.num_chains(positions))
@@ -108,7 +114,7 @@ def descend(
 
 
 def check_falls(levels: Any, least: int = 1) -> None:
-    """Raise unless levels ``[L]`` are positive, each below the one before, and ``least`` or more."""
+    """Raise unless ``least`` or more levels ``[L]`` are positive and fall."""
     checks.positive(levels, "levels")
     if np.ndim(levels) != 1 or (
         not checks.is_traced(levels) and (np.diff(levels) >= 0).any()
@@ -124,7 +130,8 @@ def noise_levels(
     """The ladder for data ``[N, ...]``, largest first, ending at ``smallest``.
 
     Raises:
-      ValueError: a smallest level that is not positive or not below the largest, data that are not finite.
+      ValueError: a smallest level that is not positive or not below the largest, data
+        that are not finite.
 
     >>> noise_levels(np.array([[0.0, 0.0], [3.0, 4.0]]), 0.1, largest=0.4)
     array([0.4, 0.2, 0.1])

@@ -26,7 +26,7 @@ from scipy import optimize, special
 
 from ebmjax import _validation as checks
 from ebmjax.tempering import weights
-from ebmjax.tempering.ais import AnnealedWeights
+from ebmjax.tempering.weights import AnnealedWeights
 
 APART = 10.0  # errors of the estimate by which forward and reverse may disagree
 
@@ -80,7 +80,7 @@ def bennett(
 
 
 def _weighted_mean(forward, reverse) -> tuple[float, float]:
-    a, b = forward.standard_error ** -2, reverse.standard_error ** -2
+    a, b = forward.standard_error**-2, reverse.standard_error**-2
     return (a * forward.log_z + b * reverse.log_z) / (a + b), float((a + b) ** -0.5)
 
 

@@ -17,8 +17,8 @@ from ebmjax import _validation as checks
 from ebmjax._value import Value, function, number, part, static, value
 from ebmjax.base import Array, Energy, Kernel, Key, Position, State, evaluate, merge
 from ebmjax.tempering.ais import MakeKernel
-from ebmjax.tempering.parallel_tempering import move, swap
 from ebmjax.tempering.paths import Path, check_betas, check_path
+from ebmjax.tempering.replicas import move, swap
 
 
 @value

@@ -140,7 +140,16 @@ def _program(keys, path, step_size, ess, target, **options):
 
 
 def _run(
-    key, path, step_size, ess, target, *, make_kernel, num_particles, num_steps, max_levels
+    key,
+    path,
+    step_size,
+    ess,
+    target,
+    *,
+    make_kernel,
+    num_particles,
+    num_steps,
+    max_levels,
 ):
     key_base, key_resample, key_move = jax.random.split(key, 3)
     keys = chain_keys(key_move, num_particles)

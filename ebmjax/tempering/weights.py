@@ -13,10 +13,13 @@ The bound holds in expectation however bad the weights are; its confidence rests
 the normality of a mean of ``B`` logarithms.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special, stats
+
+from ebmjax import _validation as checks
+from ebmjax.base import Array, Position
 
 NUM_BLOCKS = 16
 
@@ -62,3 +65,47 @@ def lower_bound(log_weights: Any, confidence: float) -> float:
         return -np.inf
     quantile = stats.t.ppf(confidence, NUM_BLOCKS - 1)
     return float(means.mean() - quantile * means.std(ddof=1) / np.sqrt(NUM_BLOCKS))
+
+
+class AnnealedWeights(NamedTuple):
+    """Log weights of chains carried along a path; see
+    :mod:`ebmjax.tempering.ais`.
+
+    ``log_weights [C]`` estimate ``Z_L / Z_0``, or ``Z_0 / Z_L`` if ``is_reversed``.
+    """
+
+    log_weights: Array  # [C]
+    positions: Position  # [C, ...] at the end that the chains were carried to
+    acceptance_rate: Array  # [L] of the levels in the order they were visited
+    num_nonfinite: Array  # [] proposals whose energy was NaN or minus infinity
+    num_grads: Array  # [] gradients of the energy, all chains
+    drift: Array  # [] of the energy of samples under T_L, in standard errors; reverse
+    is_reversed: Any = False
+    is_reversible: Any = False  # whether every kernel was
+
+    @property
+    def sign(self) -> float:
+        return -1.0 if np.all(self.is_reversed) else 1.0
+
+    @property
+    def log_z(self) -> float:
+        """The estimate of ``log Z_L / Z_0``."""
+        return self.sign * float(log_mean_exp(self.log_weights))
+
+    @property
+    def standard_error(self) -> float:
+        """Of :attr:`log_z`, by the delta method: too small where weights are uneven."""
+        return standard_error(self.log_weights)
+
+    @property
+    def effective_sample_size(self) -> float:
+        return effective_sample_size(self.log_weights)
+
+    def bound(self, confidence: float = 0.995) -> float:
+        """A lower bound on ``log Z_L / Z_0``, one-sided; an upper one in reverse.
+
+        Raises:
+          ValueError: fewer than 32 chains, a confidence outside (0, 1).
+        """
+        checks.between(confidence, "confidence")
+        return self.sign * lower_bound(self.log_weights, confidence)
