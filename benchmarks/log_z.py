@@ -166,6 +166,29 @@ def two_moons() -> Problem:
     return Problem(energy, base, hmc5, sample, truth, 500)
 
 
+def digits() -> Problem:
+    """A network of 8 x 8 digits trained for 300 updates; log Z is not known.
+
+    The samples are chains of training after 1000 further steps, the same in all seeds.
+    """
+    from ebmjax.experiments import data, experiment, report
+
+    dataset = data.load("digits")
+    config = experiment.preset(dataset, num_updates=300, features=(128, 128))
+    run = experiment.build(config, dataset)
+    state, _ = run.fit(run.init(), progress=False)
+    energy = run.trained(state)
+    kernel = report.kernel_of(run, energy, float(state.step_size))
+    chains = report.run_chains(
+        jax.random.key(0), run, state, kernel, num_chains=256, num_steps=1000
+    )
+    last = chains.positions[len(chains.positions) // 2 :]
+    base = fit_gaussian(jnp.asarray(last.reshape(-1, *last.shape[2:])), widen=1.1)
+    positions = jnp.asarray(last[-1])
+    sample = lambda key, num: positions[:num]
+    return Problem(energy, base, hmc5, sample, float("nan"), 300, 128)
+
+
 PROBLEMS: dict[str, Callable[[], Problem]] = {
     "RBM, 20 hidden units": rbm,
     **{
@@ -178,6 +201,7 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "ten double wells": double_wells,
     "flow, 64 coordinates": flow,
     "two moons, a network": two_moons,
+    "digits, a network": digits,
 }
 
 
