@@ -288,7 +288,7 @@ def efficiency(
     _kept(name, found)
 
 
-@app.command()
+@app.command("log_z")
 def log_z(
     is_quick: Quick = False,
     names: Annotated[
