@@ -102,7 +102,7 @@ def annealed_importance_sampling(
     num_chains = checks.count(num_chains, "num_chains")
     checks.count(num_steps, "num_steps")
     checks.count(num_relax, "num_relax", least=0)
-    check_base(key, path)
+    check_base(path)
     if is_reversed:
         if positions is None:
             raise ValueError(

@@ -226,7 +226,7 @@ def _start(key, path, positions, num_ladders, num_replicas):
             raise ValueError(
                 "positions [C, ...] are needed for a path without a base, got None"
             )
-        check_base(key, path)
+        check_base(path)
         x = path.base.sample(key, num_ladders * num_replicas)
         shape = (num_ladders, num_replicas)
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), x)

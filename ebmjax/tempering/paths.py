@@ -21,7 +21,7 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._value import Value, function, number, part, value
-from ebmjax.base import Array, Energy, Key, Position, scalar
+from ebmjax.base import Array, Energy, Position, scalar
 from ebmjax.tempering.bases import Base
 
 AT_BASE = 1e-3  # relative difference of the path at beta = 0 from its base
@@ -111,7 +111,7 @@ def check_path(path: Any) -> Path:
     )
 
 
-def check_base(key: Key, path: Path) -> None:
+def check_base(path: Path) -> None:
     """Raise unless draws of the base are points of the path, and the path starts there.
 
     Raises:
@@ -123,7 +123,7 @@ def check_base(key: Key, path: Path) -> None:
             "path must start from a base with a sampler and a log density, got an "
             "energy alone; use geometric(Base(sample, log_prob), energy)"
         )
-    x = path.base.sample(key, 2)
+    x = path.base.sample(jax.random.key(0), 2)
     try:
         at_base, _, log_prob = _ends(path, x)
     except (TypeError, ValueError, IndexError) as error:

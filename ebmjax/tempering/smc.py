@@ -115,7 +115,7 @@ def sequential_monte_carlo(
     checks.count(num_steps, "num_steps")
     checks.count(max_levels, "max_levels")
     checks.count(num_repeats, "num_repeats")
-    check_base(key, path)
+    check_base(path)
     ends = _program(
         jax.random.split(key, num_repeats),
         path,
