@@ -295,7 +295,7 @@ def log_z(
         str,
         typer.Option(
             "--targets",
-            help="Brackets of these, by semicolons; all of both tables by default.",
+            help="By semicolons; all of both tables by default.",
         ),
     ] = "",
     num_seeds: Annotated[int, typer.Option(help="Of each bracket.")] = 20,
@@ -313,8 +313,8 @@ def log_z(
     path = measure.path_of(name)
     old = json.loads(path.read_text())["rows"] if path.exists() else []
     brackets = _collect(name, bench.brackets(of(bench.PROBLEMS), num_seeds))
-    rivals = of(bench.RIVALS) if not names or is_quick else ()
-    beside = _collect(name, bench.side_by_side(rivals, 4 if is_quick else 16))
+    num_repeats = 4 if is_quick else bench.NUM_REPEATS
+    beside = _collect(name, bench.side_by_side(of(bench.RIVALS), num_repeats))
     new = {(r["target"], r.get("method")) for r in brackets + beside}
     kept = [r for r in old if (r["target"], r.get("method")) not in new]
     rows = kept + brackets + beside
