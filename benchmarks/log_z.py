@@ -74,7 +74,7 @@ def rbm() -> Problem:
     energy = functools.partial(boltzmann.rbm, params)
     truth = boltzmann.rbm_log_z(params)
     base = bits(jnp.full(30, 0.5))
-    return Problem(energy, base, sweeps, sample, truth, 200)
+    return Problem(energy, base, sweeps, sample, truth, 100, 128)
 
 
 def ising(side: int, coupling: float) -> Problem:
@@ -163,7 +163,7 @@ def two_moons() -> Problem:
         return jnp.asarray(x + rng.uniform(-1, 1, x.shape) * reach / num, jnp.float32)
 
     base = fit_gaussian(run.z, widen=1.3)
-    return Problem(energy, base, hmc5, sample, truth, 500)
+    return Problem(energy, base, hmc5, sample, truth, 200, 128)
 
 
 def digits() -> Problem:
