@@ -218,16 +218,19 @@ def base_of(run: Any, z: Any) -> Base:
 
 
 def _held_out(run, name):
-    """Points ``[N, ...]`` in units of training; new ones of a toy set by default."""
+    """Points ``[N, ...]`` in units of training; those that the run held out by default.
+
+    Of a toy set these are new ones.
+    """
     if name:
-        x = data.load(name).x
-    elif run.config.data in data.TOYS:
-        x = data.load(run.config.data, seed=(run.config.seed + 1) % 2**32).x
+        x, shape = data.load(name).x, run.kept.x.shape[1:]
+        if x.shape[1:] != shape:
+            raise ValueError(
+                f"--data must hold points of shape {shape}, as the run, "
+                f"got {x.shape[1:]}"
+            )
+    elif run.held is not None:
+        x = run.held.x
     else:
         return None
-    if x.shape[1:] != run.dataset.x.shape[1:]:
-        raise ValueError(
-            f"--data must hold points of shape {run.dataset.x.shape[1:]}, as the run, "
-            f"got {x.shape[1:]}"
-        )
     return jnp.asarray(run.standard.forward(x[:MOST_POINTS]), jnp.float32)
