@@ -108,7 +108,7 @@ def classifier_metrics(
 
 
 def nearest_distances(samples: Any, images: Any) -> np.ndarray:
-    """Root-mean-square distance of each sample to its nearest image, a pixel, ``[N]``."""
+    """RMS distance, a pixel, of each sample to its nearest image, ``[N]``."""
     a, b = (jnp.reshape(jnp.asarray(x), (len(x), -1)) for x in (samples, images))
     squares = jnp.sum(a**2, 1)[:, None] + jnp.sum(b**2, 1)[None] - 2 * a @ b.T
     return np.sqrt(np.maximum(np.asarray(jnp.min(squares, axis=1)), 0.0) / a.shape[1])

@@ -161,7 +161,7 @@ def _run(
         return kernel.step(jax.random.fold_in(key, step), state)
 
     def transitions(x, beta, log_size, first):
-        """``num_steps`` of them, each of which moves the step size by its acceptance."""
+        """``num_steps`` of them; each moves the step size by its acceptance."""
         each = jax.vmap(transition, (0, 0, None, None, None), axis_name=CHAINS)
 
         def step(carry, i):
