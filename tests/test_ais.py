@@ -11,10 +11,18 @@ from scipy import stats
 import ebmjax as eb
 from ebmjax.base import Info, Kernel, State
 from ebmjax.energies import boltzmann, enumeration
+from ebmjax.energies.flows import Flow
 from ebmjax.kernels.gibbs import flip
 from ebmjax.tempering import weights
 from ebmjax.tempering.ais import anneal, annealed_importance_sampling
-from ebmjax.tempering.bases import Base, bits, fit_gaussian, gaussian, uniform_box
+from ebmjax.tempering.bases import (
+    Base,
+    bits,
+    fit_gaussian,
+    flow,
+    gaussian,
+    uniform_box,
+)
 from ebmjax.tempering.bennett import acceptance_ratio, bennett
 from ebmjax.tempering.paths import Path, geometric
 from ebmjax.tempering.schedule import Schedule, equal_lengths, pilot
@@ -215,6 +223,14 @@ def test_bases_are_normalised_and_their_draws_have_their_law():
     assert np.allclose(jax.vmap(base.log_prob)(points), wants, atol=1e-4)
     assert np.allclose(jax.vmap(fitted.log_prob)(points), wants, atol=0.2)
     assert not np.allclose(jax.vmap(fitted.log_prob)(2 * points), wants, atol=0.2)
+    network = Flow((2,), (8,), 2)
+    params = network.init(KEY, jnp.zeros(2))  # a fresh flow is the identity
+    params = jax.tree.map(lambda x: x + 0.3 * (x.size == 2), params)
+    learned = flow(network, params)
+    draws = np.asarray(learned.sample(KEY, NUM))
+    entropy = -np.asarray(jax.vmap(learned.log_prob)(draws)).mean()
+    assert draws.shape == (NUM, 2)
+    assert entropy == pytest.approx(1 + LOG_2PI + 0.6, abs=0.02)  # log scales of .3
     eight = bits(jnp.full(8, 0.3))
     assert enumeration.log_z(eight.energy(), 8) == pytest.approx(0, abs=1e-4)
 
