@@ -10,6 +10,7 @@ OF_CHAIN_INIT = ("chain_init", "num_chains", "buffer_size", "restart_probability
 OF_BUFFER = ("buffer_size", "restart_probability")
 LABELLED = ("joint", "class_conditional")
 REGULARISED = ("maximum_likelihood", "improved", "adversarial", *LABELLED)
+MOVES_CHAINS = ("maximum_likelihood", "improved", *LABELLED)  # those of chain_init
 RUNS_CHAINS = ("recovery",)  # from its own starts
 
 
@@ -21,7 +22,7 @@ def unused(objective: str, values: dict[str, Any]) -> dict[str, str]:
     """
     method = METHODS[objective]
     found: dict[str, str] = {}
-    if not method.uses_chains:
+    if objective not in MOVES_CHAINS:
         if objective not in RUNS_CHAINS:
             found |= dict.fromkeys(OF_CHAINS, f"{objective} trains without chains")
         found |= dict.fromkeys(OF_CHAIN_INIT, f"{objective} keeps no chains")
