@@ -3,4 +3,4 @@
 from ebmjax.cli import evaluate, prove, sample, train
 from ebmjax.cli.app import app
 
-__all__ = ["app", "evaluate", "prove", "sample", "train"]
+__all__ = ["app", "evaluate", "sample", "train", "verify"]

@@ -1,27 +1,33 @@
-"""Is it right?  Tests of kernels, ours and anybody's, that could tell if they were not.
+"""Tests of kernels, of this library and of anybody, with p-values and stated power.
 
     invariance(key, kernel, target)      chains that start exact stay exact
-    rank(key, kernel, target)            ... and cannot tell forward from backward
-    detailed_balance(...)                the same on a finite space, computed and not sampled
+    rank(key, kernel, target)            forward and backward cannot be distinguished
+    adaptive(key, kernel, target)        a kernel that tunes itself: its limit
+    detailed_balance(...)                on a finite space, computed
+    counted_balance(key, kernel, ...)    on a finite space, any kernel, counted
+    pair(key, energy, sample)            whether a target agrees with itself
     proposal_density(key, q, log_q, x)   a proposal and the density it claims
-    integrator(energy, ...)              reversal, volume, symplecticity, order, in double precision
-    ula_law, baoab_law                   what unadjusted kernels converge to instead, as targets
-    sequential(test, key)                any of them, at a stated rate of false alarms
-    check(energy, position, key)         the doctor: what is wrong with an energy
+    integrator(energy, ...)              reversal, volume, symplecticity, order
+    rejects_nonfinite(key, make_kernel)  walls and NaN regions are never entered
+    ula_law, baoab_law                   stationary laws of unadjusted kernels
+    sequential(test, key)                a test at a stated false-alarm rate
+    check(energy, position, key)         issues of an energy, before it is sampled
 
-Each returns a :class:`Report` that prints as a table; ``plotting.verification(report)`` draws it.
+Each returns a :class:`Report` that prints as a table; ``plotting.verification(report)``
+draws it and :func:`write_page` writes a page for a paper.
 """
 
+from ebmjax.verify.adaptive import adaptive
 from ebmjax.verify.check_energy import check
-from ebmjax.verify.exact import (
-    detailed_balance,
-    flow_of,
-    integrator,
-    proposal_density,
-    transition_matrix,
-)
-from ebmjax.verify.invariance import invariance, rank
+from ebmjax.verify.finite import counted_balance, detailed_balance, transition_matrix
+from ebmjax.verify.integrators import flow_of, integrator
+from ebmjax.verify.invariance import invariance
+from ebmjax.verify.page import write_page
+from ebmjax.verify.pair import pair
+from ebmjax.verify.promises import rejects_nonfinite
+from ebmjax.verify.proposals import proposal_density
 from ebmjax.verify.report import Finding, Report, VerificationError
+from ebmjax.verify.reversibility import rank
 from ebmjax.verify.sequential import sequential
 from ebmjax.verify.stationary_laws import baoab_law, ula_law
 
@@ -29,15 +35,20 @@ __all__ = [
     "Finding",
     "Report",
     "VerificationError",
+    "adaptive",
     "baoab_law",
     "check",
+    "counted_balance",
     "detailed_balance",
     "flow_of",
     "integrator",
     "invariance",
+    "pair",
     "proposal_density",
     "rank",
+    "rejects_nonfinite",
     "sequential",
     "transition_matrix",
     "ula_law",
+    "write_page",
 ]

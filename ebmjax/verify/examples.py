@@ -13,7 +13,7 @@ from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.metropolis import Proposal, independence, metropolis
 from ebmjax.kernels.random_walk import random_walk
 from ebmjax.targets import Target
-from ebmjax.verify.exact import detailed_balance
+from ebmjax.verify.finite import detailed_balance
 from ebmjax.verify.report import Report
 
 

@@ -1,37 +1,54 @@
-"""Exact-start tests: chains that start at exact draws of the target must still follow it (Gandy & Scott 2020,
-arXiv:2001.06465, sections 2.1 and 2.2).
+"""Exact-start tests (Gandy & Scott 2020, arXiv:2001.06465, section 2.1).
 
-The chains are independent of each other by construction, so that p-values need no burn-in, no effective
-sample size and no tolerance.
+Chains that start at exact draws of the target must still follow it after k steps.  They
+are independent by construction, so that p-values need no burn-in, no effective sample
+size and no tolerance.  What is compared: :mod:`ebmjax.verify.features`; how: the
+regression and the bound on rare events of :mod:`ebmjax.verify.statistics`.
 
-``invariance``  N chains, k steps.  Paired: the mean of f(x_k) - f(x_0) is zero for every f; where the kernel
-    is reversible the difference is symmetric about zero besides, so that the normal approximation holds far
-    into its tails.  Two samples: x_k against fresh exact draws, Kolmogorov and Smirnov, coordinate by
-    coordinate.
-``rank``  for reversible kernels: an exact draw is put at a place j ~ U(0..L) and the chain run L - j steps on
-    and j steps back with the same kernel.  Then j is independent of the chain, and the rank of f(x_j) in it
-    uniform.
+One run is looked at after 20 and 200 steps; the later look has fewer chains.  A single
+step is looked at from five times as many starts, with all of those that a much larger
+exact sample has in its tails (:mod:`ebmjax.verify.rare`).
 """
 
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
-from scipy.special import chdtrc
 
 from ebmjax import _validation as checks
-from ebmjax.base import Energy, Key
-from ebmjax.sampling.loop import chain_keys
-from ebmjax.verify import statistics as _stats
+from ebmjax.base import Key
+from ebmjax.verify.features import FAMILIES, Features, labels_of, some
+from ebmjax.verify.pair import as_target, blame, is_of_library
+from ebmjax.verify.products import AllProducts, Dependence, Witness
+from ebmjax.verify.rare import single_step
 from ebmjax.verify.report import Finding, Report
+from ebmjax.verify.reversibility import rank
+from ebmjax.verify.running import Chains, Meter, chain_keys
+from ebmjax.verify.sequential import NUM_ROUNDS, sequential
+from ebmjax.verify.statistics import Histograms, Sums, atoms, rows_of, with_shares
 
+__all__ = ["BIASED", "STATISTICS", "invariance", "rank"]
+
+STATISTICS = (
+    *FAMILIES,
+    "products",
+    "ks",
+    "ties",
+    "witness",
+    "dependence",
+    "rare",
+)
+GROUPS = {"moments": ("means", "variances", "correlations", "products")}
+BATCH = 20_000
+EXACT = 4  # further exact draws a chain
+SINGLE = 5  # starts of a single step a chain
 BIASED = (
-    "The chains left their target.  What it usually is: a Hastings ratio that is missing or has its "
-    "arguments swapped, a sign in the energy, noise that is used twice, no Metropolis correction."
+    "The chains left their target.  Usual causes: a Hastings ratio that is missing or "
+    "has its arguments swapped, a sign in the energy, noise that is used twice, no "
+    "Metropolis correction."
 )
 
 
@@ -40,10 +57,12 @@ def invariance(
     kernel: Any,
     target: Any,
     *,
-    num_chains: int = 20_000,
-    num_steps: int = 20,
-    statistics: Sequence[str] = _stats.STATISTICS,
+    num_chains: int = 100_000,
+    num_steps: int | Sequence[int] = (1, 20, 200),
+    statistics: Sequence[str] = STATISTICS,
     alpha: float = 1e-6,
+    num_rounds: int = NUM_ROUNDS,
+    functions: Mapping[str, Callable[[Any], Any]] | None = None,
     complete: Callable[[Key, Any], Any] | None = None,
     name: str | None = None,
 ) -> Report:
@@ -51,193 +70,256 @@ def invariance(
 
     Args:
       key: one key.
-      kernel: anything with ``init(position)`` and ``step(key, state) -> (state, info)``, whose state has a
-        ``position``: a kernel of this library, or of BlackJAX.
-      target: anything with ``sample(key, n)``, exact and independent draws ``[n, ...]``, and ``energy``.
-      num_chains: N.
-      num_steps: k.
-      statistics: some of ``moments`` (of coordinates and of neighbouring pairs), ``projections`` (on random
-        directions), ``energy``, ``ks``.
-      alpha: the rate of false alarms.
-      complete: ``complete(key, state) -> state`` draws what a state holds beyond the position from its exact
-        law, a momentum that persists for instance.
+      kernel: anything with ``init(position)`` and ``step(key, state) -> (state, info)``
+        whose state has a ``position``: a kernel of this library, or of BlackJAX.
+      target: anything with ``energy`` and ``sample(key, n)``, exact independent draws
+        ``[n, ...]``; or the pair ``(energy, sample)``.  A pair of the user's own is
+        checked first, :func:`ebmjax.verify.pair`.
+      num_chains: N of the first round; later rounds have four times as many.
+      num_steps: k, or several, at which one run is looked at.
+      statistics: some of :data:`STATISTICS`; "moments" stands for four of them.
+      alpha: the false-alarm rate, of all rounds together.
+      num_rounds: how often a p-value in doubt is tried again; 1 for a test of fixed
+        size.
+      functions: further functions of one position by name, each a scalar.
+      complete: ``complete(key, state) -> state`` draws what a state holds besides the
+        position from its exact law: a momentum that persists, for instance.
       name: of the kernel, for the title.
 
     Returns:
       A :class:`Report`.
 
-    >>> report = invariance(jax.random.key(0), mala(target.energy, 0.5), target)  # doctest: +SKIP
-    >>> print(report)  # doctest: +SKIP
+    Raises:
+      TypeError, ValueError: for bad arguments; a sample of another size than asked for.
+
+    >>> report = invariance(jax.random.key(0), mala(target.energy, 0.5), target)
+    ... # doctest: +SKIP
     """
+    key = checks.key(key)
     checks.count(num_chains, "num_chains", least=100)
-    checks.count(num_steps, "num_steps")
-    for statistic in statistics:
-        if statistic not in _stats.STATISTICS:
-            raise ValueError(
-                f"statistics must be among {', '.join(_stats.STATISTICS)}, got {statistic!r}"
+    looks = [num_steps] if np.ndim(num_steps) == 0 else list(num_steps)
+    looks = sorted({checks.count(k, "num_steps") for k in looks})
+    target = as_target(target)
+    trial = Trial(
+        Chains(kernel, complete),
+        Meter(target, functions),
+        looks,
+        _statistics(statistics),
+        name or name_of(kernel),
+    )
+    if not is_of_library(target):
+        report = blame(jax.random.fold_in(key, 1), target, num_chains, alpha / 2)
+        if report.is_failed:
+            return report
+    if num_rounds == 1:
+        report = trial(key, num_chains=num_chains, alpha=alpha)
+    else:
+        report = sequential(
+            trial, key, num_chains=num_chains, alpha=alpha, num_rounds=num_rounds
+        )
+    return report
+
+
+def _statistics(names) -> tuple[str, ...]:
+    names = [n for name in names for n in GROUPS.get(name, (name,))]
+    for name in names:
+        checks.one_of(name, "statistics", STATISTICS)
+    return tuple(dict.fromkeys(names))
+
+
+class Trial:
+    """One round of the test, of any number of chains."""
+
+    def __init__(self, chains: Chains, meter: Meter, looks, statistics, name):
+        self.chains, self.meter, self.statistics = chains, meter, statistics
+        self.name, self.looks = name, looks
+        self.is_single = 1 in looks and len(looks) > 1  # seen to by single_step
+        self.long = [k for k in looks if k > 1 or not self.is_single]
+        first, rest = self.long[0], self.long[1:]
+        self.segment = functools.reduce(math.gcd, rest, first)
+
+    def __call__(self, key: Key, *, num_chains: int, alpha: float) -> Report:
+        keys = jax.random.split(key, 5)
+        batch = min(BATCH, -(-num_chains // 2))
+        num_batches = -(-num_chains // batch)
+        round_ = _Round(self, keys, batch, num_batches)
+        for b in range(num_batches):
+            round_.one_batch(b)
+        others = round_.findings()
+        rows = round_.rows()
+        single = self.is_single and "rare" in self.statistics
+        if single and round_.is_alive:
+            rows += single_step(
+                self.chains, self.meter, round_.features, keys[4], SINGLE * num_chains
             )
-    key_start, key_run, key_fresh, key_directions = jax.random.split(checks.key(key), 4)
-    start = target.sample(key_start, num_chains)
-    fresh = target.sample(key_fresh, num_chains)
-    if (num := checks.num_chains(start, "target.sample(key, n)")) != num_chains:
-        raise ValueError(
-            f"target.sample(key, n) must give n draws, {num_chains}, got {num}"
-        )
-    end = _advance(_hashable(kernel), num_steps, complete, key_run, start)
-    before, after, exact = (_flat(x) for x in (start, end, fresh))
-
-    findings = [_stats.moved(before, after), _stats.finite(after)]
-    if findings[1].p_value > 0:
-        energies = [_energies(target.energy, x) for x in (start, end, fresh)]
-        directions = _stats.directions(key_directions, before.shape[1])
-        names, (f_before, f_after) = _stats.features(
-            statistics, before, after, energies, directions
-        )
-        findings += _stats.paired(names, f_before, f_after, alpha)
-        if "ks" in statistics:
-            labels = [*_stats.coordinate_names(exact.shape[1]), "E"]
-            samples = zip(
-                labels, [*after.T, energies[1]], [*exact.T, energies[2]], strict=True
-            )
-            findings += [
-                _stats.ks(f"KS of {name}", a, b, alpha) for name, a, b in samples
-            ]
-    return Report(
-        f"invariance of {_name(target)} under {name or _name(kernel)}",
-        f"{num_chains} chains from exact draws, {num_steps} steps",
-        tuple(findings),
-        alpha,
-        {"before": exact, "after": after, "kind": "invariance"},
-        BIASED,
-    )
-
-
-def rank(
-    key: Key,
-    kernel: Any,
-    target: Any,
-    *,
-    num_chains: int = 20_000,
-    num_steps: int = 15,
-    alpha: float = 1e-6,
-    name: str | None = None,
-) -> Report:
-    """Is the kernel reversible with respect to the target?
-
-    Args: as :func:`invariance`; ``num_steps`` is L, the length of a chain.
-    """
-    checks.count(num_chains, "num_chains", least=20 * (num_steps + 1))
-    key_start, key_on, key_back, key_place, key_ties = jax.random.split(
-        checks.key(key), 5
-    )
-    start = target.sample(key_start, num_chains)
-    place = np.asarray(jax.random.randint(key_place, (num_chains,), 0, num_steps + 1))
-    chains = [
-        _flat_path(_path(_hashable(kernel), num_steps, k, start))
-        for k in (key_on, key_back)
-    ]
-    origin = _flat(start)
-    functions: list[Callable[[np.ndarray], np.ndarray]] = [
-        lambda x, i=i: x[..., i] for i in range(min(origin.shape[1], 6))
-    ]
-    names = list(_stats.coordinate_names(origin.shape[1]))[: len(functions)]
-    names.append("|x - median|^2")
-    middle = np.median(origin, axis=0)
-    functions.append(lambda x: ((x - middle) ** 2).sum(axis=-1))
-
-    findings, histograms = [], {}
-    times = np.arange(1, num_steps + 1)[:, None]
-    is_used = (times <= num_steps - place, times <= place)
-    uniform = np.asarray(jax.random.uniform(key_ties, (num_chains,)))
-    for label, f in zip(names, functions, strict=True):
-        value = f(origin)
-        below, ties = np.zeros(num_chains, int), np.zeros(num_chains, int)
-        for path, used in zip(chains, is_used, strict=True):
-            other = f(path)
-            below += ((other < value) & used).sum(axis=0)
-            ties += ((other == value) & used).sum(axis=0)
-        ranks = below + np.floor(uniform * (ties + 1)).astype(int)
-        counts = np.bincount(ranks, minlength=num_steps + 1)
-        mean = num_chains / (num_steps + 1)
-        distance = float(((counts - mean) ** 2 / mean).sum())
-        p_value = float(chdtrc(num_steps, distance))
-        findings.append(Finding(f"rank of {label}", distance, num_steps, p_value))
-        histograms[label] = counts
-    findings.append(_stats.moved(origin, chains[0][-1]))
-    return Report(
-        f"reversibility of {name or _name(kernel)} on {_name(target)}",
-        f"{num_chains} chains of {num_steps} steps around an exact draw; chi squares of ranks",
-        tuple(findings),
-        alpha,
-        {"ranks": histograms, "kind": "rank"},
-        BIASED,
-    )
-
-
-# --- running ----------------------------------------------------------------------------------------------
-
-
-class _Pair(tuple):
-    """``(init, step)``, hashable: what is compiled for."""
-
-
-def _hashable(kernel) -> _Pair:
-    if not (hasattr(kernel, "init") and hasattr(kernel, "step")):
-        raise TypeError(
-            f"kernel must have init and step, got {checks.describe(kernel)}"
-        )
-    return _Pair((kernel.init, kernel.step))
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _advance(pair, num_steps, complete, key, positions):
-    return _scan(pair, num_steps, complete, key, positions, keep=False)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _path(pair, num_steps, key, positions):
-    return _scan(pair, num_steps, None, key, positions, keep=True)
-
-
-def _scan(pair, num_steps, complete, key, positions, *, keep):
-    """Any kernel, so by its ``step``; the keys are those of :func:`ebmjax.run`."""
-    init, step = pair
-    keys = chain_keys(key, len(jax.tree.leaves(positions)[0]))
-    states = jax.vmap(init)(positions)
-    if complete is not None:
-        states = jax.vmap(complete)(
-            jax.vmap(lambda k: jax.random.fold_in(k, 2**31))(keys), states
+        steps = ", ".join(str(k) for k in self.looks)
+        settings = f"{batch * num_batches} chains from exact draws, steps {steps}"
+        return Report(
+            f"invariance of {name_of(self.meter.target)} under {self.name}",
+            settings,
+            tuple(with_shares(rows, others, alpha)),
+            alpha,
+            round_.evidence,
+            BIASED,
+            untested="" if round_.moved.any() else "no chain ever moved",
         )
 
-    def one(states, t):
-        states, _ = jax.vmap(lambda k, s: step(jax.random.fold_in(k, t), s))(
-            keys, states
+
+class _Round:
+    """The sums of one round."""
+
+    def __init__(self, trial: Trial, keys, batch: int, num_batches: int):
+        self.trial, self.keys = trial, keys
+        self.batch, self.num_batches = batch, num_batches
+        first = trial.long[0]
+        self.batches_of = {
+            k: max(1, round(num_batches * min(1.0, 2 * first / k))) for k in trial.long
+        }
+        self.sums: dict[int, Sums] = {}
+        self.is_alive, self.moved = True, np.zeros(0, bool)
+
+    def one_batch(self, b: int) -> None:
+        trial, keys, first = self.trial, self.keys, b * self.batch
+        start = trial.meter.sample(jax.random.fold_in(keys[0], b), self.batch)
+        before = trial.meter(start)
+        if b == 0:
+            self._prepare(start, before)
+        if not self.is_alive:
+            return
+        f_before = self.features(*before)
+        chain = chain_keys(keys[1], first, self.batch)
+        states, time = trial.chains.start(chain, start), 0
+        advance = trial.chains.segment(trial.segment)
+        for k in [k for k in trial.long if b < self.batches_of[k]]:
+            while time < k:
+                states, moved = advance(chain, states, time)
+                self.moved |= np.asarray(moved)
+                time += trial.segment
+            self._look(k, b, before, f_before, trial.meter(states.position))
+        for i in range(self.num_exact):
+            number = EXACT * b + i
+            exact = trial.meter.sample(jax.random.fold_in(keys[2], number), self.batch)
+            self._exact(trial.meter(exact))
+        if self.witness and b + 1 == (self.num_batches + 1) // 2:
+            self.witness.learn()
+
+    def _prepare(self, start, before) -> None:
+        x, e, extra = before
+        trial = self.trial
+        seed = int(jax.random.randint(self.keys[3], (), 0, 2**31 - 1))
+        rng = np.random.default_rng(seed)
+        labels = labels_of(jax.tree.map(lambda leaf: leaf[0], start))
+        functions = trial.meter.functions
+        self.features = features = Features(
+            x, e, labels, trial.statistics, rng, functions, extra
         )
-        return states, states.position if keep else None
+        self.moved = np.zeros(x.shape[1], bool)
+        self.is_constant = np.ptp(x, axis=0) == 0
+        size = len(features.names)
+        self.sums = {k: Sums(size) for k in trial.long}
+        chosen = trial.statistics
+        self.columns = some(x.shape[1], rng)
+        self.num_exact = EXACT if x.shape[1] <= 20 else 1
+        self.histograms = {}
+        if "ks" in chosen:
+            values = np.concatenate([x[:, self.columns], e[:, None]], axis=1)
+            self.histograms = {k: Histograms(values) for k in trial.long}
+        self.products = {
+            (k, d): AllProducts(features, d, rng)
+            for k in trial.long
+            for d in (2, 3)
+            if "products" in chosen and AllProducts.is_needed(x.shape[1], d)
+        }
+        is_learned = "witness" in chosen and size > 1
+        f = features(x, e, extra)
+        self.witness = Witness(features, f) if is_learned else None
+        self.dependence = Dependence() if "dependence" in chosen and size else None
+        self.mu = f.mean(axis=0)
+        self.evidence = {"kind": "invariance", "labels": labels, "before": x}
+        self.checks = {"positions": 1.0, "energies": 1.0}
+        self.ties: list[Finding] = []
 
-    states, path = jax.lax.scan(one, states, jnp.arange(num_steps))
-    return path if keep else states.position
+    def _look(self, k, b, before, f_before, after) -> None:
+        x, e, extra = after
+        for name, values in (("positions", x), ("energies", e[:, None])):
+            share = float(np.isfinite(values).all(axis=1).mean())
+            self.checks[name] = min(self.checks[name], share)
+        if self.checks["positions"] < 1 or self.checks["energies"] < 1:
+            self.is_alive = False
+            return
+        f = self.features(x, e, extra)
+        self.sums[k].add(f_before, f)
+        if k in self.histograms:
+            self.histograms[k].add(self._for_ks(x, e), 1)
+        for (look, _), products in self.products.items():
+            if look == k:
+                products.add(x, 1)
+        if k == self.trial.long[0]:
+            if self.dependence:
+                self.dependence.add(f_before, f, self.mu)
+            if self.witness:
+                self.witness.add(f_before, f)
+            if b == 0:
+                self.evidence["after"] = x
+                if "ties" in self.trial.statistics:
+                    names = [self.features.labels[i] for i in self.columns]
+                    pair = (x[:, self.columns], before[0][:, self.columns])
+                    self.ties = atoms(*pair, names)
+
+    def _exact(self, exact) -> None:
+        f = self.features(*exact)
+        for k in self.trial.long:
+            self.sums[k].add_exact(f)
+            if k in self.histograms:
+                self.histograms[k].add(self._for_ks(*exact[:2]), 0)
+        for products in self.products.values():
+            products.add(exact[0], 0)
+        if self.witness:
+            self.witness.add_exact(f)
+
+    def _for_ks(self, x, e):
+        return np.concatenate([x[:, self.columns], e[:, None]], axis=1)
+
+    def rows(self):
+        if not self.is_alive:
+            return []
+        return [
+            row
+            for k, sums in self.sums.items()
+            for row in rows_of(sums, self.features, _after(k))
+        ]
+
+    def findings(self) -> list[Finding]:
+        share = self.checks
+        found = [
+            _all("chains with finite positions", share["positions"]),
+            _all("chains in the support, of finite energy", share["energies"]),
+        ]
+        if self.moved.any() and self.is_alive:
+            is_stuck = ~self.moved & ~self.is_constant
+            for i in np.flatnonzero(is_stuck):
+                found.append(_all(f"{self.features.labels[i]} ever moved", 0.0))
+        if not self.is_alive:
+            return found
+        found += self.ties
+        labels = [self.features.labels[i] for i in self.columns] + ["the energy"]
+        for k, histograms in self.histograms.items():
+            found += histograms.findings([f"KS of {n}{_after(k)}" for n in labels])
+        found += [p.finding(_after(k)) for (k, _), p in self.products.items()]
+        for extra in (self.witness, self.dependence):
+            if extra:
+                found.append(extra.finding(_after(self.trial.long[0])))
+        return found
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _energy_of(energy: Energy, positions):
-    return jax.vmap(energy)(positions)
+def _all(name: str, share: float) -> Finding:
+    return Finding(name, share, 1.0, 1.0 if share == 1 else 0.0, family="check")
 
 
-def _energies(energy, positions) -> np.ndarray:
-    return np.asarray(_energy_of(energy, positions), np.float64)
+def _after(k: int) -> str:
+    return f", {k} step{'s' if k > 1 else ''}"
 
 
-def _flat(positions) -> np.ndarray:
-    return np.asarray(jax.vmap(lambda x: ravel_pytree(x)[0])(positions), np.float64)
-
-
-def _flat_path(path) -> np.ndarray:
-    return np.asarray(
-        jax.vmap(jax.vmap(lambda x: ravel_pytree(x)[0]))(path), np.float64
-    )
-
-
-def _name(thing) -> str:
+def name_of(thing: Any) -> str:
     name = getattr(thing, "name", None) or getattr(thing, "__name__", None)
     return name if isinstance(name, str) else "the kernel"

@@ -1,12 +1,14 @@
-"""Tests at a stated rate of false alarms (Gandy & Scott 2020, section 3).
+"""Tests at a stated false-alarm rate (Gandy & Scott 2020, arXiv:2001.06465, Alg. 3).
 
-A single test must choose: a small alpha misses, a large one cries wolf.  In rounds it need not.  With k
-rounds at total rate alpha, let beta = alpha / k and gamma = beta^(1/k).  A round with p <= beta fails, one
-with p > beta + gamma passes, and what lies between is tried again with more chains and beta divided by gamma.
-A correct kernel reaches round i with probability at most gamma^(i-1) and fails there with beta / gamma^(i-1):
-k beta = alpha in all.
+A test of fixed size must choose: a small alpha misses biases, a large one raises false
+alarms.  In rounds it need not.  With k rounds at total rate alpha, let beta = alpha / k
+and gamma = beta^(1/k).  A round with p < beta fails, one with p >= beta + gamma passes,
+and what lies between is tried again with more chains and beta divided by gamma.  A
+correct kernel reaches round i with probability at most gamma^(i-1) and fails there with
+beta / gamma^(i-1): k beta = alpha in all.
 """
 
+import inspect
 from collections.abc import Callable
 
 import jax
@@ -15,6 +17,9 @@ from ebmjax import _validation as checks
 from ebmjax.base import Key
 from ebmjax.verify.report import Report
 
+NUM_ROUNDS = 5
+GROWTH = 4
+
 
 def sequential(
     test: Callable[..., Report],
@@ -22,31 +27,52 @@ def sequential(
     *,
     num_chains: int = 20_000,
     alpha: float = 1e-5,
-    num_rounds: int = 5,
-    growth: int = 4,
+    num_rounds: int = NUM_ROUNDS,
+    growth: int = GROWTH,
 ) -> Report:
-    """Run ``test(key, num_chains=, alpha=)`` until it is clear; the report of the last round.
+    """Run ``test(key, num_chains=, alpha=)`` until it is clear.
 
     Args:
-      test: a function of this module with its kernel bound, ``partial(invariance, kernel=..., target=...)``.
+      test: a test with its kernel bound: ``partial(rank, kernel=..., target=...)``.
       key: one key.
       num_chains: of the first round; ``growth`` times as many in the later ones.
-      alpha: the rate of false alarms of the whole.
+      alpha: the false-alarm rate of the whole, in (0, 1).
       num_rounds: k.
+
+    Returns:
+      The report of the last round; ``history`` says what the earlier ones found.
     """
     key = checks.key(key)
     checks.function(test, "test")
     checks.count(num_rounds, "num_rounds")
+    checks.count(growth, "growth")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie in (0, 1), got {alpha}")
+    options = {"num_rounds": 1} if _takes_rounds(test) else {}
     beta = alpha / num_rounds
     gamma = beta ** (1 / num_rounds)
+    history: tuple[str, ...] = ()
     for i in range(num_rounds):
         size = num_chains if i == 0 else growth * num_chains
-        report = test(jax.random.fold_in(key, i), num_chains=size, alpha=beta)
-        if report.p_value <= beta or report.p_value > beta + gamma:
+        report = test(jax.random.fold_in(key, i), num_chains=size, alpha=beta, **options)
+        is_last = i + 1 == num_rounds
+        report = report._replace(doubt=0.0 if is_last else beta + gamma)
+        if report.untested or report.verdict != "INCONCLUSIVE":
             break
+        worst = report.worst
+        history += (
+            f"round {i + 1}: INCONCLUSIVE, p = {report.p_value:.2g} ({worst.name})",
+        )
         beta /= gamma
+    round_of = f"round {i + 1} of at most {num_rounds}"
     return report._replace(
-        settings=f"{report.settings}, round {i + 1} of at most {num_rounds}"
+        settings=f"{report.settings}, {round_of}, false-alarm rate {alpha:g} in all",
+        history=history,
     )
+
+
+def _takes_rounds(test) -> bool:
+    try:
+        return "num_rounds" in inspect.signature(test).parameters
+    except (TypeError, ValueError):
+        return False

@@ -24,7 +24,7 @@ from ebmjax.kernels.langevin import mala, ula, underdamped_langevin
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
 from ebmjax.targets import Target
-from ebmjax.verify.exact import integrator
+from ebmjax.verify.integrators import integrator
 from ebmjax.verify.examples import drifted, gibbs, ring, tree_target, wide_independence
 from ebmjax.verify.invariance import invariance, rank
 from ebmjax.verify.report import Report
