@@ -294,12 +294,12 @@ def turn(*, harmonic=4, is_right=True):
 
 
 def far_apart(*, i=0, j=100, correlation=0.95):
-    """Renews two coordinates of a standard normal, correlated where they should not be."""
+    """Renews a standard normal, two of its coordinates correlated."""
 
     def move(key, x):
-        a, b = jax.random.normal(key, (2,))
-        b = correlation * a + np.sqrt(1 - correlation**2) * b
-        return x.at[i].set(a).at[j].set(b)
+        x = jax.random.normal(key, x.shape)
+        b = correlation * x[i] + np.sqrt(1 - correlation**2) * x[j]
+        return x.at[j].set(b)
 
     return of(move)
 
@@ -329,7 +329,7 @@ def adapting(energy, gain, *, power=0.0, rate=0.44):
 # --- NUTS with one bug ----------------------------------------------------------------
 
 
-def nuts(energy, size, *, depth=5, one_end=False):
+def nuts(energy, size, *, depth=3, one_end=False):
     """The multinomial tree by recursion on the host's side of tracing: 2^depth points.
 
     All trees of up to ``depth`` doublings are formed on a line of 2^(depth+1) points.

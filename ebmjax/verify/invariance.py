@@ -44,6 +44,7 @@ STATISTICS = (
 GROUPS = {"moments": ("means", "variances", "correlations", "products")}
 BATCH = 20_000
 EXACT = 4  # further exact draws a chain
+NUMBERS = 2_000_000  # of the first batch of exact draws, in all dimensions
 SINGLE = 5  # starts of a single step a chain
 BIASED = (
     "The chains left their target.  Usual causes: a Hastings ratio that is missing or "
@@ -57,7 +58,7 @@ def invariance(
     kernel: Any,
     target: Any,
     *,
-    num_chains: int = 100_000,
+    num_chains: int | None = None,
     num_steps: int | Sequence[int] = (1, 20, 200),
     statistics: Sequence[str] = STATISTICS,
     alpha: float = 1e-6,
@@ -75,7 +76,8 @@ def invariance(
       target: anything with ``energy`` and ``sample(key, n)``, exact independent draws
         ``[n, ...]``; or the pair ``(energy, sample)``.  A pair of the user's own is
         checked first, :func:`ebmjax.verify.pair`.
-      num_chains: N of the first round; later rounds have four times as many.
+      num_chains: N of the first round; later rounds have four times as many.  By default
+        100,000 up to 20 dimensions, fewer beyond, at least 20,000.
       num_steps: k, or several, at which one run is looked at.
       statistics: some of :data:`STATISTICS`; "moments" stands for four of them.
       alpha: the false-alarm rate, of all rounds together.
@@ -96,7 +98,8 @@ def invariance(
     ... # doctest: +SKIP
     """
     key = checks.key(key)
-    checks.count(num_chains, "num_chains", least=100)
+    if num_chains is not None:
+        checks.count(num_chains, "num_chains", least=100)
     looks = [num_steps] if np.ndim(num_steps) == 0 else list(num_steps)
     looks = sorted({checks.count(k, "num_steps") for k in looks})
     target = as_target(target)
@@ -107,6 +110,7 @@ def invariance(
         _statistics(statistics),
         name or name_of(kernel),
     )
+    num_chains = num_chains or default_chains(target)
     if not is_of_library(target):
         report = blame(jax.random.fold_in(key, 1), target, num_chains, alpha / 2)
         if report.is_failed:
@@ -118,6 +122,13 @@ def invariance(
             trial, key, num_chains=num_chains, alpha=alpha, num_rounds=num_rounds
         )
     return report
+
+
+def default_chains(target: Any) -> int:
+    """N for a target, by its dimension."""
+    one = jax.tree.leaves(target.sample(jax.random.key(0), 1))
+    dim = sum(np.size(leaf) for leaf in one)
+    return int(min(100_000, max(20_000, NUMBERS // dim)))
 
 
 def _statistics(names) -> tuple[str, ...]:
@@ -224,12 +235,13 @@ class _Round:
         if "ks" in chosen:
             values = np.concatenate([x[:, self.columns], e[:, None]], axis=1)
             self.histograms = {k: Histograms(values) for k in trial.long}
-        self.products = {
-            (k, d): AllProducts(features, d, rng)
-            for k in trial.long
-            for d in (2, 3)
-            if "products" in chosen and AllProducts.is_needed(x.shape[1], d)
-        }
+        degrees = [d for d in (2, 3) if AllProducts.is_needed(x.shape[1], d)]
+        degrees = degrees if "products" in chosen else []
+        self.products = {(0, d): AllProducts(features, d, rng) for d in degrees}
+        for d in degrees:
+            for k in trial.long[: 1 if d == 3 else None]:
+                exact = self.products[0, d]
+                self.products[k, d] = AllProducts(features, d, rng, exact)
         is_learned = "witness" in chosen and size > 1
         f = features(x, e, extra)
         self.witness = Witness(features, f) if is_learned else None
@@ -272,8 +284,9 @@ class _Round:
             self.sums[k].add_exact(f)
             if k in self.histograms:
                 self.histograms[k].add(self._for_ks(*exact[:2]), 0)
-        for products in self.products.values():
-            products.add(exact[0], 0)
+        for (look, _), products in self.products.items():
+            if look == 0:
+                products.add(exact[0], 0)
         if self.witness:
             self.witness.add_exact(f)
 
@@ -305,7 +318,7 @@ class _Round:
         labels = [self.features.labels[i] for i in self.columns] + ["the energy"]
         for k, histograms in self.histograms.items():
             found += histograms.findings([f"KS of {n}{_after(k)}" for n in labels])
-        found += [p.finding(_after(k)) for (k, _), p in self.products.items()]
+        found += [p.finding(_after(k)) for (k, _), p in self.products.items() if k]
         for extra in (self.witness, self.dependence):
             if extra:
                 found.append(extra.finding(_after(self.trial.long[0])))

@@ -20,10 +20,19 @@ MAX_PAIRS, MAX_TRIPLES = 300, 40  # coordinates up to which all are formed
 
 
 class AllProducts:
-    """Sums of products of all pairs, or triples, after the kernel and of exact draws."""
+    """Sums of products of all pairs, or triples, after the kernel and of exact draws.
 
-    def __init__(self, features: Features, degree: int, rng: np.random.Generator):
-        self.features, self.degree = features, degree
+    ``exact`` is another of these that keeps the exact draws.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        degree: int,
+        rng: np.random.Generator,
+        exact: "AllProducts | None" = None,
+    ):
+        self.features, self.degree, self.exact = features, degree, exact or self
         dim = len(features.labels)
         most = MAX_PAIRS if degree == 2 else MAX_TRIPLES
         chosen = np.arange(dim) if dim <= most else rng.choice(dim, most, replace=False)
@@ -50,12 +59,12 @@ class AllProducts:
         self.sums[which, 1] += ((left**2).T @ s**2)[self.where]
 
     def finding(self, suffix: str) -> Finding:
-        (mu, var), (mean, var_k) = (
-            moments(s, n) for s, n in zip(self.sums, self.num, strict=True)
-        )
-        error = np.sqrt(var_k / self.num[1] + var / self.num[0])
+        mu, var = moments(self.exact.sums[0], self.exact.num[0])
+        mean, var_k = moments(self.sums[1], self.num[1])
+        num, num_exact = self.num[1], self.exact.num[0]
+        error, least = np.sqrt(var_k / num + var / num_exact), min(num, num_exact)
         width = 10 if self.degree == 2 else 6
-        z = z_values(mean - mu, error, width**self.degree / (2 * min(self.num)))
+        z = z_values(mean - mu, error, width**self.degree / (2 * least))
         top = int(np.argmax(z))
         a, b = self.where[0][top], self.where[1][top]
         labels = [self.features.labels[self.chosen[c]] for c in (*self.left[a], b)]
