@@ -82,8 +82,8 @@ def sample_energy(
     folder = out or Path("samples") / f"{name.replace(':', '-')}-{kernel_name}-{seed}"
     runs.check_new(folder)
     one = jax.tree.map(lambda x: x[0], positions)
-    for symptom in check(energy, one, key_check).symptoms:
-        warn(f"{symptom.what}; {symptom.suggestion}")
+    for issue in check(energy, one, key_check).issues:
+        warn(f"{issue.message}; {issue.suggestion}")
 
     make = KERNELS[kernel_name]
     if leapfrog_steps is not None:

@@ -11,6 +11,7 @@ exact draws exact, so that ``invariance`` rejects both.  Here chains run for lon
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,7 +23,7 @@ from ebmjax.base import Key
 from ebmjax.verify.features import FAMILIES, Features, labels_of
 from ebmjax.verify.pair import as_target
 from ebmjax.verify.report import Finding, Report
-from ebmjax.verify.running import Chains, Meter, cached, chain_keys
+from ebmjax.verify.running import Chains, Meter, chain_keys
 from ebmjax.verify.statistics import Sums, rows_of, with_shares
 
 NUM_WINDOWS = 16
@@ -80,9 +81,8 @@ def adaptive(
             f"adapted=, got {checks.describe(states)}"
         )
     length = num_steps // NUM_WINDOWS
-    window = cached(
-        lambda: _window(chains, read, length), "window", length, kernel, complete, read
-    )
+    function = partial(_window, read, length)
+    window = chains.compiled(function, "window", length, read)
     changes = []
     for i in range(NUM_WINDOWS):
         states, change = window(chain, states, i * length)
@@ -122,25 +122,22 @@ def _gain(changes: list[float]) -> Finding:
     return Finding(name, ratio, 0.0, p_value, f"{FALL:g}", family="check")
 
 
-def _window(chains: Chains, read, length: int):
-    def one(keys, carry, t):
+def _window(read, length: int, kernel, keys, states, first):
+    """``length`` steps, and the mean change of what is adapted per step."""
+
+    def one(carry, t):
         states, total = carry
         new, _ = jax.vmap(
-            lambda k, s: chains.kernel.step(jax.random.fold_in(k, t), s)
+            lambda k, s: kernel.step(jax.random.fold_in(k, t), s)
         )(keys, states)
         sizes = jax.tree.map(
             lambda a, b: jnp.mean(jnp.abs(a - b)), read(new), read(states)
         )
         return (new, total + sum(jax.tree.leaves(sizes))), None
 
-    def window(keys, states, first):
-        times = first + jnp.arange(length)
-        carry, _ = jax.lax.scan(
-            lambda c, t: one(keys, c, t), (states, jnp.float32(0)), times
-        )
-        return carry[0], carry[1] / length
-
-    return jax.jit(window)
+    times = first + jnp.arange(length)
+    carry, _ = jax.lax.scan(one, (states, jnp.float32(0)), times)
+    return carry[0], carry[1] / length
 
 
 def _adapted(state: Any) -> list[Any]:

@@ -4,7 +4,7 @@ A flow ``(x, n, step_size, num_steps) -> (x, n)`` solves
 
     x' = A n,    n' = -C grad E(x),
 
-with the energy ``E(x) + 1/2 n^T K n``, ``K = C^-1 A``, and is symplectic for the form
+with the energy ``E(x) + 1/2 n^T K n``, ``K = C^-T A``, and is symplectic for the form
 ``dx ^ C^-1 dn``.  A and C are read from one tiny step, so that momenta may be in any
 units: ``n`` standard normal (``K = I``; this library's), or ``p`` with a mass (``A =
 M^-1``, ``C = I``).  What they are is then compared with what the caller claims.
@@ -118,7 +118,7 @@ class _Phase:
             self.units = "the Hamiltonian of the caller"
             return
         drift, kick = self._read(rng)
-        self.form, kinetic = np.linalg.inv(kick), np.linalg.solve(kick, drift)
+        self.form, kinetic = np.linalg.inv(kick), np.linalg.solve(kick.T, drift)
         claimed, self.units = one, "momenta standard normal"
         if mass is not None:
             m = np.asarray(mass, np.float64)

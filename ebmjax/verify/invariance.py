@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.base import Key
+from ebmjax.base import Kernel, Key
 from ebmjax.verify.features import FAMILIES, Features, labels_of, some
 from ebmjax.verify.pair import as_target, blame, is_of_library
 from ebmjax.verify.products import AllProducts, Dependence, Witness
@@ -334,5 +334,9 @@ def _after(k: int) -> str:
 
 
 def name_of(thing: Any) -> str:
+    """Its ``name``, or that of its class; "the kernel" where it has none."""
     name = getattr(thing, "name", None) or getattr(thing, "__name__", None)
-    return name if isinstance(name, str) else "the kernel"
+    if not isinstance(name, str) and isinstance(thing, Kernel):
+        name = type(thing).__name__
+    is_plain = not isinstance(name, str) or name.startswith("_")
+    return "the kernel" if is_plain else name

@@ -87,7 +87,7 @@ def _section(report: Report, picture: str) -> str:
         lines.append(f"<p>No bias found. {_e(report.power)}</p>")
     if report.untested:
         lines.append(f"<p>Not tested: {_e(report.untested)}.</p>")
-    if not report.is_passed and report.suggestion:
+    if report.is_failed and report.suggestion:
         lines.append(f"<p>{_e(report.suggestion)}</p>")
     lines += [f"<p>{_e(line)}</p>" for line in report.history]
     lines.append(f'<img src="{picture}" alt="{_e(report.title)}">')

@@ -25,9 +25,7 @@ BROKEN = (
 
 def claims_to_reject(kernel: Any) -> bool:
     """Whether a kernel says that it rejects non-finite points itself."""
-    from ebmjax.base import is_careful
-
-    return isinstance(kernel, Kernel) and is_careful(kernel)
+    return isinstance(kernel, Kernel) and bool(kernel.rejects_nonfinite)
 
 
 def walls(x: Any) -> Any:

@@ -125,7 +125,7 @@ class Report(NamedTuple):
         if self.untested:
             lines.append(f"Not tested: {self.untested}.")
         lines += [f"  {line}" for line in (*self.history, *self.table())]
-        if not self.is_passed and self.suggestion:
+        if self.is_failed and self.suggestion:
             lines.append(self.suggestion)
         return "\n".join(lines)
 

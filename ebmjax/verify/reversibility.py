@@ -10,6 +10,7 @@ x_0 as often as below.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ from ebmjax.base import Key
 from ebmjax.verify.features import Features, labels_of
 from ebmjax.verify.rare import Tails
 from ebmjax.verify.report import Finding, Report
-from ebmjax.verify.running import Chains, Meter, cached, chain_keys
+from ebmjax.verify.running import Chains, Meter, chain_keys
 
 IRREVERSIBLE = (
     "The kernel is not reversible with respect to its target.  Usual causes: a Hastings "
@@ -60,7 +61,7 @@ def rank(
     chains, meter = Chains(kernel), Meter(target)
     start = meter.sample(keys[0], num_chains)
     place = np.asarray(jax.random.randint(keys[3], (num_chains,), 0, num_steps + 1))
-    program = cached(lambda: _path(chains, num_steps), "path", num_steps, kernel)
+    program = chains.compiled(partial(_path, chains, num_steps), "path", num_steps)
     paths = [
         np.asarray(program(chain_keys(k, 0, num_chains), start), np.float64)
         for k in keys[1:3]
@@ -92,19 +93,17 @@ def rank(
     )
 
 
-def _path(chains: Chains, num_steps: int) -> Callable:
-    def path(keys, positions):
-        states = jax.vmap(chains._start)(keys, positions)
+def _path(chains: Chains, num_steps: int, kernel, keys, positions):
+    """Positions ``[T, N, D]``."""
+    states = jax.vmap(chains.start_one, (None, 0, 0))(kernel, keys, positions)
 
-        def one(states, t):
-            states, _ = jax.vmap(
-                lambda k, s: chains.kernel.step(jax.random.fold_in(k, t), s)
-            )(keys, states)
-            return states, jax.vmap(lambda x: ravel_pytree(x)[0])(states.position)
+    def one(states, t):
+        states, _ = jax.vmap(
+            lambda k, s: kernel.step(jax.random.fold_in(k, t), s)
+        )(keys, states)
+        return states, jax.vmap(lambda x: ravel_pytree(x)[0])(states.position)
 
-        return jax.lax.scan(one, states, jnp.arange(num_steps))[1]
-
-    return jax.jit(path)
+    return jax.lax.scan(one, states, jnp.arange(num_steps))[1]
 
 
 def _functions(origin, labels):

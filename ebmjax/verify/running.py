@@ -6,6 +6,7 @@ single steps.  Chain ``c`` has the key ``fold_in(key, c)``, whatever the batch.
 """
 
 import inspect
+from functools import partial
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +18,8 @@ from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
 from ebmjax._random import fold_in
-from ebmjax.base import Info, Kernel, State
+from ebmjax._value import part, value
+from ebmjax.base import Info, Kernel, State, draw_noise
 from ebmjax.kernels.combinators import parallel
 from ebmjax.sampling.loop import Reducer, run
 
@@ -51,82 +53,107 @@ def chain_keys(key, first: int, num: int):
 
 
 class Chains:
-    """A kernel from exact draws: initial states, segments of steps, single steps."""
+    """A kernel from exact draws: initial states, segments of steps, single steps.
+
+    A kernel that is a value is an argument of its programs: another number in it
+    compiles nothing.
+    """
 
     def __init__(self, kernel: Any, complete: Callable | None = None):
         self.kernel = check_kernel(kernel)
         self.complete = complete
+        self.is_value = isinstance(kernel, Kernel)
         needs_key = "rng_key" in inspect.signature(kernel.init).parameters
-        self._takes_key = needs_key and not isinstance(kernel, Kernel)
-        parts = (kernel, complete)
-        self.start = cached(lambda: jax.jit(jax.vmap(self._start)), "start", *parts)
-        self.single = cached(lambda: jax.jit(jax.vmap(self._single)), "one", *parts)
+        self._takes_key = needs_key and not self.is_value
+        self.start = self._program("start", self.start_one)
+        self.single = self._program("one", self.step_one)
 
-    def _start(self, key, position):
+    def _program(self, name: str, one: Callable) -> Callable:
+        """``one(kernel, key, position)`` over chains, compiled."""
+        return self.compiled(jax.vmap(one, (None, 0, 0)), name)
+
+    def compiled(self, function: Callable, *name: Any) -> Callable:
+        """``function(kernel, ...)``, its first argument bound, compiled once."""
+        if self.is_value:
+            program = cached(lambda: jax.jit(function), *name, self.complete)
+            return lambda *arguments: program(self.kernel, *arguments)
+        bound = partial(function, _Opaque(self.kernel))
+        return cached(lambda: jax.jit(bound), *name, self.kernel, self.complete)
+
+    def start_one(self, kernel, key, position):
+        """The state of one chain."""
         spare = jax.random.fold_in(key, COMPLETE)
         if self._takes_key:
-            return self.kernel.init(position, rng_key=spare)
-        state = self.kernel.init(position)
+            return kernel.init(position, rng_key=spare)
+        state = kernel.init(position)
         return state if self.complete is None else self.complete(spare, state)
 
-    def _single(self, key, position):
+    def step_one(self, kernel, key, position):
+        """The position after one step."""
         step = jax.random.fold_in(key, 0)
-        state, _ = self.kernel.step(step, self._start(key, position))
+        state, _ = kernel.step(step, self.start_one(kernel, key, position))
         return state.position
 
     def segment(self, length: int) -> Callable:
         """``(keys, states, first) -> (states, moved)``: ``length`` steps from step
         ``first``, and for each coordinate whether it moved in any chain."""
-        return cached(
-            lambda: self._segment(length), "run", length, self.kernel, self.complete
+        return self.compiled(partial(_segment, length), "run", length)
+
+
+class _Opaque:
+    """A user's pair of functions, over which ``vmap`` does not map."""
+
+    def __init__(self, kernel):
+        self.init, self.step = kernel.init, kernel.step
+
+
+jax.tree_util.register_static(_Opaque)
+
+
+def _segment(length, kernel, keys, states, first):
+    origin = states.position
+
+    def is_moved(flags, state):
+        return jax.tree.map(
+            lambda f, a, b: f | (a != b), flags, state.position, origin
         )
 
-    def _segment(self, length):
-        many = _without_info(self.kernel)
+    flags = jax.tree.map(lambda x: jnp.zeros(x.shape, bool), origin)
+    if isinstance(states, State) and isinstance(kernel, Kernel):
+        watch = Reducer(lambda s, i: flags, lambda f, s, i: is_moved(f, s))
+        many = parallel(_Quiet(kernel))
+        states, flags, _ = run(keys, many, states, length, start=first, collect=watch)
+    else:
 
-        def segment(keys, states, first):
-            origin = states.position
+        def one(carry, t):
+            states, flags = carry
+            states, _ = jax.vmap(
+                lambda k, s: kernel.step(jax.random.fold_in(k, t), s)
+            )(keys, states)
+            return (states, is_moved(flags, states)), None
 
-            def is_moved(flags, state):
-                return jax.tree.map(
-                    lambda f, a, b: f | (a != b), flags, state.position, origin
-                )
-
-            flags = jax.tree.map(lambda x: jnp.zeros(x.shape, bool), origin)
-            if isinstance(states, State) and many is not None:
-                watch = Reducer(lambda s, i: flags, lambda f, s, i: is_moved(f, s))
-                states, flags, _ = run(
-                    keys, many, states, length, start=first, collect=watch
-                )
-            else:
-
-                def one(carry, t):
-                    states, flags = carry
-                    states, _ = jax.vmap(
-                        lambda k, s: self.kernel.step(jax.random.fold_in(k, t), s)
-                    )(keys, states)
-                    return (states, is_moved(flags, states)), None
-
-                times = first + jnp.arange(length)
-                (states, flags), _ = jax.lax.scan(one, (states, flags), times)
-            flags = jax.tree.map(lambda f: f.any(axis=0), flags)
-            return states, ravel_pytree(flags)[0]
-
-        return jax.jit(segment)
+        times = first + jnp.arange(length)
+        (states, flags), _ = jax.lax.scan(one, (states, flags), times)
+    flags = jax.tree.map(lambda f: f.any(axis=0), flags)
+    return states, ravel_pytree(flags)[0]
 
 
-def _without_info(kernel):
-    """The kernel on many chains, its info replaced: a test needs none."""
-    if not (hasattr(kernel, "draw") and hasattr(kernel, "move")):
-        return None
-    zero = np.float32(0)
-    info = Info(zero, np.bool_(False), zero, np.int32(0), zero, np.int32(0))
-    info = jax.tree.map(jnp.asarray, info)
+@value
+class _Quiet(Kernel):
+    """A kernel without its info, which a test does not need and which may be ``None``."""
 
-    def move(noise, state):
-        return kernel.move(noise, state)[0], info
+    kernel: Kernel = part()
 
-    return parallel(Kernel(kernel.init, kernel.draw, move))
+    def init(self, position):
+        return self.kernel.init(position)
+
+    def draw(self, key, shapes):
+        return draw_noise(self.kernel, key, shapes)
+
+    def move(self, noise, state):
+        zero, none = jnp.float32(0), jnp.int32(0)
+        info = Info(zero, jnp.bool_(False), zero, none, zero, none)
+        return self.kernel.move(noise, state)[0], info
 
 
 class Meter:
