@@ -239,33 +239,37 @@ def verification(report: Report) -> Figure:
         "flow": _flows,
         "order": _orders,
     }
-    fig = draw[report.evidence["kind"]](report.evidence)
-    fig.suptitle(
-        f"{report.title}: {'passed' if report.is_passed else 'FAILED'}, p = {report.p_value:.2g}"
-    )
+    kind = report.evidence.get("kind")
+    is_drawn = kind in draw and (kind != "invariance" or "after" in report.evidence)
+    fig = draw[kind](report.evidence) if is_drawn else _p_values(report)
+    fig.suptitle(f"{report.title}: {report.verdict}, p = {report.p_value:.2g}")
+    return fig
+
+
+def _p_values(report):
+    """Adjusted p-values, where there is nothing else to draw."""
+    values = [max(report.adjusted(f), 1e-30) for f in report.findings]
+    fig, ax = figure(size=(4.2, 3.2))
+    ax.semilogy(sorted(values) or [1.0], "o", color=MODEL)
+    ax.axhline(report.alpha, color=GREY, ls="--", label="false-alarm rate")
+    ax.set(xlabel="statistic", ylabel="adjusted p-value")
+    ax.legend()
     return fig
 
 
 def _two_histograms(evidence):
     exact, after = evidence["before"], evidence["after"]
     shown = min(exact.shape[1], 4)
+    labels = evidence.get("labels") or [f"x[{i}]" for i in range(shown)]
     fig, axes = figure(1, shown, size=(2.8 * shown + 0.6, 2.9))
     for i, ax in enumerate(np.atleast_1d(axes)):
         low, high = np.quantile(exact[:, i], [0.001, 0.999])
-        bins = np.linspace(low, high, 60)
-        ax.hist(
-            exact[:, i], bins, density=True, color=GREY, alpha=0.35, label="exact draws"
-        )
-        ax.hist(
-            after[:, i],
-            bins,
-            density=True,
-            histtype="step",
-            color=MODEL,
-            lw=1.2,
-            label="after the kernel",
-        )
-        ax.set(xlabel=f"$x_{{{i + 1}}}$", yticks=[])
+        bins = np.linspace(low, high if high > low else low + 1, 60)
+        style = {"density": True, "label": "exact draws"}
+        ax.hist(exact[:, i], bins, color=GREY, alpha=0.35, **style)
+        style = {"density": True, "label": "after the kernel"}
+        ax.hist(after[:, i], bins, histtype="step", color=MODEL, lw=1.2, **style)
+        ax.set(xlabel=labels[i], yticks=[])
     np.atleast_1d(axes)[0].set_ylabel("density")
     np.atleast_1d(axes)[0].legend(fontsize=7)
     return fig

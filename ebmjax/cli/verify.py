@@ -1,9 +1,10 @@
-"""``selftest`` and ``verify``: whether kernels leave their targets invariant."""
+"""``selftest`` and ``verify``."""
 
 import functools
+import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import typer
@@ -21,6 +22,7 @@ from ebmjax.cli.app import (
     say,
 )
 from ebmjax.targets import TARGETS
+from ebmjax.verify.pair import as_target
 
 
 @app.command()
@@ -32,8 +34,7 @@ def selftest(
         int, typer.Option(help="Of a first round.", min=1000, max=10**7)
     ] = 20_000,
     alpha: Annotated[
-        float,
-        typer.Option(help="Rate of false alarms, of all together.", min=0, max=1),
+        float, typer.Option(help="False-alarm rate, of all together.", min=0, max=1)
     ] = 1e-4,
     seed: Annotated[
         int | None,
@@ -42,18 +43,17 @@ def selftest(
 ) -> None:
     """Verify the kernels of this library on this machine.
 
-    Chains start from exact draws of a target and must still follow it.  Kernels that
-    are wrong on purpose run beside, and must be rejected.  Exit code 1 otherwise.
+    Chains start from exact draws of a target and must still follow it.  Kernels that are
+    wrong on purpose run beside, and must be rejected.  Exit code 1 if any outcome is
+    another.
     """
     with one_line():
         seed = time.time_ns() % 2**32 if seed is None else seed
         device = jax.devices()[0]
-        say(
-            f"jax {jax.__version__} on {device.device_kind} ({device.platform}), "
-            f"seed {seed}"
-        )
+        where = f"{device.device_kind} ({device.platform})"
+        say(f"jax {jax.__version__} on {where}, seed {seed}")
         begin, wrong = time.perf_counter(), []
-        # imported here: its table holds arrays, which would start JAX's devices
+        # its tables hold arrays, which would initialise JAX too early
         from ebmjax.verify.suite import run_suite
 
         outcomes = run_suite(
@@ -76,8 +76,8 @@ def selftest(
                 wrong.append(report)
         for report in wrong:
             say(f"\n{report}")
-        took = time.perf_counter() - begin
-        summary = f"{total - len(wrong)} of {total} as they should be, {took:.0f} s"
+        seconds = time.perf_counter() - begin
+        summary = f"{total - len(wrong)} of {total} as they should be, {seconds:.0f} s"
         say(summary, f"bold {'red' if wrong else 'green'}")
     if wrong:
         raise typer.Exit(1)
@@ -89,12 +89,21 @@ def verify_kernel(
         str, typer.Argument(metavar="MODULE:FACTORY", help="factory(energy) -> kernel.")
     ],
     target: Annotated[
-        str, typer.Option(help=f"One of {', '.join(TARGETS)}.")
+        str,
+        typer.Option(
+            help=f"One of {', '.join(TARGETS)}; or MODULE:TARGET of yours, a pair "
+            "(energy, sample), which is checked first."
+        ),
     ] = "rosenbrock",
-    num_chains: Annotated[int, typer.Option(min=1000, max=10**7)] = 50_000,
-    num_steps: Annotated[int, typer.Option(min=1, max=2**31 - 1)] = 20,
+    num_chains: Annotated[
+        int | None, typer.Option(min=1000, max=10**7, help="Of the first round.")
+    ] = None,
+    num_steps: Annotated[
+        int | None,
+        typer.Option(min=1, max=2**31 - 1, help="1, 20 and 200 by default."),
+    ] = None,
     alpha: Annotated[
-        float, typer.Option(help="Rate of false alarms.", min=0, max=1)
+        float, typer.Option(help="False-alarm rate.", min=0, max=1)
     ] = 1e-5,
     is_reversible: Annotated[
         bool, typer.Option("--reversible", help="Test that, too.")
@@ -102,50 +111,90 @@ def verify_kernel(
     picture: Annotated[
         Path | None, typer.Option(help="Where to draw the result, a .png.")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="A folder for a page with table, pictures, versions, power."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
 ) -> None:
-    """Test a kernel of yours: anything with init(position) and step(key, state).
+    """Test a kernel: anything with init(position) and step(key, state), or BlackJAX's.
 
-    BlackJAX's kernels are such.
+        python -m ebmjax verify mykernels:my_hmc --target rosenbrock --report page
 
-        python -m ebmjax verify mykernels:my_hmc --target rosenbrock
-
-    Exit code 1 if it is rejected.
+    Exit code 1 unless it passed.
     """
     with one_line():
-        if target not in TARGETS:
-            fail(f"target must be one of {', '.join(TARGETS)}; got {target!r}", 2)
-        if picture is not None:
+        if picture is not None or report is not None:
             require("matplotlib", "demo")
-        place = TARGETS[target]()
-        made = load_attribute(factory)
-        try:
-            kernel = made(place.energy)
-        except (TypeError, ValueError) as error:
-            if in_user_code(error):
-                raise
-            fail(
-                f"{factory} must make a kernel of an energy; given one, it raised: "
-                f"{error}",
-                2,
+        place = _target(target)
+        kernel = _kernel(factory, place)
+        key, alpha = jax.random.key(seed), alpha / (1 + is_reversible)
+        options: dict[str, Any] = {} if num_steps is None else {"num_steps": num_steps}
+        found = [
+            verify.invariance(
+                jax.random.fold_in(key, 0),
+                kernel,
+                place,
+                num_chains=num_chains,
+                alpha=alpha,
+                name=factory,
+                **options,
             )
-        tests = [verify.invariance] + [verify.rank] * is_reversible
-        reports = []
-        for i, test in enumerate(tests):
-            bound = functools.partial(test, kernel=kernel, target=place, name=factory)
-            if test is verify.invariance:
-                bound = functools.partial(bound, num_steps=num_steps)
-            key = jax.random.fold_in(jax.random.key(seed), i)
-            reports.append(
-                verify.sequential(
-                    bound, key, num_chains=num_chains, alpha=alpha / len(tests)
-                )
+        ]
+        say(f"{found[0]}\n")
+        if is_reversible and found[0].is_passed:
+            test = functools.partial(
+                verify.rank, kernel=kernel, target=place, name=factory
             )
-            say(f"{reports[-1]}\n")
+            found.append(
+                verify.sequential(test, jax.random.fold_in(key, 1), alpha=alpha)
+            )
+            say(f"{found[1]}\n")
         if picture is not None:
             from ebmjax import plotting
 
-            plotting.save(plotting.verification(reports[0]), picture)
+            plotting.save(plotting.verification(found[0]), picture)
             say(f"wrote {picture}")
-    if not all(r.is_passed for r in reports):
+        if report is not None:
+            settings = {
+                "kernel": factory,
+                "target": target,
+                "seed": seed,
+                "command": " ".join(["python -m ebmjax", *sys.argv[1:]]),
+            }
+            page = verify.write_page(
+                found, report, title=f"Verification of {factory}", settings=settings
+            )
+            say(f"wrote {page}")
+    if not all(r.is_passed for r in found):
         raise typer.Exit(1)
+
+
+def _target(name: str) -> Any:
+    """A target of the library, or what ``module:attribute`` names."""
+    if name in TARGETS:
+        return TARGETS[name]()
+    if ":" not in name:
+        fail(
+            f"target must be one of {', '.join(TARGETS)}, or module:attribute; "
+            f"got {name!r}",
+            2,
+        )
+    found = load_attribute(name)
+    try:
+        return as_target(found)
+    except TypeError:
+        if not callable(found):
+            raise
+    return as_target(found())
+
+
+def _kernel(factory: str, place: Any) -> Any:
+    make = load_attribute(factory)
+    try:
+        return make(place.energy)
+    except (TypeError, ValueError) as error:
+        if in_user_code(error):
+            raise
+        message = f"{factory} must make a kernel of an energy; given one, it raised: "
+        fail(f"{message}{error}", 2)

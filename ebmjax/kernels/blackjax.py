@@ -5,8 +5,10 @@ on a log density, with a state and an info of its own.  There, a kernel of ours 
 same pair on ``-energy``.  Here, an algorithm of theirs becomes a
 :class:`~ebmjax.base.Kernel` whose noise is a key; its state is made anew from the
 position at every step, at the price of one evaluation, so that it mixes with any kernel
-and no cache outlives the energy or the position it is of.  What it keeps beside the
-position (a momentum that persists) its ``init`` draws anew.
+and no cache outlives the energy or the position it is of.  What its ``init`` draws
+besides (a momentum that persists, a slice) is kept from step to step in
+``state.momentum``; at the start it comes from a key that is a hash of the position, so
+that chains that start at different points have independent ones.
 
 >>> kernel = cycle(random_walk(energy, 0.5),
 ...                from_blackjax(blackjax.nuts(log_p, h, mass), energy))  # doctest: +SKIP
@@ -17,6 +19,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._value import function, static, value
@@ -47,19 +50,52 @@ class FromBlackJAX(Kernel):
     energy: Energy = function()
 
     def init(self, position):
-        return evaluate(self.energy, position)
+        state = evaluate(self.energy, position)
+        if not self.takes_key:
+            return state
+        theirs = self.algorithm.init(position, rng_key=_hash(position))
+        return state._replace(momentum=_persistent(theirs))
 
     def draw(self, key, shapes):
         return key
 
     def move(self, key, state):
         key_init, key_step = jax.random.split(key)
-        takes_key = "rng_key" in inspect.signature(self.algorithm.init).parameters
-        options = {"rng_key": key_init} if takes_key else {}
+        options = {"rng_key": key_init} if self.takes_key else {}
         fresh = self.algorithm.init(state.position, **options)
+        kept = state.momentum if isinstance(state.momentum, dict) else None
+        if self.takes_key and kept is not None:
+            fresh = fresh._replace(**kept)
         theirs, info = self.algorithm.step(key_step, fresh)
         new = moved(self.energy, state, theirs.position)
+        if self.takes_key and kept is not None:
+            new = new._replace(momentum=_persistent(theirs))
         return new, _info(info, state, new)
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether their ``init`` draws a part of the state."""
+        return "rng_key" in inspect.signature(self.algorithm.init).parameters
+
+
+CACHED = {"position", "logdensity", "logdensity_grad"}  # of the position
+
+
+def _persistent(theirs) -> dict[str, Any]:
+    """The fields of their state that are no cache."""
+    return {k: getattr(theirs, k) for k in theirs._fields if k not in CACHED}
+
+
+def _hash(position) -> jax.Array:
+    """A key from the bits of a position."""
+    key = jax.random.key(0)
+    for leaf in jax.tree.leaves(position):
+        bits = jax.lax.bitcast_convert_type(leaf.astype(jnp.float32), jnp.uint32)
+        place = jnp.arange(leaf.size, dtype=jnp.uint32).reshape(leaf.shape)
+        mixed = (bits ^ (place * np.uint32(0x9E3779B9))) * np.uint32(0x85EBCA6B)
+        mixed = mixed ^ (mixed >> np.uint32(15))
+        key = jax.random.fold_in(key, jnp.sum(mixed, dtype=jnp.uint32))
+    return key
 
 
 def from_blackjax(algorithm: Any, energy: Energy) -> Kernel:

@@ -1,9 +1,11 @@
-"""The library's own proofs: its kernels on targets of every kind, and controls that must be rejected
-(those of bits: ``tests/test_binary.py``).
+"""The verification cases of the library: its kernels on targets of every kind, and
+controls that must be rejected (kernels of bits: on a finite space, counted).
 
     python -m ebmjax selftest
 
-runs them on whatever machine this is.  A proof is a function ``(key, num_chains=, alpha=) -> Report``.
+runs them on this machine.  A case is a function ``(key, num_chains=, alpha=) -> Report``.
+Kernels come from :mod:`ebmjax.kernels.registry`; a kernel that is added there is verified
+here.
 """
 
 import functools
@@ -17,21 +19,27 @@ import numpy as np
 
 from ebmjax import targets
 from ebmjax.base import Energy, Kernel, Key
+from ebmjax.energies import enumeration
 from ebmjax.energies.transforms import temper
+from ebmjax.kernels import registry
 from ebmjax.kernels.combinators import cycle, mixture, repeat
 from ebmjax.kernels.hamiltonian import hmc, leapfrog, mclachlan, yoshida
 from ebmjax.kernels.langevin import mala, ula, underdamped_langevin
-from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
 from ebmjax.targets import Target
-from ebmjax.verify.integrators import integrator
 from ebmjax.verify.examples import drifted, gibbs, ring, tree_target, wide_independence
-from ebmjax.verify.invariance import invariance, rank
+from ebmjax.verify.finite import counted_balance
+from ebmjax.verify.integrators import integrator
+from ebmjax.verify.invariance import STATISTICS, invariance
+from ebmjax.verify.promises import rejects_nonfinite
 from ebmjax.verify.report import Report
+from ebmjax.verify.reversibility import rank
 from ebmjax.verify.sequential import sequential
 from ebmjax.verify.stationary_laws import baoab_law, ula_law
 
-Proof = Callable[..., Report]
+Case = Callable[..., Report]
+NUM_STEPS = 20  # of the cases; a single step besides costs another program
+STEPPED = tuple(s for s in STATISTICS if s != "rare")
 
 
 class Place(NamedTuple):
@@ -59,60 +67,54 @@ def _dense(dim: int) -> np.ndarray:
     return 0.7 * np.eye(dim) + 0.3
 
 
-KERNELS: dict[str, Callable[[Place], Kernel]] = {
-    "random_walk": lambda p: random_walk(p.target.energy, 2 * p.step_size),
-    "random_walk, diagonal": lambda p: random_walk(
-        p.target.energy, 2 * p.step_size * _slope(p.target.dim)
-    ),
-    "random_walk, dense": lambda p: random_walk(
-        p.target.energy, 2 * p.step_size, covariance=_dense(p.target.dim)
-    ),
-    "independence": lambda p: wide_independence(p.target),
-    "metropolis, asymmetric": lambda p: drifted(p.target.energy, 2 * p.step_size),
-    "mala": lambda p: mala(p.target.energy, p.step_size),
-    "mala, dense": lambda p: mala(
-        p.target.energy, p.step_size, covariance=_dense(p.target.dim)
-    ),
-    "hmc": lambda p: hmc(p.target.energy, p.step_size, 5),
-    "hmc, jitter": lambda p: hmc(p.target.energy, p.step_size, 8, jitter=True),
-    "hmc, step jitter": lambda p: hmc(p.target.energy, p.step_size, 5, step_jitter=0.3),
-    "hmc, diagonal mass": lambda p: hmc(
-        p.target.energy, p.step_size, 4, mass=_slope(p.target.dim)
-    ),
-    "hmc, dense mass": lambda p: hmc(
-        p.target.energy, p.step_size, 4, mass=_dense(p.target.dim)
-    ),
-    "hmc, mclachlan": lambda p: hmc(
-        p.target.energy, 1.5 * p.step_size, 3, integrator=mclachlan
-    ),
-    "hmc, yoshida": lambda p: hmc(p.target.energy, p.step_size, 3, integrator=yoshida),
-    "nuts": lambda p: nuts(p.target.energy, p.step_size, max_depth=6),
-    "nuts, dense mass": lambda p: nuts(
-        p.target.energy, p.step_size, mass=_dense(p.target.dim), max_depth=4
-    ),
-    "cycle": lambda p: cycle(
-        random_walk(p.target.energy, 2 * p.step_size),
-        hmc(p.target.energy, p.step_size, 3),
-    ),
-    "mixture": lambda p: mixture(
-        [
-            random_walk(p.target.energy, 2 * p.step_size),
-            mala(p.target.energy, p.step_size),
-        ],
-        [0.3, 0.7],
-    ),
-    "repeat": lambda p: repeat(mala(p.target.energy, p.step_size), 3),
-}
+def _from_registry(name: str, options: dict) -> Callable[[Place], Kernel]:
+    entry = registry.KERNELS[name]
 
-REVERSIBLE = (
-    "random_walk",
-    "metropolis, asymmetric",
-    "mala",
-    "hmc",
-    "hmc, jitter",
-    "nuts",
-    "independence",
-    "mixture",
+    def make(place: Place) -> Kernel:
+        step, dim = entry.relative_step * place.step_size, place.target.dim
+        chosen = {**entry.case, **options}
+        for key, value in chosen.items():
+            if isinstance(value, str) and value == registry.DENSE:
+                chosen[key] = _dense(dim)
+            elif isinstance(value, str) and value == registry.SLOPED:
+                chosen[key] = _slope(dim)
+        if "step_size" in chosen:
+            step = step * chosen.pop("step_size")
+        return entry.kernel(place.target.energy, step, **chosen)
+
+    return make
+
+
+def _kernels() -> dict[str, Callable[[Place], Kernel]]:
+    """Every exact kernel of real points and its variants, and some compositions."""
+    found: dict[str, Callable[[Place], Kernel]] = {}
+    for name, entry in registry.of_space("real", is_exact=True).items():
+        found[name] = _from_registry(name, {})
+        for variant, options in entry.variants.items():
+            found[f"{name}, {variant}"] = _from_registry(name, options)
+    return found | {
+        "independence": lambda p: wide_independence(p.target),
+        "metropolis, asymmetric": lambda p: drifted(p.target.energy, 2 * p.step_size),
+        "cycle": lambda p: cycle(
+            random_walk(p.target.energy, 2 * p.step_size),
+            hmc(p.target.energy, p.step_size, 3),
+        ),
+        "mixture": lambda p: mixture(
+            [
+                random_walk(p.target.energy, 2 * p.step_size),
+                mala(p.target.energy, p.step_size),
+            ],
+            [0.3, 0.7],
+        ),
+        "repeat": lambda p: repeat(mala(p.target.energy, p.step_size), 3),
+    }
+
+
+KERNELS = _kernels()
+REVERSIBLE = tuple(
+    name
+    for name, make in KERNELS.items()
+    if make(PLACES["rosenbrock"]).is_reversible and name not in ("mala, dense",)
 )
 QUICK = (
     "random_walk",
@@ -123,56 +125,100 @@ QUICK = (
     "nuts",
     "cycle",
 )
+QUICK_PLACES = ("correlated_gaussian", "two_modes", "rosenbrock", "double_well")
 
 
-def verification_cases(*, is_quick: bool = False) -> dict[str, Proof]:
-    """Every proof by name; ``is_quick`` leaves out variants of the same code."""
-    found: dict[str, Proof] = {}
-    places = (
-        ("correlated_gaussian", "two_modes", "rosenbrock", "double_well")
-        if is_quick
-        else tuple(PLACES)
-    )
+def verification_cases(*, is_quick: bool = False) -> dict[str, Case]:
+    """Every case by name; ``is_quick`` leaves out variants of the same code."""
+    found: dict[str, Case] = {}
     for kernel_name in QUICK if is_quick else KERNELS:
-        for place_name in places:
-            found[f"{kernel_name} on {place_name}"] = _proof(
-                invariance, kernel_name, place_name
-            )
+        for place_name in QUICK_PLACES if is_quick else PLACES:
+            name = f"{kernel_name} on {place_name}"
+            found[name] = _case(invariance, kernel_name, place_name)
     for kernel_name in QUICK[1:4] if is_quick else REVERSIBLE:
-        found[f"{kernel_name}, reversibility"] = _proof(rank, kernel_name, "rosenbrock")
+        name = f"{kernel_name}, reversibility"
+        found[name] = _case(rank, kernel_name, "rosenbrock")
     found["within, a sweep over a tree"] = functools.partial(
-        invariance, kernel=gibbs(), target=tree_target(), name="a sweep of within"
+        _invariance, kernel=gibbs(), target=tree_target(), name="a sweep of within"
     )
+    return found | _laws() | _integrators() | _finite(is_quick)
+
+
+def _laws() -> dict[str, Case]:
+    """Unadjusted kernels against their own laws."""
     precisions, step_size = (0.5, 1.0, 3.0), 0.7
     energy = _quadratic(precisions)
-    found["ula against its own law"] = functools.partial(
-        invariance,
-        kernel=ula(energy, step_size),
-        target=ula_law(precisions, step_size),
-        name="ula",
-    )
     law, complete = baoab_law(precisions, step_size)
-    found["underdamped_langevin against its own law"] = functools.partial(
-        invariance,
-        kernel=underdamped_langevin(energy, step_size),
-        target=law,
-        complete=complete,
-        name="underdamped_langevin",
-    )
-    found["metropolis on a ring of 7 states"] = lambda key, **_: ring()
+    return {
+        "ula against its own law": functools.partial(
+            _invariance,
+            kernel=ula(energy, step_size),
+            target=ula_law(precisions, step_size),
+            name="ula",
+        ),
+        "underdamped_langevin against its own law": functools.partial(
+            _invariance,
+            kernel=underdamped_langevin(energy, step_size),
+            target=law,
+            complete=complete,
+            name="underdamped_langevin",
+        ),
+    }
+
+
+def _integrators() -> dict[str, Case]:
     point = np.array([0.5, 1.0, -0.3])
-    for name, coefficients, order in (
-        ("leapfrog", leapfrog, 2),
-        ("mclachlan", mclachlan, 2),
-        ("yoshida", yoshida, 4),
-    ):
-        found[f"{name}, an integrator"] = functools.partial(
-            _integrator_proof, point=point, coefficients=coefficients, order=order
+    rows = (("leapfrog", leapfrog, 2), ("mclachlan", mclachlan, 2), ("yoshida", yoshida, 4))
+    return {
+        f"{name}, an integrator": functools.partial(
+            _integrator_case, point=point, coefficients=coefficients, order=order
         )
+        for name, coefficients, order in rows
+    }
+
+
+def _finite(is_quick: bool) -> dict[str, Case]:
+    """Kernels of bits on 16 states, a ring of seven, walls and regions of NaN."""
+    found: dict[str, Case] = {"metropolis on a ring of 7 states": lambda key, **_: ring()}
+    energy = spins()
+    for name, entry in registry.of_space("binary", is_exact=True).items():
+        found[f"{name} on 16 states"] = functools.partial(
+            _counted, kernel=entry.kernel(energy, 1.0), energy=energy, name=name
+        )
+    if not is_quick:
+        for name, entry in registry.of_space("real").items():
+            found[f"{name}, rejection of non-finite points"] = functools.partial(
+                _walls, entry=entry, name=name
+            )
     return found
 
 
-def controls() -> dict[str, Proof]:
+def spins() -> Energy:
+    """Of four bits; all pairs and each bit count."""
+    rng = np.random.default_rng(4)
+    w = jnp.asarray(rng.normal(size=(4, 4)), jnp.float32)
+    return lambda x: x @ w @ x
+
+
+def _counted(key, *, kernel, energy, name, alpha, **_) -> Report:
+    is_reversible = bool(kernel.is_reversible)
+    return counted_balance(
+        key,
+        kernel,
+        energy,
+        enumeration.states(4),
+        num_chains=4000,
+        alpha=alpha,
+        is_reversible=is_reversible,
+        name=name,
+    )
+
+
+def _walls(key, *, entry, name, **_) -> Report:
+    return rejects_nonfinite(key, lambda e: entry.kernel(e, 1.0, **entry.case), name=name)
+
+
+def controls() -> dict[str, Case]:
     """Kernels that are wrong, each to be rejected."""
     place = PLACES["rosenbrock"]
     energy, h = place.target.energy, place.step_size
@@ -183,7 +229,7 @@ def controls() -> dict[str, Proof]:
     }
     return {
         name: functools.partial(
-            invariance, kernel=kernel, target=place.target, name=name
+            _invariance, kernel=kernel, target=place.target, name=name
         )
         for name, kernel in wrong.items()
     }
@@ -192,14 +238,14 @@ def controls() -> dict[str, Proof]:
 class Outcome(NamedTuple):
     name: str
     report: Report
-    is_right: bool  # a proof passed, or a control was rejected
+    is_right: bool  # a case passed, or a control was rejected
     seconds: float
 
 
 def run_suite(
     key: Key, *, is_quick: bool = True, num_chains: int = 20_000, alpha: float = 1e-4
 ) -> Iterator[tuple[int, int, Outcome]]:
-    """Run all proofs, with a rate of false alarms of at most ``alpha`` for all together, and all controls.
+    """Run all cases, at a false-alarm rate of at most ``alpha`` in all, and all controls.
 
     Yields ``(number, total, outcome)``.
     """
@@ -217,19 +263,28 @@ def run_suite(
         yield i + 1, total, Outcome(name, report, is_right, time.perf_counter() - begin)
 
 
-def _proof(test, kernel_name, place_name) -> Proof:
-    """The kernel is built when it is proved: a table of proofs costs nothing."""
-    place = PLACES[place_name]
+def _invariance(key, **options) -> Report:
+    """One round, for ``sequential`` to repeat."""
+    return invariance(
+        key, num_steps=NUM_STEPS, statistics=STEPPED, **{"num_rounds": 1, **options}
+    )
 
-    def proof(key, **options):
+
+def _case(test, kernel_name, place_name) -> Case:
+    """The kernel is built when it is verified: a table of cases costs nothing."""
+    place = PLACES[place_name]
+    test = _invariance if test is invariance else test
+
+    def case(key, **options):
+        kernel = KERNELS[kernel_name](place)
         return test(
-            key, KERNELS[kernel_name](place), place.target, name=kernel_name, **options
+            key, kernel=kernel, target=place.target, name=kernel_name, **options
         )
 
-    return proof
+    return case
 
 
-def _integrator_proof(key, *, point, coefficients, order, **_) -> Report:
+def _integrator_case(key, *, point, coefficients, order, **_) -> Report:
     return integrator(
         targets.double_well(3).energy, point, coefficients=coefficients, order=order
     )
