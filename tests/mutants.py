@@ -20,7 +20,7 @@ from killing import ROOT, Mutant, TextIsGone, mutated, verdict
 
 
 def invariant(kernel, place="correlated_gaussian"):
-    return f"test_invariance:test_proof:{kernel} on {place}"
+    return f"test_invariance:test_verification_case:{kernel} on {place}"
 
 
 RING = "test_laws:test_metropolis_has_detailed_balance_and_without_its_ratio_has_not"
@@ -28,9 +28,9 @@ ACCEPT = (
     "test_metropolis:test_it_accepts_when_minus_the_exponential_is_below_the_log_ratio"
 )
 BROKEN = "test_metropolis:test_nan_and_minus_infinity_are_rejected_and_counted"
-ULA = "test_invariance:test_proof:ula against its own law"
+ULA = "test_invariance:test_verification_case:ula against its own law"
 BAOAB = "test_samplers:test_baoab_has_exact_positions_and_a_known_momentum"
-ORDER = "test_invariance:test_proof:leapfrog, an integrator"
+ORDER = "test_invariance:test_verification_case:leapfrog, an integrator"
 CD = "test_objectives:test_the_gradient_of_cd_k_by_ula_is_its_closed_form"
 EQ9 = "test_objectives:test_the_gradient_with_exact_samples_is_equation_9"
 SPLIT = "test_laws:test_sample_of_1000_is_600_and_then_400_bit_for_bit:make0"
@@ -118,7 +118,7 @@ MUTANTS = [
     Mutant("root of the mass not transposed", H, "jnp.linalg.inv(root).T", "jnp.linalg.inv(root)", "test_samplers:test_the_inverse_covariance_as_mass_whitens"),
     Mutant("a heavy mass moves far", H, "return step_size / jnp.sqrt(jnp.asarray(mass))", "return step_size * jnp.sqrt(jnp.asarray(mass))", "test_samplers:test_a_mass_is_a_step_size"),
     Mutant("McLachlan's number mistyped", H, "_a = 0.1931833275037836", "_a = 0.25", "test_samplers:test_mclachlan_beats_two_leapfrogs"),
-    Mutant("Yoshida's number mistyped", H, "_w = 1 / (2 - 2 ** (1 / 3))", "_w = 1 / (2 - 2 ** (1 / 4))", "test_invariance:test_proof:yoshida, an integrator"),
+    Mutant("Yoshida's number mistyped", H, "_w = 1 / (2 - 2 ** (1 / 3))", "_w = 1 / (2 - 2 ** (1 / 4))", "test_invariance:test_verification_case:yoshida, an integrator"),
     # trees and states
     Mutant("kinetic energy without its half", "_tree.py", "return 0.5 * sum(leaves[1:], leaves[0])", "return sum(leaves[1:], leaves[0])", invariant("hmc")),
     Mutant("one key for all leaves", "_tree.py", "jax.random.split(key, len(leaves)) if len(leaves) > 1 else [key]", "[key] * len(leaves)", "test_base:test_noise_of_leaves_is_independent"),
@@ -129,7 +129,7 @@ MUTANTS = [
     # functions of energies and kernels
     Mutant("temperature upside down", "energies/transforms.py", "return energy / jnp.asarray", "return energy * jnp.asarray", "test_laws:test_temper_multiplies_the_variance"),
     Mutant("denoised uphill", "energies/transforms.py", "v - square(v) * g", "v + square(v) * g", "test_energy:test_denoise_is_the_posterior_mean"),
-    Mutant("energy carried over a change of the rest", "kernels/combinators.py", "return state._replace(position=position, energy=inner.energy), info", "return state._replace(position=position), info", "test_invariance:test_proof:within, a sweep over a tree"),
+    Mutant("energy carried over a change of the rest", "kernels/combinators.py", "return state._replace(position=position, energy=inner.energy), info", "return state._replace(position=position), info", "test_invariance:test_verification_case:within, a sweep over a tree"),
     Mutant("weights of a mixture ignored", "kernels/combinators.py", "jnp.log(jnp.asarray(self.weights))", "0 * jnp.log(jnp.asarray(self.weights))", "test_combinators:test_mixture_takes_each_as_often_as_its_weight"),
     Mutant("mixture chooses by the place, not by chance", "kernels/combinators.py", "return jax.lax.switch(choice, branches, noise, state)", "return jax.lax.switch((state.energy > 1).astype(int), branches, noise, state)", invariant("mixture")),
     Mutant("repeat with one noise", "kernels/combinators.py", "fold = lambda i: jax.random.fold_in(key, i)", "fold = lambda i: jax.random.fold_in(key, 0 * i)", invariant("repeat")),

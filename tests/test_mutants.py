@@ -76,8 +76,8 @@ def test_an_error_by_accident_is_no_kill_unless_the_row_names_it():
 def test_a_killer_that_pytest_does_not_run_is_an_error():
     for killer in (
         "test_laws:test_magic",
-        "test_invariance:test_proof",
-        "test_invariance:test_proof:magic",
+        "test_invariance:test_verification_case",
+        "test_invariance:test_verification_case:magic",
     ):
         with pytest.raises(killing.NoSuchTest, match=killer):
             killing.verdict(wrong("return True", killer))

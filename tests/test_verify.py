@@ -1,4 +1,4 @@
-"""The tests are tested: size, power, and what they say."""
+"""The tests are tested: size, power, verdicts, and what reports say."""
 
 import re
 from functools import partial
@@ -14,6 +14,7 @@ from ebmjax.verify.report import Finding, Report, VerificationError
 
 TARGET = targets.correlated_gaussian(3, 0.5)
 MALA = eb.mala(TARGET.energy, 0.6)
+SHORT = {"num_chains": 20_000, "num_steps": 20}
 
 
 def test_a_report_reads():
@@ -21,7 +22,7 @@ def test_a_report_reads():
         "title",
         "settings",
         (Finding("a", 1.0, 1.0, 0.5), Finding("b", 2.0, 1.0, 1e-9, "0.1 sd")),
-        suggestion="cure",
+        suggestion="look here",
     )
     assert (
         not report.is_passed
@@ -29,7 +30,7 @@ def test_a_report_reads():
         and report.worst.name == "b"
     )
     text = str(report)
-    assert re.search(r"title: FAILED, p = 2e-09 of 2", text) and "cure" in text
+    assert re.search(r"title: FAILED \(p = 2e-09, Bonferroni-adjusted over 2", text) and "look here" in text
     assert text.index("b  ") < text.index("a  ")  # the worst first
     with pytest.raises(VerificationError, match="title: FAILED"):
         report.require()
@@ -47,34 +48,36 @@ def test_rank_passes_reversible_kernels_and_rejects_others(key):
         lambda noise, state: (state._replace(position=turn @ state.position), None),
     )
     round_target = targets.standard_normal(2)
-    verify.invariance(key, rotation, round_target).require()
+    verify.invariance(key, rotation, round_target, **SHORT).require()
     assert not verify.rank(key, rotation, round_target).is_passed
 
 
 def test_a_report_is_true_where_it_passed(key):
-    assert verify.invariance(key, MALA, TARGET)
-    assert not verify.invariance(key, eb.ula(TARGET.energy, 0.9), TARGET)
+    assert verify.invariance(key, MALA, TARGET, **SHORT)
+    assert not verify.invariance(key, eb.ula(TARGET.energy, 0.9), TARGET, **SHORT)
 
 
 def test_a_sample_of_another_size_is_refused(key):
     few = TARGET._replace(sample=lambda key, n: TARGET.sample(key, 50))
-    with pytest.raises(ValueError, match="must give n draws, 20000, got 50"):
-        verify.invariance(key, MALA, few)
+    with pytest.raises(ValueError, match="must give n draws, 10000, got 50"):
+        verify.invariance(key, MALA, few, **SHORT)
 
 
-def test_a_kernel_that_never_moves_is_rejected(key):
+def test_where_no_chain_moves_nothing_is_tested(key):
+    """A right kernel may do so: it does not fail, and does not pass."""
     still = eb.metropolis(TARGET.energy, lambda key, x: x, symmetric=True)
-    for test in (verify.invariance, verify.rank):
-        report = test(key, still, TARGET)
-        assert not report.is_passed and report.worst.name == "chains that moved"
+    for report in (verify.invariance(key, still, TARGET, **SHORT), verify.rank(key, still, TARGET)):
+        assert report.verdict == "INCONCLUSIVE" and "no chain ever moved" in str(report)
+        with pytest.raises(VerificationError):
+            report.require()
 
 
 def test_a_kernel_that_gives_nan_is_rejected(key):
     broken = eb.Kernel(
         MALA.init, MALA.draw, lambda n, s: (s._replace(position=s.position / 0.0), None)
     )
-    report = verify.invariance(key, broken, TARGET)
-    assert not report.is_passed and report.worst.name == "chains that are finite"
+    report = verify.invariance(key, broken, TARGET, **SHORT)
+    assert report.is_failed and report.worst.name == "chains with finite positions"
 
 
 def test_power_is_what_the_table_says(key):
@@ -91,11 +94,14 @@ def test_power_is_what_the_table_says(key):
         target=target,
         num_chains=2000,
         num_steps=1,
-        statistics=("moments",),
+        statistics=("means",),
         alpha=1e-3,
+        num_rounds=1,
     )
-    finding = next(f for f in test(key, walk(0.0)).findings if f.name == "E x")
+    name = "mean of x[0], 1 step"
+    finding = next(f for f in test(key, walk(0.0)).findings if f.name == name)
     effect = float(finding.detectable.split()[0])
+    assert finding.effect == pytest.approx(effect, rel=0.05)
     found = lambda size: sum(
         not test(jax.random.key(i), walk(size)).is_passed for i in range(20)
     )
@@ -113,25 +119,44 @@ def test_other_pairs_of_init_and_step_are_taken(key):
         def step(key, state):
             return eb.random_walk(TARGET.energy, 0.7).step(key, state)
 
-    verify.invariance(key, Algorithm(), TARGET, num_chains=5000).require()
+    verify.invariance(key, Algorithm(), TARGET, num_chains=5000, num_steps=5).require()
     with pytest.raises(TypeError, match="kernel must have init and step, got function"):
         verify.invariance(key, lambda x: x, TARGET)
 
 
 def test_statistics_can_be_chosen(key):
-    report = verify.invariance(
-        key, MALA, TARGET, statistics=("energy",), num_chains=1000
-    )
-    assert [f.name for f in report.findings] == [
-        "chains that moved",
-        "chains that are finite",
-        "E E",
+    options = {"num_chains": 1000, "num_steps": 5}
+    report = verify.invariance(key, MALA, TARGET, statistics=("energy",), **options)
+    assert [f.name for f in report.findings if f.is_statistical] == [
+        "mean of the energy, 5 steps",
+        "variance of the energy, 5 steps",
     ]
-    with pytest.raises(
-        ValueError,
-        match="statistics must be among moments, projections, energy, ks, got 'mean'",
-    ):
+    report = verify.invariance(key, MALA, TARGET, statistics=("moments",), **options)
+    assert {f.family for f in report.findings} == {"check", "means", "variances", "correlations"}
+    with pytest.raises(ValueError, match="statistics must be one of means, variances"):
         verify.invariance(key, MALA, TARGET, statistics=("mean",))
+
+
+def test_functions_of_the_user_are_tested_and_named(key):
+    options = {"num_chains": 2000, "num_steps": 5, "statistics": ("means",)}
+    test = partial(verify.invariance, key, MALA, TARGET, **options)
+    report = test(functions={"share above": lambda x: (x[0] > 1.0) * 1.0})
+    (found,) = (f for f in report.findings if f.family == "functions")
+    assert found.name == "mean of share above, 5 steps" and abs(found.value - 0.16) < 0.05
+    with pytest.raises(TypeError, match=r"functions\['pair'\] must return a scalar"):
+        test(functions={"pair": lambda x: x[:2]})
+
+
+def test_labels_are_those_of_the_position_and_numbers_in_its_units(key):
+    big = eb.targets.gaussian([100.0, -3.0], np.diag([400.0, 0.01]))
+    kernel = eb.mala(big.energy, 0.7, covariance=np.array([400.0, 0.01]))
+    report = verify.invariance(key, kernel, big, num_chains=4000, num_steps=5)
+    rows = {f.name: f for f in report.findings}
+    assert abs(rows["mean of x[0], 5 steps"].value - 100) < 2
+    assert abs(rows["variance of x[1], 5 steps"].value - 0.01) < 0.001
+    assert "a bias of" in report.power and "sd in means" in str(report)
+    tree = verify.features.labels_of({"a": jnp.ones(2), "b": (jnp.float32(1),)})
+    assert tree == ["a[0]", "a[1]", "b.0"]
 
 
 def test_sequential_stops_early_for_clear_cases_and_keeps_its_rate(key):
@@ -220,10 +245,10 @@ def test_a_users_swapped_ratio_is_caught_in_words_that_help(key):
     q = lambda key, x: 0.8 * x + jax.random.normal(key, x.shape)
     log_q = lambda to, given: -0.5 * jnp.sum((to - 0.8 * given) ** 2)
     verify.invariance(
-        key, eb.metropolis(target.energy, q, log_q=log_q), target
+        key, eb.metropolis(target.energy, q, log_q=log_q), target, **SHORT
     ).require()
     swapped = eb.metropolis(target.energy, q, log_q=lambda to, given: log_q(given, to))
     with pytest.raises(
         VerificationError, match="(?s)FAILED.*has its arguments swapped"
     ):
-        verify.invariance(key, swapped, target).require()
+        verify.invariance(key, swapped, target, **SHORT).require()

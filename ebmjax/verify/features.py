@@ -121,6 +121,8 @@ class Features:
         self.units = _spread(self.blocks, lambda b: b.unit)
         values = self(x, energies, extra)
         self.ranges = np.ptp(values, axis=0) if len(self.names) else np.zeros(0)
+        is_tail = np.array(self.families, dtype=object) == "tails"
+        self.ranges[is_tail] = 1.0  # whether or not these draws reach it
 
     def __call__(self, x, energies, extra=None) -> np.ndarray:
         """Their values ``[N, M]`` at positions ``[N, D]`` with energies ``[N]``."""

@@ -84,7 +84,8 @@ class Witness:
     def __init__(self, features: Features, exact: np.ndarray):
         self.exact, self.weights, self.after = exact, None, np.zeros(exact.shape[1])
         self.num, self.sums = 0, Sums(1)
-        self.scale = np.maximum(exact.std(axis=0), 1e-9)
+        scale = exact.std(axis=0)
+        self.scale = np.where(scale > 1e-3, scale, np.inf)  # rare events stay out
 
     def add(self, before: np.ndarray, after: np.ndarray) -> None:
         if self.weights is None:
@@ -101,7 +102,7 @@ class Witness:
         values = self.exact / self.scale
         covariance = np.cov(values.T) + 1e-3 * np.eye(len(self.scale))
         gap = self.after / self.num / self.scale - values.mean(axis=0)
-        weights = np.linalg.solve(covariance, gap) / self.scale
+        weights = np.linalg.solve(covariance, gap) / self.scale  # 0 for those
         spread = max(float((self.exact @ weights).std()), 1e-30)
         self.weights = (weights / spread)[:, None]
         self.range = float(np.ptp(self.exact @ self.weights))

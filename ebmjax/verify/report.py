@@ -58,7 +58,7 @@ class Report(NamedTuple):
     @property
     def p_value(self) -> float:
         """Bonferroni-adjusted: the smallest of p / share, at most 1."""
-        return min(1.0, min(self.adjusted(f) for f in self.findings))
+        return min(1.0, min((self.adjusted(f) for f in self.findings), default=1.0))
 
     def adjusted(self, finding: Finding) -> float:
         """The p-value of one finding, adjusted for all."""
