@@ -17,10 +17,10 @@ from ebmjax.energies import enumeration
 from ebmjax.kernels.gibbs import flip, gibbs
 
 LINE, PLANE, SPACE = (targets.standard_normal(d) for d in (1, 2, 3))
-TILTED = targets.correlated_gaussian(3, 0.5)
+TILTED = targets.gaussian(np.zeros(3), 0.5 * np.eye(3) + 0.5)
 PRECISION = np.linalg.inv(TILTED.covariance)
 SHORT = {"num_chains": 20_000, "num_steps": 20}
-ONE = {"num_chains": 20_000, "num_steps": (1, 5)}
+ONE = {"num_chains": 10_000, "num_steps": (1, 5)}
 MOMENTUM = {"complete": zoo.fresh_momentum}
 
 WRONG = {  # kernel, target, options, what the worst finding is called
@@ -54,12 +54,12 @@ RIGHT = {
     "generalised HMC": (zoo.ghmc(PLANE.energy, 1.2), PLANE, {**SHORT, **MOMENTUM}),
     "delayed rejection": (zoo.delayed_rejection(PLANE.energy, 3.0), PLANE, SHORT),
     "multiple try": (zoo.multiple_try(PLANE.energy, 1.5), PLANE, SHORT),
-    "pCN": (zoo.pcn(zoo.likelihood, 0.5), zoo.with_likelihood(), SHORT),
-    "elliptical slice": (zoo.elliptical_slice(zoo.likelihood), zoo.with_likelihood(), SHORT),
+    "pCN": (zoo.pcn(zoo.likelihood, 0.5), zoo.with_likelihood(), ONE),
+    "elliptical slice": (zoo.elliptical_slice(zoo.likelihood), zoo.with_likelihood(), ONE),
     "replica exchange": (
         zoo.exchange(PLANE.energy, (1.0, 2.0), (1.0, 4.0)),
-        zoo.replicas(PLANE, (1.0, 4.0)), SHORT),
-    "stretch move": (zoo.stretch(PLANE.energy), zoo.walkers(PLANE, 4), SHORT),
+        zoo.replicas(PLANE, (1.0, 4.0)), ONE),
+    "stretch move": (zoo.stretch(PLANE.energy), zoo.walkers(PLANE, 3), ONE),
     "signs": (zoo.signs(), SPACE, SHORT),
     "turns": (zoo.turn(), PLANE, SHORT),
     "x + 1e-5 mod 1": (zoo.of(lambda k, x: (x + 1e-5) % 1), zoo.uniform(), ONE),
@@ -72,7 +72,8 @@ def test_a_wrong_kernel_is_found(name, key):
     kernel, target, options, worst = WRONG[name]
     report = verify.invariance(key, kernel, target, **options)
     assert report.is_failed and report.p_value < 1e-6, str(report)
-    assert re.search(worst, report.worst.name), str(report)
+    found = [f.name for f in report.findings if report.adjusted(f) < 1e-6]
+    assert any(re.search(worst, name) for name in found), str(report)
 
 
 @pytest.mark.parametrize("name", RIGHT)

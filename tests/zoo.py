@@ -204,7 +204,7 @@ def elliptical_slice(log_likelihood, *, num=12):
     """Murray, Adams & MacKay (2010), on a standard normal prior."""
 
     def move(key, x):
-        keys = jax.random.split(key, 3)
+        keys = jax.random.split(key, 4)
         nu = jax.random.normal(keys[0], x.shape)
         level = log_likelihood(x) + jnp.log(jax.random.uniform(keys[1], minval=1e-30))
         theta = jax.random.uniform(keys[2], maxval=2 * np.pi)
@@ -215,7 +215,7 @@ def elliptical_slice(log_likelihood, *, num=12):
             is_new = ~is_done & (log_likelihood(z) > level)
             low = jnp.where(theta < 0, theta, low)
             high = jnp.where(theta < 0, high, theta)
-            u = jax.random.uniform(jax.random.fold_in(key, i))
+            u = jax.random.uniform(jax.random.fold_in(keys[3], i))
             return low + u * (high - low), low, high, jnp.where(is_new, z, y), is_done | is_new
 
         carry = theta, theta - 2 * np.pi, theta, x, False
