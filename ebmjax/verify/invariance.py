@@ -155,7 +155,8 @@ class Trial:
         num_batches = -(-num_chains // batch)
         round_ = _Round(self, keys, batch, num_batches)
         for b in range(num_batches):
-            round_.one_batch(b)
+            if round_.is_alive:
+                round_.one_batch(b)
         others = round_.findings()
         rows = round_.rows()
         single = self.is_single and "rare" in self.statistics
@@ -195,8 +196,6 @@ class _Round:
         before = trial.meter(start)
         if b == 0:
             self._prepare(start, before)
-        if not self.is_alive:
-            return
         f_before = self.features(*before)
         chain = chain_keys(keys[1], first, self.batch)
         states, time = trial.chains.start(chain, start), 0
@@ -207,6 +206,8 @@ class _Round:
                 self.moved |= np.asarray(moved)
                 time += trial.segment
             self._look(k, b, before, f_before, trial.meter(states.position))
+            if not self.is_alive:
+                return
         for i in range(self.num_exact):
             number = EXACT * b + i
             exact = trial.meter.sample(jax.random.fold_in(keys[2], number), self.batch)

@@ -148,9 +148,11 @@ class _Quiet(Kernel):
         return self.kernel.init(position)
 
     def draw(self, key, shapes):
-        return draw_noise(self.kernel, key, shapes)
+        # with a number besides, for a kernel without noise gives a loop no length
+        return draw_noise(self.kernel, key, shapes), jnp.float32(0)
 
     def move(self, noise, state):
+        noise, _ = noise
         zero, none = jnp.float32(0), jnp.int32(0)
         info = Info(zero, jnp.bool_(False), zero, none, zero, none)
         return self.kernel.move(noise, state)[0], info

@@ -1,0 +1,46 @@
+"""Seeded bugs of ``ebmjax.verify``; joined in ``tests/mutants.py``."""
+
+from killing import Mutant
+
+R = "test_referee"
+S, F, P = "verify/statistics.py", "verify/features.py", "verify/products.py"
+WRONG, RIGHT = f"{R}:test_a_wrong_kernel_is_found", f"{R}:test_a_right_kernel_is_not_rejected"
+REPORT = "test_verify:test_a_report_reads"
+DENSITY = f"{R}:test_a_proposal_density_keeps_its_level_in_any_dimension:1"
+STOPPED = "test_check_energy:test_an_ill_energy_is_found_with_a_suggestion"
+
+MUTANTS = [
+    # statistics
+    Mutant("no bound on rare events", S, "c = np.abs(t), np.maximum(allowance, 1e-300)", "c = np.abs(t), np.maximum(0 * allowance, 1e-300)", f"{RIGHT}:x + 1e-5 mod 1"),
+    Mutant("two-sided p-values halved", S, "return 2 * special.ndtr", "return 1e-9 * special.ndtr", f"{RIGHT}:turns"),
+    Mutant("the start compared and not the end", S, "t = mean_k - b * mean_0", "t = mean_0 - b * mean_0", f"{WRONG}:generalised HMC without the flip"),
+    Mutant("atoms counted in the exact draws", S, "values, counts = np.unique(a, return_counts=True)", "values, counts = np.unique(b, return_counts=True)", f"{R}:test_an_atom_is_found"),
+    Mutant("no triple products", F, "chosen = [*_monomials(s.shape[1], 3, rng), *_monomials(s.shape[1], 4, rng)]", "chosen = [*_monomials(s.shape[1], 4, rng)]", f"{WRONG}:a sign that is a product"),
+    Mutant("angles of low order only", F, "HARMONICS = range(1, 9)", "HARMONICS = range(1, 4)", f"{WRONG}:angles of density 1 + sin 4a"),
+    Mutant("only pairs of neighbours", P, "is_new = self.left[:, -1:] < np.arange(size)", "is_new = self.left[:, -1:] + 1 == np.arange(size)", f"{WRONG}:two distant coordinates"),
+    Mutant("chains compared with themselves", P, "for lag in (1, len(u) // 2):", "for lag in ():", f"{R}:test_chains_that_share_their_noise_are_found", "ZeroDivisionError|ValueError"),
+    Mutant("coordinates that never moved are passed over", "verify/invariance.py", "is_stuck = ~self.moved & ~self.is_constant", "is_stuck = self.moved & ~self.moved", f"{WRONG}:a coordinate that never moves"),
+    Mutant("moved whatever happens", "verify/invariance.py", 'untested="" if round_.moved.any() else "no chain ever moved"', 'untested=""', f"{R}:test_a_kernel_that_accepts_nothing_is_inconclusive"),
+    Mutant("the pair is never checked", "verify/invariance.py", "if not is_of_library(target):", "if False:", f"{R}:test_a_mismatch_of_the_pair_is_blamed_on_the_pair"),
+    Mutant("no going on in doubt", "verify/sequential.py", "doubt=0.0 if is_last else beta + gamma", "doubt=0.0", f"{R}:test_a_small_bias_is_found_by_going_on"),
+    # verdicts
+    Mutant("p-values not adjusted", "verify/report.py", "share = finding.share or 1 / len(self.findings)", "share = finding.share or 1.0", REPORT),
+    Mutant("INCONCLUSIVE passes for PASSED", "verify/report.py", 'return self.verdict == "PASSED"', 'return self.verdict != "FAILED"', "test_verify:test_where_no_chain_moves_nothing_is_tested"),
+    # reversibility, adaptation, finite spaces
+    Mutant("tails not looked into", "verify/reversibility.py", "both = tails.beyond(*new[:2])", "both = ~tails.beyond(*new[:2])", f"{R}:test_the_rank_test_looks_into_the_tails"),
+    Mutant("a constant gain vanishes", "verify/adaptive.py", "FALL = 0.85", "FALL = 1.85", f"{R}:test_adaptation_must_diminish"),
+    Mutant("flows not compared backwards", "verify/finite.py", "z = z_values(flow - flow.T,", "z = z_values(flow - flow,", f"{R}:test_transition_matrices_are_counted"),
+    Mutant("reached in one direction is enough", "verify/finite.py", "(forward < 0) | (backward < 0)", "(forward < 0) & (backward < 0)", f"{R}:test_states_that_are_never_reached_and_periods_are_reported"),
+    Mutant("a promise is not read", "verify/promises.py", "isinstance(kernel, Kernel) and bool(kernel.rejects_nonfinite)", "False", f"{R}:test_a_promise_to_reject_is_kept_or_found_broken"),
+    # proposals, integrators, pairs
+    Mutant("shifts of y left out", "verify/proposals.py", "findings.append(_in_y(", "(_in_y(", DENSITY),
+    Mutant("overlap seen from one side", "verify/proposals.py", "z = draw(key, near)", "z = draw(key, x)", DENSITY),
+    Mutant("the mass not compared", "verify/integrators.py", "elif gap > 1e-4:", "elif gap > 1e4:", f"{R}:test_integrators_with_masses"),
+    Mutant("bits moved as numbers", "verify/pair.py", "if len(few):", "if False:", f"{R}:test_pairs_of_bits_and_on_circles"),
+    # the checker of energies
+    Mutant("gradients not compared", "verify/energy_probes.py", "DISAGREE = 0.05", "DISAGREE = 50.0", f"{STOPPED}:wrong sign"),
+    Mutant("stopped coordinates passed over", "verify/energy_probes.py", "if (np.abs(slopes) > 10 * errors + 1e-6).any():", "if False:", f"{STOPPED}:stopped on a part"),
+    Mutant("jumps that shrink", "verify/energy_probes.py", "is_left = np.abs(e_m - e_a) > np.abs(e_b - e_m)", "is_left = np.abs(e_m - e_a) < np.abs(e_b - e_m)", f"{STOPPED}:a jump"),
+    Mutant("logarithms grow fast enough", "verify/energy_probes.py", "growth < probe.dim + 0.02", "growth < 0.02", f"{STOPPED}:logarithmic growth"),
+    Mutant("rounding of the largest probe", "verify/check_energy.py", "noise = abs(values[0]) *", "noise = np.nanmax(np.abs(values)) *", "test_check_energy:test_the_rounding_error_is_that_of_the_energy_at_the_position"),
+]  # fmt: skip
