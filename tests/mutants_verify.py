@@ -4,7 +4,10 @@ from killing import Mutant
 
 R = "test_referee"
 S, F, P = "verify/statistics.py", "verify/features.py", "verify/products.py"
-WRONG, RIGHT = f"{R}:test_a_wrong_kernel_is_found", f"{R}:test_a_right_kernel_is_not_rejected"
+WRONG, RIGHT = (
+    f"{R}:test_a_wrong_kernel_is_found",
+    f"{R}:test_a_right_kernel_is_not_rejected",
+)
 REPORT = "test_verify:test_a_report_reads"
 DENSITY = f"{R}:test_a_proposal_density_keeps_its_level_in_any_dimension:1"
 STOPPED = "test_check_energy:test_an_ill_energy_is_found_with_a_suggestion"

@@ -125,22 +125,30 @@ class _Walker(ast.NodeTransformer):
 
     def visit_Subscript(self, node):
         node = self.generic_visit(node)
-        is_index = isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int)
+        is_index = isinstance(node.slice, ast.Constant) and isinstance(
+            node.slice.value, int
+        )
         if not is_index:
             return node
         value = node.slice.value
         new = 1 if value == 0 else 0
         return self._site(
-            node, f"[{value}] becomes [{new}]", lambda n: _set(n, slice=ast.Constant(new))
+            node,
+            f"[{value}] becomes [{new}]",
+            lambda n: _set(n, slice=ast.Constant(new)),
         )
 
     def visit_Constant(self, node):
         value = node.value
         if isinstance(value, bool):
-            return self._site(node, f"{value} becomes {not value}", lambda n: _set(n, value=not value))
+            return self._site(
+                node, f"{value} becomes {not value}", lambda n: _set(n, value=not value)
+            )
         if isinstance(value, int | float):
             new = value + 1 if isinstance(value, int) else value * 1.5 + (value == 0)
-            return self._site(node, f"{value} becomes {new}", lambda n: _set(n, value=new))
+            return self._site(
+                node, f"{value} becomes {new}", lambda n: _set(n, value=new)
+            )
         return node
 
 
@@ -208,7 +216,9 @@ def tests_of(file: str) -> list[str]:
     for path in sorted((ROOT / "tests").glob("**/test_*.py")):
         text = path.read_text()
         is_named = module in text or f"from {package} import" in text and last in text
-        calls = [f"eb.{n}(" for n in names] + [f"{package.split('.')[-1]}.{n}(" for n in names]
+        calls = [f"eb.{n}(" for n in names] + [
+            f"{package.split('.')[-1]}.{n}(" for n in names
+        ]
         if is_named or any(c in text for c in calls):
             found.append(str(path.relative_to(ROOT)))
     return sorted(found, key=lambda p: last.split("_")[0] not in p)[:6]
@@ -219,7 +229,10 @@ def verdict(site: Site, limit: float) -> str:
     tests = tests_of(site.file)
     if not tests:
         return "no test imports it"
-    environment = os.environ | {VARIABLE: f"{site.file}:{site.number}", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        VARIABLE: f"{site.file}:{site.number}",
+        "PYTHONPATH": str(ROOT),
+    }
     program = (
         "import sys; sys.path.insert(0, 'tests'); import mutation; mutation.install(); "
         "import pytest; sys.exit(pytest.main(['-x', '-q', '-p', 'no:cacheprovider', "
@@ -261,23 +274,32 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--num", type=int, help="how many, at random; all by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--files", nargs="*", help="below ebmjax/; all by default")
-    parser.add_argument("--limit", type=float, default=300, help="seconds a test module")
+    parser.add_argument(
+        "--limit", type=float, default=300, help="seconds a test module"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "mutation_survivors.md")
     parser.add_argument("--list", action="store_true", help="run none")
     options = parser.parse_args(arguments)
     files = options.files or sorted(
-        str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py") if p.name != "__main__.py"
+        str(p.relative_to(PACKAGE))
+        for p in PACKAGE.rglob("*.py")
+        if p.name != "__main__.py"
     )
     chosen = [s for f in files for s in sites(f)]
     if options.num is not None:
-        chosen = random.Random(options.seed).sample(chosen, min(options.num, len(chosen)))
+        chosen = random.Random(options.seed).sample(
+            chosen, min(options.num, len(chosen))
+        )
     results: list[tuple[Site, str]] = []
     for site in chosen:
         begin = time.perf_counter()
         found = "listed" if options.list else verdict(site, options.limit)
         results.append((site, found))
         seconds = time.perf_counter() - begin
-        print(f"{len(results)}/{len(chosen)} {found} {seconds:.0f} s {json.dumps(site)}", flush=True)
+        print(
+            f"{len(results)}/{len(chosen)} {found} {seconds:.0f} s {json.dumps(site)}",
+            flush=True,
+        )
         if not options.list:
             write(results, options.out, arguments)
     return 0

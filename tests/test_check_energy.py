@@ -40,12 +40,19 @@ def relu(x):
 
 
 def loop(x):
-    return jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] + SQUARE(x)), (0, 0.0))[1]
+    return jax.lax.while_loop(
+        lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] + SQUARE(x)), (0, 0.0)
+    )[1]
 
 
 def callback(x):
     shape = jax.ShapeDtypeStruct((), jnp.float32)
-    return jax.pure_callback(lambda x: np.float32(0.5 * (np.asarray(x) ** 2).sum()), shape, x, vmap_method="sequential")
+    return jax.pure_callback(
+        lambda x: np.float32(0.5 * (np.asarray(x) ** 2).sum()),
+        shape,
+        x,
+        vmap_method="sequential",
+    )
 
 
 @dataclasses.dataclass
@@ -140,9 +147,15 @@ def test_bad_input(arguments, error, key):
 def test_the_rounding_error_is_that_of_the_energy_at_the_position(key):
     """Far probes with large energies are no issue of the position."""
     steep = lambda x: SQUARE(x) + 1e7 * jnp.maximum(jnp.abs(x[0]) - 1.2, 0.0) ** 2
-    assert not any("rounding" in i.message for i in eb.check(steep, jnp.zeros(2), key).issues)
-    found = [i.message for i in eb.check(lambda x: 1e7 + SQUARE(x), jnp.ones(2), key).issues]
-    assert found == ["an energy of 1e+07 at the position carries a rounding error of 1.2 nat in float32"]
+    assert not any(
+        "rounding" in i.message for i in eb.check(steep, jnp.zeros(2), key).issues
+    )
+    found = [
+        i.message for i in eb.check(lambda x: 1e7 + SQUARE(x), jnp.ones(2), key).issues
+    ]
+    assert found == [
+        "an energy of 1e+07 at the position carries a rounding error of 1.2 nat in float32"
+    ]
 
 
 def test_the_line_that_raises_is_named(key):
@@ -151,7 +164,9 @@ def test_the_line_that_raises_is_named(key):
 
 
 SMOOTH = {
-    "swish": lambda x: jnp.sum(jax.nn.swish(3 * x[:, None] - jnp.arange(4.0))) + SQUARE(x),
+    "swish": lambda x: (
+        jnp.sum(jax.nn.swish(3 * x[:, None] - jnp.arange(4.0))) + SQUARE(x)
+    ),
     "Cauchy": lambda x: jnp.sum(jnp.log1p(x**2)),
     "Student, three degrees": lambda x: 3.0 * jnp.log1p(jnp.sum(x**2) / 3),
     "a wall": lambda x: jnp.where(x[0] > 3, jnp.inf, SQUARE(x)),

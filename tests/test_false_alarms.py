@@ -91,7 +91,9 @@ def total_rate(alpha, num_keys=NUM_KEYS):
 
 
 if __name__ == "__main__":
-    print("| test | statistics | P(adjusted p < .05) | P(< .01) | single p < .05, mean |")
+    print(
+        "| test | statistics | P(adjusted p < .05) | P(< .01) | single p < .05, mean |"
+    )
     print("|---|---|---|---|---|")
     for name in CASES:
         single, adjusted = p_values(name)

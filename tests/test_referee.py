@@ -87,7 +87,12 @@ def test_a_small_bias_is_found_by_going_on(key):
     """ULA at step .3 on N(0, 1): variance 1.023."""
     kernel = eb.ula(LINE.energy, 0.3)
     report = verify.invariance(
-        key, kernel, LINE, num_chains=50_000, num_steps=20, statistics=("moments", "energy")
+        key,
+        kernel,
+        LINE,
+        num_chains=50_000,
+        num_steps=20,
+        statistics=("moments", "energy"),
     )
     assert report.is_failed and "round 1: INCONCLUSIVE" in str(report)
 
@@ -99,7 +104,9 @@ def test_a_kernel_that_accepts_nothing_is_inconclusive(key):
 
 def test_chains_that_share_their_noise_are_found(key):
     """Each is invariant by itself; together they are no sample."""
-    shared = zoo.of(lambda k, x: jax.random.normal(jax.random.key(3), x.shape) * 0.6 + 0.8 * x)
+    shared = zoo.of(
+        lambda k, x: jax.random.normal(jax.random.key(3), x.shape) * 0.6 + 0.8 * x
+    )
     report = verify.invariance(key, shared, PLANE, **SHORT)
     names = [f.name for f in report.findings if f.p_value < 1e-9]
     assert "correlation between chains, 20 steps" in names
@@ -112,9 +119,15 @@ def test_an_atom_is_found(key):
         lambda x: jnp.where(x[0] <= 2, 0.5 * jnp.sum(x**2), jnp.inf),
         lambda k, n: jax.random.truncated_normal(k, -6.0, 2.0, (n, 1)),
     )
-    clipped = zoo.of(lambda k, x: jnp.minimum(zoo.walk(LINE.energy, 1.0).step(k, zoo.Point(x))[0].position, 2.0))
+    clipped = zoo.of(
+        lambda k, x: jnp.minimum(
+            zoo.walk(LINE.energy, 1.0).step(k, zoo.Point(x))[0].position, 2.0
+        )
+    )
     report = verify.invariance(key, clipped, box, **SHORT)
-    assert any("share of x[0] = 2" in f.name and f.p_value < 1e-9 for f in report.findings)
+    assert any(
+        "share of x[0] = 2" in f.name and f.p_value < 1e-9 for f in report.findings
+    )
 
 
 # --- reversibility, adaptation, finite spaces, promises -----------------------------------
@@ -130,7 +143,9 @@ def test_the_rank_test_looks_into_the_tails(key):
 def test_adaptation_must_diminish(key):
     target = targets.two_modes()
     options = {"num_chains": 1000, "num_steps": 800}
-    for_ever = verify.adaptive(key, zoo.adapting(target.energy, 0.02), target, **options)
+    for_ever = verify.adaptive(
+        key, zoo.adapting(target.energy, 0.02), target, **options
+    )
     assert for_ever.is_failed and "vanishes: False" in str(for_ever)
     kernel = zoo.adapting(target.energy, 1.0, power=0.6)
     assert verify.adaptive(key, kernel, target, **options).is_passed
@@ -158,7 +173,9 @@ def test_states_that_are_never_reached_and_periods_are_reported(key):
     report = verify.counted_balance(key, first, flat, BITS, num_chains=500)
     assert report.is_failed and "not connected" in report.worst.name
     other = zoo.of(lambda k, x: 1 - x)
-    report = verify.counted_balance(key, other, flat, BITS[:: len(BITS) - 1], num_chains=500)
+    report = verify.counted_balance(
+        key, other, flat, BITS[:: len(BITS) - 1], num_chains=500
+    )
     (period,) = (f for f in report.findings if f.name == "period of the chain")
     assert period.value == 2 and report.is_passed
 
@@ -185,14 +202,18 @@ def test_a_promise_to_reject_is_kept_or_found_broken(key):
 def test_a_mismatch_of_the_pair_is_blamed_on_the_pair(key):
     wide = (PLANE.energy, lambda k, n: 1.03 * PLANE.sample(k, n))
     report = verify.invariance(key, eb.mala(PLANE.energy, 0.8), wide, **SHORT)
-    assert report.is_failed and report.title.startswith("agreement of energy and sample")
+    assert report.is_failed and report.title.startswith(
+        "agreement of energy and sample"
+    )
 
 
 def test_pairs_of_bits_and_on_circles(key):
     p = jnp.log(jnp.asarray(enumeration.probabilities(ENERGY, 3)))
     sample = lambda k, n: BITS[jax.random.categorical(k, p, shape=(n,))]
     assert verify.pair(key, ENERGY, sample, num_chains=20_000).is_passed
-    assert verify.pair(key, lambda x: 1.3 * ENERGY(x), sample, num_chains=20_000).is_failed
+    assert verify.pair(
+        key, lambda x: 1.3 * ENERGY(x), sample, num_chains=20_000
+    ).is_failed
     around = lambda k, n: (lambda a: jnp.stack([jnp.cos(a), jnp.sin(a)], 1))(
         6.28 * jax.random.uniform(k, (n,)))  # fmt: skip
     circle = verify.pair(key, lambda x: 0.0 * x.sum(), around)
@@ -202,7 +223,9 @@ def test_pairs_of_bits_and_on_circles(key):
 @pytest.mark.parametrize("dim", [1, 50])
 def test_a_proposal_density_keeps_its_level_in_any_dimension(dim, key):
     q = lambda key, x: x * jnp.exp(0.3 * jax.random.normal(key, x.shape))
-    log_q = lambda to, given: jnp.sum(-jnp.log(to) - 0.5 * (jnp.log(to / given) / 0.3) ** 2)
+    log_q = lambda to, given: jnp.sum(
+        -jnp.log(to) - 0.5 * (jnp.log(to / given) / 0.3) ** 2
+    )
     points = jnp.exp(0.5 * jax.random.normal(key, (2, dim)))
     test = lambda f: verify.proposal_density(key, q, f, points, num_draws=20_000)
     assert test(log_q).is_passed
@@ -229,14 +252,25 @@ def test_integrators_with_masses(key):
     assert verify.integrator(energy, point, flow=flow, mass=2 * mass).is_failed
     unclaimed = verify.integrator(energy, point, flow=flow)
     assert unclaimed.verdict == "INCONCLUSIVE" and "pass it as mass=" in str(unclaimed)
-    ours = lambda x, n, h, num: verify.flow_of(energy)(x, n, h * jnp.array([0.5, 2.0]), num)
+    ours = lambda x, n, h, num: verify.flow_of(energy)(
+        x, n, h * jnp.array([0.5, 2.0]), num
+    )
     assert verify.integrator(energy, point, flow=ours).is_passed
 
 
 def test_a_page_has_verdict_power_table_and_versions(key, tmp_path):
-    report = verify.invariance(key, zoo.gibbs(PRECISION), TILTED, num_chains=2000, num_steps=5)
+    report = verify.invariance(
+        key, zoo.gibbs(PRECISION), TILTED, num_chains=2000, num_steps=5
+    )
     page = verify.write_page([report], tmp_path / "page", settings={"seed": 7})
     text = page.read_text()
-    for part in ("PASSED", "with 90 % power", "adjusted p", jax.__version__, "seed", "picture_1.png"):
+    for part in (
+        "PASSED",
+        "with 90 % power",
+        "adjusted p",
+        jax.__version__,
+        "seed",
+        "picture_1.png",
+    ):
         assert part in text
     assert (tmp_path / "page" / "picture_1.png").stat().st_size > 1000

@@ -30,7 +30,10 @@ def test_a_report_reads():
         and report.worst.name == "b"
     )
     text = str(report)
-    assert re.search(r"title: FAILED \(p = 2e-09, Bonferroni-adjusted over 2", text) and "look here" in text
+    assert (
+        re.search(r"title: FAILED \(p = 2e-09, Bonferroni-adjusted over 2", text)
+        and "look here" in text
+    )
     assert text.index("b  ") < text.index("a  ")  # the worst first
     with pytest.raises(VerificationError, match="title: FAILED"):
         report.require()
@@ -66,7 +69,10 @@ def test_a_sample_of_another_size_is_refused(key):
 def test_where_no_chain_moves_nothing_is_tested(key):
     """A right kernel may do so: it does not fail, and does not pass."""
     still = eb.metropolis(TARGET.energy, lambda key, x: x, symmetric=True)
-    for report in (verify.invariance(key, still, TARGET, **SHORT), verify.rank(key, still, TARGET)):
+    for report in (
+        verify.invariance(key, still, TARGET, **SHORT),
+        verify.rank(key, still, TARGET),
+    ):
         assert report.verdict == "INCONCLUSIVE" and "no chain ever moved" in str(report)
         with pytest.raises(VerificationError):
             report.require()
@@ -132,7 +138,12 @@ def test_statistics_can_be_chosen(key):
         "variance of the energy, 5 steps",
     ]
     report = verify.invariance(key, MALA, TARGET, statistics=("moments",), **options)
-    assert {f.family for f in report.findings} == {"check", "means", "variances", "correlations"}
+    assert {f.family for f in report.findings} == {
+        "check",
+        "means",
+        "variances",
+        "correlations",
+    }
     with pytest.raises(ValueError, match="statistics must be one of means, variances"):
         verify.invariance(key, MALA, TARGET, statistics=("mean",))
 
@@ -142,7 +153,9 @@ def test_functions_of_the_user_are_tested_and_named(key):
     test = partial(verify.invariance, key, MALA, TARGET, **options)
     report = test(functions={"share above": lambda x: (x[0] > 1.0) * 1.0})
     (found,) = (f for f in report.findings if f.family == "functions")
-    assert found.name == "mean of share above, 5 steps" and abs(found.value - 0.16) < 0.05
+    assert (
+        found.name == "mean of share above, 5 steps" and abs(found.value - 0.16) < 0.05
+    )
     with pytest.raises(TypeError, match=r"functions\['pair'\] must return a scalar"):
         test(functions={"pair": lambda x: x[:2]})
 

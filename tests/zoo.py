@@ -216,7 +216,13 @@ def elliptical_slice(log_likelihood, *, num=12):
             low = jnp.where(theta < 0, theta, low)
             high = jnp.where(theta < 0, high, theta)
             u = jax.random.uniform(jax.random.fold_in(keys[3], i))
-            return low + u * (high - low), low, high, jnp.where(is_new, z, y), is_done | is_new
+            return (
+                low + u * (high - low),
+                low,
+                high,
+                jnp.where(is_new, z, y),
+                is_done | is_new,
+            )
 
         carry = theta, theta - 2 * np.pi, theta, x, False
         return jax.lax.fori_loop(0, num, body, carry)[3]
@@ -419,7 +425,9 @@ def with_likelihood(dim=2):
         return jax.vmap(one)(jax.random.split(key, num))
 
     energy = lambda x: 0.5 * jnp.sum(x**2) - likelihood(x)
-    return Target("a normal with a likelihood", energy, jax.jit(sample, static_argnums=1))
+    return Target(
+        "a normal with a likelihood", energy, jax.jit(sample, static_argnums=1)
+    )
 
 
 def replicas(target, temperatures):

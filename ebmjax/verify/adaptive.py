@@ -107,7 +107,12 @@ def adaptive(
         f"{num_chains} chains from exact draws, {num_steps} steps",
         tuple(with_shares(rows, findings, alpha)),
         alpha,
-        {"kind": "invariance", "labels": labels, "before": before[0], "after": after[0]},
+        {
+            "kind": "invariance",
+            "labels": labels,
+            "before": before[0],
+            "after": after[0],
+        },
         FOR_EVER,
     )
 
@@ -127,9 +132,9 @@ def _window(read, length: int, kernel, keys, states, first):
 
     def one(carry, t):
         states, total = carry
-        new, _ = jax.vmap(
-            lambda k, s: kernel.step(jax.random.fold_in(k, t), s)
-        )(keys, states)
+        new, _ = jax.vmap(lambda k, s: kernel.step(jax.random.fold_in(k, t), s))(
+            keys, states
+        )
         sizes = jax.tree.map(
             lambda a, b: jnp.mean(jnp.abs(a - b)), read(new), read(states)
         )

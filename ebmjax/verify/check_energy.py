@@ -95,7 +95,9 @@ def check(
 def _value(energy, position) -> Issue | None:
     """What keeps the energy from being evaluated at all, or from being a scalar."""
     try:
-        value = jax.eval_shape(lambda x: energy(x), position)  # energy may be unhashable
+        value = jax.eval_shape(
+            lambda x: energy(x), position
+        )  # energy may be unhashable
     except jax.errors.TracerBoolConversionError:
         return Issue(
             "the energy has a Python `if` or `while` on a traced value",
@@ -234,7 +236,14 @@ def _probe(energy, unravel, flat, scale, seed, dtype, labels) -> Probe:
     point = np.asarray(flat, np.float64)
     eps = float(max(jnp.finfo(dtype).eps, jnp.finfo(flat.dtype).eps))
     return Probe(
-        call(of_flat), call(of_grad), point, point + scale * near, scale, labels, rng, eps
+        call(of_flat),
+        call(of_grad),
+        point,
+        point + scale * near,
+        scale,
+        labels,
+        rng,
+        eps,
     )
 
 

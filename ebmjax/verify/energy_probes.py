@@ -95,7 +95,9 @@ def wrong_gradients(probe: Probe) -> Iterator[Issue]:
     is_wrong = np.isfinite(errors) & (gap > DISAGREE * size + 4 * errors)
     is_wrong &= gap > 1e-3 * (np.linalg.norm(grads, axis=1) + 1e-6)
     if is_wrong.sum() >= max(2, len(gap) // 8):
-        ratio = np.median(claimed[is_wrong] / np.where(slopes == 0, 1, slopes)[is_wrong])
+        ratio = np.median(
+            claimed[is_wrong] / np.where(slopes == 0, 1, slopes)[is_wrong]
+        )
         yield Issue(
             f"the gradient disagrees with finite differences along {is_wrong.sum()} of "
             f"{len(gap)} random directions; it is {ratio:.3g} times them (the median)",

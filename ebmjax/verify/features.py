@@ -153,9 +153,7 @@ class Features:
                 for a, b in zip(i, j, strict=True)
             ]
             unit = self.scaling.width[i] * self.scaling.width[j]
-            yield Block(
-                "correlations", names, lambda s, e: s[:, i] * s[:, j], 0, unit
-            )
+            yield Block("correlations", names, lambda s, e: s[:, i] * s[:, j], 0, unit)
 
     def _projections(self, s, rng):
         dim = s.shape[1]

@@ -27,7 +27,9 @@ from ebmjax.verify.running import Chains
 from ebmjax.verify.statistics import p_of, z_values
 
 MAX_STATES = 4096
-RATIO = "The ratio of the densities is wrong: log_q must be of q(x | x*) over q(x* | x)."
+RATIO = (
+    "The ratio of the densities is wrong: log_q must be of q(x | x*) over q(x* | x)."
+)
 
 
 def transition_matrix(

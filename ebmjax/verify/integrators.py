@@ -82,7 +82,9 @@ def integrator(
     with jax.enable_x64(True):
         phase = _Phase(energy, flow, position, mass, hamiltonian)
         findings = phase.findings(step_size, num_steps, tolerance)
-        errors = np.array([phase.energy_error(step_size, num_steps, h) for h in HALVINGS])
+        errors = np.array(
+            [phase.energy_error(step_size, num_steps, h) for h in HALVINGS]
+        )
     slope = -np.polyfit(HALVINGS, np.log2(np.maximum(errors, 1e-300)), 1)[0]
     is_order = abs(slope - order) < 0.1 or errors.max() < 1e-12
     findings.append(

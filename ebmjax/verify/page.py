@@ -58,7 +58,9 @@ def write_page(
     page += f"<style>{STYLE}</style>" + "\n".join(parts) + "\n"
     (folder / "index.html").write_text(page)
     (folder / "report.json").write_text(
-        json.dumps({"settings": facts, "reports": [_plain(r) for r in reports]}, indent=1)
+        json.dumps(
+            {"settings": facts, "reports": [_plain(r) for r in reports]}, indent=1
+        )
     )
     return folder / "index.html"
 
@@ -80,7 +82,10 @@ def environment() -> dict[str, str]:
 
 def _section(report: Report, picture: str) -> str:
     verdict = f"<span class={report.verdict}>{report.verdict}</span>"
-    lines = [f"<h2>{_e(report.title)}: {verdict}</h2>", f"<p>{_e(report.settings)}.</p>"]
+    lines = [
+        f"<h2>{_e(report.title)}: {verdict}</h2>",
+        f"<p>{_e(report.settings)}.</p>",
+    ]
     p = f"p = {report.p_value:.3g}, Bonferroni-adjusted over {len(report.findings)} "
     lines.append(f"<p>{p} statistics; false-alarm rate {report.alpha:g}.</p>")
     if report.is_passed:
@@ -108,7 +113,8 @@ def _reading() -> str:
 def _table(head, rows) -> str:
     cells = "".join(f"<th>{_e(c)}</th>" for c in head)
     body = [
-        "<tr>" + "".join(f"<td>{_e(str(c))}</td>" for c in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td>{_e(str(c))}</td>" for c in row) + "</tr>"
+        for row in rows
     ]
     return f"<table><tr>{cells}</tr>{''.join(body)}</table>"
 

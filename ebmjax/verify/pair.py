@@ -54,13 +54,19 @@ def as_target(target: Any) -> Any:
 
 
 def is_of_library(target: Any) -> bool:
-    return isinstance(target, Target) or type(target).__module__.startswith("ebmjax.") and (
-        not isinstance(target, Pair)
+    return (
+        isinstance(target, Target)
+        or type(target).__module__.startswith("ebmjax.")
+        and (not isinstance(target, Pair))
     )
 
 
 def pair(
-    key: Key, energy: Any, sample: Any = None, *, num_chains: int = 100_000,
+    key: Key,
+    energy: Any,
+    sample: Any = None,
+    *,
+    num_chains: int = 100_000,
     alpha: float = 1e-6,
 ) -> Report:
     """Check ``(energy, sample)`` against each other.
@@ -75,7 +81,12 @@ def pair(
     Returns:
       A report, FAILED where the two disagree.
     """
-    return blame(key, as_target(energy if sample is None else (energy, sample)), num_chains, alpha)
+    return blame(
+        key,
+        as_target(energy if sample is None else (energy, sample)),
+        num_chains,
+        alpha,
+    )
 
 
 def blame(key, target, num_chains: int, alpha: float) -> Report:
@@ -109,7 +120,9 @@ def _walk(energy, draws, x) -> Kernel:
     table = np.zeros((len(values), MANY))
     for i, v in enumerate(values):
         table[i] = np.resize(v, MANY) if is_few[i] else 0
-    sizes = jnp.asarray([len(v) if few else 1 for v, few in zip(values, is_few, strict=True)])
+    sizes = jnp.asarray(
+        [len(v) if few else 1 for v, few in zip(values, is_few, strict=True)]
+    )
     dim = int((~is_few).sum())
     moved = np.where(is_few, 0.0, 1.0)
     covariance = np.atleast_2d(np.cov(x.T)) * np.outer(moved, moved)
@@ -151,7 +164,9 @@ def _is_curved(x: np.ndarray) -> bool:
         return False
     x = x / x.std(axis=0)
     _, near = cKDTree(x).query(x[:200], k=3 * x.shape[1])
-    spread = np.linalg.svd(x[near] - x[near].mean(axis=1, keepdims=True), compute_uv=False)
+    spread = np.linalg.svd(
+        x[near] - x[near].mean(axis=1, keepdims=True), compute_uv=False
+    )
     full = np.linalg.svd(x[:200] - x[:200].mean(axis=0), compute_uv=False)
     is_flat = full[-1] < 1e-6 * full[0]  # a plane: the walk stays in it
     return bool(np.median(spread[:, -1] / spread[:, 0]) < 0.01 and not is_flat)

@@ -60,7 +60,9 @@ class Tails:
         parts = ("largest |coordinate|", "energy")
         names = [f"{p} beyond its {q:.4g} quantile" for q in LEVELS for p in parts]
         labels = self.features.labels[:10]
-        return names + [f"{k} of {n} in the tails" for k in ("mean", "variance") for n in labels]
+        return names + [
+            f"{k} of {n} in the tails" for k in ("mean", "variance") for n in labels
+        ]
 
 
 class Stratum:
@@ -111,7 +113,9 @@ def single_step(
         far.add((new - old)[is_far])
     mean = moments[1] / moments[0]
     spread = np.sqrt(np.maximum(moments[2] / moments[0] - mean**2, 0))
-    return _rows(features, tails, bulk, far, counts[1] / counts[0], counts[0], mean, spread)
+    return _rows(
+        features, tails, bulk, far, counts[1] / counts[0], counts[0], mean, spread
+    )
 
 
 def _starts(

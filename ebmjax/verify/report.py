@@ -115,7 +115,9 @@ class Report(NamedTuple):
         if not parts:
             return ""
         return (
-            "with 90 % power this would have seen a bias of " + "; of ".join(parts) + "."
+            "with 90 % power this would have seen a bias of "
+            + "; of ".join(parts)
+            + "."
         )
 
     def __str__(self) -> str:

@@ -9,7 +9,6 @@ among pairs of which both lie in the tails, so that the score of x_1 is above th
 x_0 as often as below.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -98,9 +97,9 @@ def _path(chains: Chains, num_steps: int, kernel, keys, positions):
     states = jax.vmap(chains.start_one, (None, 0, 0))(kernel, keys, positions)
 
     def one(states, t):
-        states, _ = jax.vmap(
-            lambda k, s: kernel.step(jax.random.fold_in(k, t), s)
-        )(keys, states)
+        states, _ = jax.vmap(lambda k, s: kernel.step(jax.random.fold_in(k, t), s))(
+            keys, states
+        )
         return states, jax.vmap(lambda x: ravel_pytree(x)[0])(states.position)
 
     return jax.lax.scan(one, states, jnp.arange(num_steps))[1]
@@ -136,8 +135,12 @@ def _in_tails(chains, meter, tails, key) -> list[Finding]:
         is_far = tails.beyond(*meter(positions)[:2])
         kept.append(jax.tree.map(lambda leaf, f=is_far: np.asarray(leaf)[f], positions))
         num += int(is_far.sum())
-    start = jax.tree.map(lambda *leaves: np.resize(
-        np.concatenate(leaves), (BATCH, *leaves[0].shape[1:])), *kept)
+    start = jax.tree.map(
+        lambda *leaves: np.resize(
+            np.concatenate(leaves), (BATCH, *leaves[0].shape[1:])
+        ),
+        *kept,
+    )
     num = min(num, BATCH)  # the rest of the batch repeats starts and is left out
     if num == 0:
         return []

@@ -6,9 +6,9 @@ single steps.  Chain ``c`` has the key ``fold_in(key, c)``, whatever the batch.
 """
 
 import inspect
-from functools import partial
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -114,9 +114,7 @@ def _segment(length, kernel, keys, states, first):
     origin = states.position
 
     def is_moved(flags, state):
-        return jax.tree.map(
-            lambda f, a, b: f | (a != b), flags, state.position, origin
-        )
+        return jax.tree.map(lambda f, a, b: f | (a != b), flags, state.position, origin)
 
     flags = jax.tree.map(lambda x: jnp.zeros(x.shape, bool), origin)
     if isinstance(states, State) and isinstance(kernel, Kernel):
@@ -127,9 +125,9 @@ def _segment(length, kernel, keys, states, first):
 
         def one(carry, t):
             states, flags = carry
-            states, _ = jax.vmap(
-                lambda k, s: kernel.step(jax.random.fold_in(k, t), s)
-            )(keys, states)
+            states, _ = jax.vmap(lambda k, s: kernel.step(jax.random.fold_in(k, t), s))(
+                keys, states
+            )
             return (states, is_moved(flags, states)), None
 
         times = first + jnp.arange(length)

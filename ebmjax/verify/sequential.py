@@ -54,7 +54,9 @@ def sequential(
     history: tuple[str, ...] = ()
     for i in range(num_rounds):
         size = num_chains if i == 0 else growth * num_chains
-        report = test(jax.random.fold_in(key, i), num_chains=size, alpha=beta, **options)
+        report = test(
+            jax.random.fold_in(key, i), num_chains=size, alpha=beta, **options
+        )
         is_last = i + 1 == num_rounds
         report = report._replace(doubt=0.0 if is_last else beta + gamma)
         if report.untested or report.verdict != "INCONCLUSIVE":

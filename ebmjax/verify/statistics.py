@@ -126,9 +126,7 @@ def rows_of(sums: Sums, features, suffix: str) -> list[Row]:
     ]
 
 
-def with_shares(
-    rows: list[Row], others: list[Finding], alpha: float
-) -> list[Finding]:
+def with_shares(rows: list[Row], others: list[Finding], alpha: float) -> list[Finding]:
     """Findings of rows and others; each family has the same share of alpha."""
     counts: dict[str, int] = {}
     for row in (*rows, *others):

@@ -168,7 +168,11 @@ def _laws() -> dict[str, Case]:
 
 def _integrators() -> dict[str, Case]:
     point = np.array([0.5, 1.0, -0.3])
-    rows = (("leapfrog", leapfrog, 2), ("mclachlan", mclachlan, 2), ("yoshida", yoshida, 4))
+    rows = (
+        ("leapfrog", leapfrog, 2),
+        ("mclachlan", mclachlan, 2),
+        ("yoshida", yoshida, 4),
+    )
     return {
         f"{name}, an integrator": functools.partial(
             _integrator_case, point=point, coefficients=coefficients, order=order
@@ -179,7 +183,9 @@ def _integrators() -> dict[str, Case]:
 
 def _finite(is_quick: bool) -> dict[str, Case]:
     """Kernels of bits on 16 states, a ring of seven, walls and regions of NaN."""
-    found: dict[str, Case] = {"metropolis on a ring of 7 states": lambda key, **_: ring()}
+    found: dict[str, Case] = {
+        "metropolis on a ring of 7 states": lambda key, **_: ring()
+    }
     energy = spins()
     for name, entry in registry.of_space("binary", is_exact=True).items():
         found[f"{name} on 16 states"] = functools.partial(
@@ -215,7 +221,9 @@ def _counted(key, *, kernel, energy, name, alpha, **_) -> Report:
 
 
 def _walls(key, *, entry, name, **_) -> Report:
-    return rejects_nonfinite(key, lambda e: entry.kernel(e, 1.0, **entry.case), name=name)
+    return rejects_nonfinite(
+        key, lambda e: entry.kernel(e, 1.0, **entry.case), name=name
+    )
 
 
 def controls() -> dict[str, Case]:
