@@ -169,11 +169,11 @@ class Meter:
 
     def _one(self, position):
         extra = [jnp.asarray(f(position)) for f in self.functions.values()]
-        for name, value in zip(self.functions, extra, strict=True):
-            if value.shape != ():
+        for name, found in zip(self.functions, extra, strict=True):
+            if found.shape != ():
                 raise TypeError(
                     f"functions[{name!r}] must return a scalar of one position, "
-                    f"got shape {value.shape}"
+                    f"got shape {found.shape}"
                 )
         values = jnp.stack(extra) if extra else jnp.zeros(0)
         return ravel_pytree(position)[0], self.target.energy(position), values
