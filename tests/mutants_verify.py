@@ -16,7 +16,7 @@ MUTANTS = [
     # statistics
     Mutant("no bound on rare events", S, "c = np.abs(t), np.maximum(allowance, 1e-300)", "c = np.abs(t), np.maximum(0 * allowance, 1e-300)", f"{RIGHT}:x + 1e-5 mod 1"),
     Mutant("two-sided p-values halved", S, "return 2 * special.ndtr", "return 1e-9 * special.ndtr", f"{RIGHT}:turns"),
-    Mutant("the start compared and not the end", S, "t = mean_k - b * mean_0", "t = mean_0 - b * mean_0", f"{WRONG}:generalised HMC without the flip"),
+    Mutant("the start compared and not the end", S, "t = mean_k - b * mean_0", "t = mean_0 - b * mean_0", f"{R}:test_a_small_bias_is_found_by_going_on"),
     Mutant("atoms counted in the exact draws", S, "values, counts = np.unique(a, return_counts=True)", "values, counts = np.unique(b, return_counts=True)", f"{R}:test_an_atom_is_found"),
     Mutant("no triple products", F, "chosen = [*_monomials(s.shape[1], 3, rng), *_monomials(s.shape[1], 4, rng)]", "chosen = [*_monomials(s.shape[1], 4, rng)]", f"{WRONG}:a sign that is a product"),
     Mutant("angles of low order only", F, "HARMONICS = range(1, 9)", "HARMONICS = range(1, 4)", f"{WRONG}:angles of density 1 + sin 4a"),

@@ -178,6 +178,11 @@ def test_states_that_are_never_reached_and_periods_are_reported(key):
     )
     (period,) = (f for f in report.findings if f.name == "period of the chain")
     assert period.value == 2 and report.is_passed
+    absorbed = zoo.of(lambda k, x: jnp.ones_like(x))
+    report = verify.counted_balance(
+        key, absorbed, flat, BITS[:: len(BITS) - 1], num_chains=500
+    )
+    assert any("not connected" in f.name and f.p_value == 0 for f in report.findings)
 
 
 def test_a_promise_to_reject_is_kept_or_found_broken(key):
