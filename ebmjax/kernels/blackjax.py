@@ -50,11 +50,14 @@ class FromBlackJAX(Kernel):
     energy: Energy = function()
 
     def init(self, position):
-        state = evaluate(self.energy, position)
         if not self.takes_key:
-            return state
-        theirs = self.algorithm.init(position, rng_key=_hash(position))
-        return state._replace(momentum=_persistent(theirs))
+            return evaluate(self.energy, position)
+        kept = _persistent(self.algorithm.init(position, rng_key=_hash(position)))
+        if not kept:  # a key that their init takes and does not use
+            return evaluate(self.energy, position)
+        # with a gradient, for in a cycle this state stands for those of all kernels
+        state = evaluate(self.energy, position, with_grad=True)
+        return state._replace(momentum=kept)
 
     def draw(self, key, shapes):
         return key
