@@ -220,10 +220,7 @@ def position(value: Any, name: str = "positions") -> Any:
         if np.size(leaf) == 0:
             raise ValueError(f"{where} must not be empty, got shape {np.shape(leaf)}")
         if dtype == np.float64 and not jax.config.read("jax_enable_x64"):
-            warnings.warn(
-                f"{where} is float64 and becomes float32: x64 is off (jax_enable_x64)",
-                stacklevel=3,
-            )
+            warn(f"{where} is float64 and becomes float32: x64 is off (jax_enable_x64)")
         if not isinstance(leaf, jax.core.Tracer):
             finite_rows(leaf, where)
     return jax.tree.map(lambda leaf: jnp.asarray(_native(leaf)), value)

@@ -236,5 +236,5 @@ MUTANTS = [
         '    if False:\n        raise ValueError(\n            f"the gradient',
         "test_warmup:test_a_start_whose_gradient_is_nan_is_named",
     ),
-    
+
 ]

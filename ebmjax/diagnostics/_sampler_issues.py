@@ -84,6 +84,8 @@ def is_divergent(energy_error: np.ndarray, num_nonfinite: np.ndarray) -> np.ndar
 def is_bfmi_low(hamiltonian: np.ndarray) -> np.ndarray:
     """Which chains, ``[C]``; of short chains, all of them judged together."""
     h = hamiltonian.astype(np.float64)
+    if not np.isfinite(h).all():  # a start at a hard boundary; its energy is reported
+        return np.zeros(h.shape[1], bool)
     h = h - h.mean(axis=0)
     if h.size < BFMI_DRAWS:
         return np.zeros(h.shape[1], bool)

@@ -7,7 +7,6 @@ sd(f) / sqrt(ess) with the effective sample size of f itself
 (:func:`ebmjax.diagnostics.convergence.mcse_mean`).
 """
 
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -109,10 +108,9 @@ def _checked(weights: Array, shape: tuple[int, ...]) -> Array:
         if total == 0:
             raise ValueError("weights must not all be zero, got only zeros")
         if largest > HEAVY * total:
-            warnings.warn(
+            checks.warn(
                 f"one draw has {largest / total:.0%} of the weights: the estimate depends on "
                 "it, and its standard error is a guess",
                 RuntimeWarning,
-                stacklevel=3,
             )
     return array

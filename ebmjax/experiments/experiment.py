@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import json
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy
 from ebmjax.energies.networks import conv_features
 from ebmjax.energies.transforms import temper
@@ -333,7 +333,7 @@ def _facts(config, dataset, kept, held) -> Facts:
     else:
         standard = Standard.of(kept)
         for symptom in atoms(kept, standard) if config.noise == 0 else []:
-            warnings.warn(f"{dataset.name}: {symptom}", stacklevel=3)
+            checks.warn(f"{dataset.name}: {symptom}")
     num_classes = int(kept.labels.max()) + 1 if method.is_labelled else None
     return Facts.of(config, dataset, kept, held, standard, num_classes)
 

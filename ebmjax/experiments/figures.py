@@ -5,7 +5,6 @@ posterior mean of the clean point under the trained energy itself
 (:func:`ebmjax.energies.transforms.denoise`), no second network.
 """
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ebmjax import _validation as checks
 from ebmjax import plotting
 from ebmjax.base import Energy
 from ebmjax.energies.transforms import denoise
@@ -58,7 +58,7 @@ def history_of(folder: Path) -> dict[str, np.ndarray]:
     try:
         found = metrics(folder)
     except RunError as error:
-        warnings.warn(f"{error}; what it would show is left out", stacklevel=3)
+        checks.warn(f"{error}; what it would show is left out")
         return {}
     return found if len(found.get("step", ())) else {}
 
@@ -95,7 +95,7 @@ def _images(run, chains, shown) -> dict[str, Any]:
     shape = run.facts.shape
     panels = {name: viewable(x, shape) for name, x in panels.items()}
     if viewable(film, shape).ndim < film.ndim:
-        warnings.warn(f"pictures show the mean of {shape[2]} channels", stacklevel=4)
+        checks.warn(f"pictures show the mean of {shape[2]} channels")
     return {
         "samples.png": plotting.image_grids(panels, value_range=limits),
         "film.png": plotting.film_strips(viewable(film, shape), value_range=limits),

@@ -3,12 +3,12 @@
 import contextlib
 import csv
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ebmjax import _validation as checks
 from ebmjax.experiments.build import RunError
 from ebmjax.experiments.data import DataError
 from ebmjax.experiments.data.arrays import check_regular
@@ -81,11 +81,10 @@ class Rows:
         rows = [row for row in rows if row[0] < keep]
         if len(rows) < keep:
             damage = damage or f"{self.path} is too short"
-            warnings.warn(
+            checks.warn(
                 f"{damage}; it goes on with {len(rows)} of its {keep} rows, and the "
                 "training state is not concerned",
                 RuntimeWarning,
-                stacklevel=4,
             )
         if not names:
             return []

@@ -4,7 +4,6 @@ Pictures are in :mod:`ebmjax.experiments.figures`.
 """
 
 import re
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -257,9 +256,8 @@ def _log_z(energy: Energy, dim: int) -> float:
     while (wider := within(2 * reach)) > inside + 0.01:
         reach, inside = 2 * reach, wider
         if reach > 200:
-            warnings.warn(
-                "the energy is so flat that its log Z is not known; confinement helps",
-                stacklevel=3,
+            checks.warn(
+                "the energy is so flat that its log Z is not known; confinement helps"
             )
             break
     return inside

@@ -15,12 +15,12 @@ which is saved.  With several processes, process 0 writes.
 
 import contextlib
 import dataclasses
-import warnings
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from ebmjax import _validation as checks
 from ebmjax.experiments import data
 from ebmjax.experiments import facts as kept_facts
 from ebmjax.experiments.data import DataError, Dataset
@@ -182,10 +182,9 @@ def _data_of(config, facts, data_file, is_training) -> Dataset:
             f"the data of {config.data!r} have changed since this run began; "
             "--data FILE names the file with those it began with"
         )
-    warnings.warn(
+    checks.warn(
         f"the data of {config.data!r} have changed since this run began, and are not "
-        "used; the folder has what is needed",
-        stacklevel=4,
+        "used; the folder has what is needed"
     )
     return facts.dataset
 

@@ -12,7 +12,6 @@ is for ArviZ, and ``.npz`` opens with NumPy alone: its arrays are named ``poster
 """
 
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -185,10 +184,9 @@ def _posterior(draws) -> dict[str, np.ndarray]:
             changed.append(f"{name!r} as {new!r}")
         found[new] = _by_chain(leaf)
     if changed:
-        warnings.warn(
+        checks.warn(
             f"names that are taken or cannot be stored: {', '.join(changed)}",
             UserWarning,
-            stacklevel=4,
         )
     return found
 

@@ -9,7 +9,6 @@ one before: the bytes come out the same.
 import contextlib
 import functools
 import hashlib
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ebmjax import _validation as checks
 from ebmjax.io import run_directory
 from ebmjax.io.serialization import CheckpointError, CorruptCheckpointError
 from ebmjax.sampling import devices
@@ -88,11 +88,7 @@ class ChunkStore:
                     path, like(), check=functools.partial(self._compare, path)
                 )
             except CorruptCheckpointError as error:
-                warnings.warn(
-                    f"{error}; its chunk is computed again",
-                    RuntimeWarning,
-                    stacklevel=5,
-                )
+                checks.warn(f"{error}; its chunk is computed again", RuntimeWarning)
         return None
 
     def is_stopped(self) -> bool:

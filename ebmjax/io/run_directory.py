@@ -19,7 +19,6 @@ import shutil
 import signal
 import tempfile
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -195,9 +194,7 @@ def newest(folder: Path, like: Any) -> tuple[int, Any]:
             damages.append(str(error))
             continue
         for damage in damages:
-            warnings.warn(
-                f"{damage}; going on from step {step}", RuntimeWarning, stacklevel=2
-            )
+            checks.warn(f"{damage}; going on from step {step}", RuntimeWarning)
         return step, tree
     raise CheckpointError("; ".join(damages) or f"there is no checkpoint in {folder}")
 
@@ -214,8 +211,7 @@ def _lock(descriptor, folder):
             f"another run is writing in {folder}; wait for it, or choose another folder"
         ) from None
     except OSError as error:  # a file system without locks
-        warnings.warn(
+        checks.warn(
             f"{folder} cannot be locked ({error.strerror}): let one run use it at a time",
             RuntimeWarning,
-            stacklevel=4,
         )

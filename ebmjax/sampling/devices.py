@@ -12,7 +12,6 @@ them and what happens when one dies.
 """
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,11 +77,10 @@ def check_key(key: jax.Array) -> None:
     """
     impl = str(jax.random.key_impl(key))
     if "rbg" in impl:
-        warnings.warn(
+        checks.warn(
             f"keys of {impl} give other numbers for another number of chains, chunks or "
             "devices; for the same ones pass jax.random.key(seed, impl='threefry2x32')",
             UserWarning,
-            stacklevel=3,
         )
 
 

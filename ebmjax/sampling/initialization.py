@@ -1,6 +1,5 @@
 """Where a run of chains begins, and whether it may: finite energies, of this kernel, on these devices."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -93,8 +92,7 @@ def one_point(positions: Any, takes: Callable, name: str = "positions") -> None:
     except (TypeError, ValueError, IndexError):
         return
     shape = np.shape(jax.tree.leaves(positions)[0])
-    warnings.warn(
+    checks.warn(
         f"{name} of shape {shape} are {shape[0]} chains of one number each, but the energy takes them as one "
-        "point, too; for one chain of that point add an axis: x[None]",
-        stacklevel=3,
+        "point, too; for one chain of that point add an axis: x[None]"
     )

@@ -180,7 +180,8 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
         if thin == 1:
             state, info = move(noise, state)
         else:
-            state, infos = jax.lax.scan(lambda s, n: move(n, s), state, noise)
+            step = lambda state, noise: move(noise, state)
+            state, infos = jax.lax.scan(step, state, noise, length=thin)
             info = merge(infos)
         total = add(total, info)
         if is_reducing:
@@ -195,7 +196,7 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
         if thin > 1:
             split = lambda x: x.reshape(length, thin, *x.shape[1:])
             noise = jax.tree.map(split, noise)
-        return jax.lax.scan(kept_step, carry, noise)
+        return jax.lax.scan(kept_step, carry, noise, length=length)
 
     def averaged_steps(carry, first, length, num_before):
         """As ``steps``, with a running mean of the acceptance rate: sums over many

@@ -9,12 +9,13 @@
 Totals are sums in float64 and int64 on the host: exact over any number of steps.
 """
 
-import warnings
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from ebmjax import _validation as checks
 
 POLICIES = ("revert", "reinit", "raise")
 # a chain that never moved is stuck, and not unlucky, at this acceptance rate or below
@@ -94,7 +95,7 @@ def warn(totals: Totals, rate: np.ndarray, num_steps: int, energy) -> None:
     """Warn of chains that never moved, of proposals that were not finite, of energies so large
     that float32 rounds their differences."""
     for message in _messages(totals, rate, num_steps, energy):
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
+        checks.warn(message, RuntimeWarning)
 
 
 def _messages(totals, rate, num_steps, energy):

@@ -23,7 +23,6 @@ drift of their energies, is reported.
 """
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -268,16 +267,14 @@ def _report(path, found: AnnealedWeights) -> None:
         check_support(path, found.positions, "final positions")
     ess = found.effective_sample_size
     if ess < min(FEW_CHAINS, len(log_weights) / 2):
-        warnings.warn(
+        checks.warn(
             f"few chains carry the weights: {ess:.1f} effective of "
             f"{len(log_weights)}; the bound holds, the estimate is poor. Use more "
-            "levels or steps",
-            stacklevel=3,
+            "levels or steps"
         )
     if abs(found.drift) > DRIFT:
-        warnings.warn(
+        checks.warn(
             f"positions are not draws of the target: their mean energy moves by "
             f"{found.drift:+.0f} standard errors under its kernel, so that the reverse "
-            "run bounds nothing; run the chains for longer",
-            stacklevel=3,
+            "run bounds nothing; run the chains for longer"
         )

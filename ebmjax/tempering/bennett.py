@@ -18,7 +18,6 @@ With kernels that are not reversible the estimate is the mean of the forward and
 reverse estimate, weighted by their inverse variances; the bounds hold all the same.
 """
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -70,11 +69,10 @@ def bennett(
     else:
         log_z, error = _weighted_mean(forward, reverse)
     if lower > upper:
-        warnings.warn(
+        checks.warn(
             f"the bounds cross: at least {lower:.4f} by the forward run and at most "
             f"{upper:.4f} by the reverse run. The samples of the reverse run are no "
-            "draws of the target, or a kernel is not invariant",
-            stacklevel=2,
+            "draws of the target, or a kernel is not invariant"
         )
     return LogZ(log_z, error, lower, upper, confidence)
 

@@ -29,7 +29,6 @@ log Z comes from the same run:
 """
 
 import functools
-import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -252,11 +251,10 @@ def _found(state: Replicas, draws, betas, num_iterations, is_corrected) -> Tempe
     acceptance = np.asarray(t.acceptance, np.float64).mean(axis=0) / num_iterations
     if rejection.max() > CROWDED:
         k = int(rejection.argmax())
-        warnings.warn(
+        checks.warn(
             f"swaps between beta = {betas[k]:.3g} and {betas[k + 1]:.3g} are rejected "
             f"at a rate of {rejection[k]:.2f}: replicas hardly meet there; use more "
-            f"replicas than {len(betas)} or a longer adaptation",
-            stacklevel=3,
+            f"replicas than {len(betas)} or a longer adaptation"
         )
     return Tempered(
         draws,

@@ -16,7 +16,6 @@ off by is seen from independent repeats.
 """
 
 import functools
-import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -278,10 +277,9 @@ def _found(ends: _Carry, max_levels: int) -> Particles:
     num = int(ends.level[0])
     rates = np.asarray(ends.acceptance[0, :num])
     if rates[num // 2 :].mean() < 0.05:
-        warnings.warn(
+        checks.warn(
             f"particles hardly move: acceptance {rates[num // 2 :].mean():.2g} in the "
-            "last levels; use more steps a level or a smaller step_size",
-            stacklevel=3,
+            "last levels; use more steps a level or a smaller step_size"
         )
     is_one = len(log_z) == 1
     return Particles(

@@ -1,6 +1,5 @@
 """A file of a user: points ``[N, ...]``, or one line that says what is wrong."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -65,10 +64,9 @@ def read(
         notes += said
     elif suffix not in TABLES and suspected_labels(x) is not None and labels == "auto":
         which = suspected_labels(x) + 1
-        warnings.warn(
+        checks.warn(
             f"{path}: column {which} holds few whole numbers and is taken for a "
-            "coordinate; if it holds labels, save them as y in an .npz",
-            stacklevel=2,
+            "coordinate; if it holds labels, save them as y in an .npz"
         )
     return Dataset(
         str(path), _floating(path, x), y, known, is_image, names, columns, tuple(notes)

@@ -6,12 +6,12 @@ labels, row numbers or empty is decided here.  Each decision is in the notes, an
 the file leaves two readings the caller is asked.
 """
 
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ebmjax import _validation as checks
 from ebmjax.experiments.data.arrays import LABELS
 from ebmjax.experiments.data.dataset import DataError
 from ebmjax.experiments.data.dialect import (
@@ -172,9 +172,7 @@ def _check_suspects(rows, x, used, labels) -> None:
     what = f"{rows.name(used[i])} holds {len(values)} whole numbers ({shown})"
     choose = f"--labels {used[i] + 1} makes it the labels, --labels none a coordinate"
     if rows.names:
-        warnings.warn(
-            f"{rows.path}: {what} and is taken for a coordinate; {choose}", stacklevel=4
-        )
+        checks.warn(f"{rows.path}: {what} and is taken for a coordinate; {choose}")
         return
     raise DataError(f"{rows.path}: {what}, all other columns have fractions; {choose}")
 
