@@ -8,6 +8,7 @@ import inspect
 import operator
 import os
 import sys
+import types
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,7 +23,8 @@ PACKAGE = str(Path(__file__).parent)
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """A warning that points at the caller's line, the first one outside the library."""
-    frame, level = sys._getframe(1), 1
+    frame: types.FrameType | None = sys._getframe(1)
+    level = 1
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

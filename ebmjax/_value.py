@@ -209,7 +209,8 @@ class Function:
         treedef, is_leaf, kept = self.structure
         numbers = iter(self.numbers)
         leaves = [
-            next(numbers) if n else k.item for n, k in zip(is_leaf, kept, strict=True)
+            next(numbers) if n else k.item
+            for n, k in zip(is_leaf, kept, strict=True)  # type: ignore[union-attr]
         ]
         return jax.tree.unflatten(treedef.item, leaves)
 
@@ -358,7 +359,7 @@ def show(item: Any) -> str:
             return f"<{len(leaves)} arrays, {total:,} numbers>"
         if isinstance(item, dict):
             return "{" + ", ".join(f"{k!r}: {show(x)}" for k, x in item.items()) + "}"
-        inner = ", ".join(show(x) for x in item)
+        inner = ", ".join(show(x) for x in item)  # type: ignore[assignment]
         if isinstance(item, list):
             return f"[{inner}]"
         if hasattr(item, "_fields"):

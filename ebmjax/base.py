@@ -138,9 +138,9 @@ class Kernel(Value):
 class _FunctionKernel(Kernel):
     """A kernel of three functions."""
 
-    init: Callable[[Position], State] = function()
-    draw: Callable[[Key, Position], Noise] = function()
-    move: Callable[[Noise, State], tuple[State, Info]] = function()
+    init: Callable[[Position], State] = function()  # type: ignore[assignment]
+    draw: Callable[[Key, Position], Noise] = function()  # type: ignore[assignment]
+    move: Callable[[Noise, State], tuple[State, Info]] = function()  # type: ignore[assignment]
     rejects_nonfinite: bool = static(default=False, kw_only=True)
     needs_grad: bool = static(default=False, kw_only=True)
     is_reversible: bool = static(default=False, kw_only=True)

@@ -337,29 +337,29 @@ assert constants[8] > 3 * constants[1]
 # Draws of a Markov chain are correlated, and $n$ draws are worth fewer. With autocorrelations $\rho_k$ the
 # variance of the mean is $\frac{\mathbb{D} f}{n} (1 + 2 \sum_k \rho_k)$: as if there were
 # $n / (1 + 2\sum_k \rho_k)$ of them, the *effective sample size*. `ebmjax.expectation` estimates it and gives the
-# standard error that is honest; the naive one is printed beside. 400 groups of four chains say which is right.
+# standard error that is nested; the naive one is printed beside. 400 groups of four chains say which is right.
 
 # %%
 kernel = eb.random_walk(target.energy, 1.0)
 chain_init = target.sample(key, 1600)
 draws = np.asarray(eb.sample(key, kernel, chain_init, 1000).draws)[..., 0]  # [T, C]
 groups = draws.reshape(1000, 400, 4).swapaxes(0, 1)
-honest, naive, off = [], [], []
+nested, naive, off = [], [], []
 for group in groups:
     estimate = eb.expectation(lambda x: x[0] ** 2, jnp.asarray(group)[..., None])
     off.append(float(estimate.value) - truth)
-    honest.append(float(estimate.standard_error))
+    nested.append(float(estimate.standard_error))
     naive.append((group**2).std() / np.sqrt(group.size))
 off = np.array(off)
 inside = {
     name: np.mean(np.abs(off) < 1.96 * np.array(e))
-    for name, e in (("honest", honest), ("naive", naive))
+    for name, e in (("nested", nested), ("naive", naive))
 }
 print(
-    f"true error {off.std():.3f}, honest {np.mean(honest):.3f}, naive {np.mean(naive):.3f}"
+    f"true error {off.std():.3f}, nested {np.mean(nested):.3f}, naive {np.mean(naive):.3f}"
 )
 print(
-    f"95 % intervals that cover: honest {inside['honest']:.0%}, naive {inside['naive']:.0%}"
+    f"95 % intervals that cover: nested {inside['nested']:.0%}, naive {inside['naive']:.0%}"
 )
-assert abs(np.mean(honest) / off.std() - 1) < 0.15
-assert inside["honest"] > 0.88 and inside["naive"] < 0.75
+assert abs(np.mean(nested) / off.std() - 1) < 0.15
+assert inside["nested"] > 0.88 and inside["naive"] < 0.75

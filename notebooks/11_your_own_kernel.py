@@ -8,7 +8,7 @@
 # %% [markdown]
 # # Your own kernel
 #
-# *The reason for the library: a new proposal in twelve lines, composed, proved, and run on a neural energy. You need:
+# *A new proposal in twelve lines, composed, verified, and run on a neural energy. You need:
 # Metropolis-Hastings. Runs in a minute.*
 #
 # ## The idea
@@ -56,7 +56,7 @@ local = eb.mala(far.energy, 0.8)
 kernel = eb.cycle(jump(far.energy, jnp.zeros(2), 0.3), local)
 
 # %% [markdown]
-# ## Proved
+# ## Verified
 
 # %%
 report = verify.invariance(key, kernel, far, name="jump and MALA").require()

@@ -200,7 +200,7 @@ def shown(summary: health.Summary) -> str:
         return str(summary._replace(warnings=[]))
     rows = np.argsort(summary.columns["ess_bulk"], kind="stable")[:MOST_ROWS]
     names = [summary.names[i] for i in rows]
-    worst = health.Summary(names, {n: x[rows] for n, x in summary.columns.items()}, [])
+    worst = health.Summary(names, {n: x[rows] for n, x in summary.columns.items()}, [])  # type: ignore[call-arg]
     return (
         f"{worst}\nthe {MOST_ROWS} of {len(summary.names)} rows with the smallest "
         "ess_bulk"

@@ -46,7 +46,7 @@ def of_draws(
         ),
     ):
         if is_split.any():
-            where = apart[:, is_split].any(axis=1)
+            where = apart[:, is_split].any(axis=1)  # type: ignore[index]
             named = 0 < where.sum() <= num_chains // 4
             which = f" (apart: chains {few(np.flatnonzero(where))})" if named else ""
             found.append(

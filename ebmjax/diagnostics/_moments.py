@@ -180,8 +180,8 @@ def _start_covariance(value_fn, state, info) -> Covariance:
 def _add_to_covariance(value_fn, c: Covariance, state, info) -> Covariance:
     x = _flat(value_fn(state, info)).astype(c.origin.dtype)  # [C, D]
     origin = jnp.where(c.steps.is_zero(), x[0], c.origin)
-    steps, x = c.steps.plus_one(), two.two_sum(x, -origin)
-    distance = two.subtract(x, c.shift)
+    steps, x = c.steps.plus_one(), two.two_sum(x, -origin)  # type: ignore[assignment]
+    distance = two.subtract(x, c.shift)  # type: ignore[arg-type]
     shift = two.add(c.shift, distance.mean(axis=0) / steps.as_float(origin.dtype))
-    products = jnp.matmul(distance.T, two.subtract(x, shift), precision="highest")
+    products = jnp.matmul(distance.T, two.subtract(x, shift), precision="highest")  # type: ignore[arg-type]
     return Covariance(steps, c.num_chains, origin, shift, two.add(c.squares, products))

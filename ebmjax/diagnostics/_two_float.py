@@ -98,15 +98,15 @@ def map_pairs(function: Any, tree: Any, *rest: Any) -> tuple[TwoFloat, ...]:
     columns = [leaves]
     for argument in rest:
         if isinstance(argument, TwoFloat):
-            parts = (treedef.flatten_up_to(part) for part in argument)
+            parts = (treedef.flatten_up_to(part) for part in argument)  # type: ignore[attr-defined]
             columns.append([TwoFloat(*pair) for pair in zip(*parts, strict=True)])
         else:
-            columns.append(treedef.flatten_up_to(argument))
+            columns.append(treedef.flatten_up_to(argument))  # type: ignore[attr-defined]
     rows = [function(*row) for row in zip(*columns, strict=True)]
     return tuple(
         TwoFloat(
-            treedef.unflatten([pair.high for pair in pairs]),
-            treedef.unflatten([pair.low for pair in pairs]),
+            treedef.unflatten([pair.high for pair in pairs]),  # type: ignore[attr-defined]
+            treedef.unflatten([pair.low for pair in pairs]),  # type: ignore[attr-defined]
         )
         for pairs in zip(*rows, strict=True)
     )

@@ -181,7 +181,7 @@ def summary(draws: Samples | Record | Position) -> Summary:
             )
         )
     found += _draw_issues.of_draws(np.array(names), x, columns, spreads)
-    return Summary(names, {name: columns[name] for name in COLUMNS}, found)
+    return Summary(names, {name: columns[name] for name in COLUMNS}, found)  # type: ignore[call-arg]
 
 
 def assert_healthy(draws: Samples | Record | Position) -> Summary:

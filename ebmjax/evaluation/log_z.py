@@ -89,7 +89,12 @@ def bracket_log_z(
         schedule = pilot(key_pilot, path, make_kernel, step_size, num_levels=num_levels)
     options = {"num_steps": num_steps}
     forward = annealed_importance_sampling(
-        key_ahead, path, make_kernel, *schedule, num_chains=num_chains, **options
+        key_ahead,
+        path,
+        make_kernel,
+        *schedule,
+        num_chains=num_chains,
+        **options,  # type: ignore[arg-type]
     )
     if positions is None:
         one_sided = 1 - (1 - confidence) / 2

@@ -178,7 +178,7 @@ def classifier(
     permuted = jax.vmap(lambda key: jax.random.permutation(key, weights))(keys)
     accuracy = 0.5 * (jnp.mean(of_x > 0) + jnp.mean(of_y <= 0))
     found = _result(weights @ scores, permuted @ scores)
-    return TestResult(accuracy, found.p_value)
+    return TestResult(accuracy, found.p_value)  # type: ignore[call-arg]
 
 
 def _train(key, x, y, num_features, num_updates):

@@ -155,7 +155,7 @@ def summary_of(run: Run, chains: Chains) -> tuple[Summary, str]:
     names = {f"x[{i}]": name for i, name in enumerate(_names(run, index))}
     renamed = lambda text: re.sub(r"x\[\d+\]", lambda m: names[m[0]], text)
     return (
-        Summary(
+        Summary(  # type: ignore[call-arg]
             [renamed(n) for n in found.names],
             columns,
             [renamed(w) for w in found.warnings],

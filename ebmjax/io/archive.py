@@ -28,7 +28,7 @@ DAMAGES = (
     MemoryError,
     NotImplementedError,
     zipfile.BadZipFile,
-    zipfile.zlib.error,
+    zipfile.zlib.error,  # type: ignore[attr-defined]
 )  # that reading the bytes of an archive may raise, whatever they are
 
 

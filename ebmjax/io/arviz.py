@@ -208,7 +208,7 @@ def _stats(record) -> dict[str, np.ndarray]:
 
 def _coordinates(posterior) -> dict[str, np.ndarray]:
     """The first coordinates, a variable each."""
-    found = {}
+    found = {}  # type: ignore[var-annotated]
     for name, x in posterior.items():
         for i in np.ndindex(*x.shape[2:]):
             if len(found) == MOST_SHOWN:

@@ -204,7 +204,8 @@ def _digests(folder, files, *, is_synced=False) -> list[str]:
             if is_synced:
                 os.fsync(file.fileno())
             table[i] = np.frombuffer(
-                hashlib.file_digest(file, "sha256").digest(), np.uint8
+                hashlib.file_digest(file, "sha256").digest(),
+                np.uint8,  # type: ignore[arg-type]
             )
     if jax.process_count() > 1:
         table = multihost_utils.process_allgather(table).max(axis=0)

@@ -69,8 +69,8 @@ class Proposal(Value):
 class _FunctionProposal(Proposal):
     """A proposal of two functions."""
 
-    draw: Callable[[Key, Position], Noise] = function()
-    propose: Callable[[Noise, State], tuple[State, Array]] = function()
+    draw: Callable[[Key, Position], Noise] = function()  # type: ignore[assignment]
+    propose: Callable[[Noise, State], tuple[State, Array]] = function()  # type: ignore[assignment]
     uses_grad: bool = static(default=False)
 
     def __repr__(self) -> str:

@@ -108,9 +108,9 @@ def _same(params: Params) -> Params:
 class _FunctionObjective(Objective):
     """An objective of up to three functions."""
 
-    loss: Loss = function()
+    loss: Loss = function()  # type: ignore[assignment]
     init: Callable[..., Any] = function(default=_identity, kw_only=True)
-    energy_params: Callable[[Any], Params] = function(default=_same, kw_only=True)
+    energy_params: Callable[[Any], Params] = function(default=_same, kw_only=True)  # type: ignore[assignment]
     uses_chains: bool = static(default=False, kw_only=True)
     adds_noise: bool = static(default=False, kw_only=True)
 

@@ -34,7 +34,7 @@ class JointEnergy(Value):
 
 def joint_energy(path: Path, betas: Any) -> Energy:
     """The energy of all replicas together."""
-    return JointEnergy(check_path(path), check_betas(betas))
+    return JointEnergy(check_path(path), check_betas(betas))  # type: ignore[arg-type]
 
 
 @value

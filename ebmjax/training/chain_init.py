@@ -60,9 +60,9 @@ class ChainInit(Value):
 class _FunctionChainInit(ChainInit):
     """Of four functions."""
 
-    init: Callable[[Key], Any] = function()
+    init: Callable[[Key], Any] = function()  # type: ignore[assignment]
     draw: Callable[..., tuple[Position, Any]] = function()
-    update: Callable[[Any, Any, Position], Any] = function()
+    update: Callable[[Any, Any, Position], Any] = function()  # type: ignore[assignment]
     reset: Callable[..., Position] = function()
 
     def __repr__(self) -> str:

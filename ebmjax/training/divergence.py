@@ -130,9 +130,9 @@ class DivergenceMonitor:
         skips = [m["is_skipped"] for m in (*(m for _, m in self._pending), metrics)]
         if not is_last:  # one of the first few is no share yet
             skips.insert(0, np.zeros(SETTLED, bool))
-        skips = np.concatenate(skips)[-max(SETTLED, length) :]
+        skips = np.concatenate(skips)[-max(SETTLED, length) :]  # type: ignore[assignment]
         recent = {**metrics, "is_skipped": skips}
-        if trouble := diagnose(recent, self.extent, self.dim, self.max_gap):
+        if trouble := diagnose(recent, self.extent, self.dim, self.max_gap):  # type: ignore[arg-type]
             trouble = f"between updates {end - length} and {end}: {trouble}"
             before = self.healthy if self.healthy is not None else new
             self._pending = []

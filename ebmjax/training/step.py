@@ -76,7 +76,7 @@ def init_state(
     params = checks.position(params, "params")
     checks.positive(step_size, "step_size")
     wide = lambda x: jnp.array(x, jnp.promote_types(x.dtype, jnp.float32), copy=True)
-    return TrainState(
+    return TrainState(  # type: ignore[call-arg]
         params,
         jax.tree.map(wide, params),
         optimizer.init(params),

@@ -148,6 +148,6 @@ def _window(read, length: int, kernel, keys, states, first):
 def _adapted(state: Any) -> list[Any]:
     """The floats of a state that are none of the known fields."""
     fields = getattr(state, "_fields", None) or getattr(state, "__dict__", ())
-    rest = [getattr(state, f) for f in fields if f not in KNOWN]
+    rest = [getattr(state, f) for f in fields if f not in KNOWN]  # type: ignore[union-attr]
     leaves = jax.tree.leaves(rest)
     return [x for x in leaves if jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating)]

@@ -106,7 +106,7 @@ class Features:
         self.energy_scaling = scaling_of(energies[:, None])
         self.num_functions = len(functions or {})
         if functions:
-            self.extra_scaling = scaling_of(extra)
+            self.extra_scaling = scaling_of(extra)  # type: ignore[arg-type]
         s = self.scaling(x)
         makers = {name: getattr(self, f"_{name}") for name in FAMILIES}
         self.blocks: list[Block] = []

@@ -100,7 +100,7 @@ def invariance(
     key = checks.key(key)
     if num_chains is not None:
         checks.count(num_chains, "num_chains", least=100)
-    looks = [num_steps] if np.ndim(num_steps) == 0 else list(num_steps)
+    looks = [num_steps] if np.ndim(num_steps) == 0 else list(num_steps)  # type: ignore[arg-type]
     looks = sorted({checks.count(k, "num_steps") for k in looks})
     target = as_target(target)
     trial = Trial(
@@ -340,4 +340,4 @@ def name_of(thing: Any) -> str:
     if not isinstance(name, str) and isinstance(thing, Kernel):
         name = type(thing).__name__
     is_plain = not isinstance(name, str) or name.startswith("_")
-    return "the kernel" if is_plain else name
+    return "the kernel" if is_plain else name  # type: ignore[return-value]

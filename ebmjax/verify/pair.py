@@ -105,7 +105,7 @@ def blame(key, target, num_chains: int, alpha: float) -> Report:
     kernel = _walk(target.energy, draws, x)
     steps = [20, 200] if x.shape[1] <= 20 else [20]
     families = ("means", "variances", "correlations", "projections", "tails", "energy")
-    families += ("ks", "products")
+    families += ("ks", "products")  # type: ignore[assignment]
     trial = Trial(Chains(kernel), Meter(target), steps, families, "a random walk")
     report = sequential(trial, key_test, num_chains=num_chains, alpha=alpha)
     return report._replace(title=title, suggestion=MISMATCH, untested="")
@@ -128,9 +128,9 @@ def _walk(energy, draws, x) -> Kernel:
     covariance = np.atleast_2d(np.cov(x.T)) * np.outer(moved, moved)
     w, v = np.linalg.eigh(covariance)
     root = v * np.sqrt(np.where(w > 1e-9 * max(w.max(), 1e-30), w, 0))
-    root = jnp.asarray(2.0 / np.sqrt(max(dim, 1)) * root, jnp.float32)
+    root = jnp.asarray(2.0 / np.sqrt(max(dim, 1)) * root, jnp.float32)  # type: ignore[assignment]
     few = jnp.asarray(np.flatnonzero(is_few))
-    table = jnp.asarray(table, jnp.float32)
+    table = jnp.asarray(table, jnp.float32)  # type: ignore[assignment]
 
     def draw(key, position):
         keys = jax.random.split(key, 6)

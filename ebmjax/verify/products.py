@@ -73,7 +73,7 @@ class AllProducts:
             f"{name} ({' '.join(labels)}){suffix}",
             float(mean[top]),
             float(mu[top]),
-            float(min(1.0, p_of(z[top]) * len(z))),
+            float(min(1.0, p_of(z[top]) * len(z))),  # type: ignore[arg-type]
             family="products",
         )
 
@@ -104,7 +104,7 @@ class Witness:
         gap = self.after / self.num / self.scale - values.mean(axis=0)
         weights = np.linalg.solve(covariance, gap) / self.scale  # 0 for those
         spread = max(float((self.exact @ weights).std()), 1e-30)
-        self.weights = (weights / spread)[:, None]
+        self.weights = (weights / spread)[:, None]  # type: ignore[assignment]
         self.range = float(np.ptp(self.exact @ self.weights))
 
     def finding(self, suffix: str) -> Finding:

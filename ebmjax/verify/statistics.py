@@ -117,7 +117,7 @@ def rows_of(sums: Sums, features, suffix: str) -> list[Row]:
     expected = features.offsets + features.units * mu
     names = [f"{n}{suffix}" for n in features.names]
     columns = (t, error, allowance, spread, expected, features.units)
-    columns = [np.asarray(c, float).tolist() for c in columns]
+    columns = [np.asarray(c, float).tolist() for c in columns]  # type: ignore[assignment]
     return [
         Row(name, family, *values)
         for name, family, values in zip(
@@ -130,7 +130,7 @@ def with_shares(rows: list[Row], others: list[Finding], alpha: float) -> list[Fi
     """Findings of rows and others; each family has the same share of alpha."""
     counts: dict[str, int] = {}
     for row in (*rows, *others):
-        counts[row.family] = counts.get(row.family, 0) + 1
+        counts[row.family] = counts.get(row.family, 0) + 1  # type: ignore[attr-defined]
     counts.pop("check", None)
     share = {f: 1 / (n * len(counts)) for f, n in counts.items()} | {"check": 1.0}
     found = [f._replace(share=share[f.family]) for f in others]
