@@ -209,7 +209,7 @@ class Function:
         treedef, is_leaf, kept = self.structure
         numbers = iter(self.numbers)
         leaves = [
-            next(numbers) if n else k.item
+            next(numbers) if n else k.item  # type: ignore[union-attr]
             for n, k in zip(is_leaf, kept, strict=True)  # type: ignore[union-attr]
         ]
         return jax.tree.unflatten(treedef.item, leaves)

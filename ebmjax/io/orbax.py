@@ -204,7 +204,7 @@ def _digests(folder, files, *, is_synced=False) -> list[str]:
             if is_synced:
                 os.fsync(file.fileno())
             table[i] = np.frombuffer(
-                hashlib.file_digest(file, "sha256").digest(),
+                hashlib.file_digest(file, "sha256").digest(),  # type: ignore[arg-type]
                 np.uint8,  # type: ignore[arg-type]
             )
     if jax.process_count() > 1:
