@@ -75,11 +75,18 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, config, files):
     if page.file.src_uri.startswith("notebooks/"):
         return markdown
+    markdown = re.sub(r"\{\{ README block (\d) \}\}", readme_block, markdown)
     for old, new in LINKS.items():
         markdown = markdown.replace(f"]({old}", f"]({new}")
     if page.file.src_uri in COPIED:
         markdown = markdown.replace("](docs/", "](")
     return markdown
+
+
+def readme_block(match: re.Match) -> str:
+    """An example of the README, whose tests run it."""
+    blocks = re.findall(r"```python\n.*?```", (ROOT / "README.md").read_text(), re.S)
+    return blocks[int(match[1]) - 1]
 
 
 def on_page_content(content, page, config, files):
