@@ -23,12 +23,6 @@ OF_MODULE = """::: {}
       members: {}
       show_root_full_path: true
 """
-OF_PACKAGE = """::: {}
-    options:
-      members: []
-      show_root_heading: false
-      show_root_toc_entry: false
-"""
 COPIED = {  # pages and pictures from outside of docs/
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
@@ -76,6 +70,7 @@ def on_page_markdown(markdown, page, config, files):
     if page.file.src_uri.startswith("notebooks/"):
         return markdown
     markdown = re.sub(r"\{\{ README block (\d) \}\}", readme_block, markdown)
+    markdown = re.sub(r"(\]\(\.\./notebooks/\w+)\.ipynb\)", r"\1.md)", markdown)
     for old, new in LINKS.items():
         markdown = markdown.replace(f"]({old}", f"]({new}")
     if page.file.src_uri in COPIED:
@@ -109,7 +104,7 @@ def api_page(name: str) -> str:
     for entry in entries:
         found = inventory.modules(entry)
         if found != [f"ebmjax.{entry}"]:
-            parts.append(OF_PACKAGE.format(f"ebmjax.{entry}"))
+            found = [f"ebmjax.{entry}", *found]
         for module in found:
             names = json.dumps(list(inventory.members(module)))
             parts.append(OF_MODULE.format(module, names))
@@ -122,7 +117,8 @@ def index() -> str:
     for name, module in inventory.exports().items():
         text = inventory.members(module).get(name, "").replace("|", "\\|")
         text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", text)
-        lines.append(f"| [`{name}`][{module}.{name}] | {text} |")
+        place = f"{module}.{name}" if inventory.is_alone(module, name) else module
+        lines.append(f"| [`{name}`][{place}] | {text} |")
     return "\n".join(lines) + "\n"
 
 

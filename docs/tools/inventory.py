@@ -1,6 +1,7 @@
 """What is public, read from the sources without importing them."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -46,17 +47,46 @@ def modules(entry: str) -> list[str]:
 
 
 def members(module: str) -> dict[str, str]:
-    """Public classes and functions with a docstring, and whatever else the top level
-    exports from here; the first line of each docstring."""
+    """Public classes and functions with a docstring, what the module exports from
+    private ones, and whatever else the top level exports from here; with the first
+    sentence of each docstring."""
     tree = ast.parse(source(module))
+    found = defined(tree) | exported_from_private(module, tree)
+    here = [name for name, origin in exports().items() if origin == module]
+    return found | {name: found.get(name, "") for name in here}
+
+
+def defined(tree: ast.Module) -> dict[str, str]:
     found = {}
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             doc = ast.get_docstring(node) or ""
             if doc and not node.name.startswith("_"):
                 found[node.name] = first_sentence(doc)
-    here = [name for name, origin in exports().items() if origin == module]
-    return found | {name: found.get(name, "") for name in here}
+    return found
+
+
+def exported_from_private(module: str, tree: ast.Module) -> dict[str, str]:
+    """What ``__all__`` of a module names and a private module defines."""
+    names, found = [], {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            names = ast.literal_eval(node.value)
+    for node in tree.body:
+        origin = getattr(node, "module", None) or ""
+        is_private = origin.split(".")[-1].startswith("_")
+        if isinstance(node, ast.ImportFrom) and is_private:
+            inside = defined(ast.parse(source(origin)))
+            imported = {alias.name for alias in node.names} & set(names)
+            found |= {name: inside[name] for name in sorted(imported & set(inside))}
+    return found
+
+
+def is_alone(module: str, name: str) -> bool:
+    """Whether a statement defines this name only, so that it has an entry of its own."""
+    pattern = rf"(?m)^(class|def|async def) {name}\b|^{name}\b *[:=]"
+    is_here = re.search(pattern, source(module)) is not None
+    return is_here or name in exported_from_private(module, ast.parse(source(module)))
 
 
 def source(module: str) -> str:
@@ -72,5 +102,6 @@ def first_sentence(docstring: str) -> str:
 
 def documented() -> dict[str, list[str]]:
     """The public names of every module that has a place on a page."""
-    names = [m for _, entries in PAGES.values() for e in entries for m in modules(e)]
+    entries = [e for _, of_page in PAGES.values() for e in of_page]
+    names = [m for e in entries for m in (f"ebmjax.{e}", *modules(e))]
     return {module: list(members(module)) for module in names}
