@@ -163,7 +163,9 @@ def serve(site: Path) -> http.server.ThreadingHTTPServer:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("site", nargs="?", type=Path, default=Path("site"))
-    parser.add_argument("--pictures", type=Path, help="Folder for a picture of each page")
+    parser.add_argument(
+        "--pictures", type=Path, help="Folder for a picture of each page"
+    )
     parser.add_argument("--chromium", help="Chromium's program; searched by default")
     options = parser.parse_args()
     pages = sorted(p for p in options.site.rglob("*.html") if p.name != "404.html")
@@ -186,7 +188,9 @@ def main() -> int:
                 facts = browser.open(origin + name)
                 faults = faults_of(facts, browser.events, origin)
                 number += bool(faults)
-                print("\n    ".join([f"{'FAULT' if faults else 'ok':6}{name}", *faults]))
+                print(
+                    "\n    ".join([f"{'FAULT' if faults else 'ok':6}{name}", *faults])
+                )
                 if options.pictures:
                     path = options.pictures / (name.replace("/", "-") + ".png")
                     browser.picture(path)

@@ -128,7 +128,9 @@ def index() -> str:
 def notebooks() -> list[tuple[str, str]]:
     """The executed notebooks as pages."""
     paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    return [(f"notebooks/{p.stem}.md", page_of(json.loads(p.read_text()))) for p in paths]
+    return [
+        (f"notebooks/{p.stem}.md", page_of(json.loads(p.read_text()))) for p in paths
+    ]
 
 
 def page_of(notebook: dict) -> str:
