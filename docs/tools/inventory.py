@@ -83,7 +83,7 @@ def exported_from_private(module: str, tree: ast.Module) -> dict[str, str]:
 
 
 def is_alone(module: str, name: str) -> bool:
-    """Whether a statement defines this name only, so that it has an entry of its own."""
+    """Whether a statement defines this name alone, so that it has its own entry."""
     pattern = rf"(?m)^(class|def|async def) {name}\b|^{name}\b *[:=]"
     is_here = re.search(pattern, source(module)) is not None
     return is_here or name in exported_from_private(module, ast.parse(source(module)))
