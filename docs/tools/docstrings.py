@@ -42,6 +42,7 @@ class PlainDocstrings(griffe.Extension):
 
     def markdown(self, text: str, module: str) -> str:
         text = ROLE.sub(lambda match: self.link(match[1], module), text)
+        text = "\n\n".join(map(columns_kept, text.split("\n\n")))
         text = "\n".join(map(stars_escaped, text.split("\n")))
         text = re.sub(r" *# doctest: [+A-Z_, ]+", "", text)
         return DOCTEST.sub(lambda match: f"```pycon\n{match[0]}\n```", text)
@@ -54,6 +55,13 @@ class PlainDocstrings(griffe.Extension):
             if place in self.paths:
                 return f"[`{name if place not in self.documented else place}`][{place}]"
         return f"`{target.removeprefix('ebmjax.')}`"
+
+
+def columns_kept(paragraph: str) -> str:
+    """A paragraph of columns, apart by three spaces or more, as preformatted text."""
+    lines = paragraph.split("\n")
+    columns = sum(re.match(r"\S.*\S   +\S", line) is not None for line in lines)
+    return textwrap.indent(paragraph, "    ") if 2 * columns > len(lines) else paragraph
 
 
 def stars_escaped(line: str) -> str:
