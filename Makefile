@@ -3,6 +3,7 @@
 # make mutants    the library with one seeded bug after the other, each killed by its test
 # make notebooks  execute the course, about twelve minutes; OUT=FOLDER writes it elsewhere, JOBS=2 is sooner
 # make check      lint, format, types
+# make docs       the documentation in site/, every page opened in Chromium where that is installed
 # All of them make .venv by themselves, and may be run again at will.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ RUN ?= runs/mnist
 OUT ?= notebooks
 JOBS ?= 1
 
-.PHONY: demo test mutants check notebooks clean
+.PHONY: demo test mutants check notebooks docs clean
 
 demo: .venv/demo.installed
 	@if [ -e $(RUN)/config.json ]; then \
@@ -31,8 +32,12 @@ check: .venv/test.installed
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
+docs: .venv/docs.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python docs/check_pages.py site
+
 clean:
-	rm -rf .venv
+	rm -rf .venv site
 
 # A bare environment needs no ensurepip; the pip outside fills it.
 .venv/bin/python:
