@@ -30,7 +30,7 @@ from ebmjax.base import Array, Key, Position
 
 Params = Any
 Metrics = dict[str, Array]
-TrainableEnergy = Callable[[Params, Position], Array]
+TrainableEnergy = Callable[[Params, Position], Any]
 Loss = Callable[[Params, Key, Position, Any], tuple[Array, tuple[Any, Metrics]]]
 
 
