@@ -119,7 +119,7 @@ def test_a_divergence_with_a_rate_is_one_all_the_same(key):
     kernel = adapters.from_blackjax(theirs, TARGET.energy)
     _, info = kernel.step(key, kernel.init(jnp.ones(2)))
     assert (
-        info.energy_error == jnp.inf
+        info.energy_error > 1e30
         and info.acceptance_rate == 0.5
         and not info.is_accepted
     )
@@ -165,7 +165,7 @@ def test_a_rate_that_underflows_is_no_divergence():
     info = adapters._info(
         SimpleNamespace(acceptance_rate=0.0, is_divergent=True), state, state
     )
-    assert np.isposinf(info.energy_error)
+    assert info.energy_error > 1e30
 
 
 def test_mistakes():

@@ -127,7 +127,8 @@ def _info(theirs, state, new) -> Info:
     rate = jnp.asarray(getattr(theirs, "acceptance_rate", is_moved), dtype)
     least = jnp.finfo(dtype).tiny  # a rate that underflows is no divergence
     is_divergent = jnp.asarray(getattr(theirs, "is_divergent", False))
-    error = jnp.where(is_divergent, jnp.inf, -jnp.log(jnp.maximum(rate, least)))
+    largest = jnp.finfo(dtype).max  # infinity would be a hard boundary
+    error = jnp.where(is_divergent, largest, -jnp.log(jnp.maximum(rate, least)))
     return Info(
         acceptance_rate=rate,
         is_accepted=is_moved,
