@@ -116,7 +116,7 @@ def slots_are_in():
 
 
 def doctor(energy):
-    return lambda: str(eb.check(energy, jnp.array([0.7, -1.2]), KEY).symptoms)
+    return lambda: str(eb.check(energy, jnp.array([0.7, -1.2]), KEY).issues)
 
 
 def same(call):

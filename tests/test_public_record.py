@@ -11,6 +11,7 @@ import ebmjax as eb
 from ebmjax import targets, verify
 from ebmjax.energies import boltzmann
 from ebmjax.kernels.gibbs import flip, gibbs
+from ebmjax.sampling.initialization import random_positions
 from ebmjax.sampling.loop import run
 
 KEY = jax.random.key(7)
@@ -193,3 +194,13 @@ def test_an_own_loop_is_watched_in_one_line():
     assert int(state.step) == 75 and float(state.params["w"][0]) == 75.0
     assert float(state.lr_scale) == pytest.approx(0.3)
     assert float(state.step_size) == pytest.approx(0.21)
+
+
+def test_random_starts_without_a_finite_energy_are_drawn_again():
+    """Half of the box has none; where no point has one, that is said."""
+    half = lambda x: jnp.where(x[0] > 0, 0.5 * jnp.sum(x**2), jnp.inf)
+    x, num_redrawn = random_positions(KEY, half, 64, 2)
+    assert (x[:, 0] > 0).all() and 30 < num_redrawn < 110  # 64, and its square root
+    assert abs(float(x[:, 1].mean())) < 0.6 and float(jnp.abs(x).max()) < 2
+    with pytest.raises(ValueError, match="for 4 of 4 chains; give positions"):
+        random_positions(KEY, lambda x: jnp.inf * jnp.sum(x**2), 4, 2)

@@ -26,6 +26,7 @@ from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
+from ebmjax.sampling.initialization import random_positions
 from ebmjax.sampling.loop import collect_stats
 from ebmjax.sampling.sample import Samples
 from ebmjax.verify.check_energy import check
@@ -173,7 +174,14 @@ def _starts(
     check_fits(64 * (num_chains or 4) * (dim or 1), "--num-chains times --dim")
     num_chains = num_chains or 4
     if dim is not None:
-        return jax.random.uniform(key, (num_chains, dim), minval=-REACH, maxval=REACH)
+        positions, num_redrawn = random_positions(
+            key, energy, num_chains, dim, reach=REACH, with_grad=False
+        )
+        if num_redrawn:
+            warn(
+                f"{num_redrawn} random starts had no finite energy and were drawn again"
+            )
+        return positions
     module: Any = sys.modules[name.partition(":")[0]]
     if hasattr(module, "initial"):
         positions = checks.position(module.initial(key, num_chains), "initial(key, n)")

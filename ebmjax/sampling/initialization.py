@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.base import Kernel, Position, State
+from ebmjax.base import Array, Energy, Kernel, Key, Position, State, evaluate
 from ebmjax.kernels.combinators import parallel
 from ebmjax.sampling import devices as dev
+
+ATTEMPTS = 100  # to find a random start
 
 
 @jax.jit
@@ -96,3 +98,56 @@ def one_point(positions: Any, takes: Callable, name: str = "positions") -> None:
         f"{name} of shape {shape} are {shape[0]} chains of one number each, but the energy takes them as one "
         "point, too; for one chain of that point add an axis: x[None]"
     )
+
+
+def random_positions(
+    key: Key,
+    energy: Energy,
+    num_chains: int,
+    dim: int,
+    *,
+    reach: float = 2.0,
+    with_grad: bool = True,
+) -> tuple[Array, int]:
+    """Points ``[C, D]`` uniform on (-reach, reach) with a finite energy (and gradient),
+    and how many had to be drawn again.
+
+    A point without is drawn again up to 100 times, as Stan does (Stan reference manual,
+    "Initialization").
+
+    Raises:
+      ValueError: some chain has found no such point.
+
+    >>> half_line = lambda x: jnp.where(x[0] > 0, x[0], jnp.inf)
+    >>> x, num_redrawn = random_positions(jax.random.key(0), half_line, 8, 1)
+    >>> bool((x > 0).all())
+    True
+    """
+    num_redrawn, positions = 0, jnp.zeros((num_chains, dim))
+    is_bad = np.ones(num_chains, bool)
+    for attempt in range(ATTEMPTS):
+        key_now = jax.random.fold_in(key, attempt)
+        new = jax.random.uniform(
+            key_now, (num_chains, dim), minval=-reach, maxval=reach
+        )
+        positions = jnp.where(is_bad[:, None], new, positions)
+        is_bad = ~np.asarray(_is_start(energy, positions, with_grad))
+        if not is_bad.any():
+            return positions, num_redrawn
+        num_redrawn += int(is_bad.sum())
+    raise ValueError(
+        f"no start with a finite energy was found in {ATTEMPTS} attempts on "
+        f"(-{reach:g}, {reach:g}) for {is_bad.sum()} of {num_chains} chains; give "
+        "positions"
+    )
+
+
+def _is_start(energy: Energy, positions: Position, with_grad: bool) -> Array:
+    def one(x):
+        state = evaluate(energy, x, with_grad=with_grad)
+        is_finite = jnp.isfinite(state.energy)
+        if with_grad:
+            is_finite &= jnp.all(jnp.isfinite(state.grad))
+        return is_finite
+
+    return jax.vmap(one)(positions)

@@ -32,11 +32,6 @@ class Diagnosis(NamedTuple):
     num_dims: int
 
     @property
-    def symptoms(self) -> tuple[Issue, ...]:
-        """The same as ``issues``."""
-        return self.issues
-
-    @property
     def is_healthy(self) -> bool:
         return not self.issues
 
