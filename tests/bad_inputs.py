@@ -40,6 +40,8 @@ class Row(NamedTuple):
 
 
 def sample(key=KEY, kernel=KERNEL, start=START, num_steps=20, **options):
+    if isinstance(start, eb.State):  # the same key again is an error of its own
+        key = jax.random.fold_in(key, 1)
     return eb.sample(key, kernel, start, num_steps, **options)
 
 
@@ -78,8 +80,12 @@ def build(**choices):
 
 def with_bytes():
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    np.save(SCRATCH / "bytes.npy", np.arange(200, dtype=np.uint8).reshape(50, 4))
-    return data.load(str(SCRATCH / "bytes.npy")).x.max() <= 1
+    np.save(
+        SCRATCH / "bytes.npy",
+        (np.arange(3200) % 256).astype(np.uint8).reshape(50, 8, 8),
+    )
+    found = data.load(str(SCRATCH / "bytes.npy"))
+    return found.x.max() <= 1 and any("scaled from 0" in n for n in found.notes)
 
 
 def with_nan():
@@ -226,17 +232,17 @@ ROWS = [
     Row(44, "a mass of three axes", "raises", lambda: hmc(mass=np.ones((2, 2, 2))), "mass must be a vector [D] or a matrix [D, D], got shape (2, 2, 2)"),
     Row(44, "a scalar mass", "raises", lambda: hmc(mass=2.0), "mass must be a vector [D] or a matrix [D, D], got shape ()"),
     Row(45, "an asymmetric proposal without its ratio", "raises", lambda: eb.metropolis(ENERGY, q), "metropolis needs log_q(to=, given=) or symmetric=True for its proposal, got neither", T),
-    Row(46, "a `log_q` whose arguments could be swapped", "raises", lambda: sample(kernel=eb.metropolis(ENERGY, q, log_q=lambda new, old: 0.0)), "unexpected keyword argument 'to'", T),
+    Row(46, "a `log_q` whose arguments could be swapped", "raises", lambda: sample(kernel=eb.metropolis(ENERGY, q, log_q=lambda new, old: 0.0)), "log_q must be a function log_q(to=, given=)", T),
     Row(47, "a proposal that changes the shape", "raises", lambda: symmetric(lambda key, x: jnp.ones(3)), "proposal changed position from float32 of shape (2,) to float32 of shape (3,)", T),
     Row(47, "a proposal that changes the dtype", "raises", lambda: symmetric(lambda key, x: x.astype(jnp.bfloat16)), "proposal changed position from float32 of shape (2,) to bfloat16 of shape (2,)", T),
-    Row(47, "a proposal that changes the tree", "raises", lambda: symmetric(lambda key, x: (x, x)), "proposal must return the tree it was given", T),
+    Row(47, "a proposal that changes the tree", "raises", lambda: symmetric(lambda key, x: (x, x)), "proposal must return a tree like the position", T),
     Row(48, "positions without a chain axis", "raises", lambda: sample(start=jnp.float32(1)), "positions must have a leading chain axis [C, ...]"),
     Row(49, "the state of another kernel", "raises", lambda: sample(start=sample(kernel=eb.random_walk(ENERGY, 0.5)).state), "positions is the state of another kernel; pass its position, state.position", T),
     Row(50, "a state of another energy", "raises", old_state_elsewhere, "positions is a state of another energy: where chain"),
     Row(51, "no data", "raises", lambda: fit(np.zeros((0, 2), np.float32)), "data must not be empty, got shape (0, 2)"),
     Row(52, "NaN in the data", "raises", lambda: fit(np.full((50, 2), np.nan, np.float32)), "data must be finite, got 100 NaN or infinite values in rows 0, 1, 2, 3, 4 and 45 more"),
     Row(52, "NaN in a file of data", "raises", with_nan, "nan.npy must be finite, got 1 NaN or infinite values in rows 0"),
-    Row(53, "a file of bytes: scaled to [0, 1]", "warns", with_bytes, "holds bytes: scaled from 0..255 to 0..1"),
+    Row(53, "a file of bytes: scaled to [0, 1]", "works", with_bytes),
     Row(54, "a batch larger than the data", "raises", lambda: fit(batch_size=51), "batch_size must be at most the number of points, 50, got 51"),
     Row(54, "more chains than the buffer", "raises", lambda: fit(num_chains=9, chain_init=eb.replay_buffer(lambda key, n: jnp.zeros((n, 2)), 4)), "num_chains must be at most the buffer's size, 4, got 9"),
     Row(55, "a buffer of 16 where the starts index 32", "raises", lambda: fit(chain_init=buffer(32), change=lambda s: s._replace(buffer=jnp.zeros((16, 2)))), "state.buffer must hold the 32 chains of chain_init, got 16"),

@@ -20,6 +20,7 @@ from ebmjax import _validation as checks
 def warm():
     bad_inputs.sample()
     bad_inputs.data.load("two_moons", num_points=100)
+    bad_inputs.build()
 
 
 @pytest.mark.parametrize(
