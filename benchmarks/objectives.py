@@ -276,7 +276,7 @@ def _grid(resolution: int, reach: float) -> np.ndarray:
     return np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
 
 
-@plotting.house_style
+@plotting.styled
 def _picture(name: str) -> None:
     """Densities of seed 0, side by side, into the results: ours by name, then those of
     the other libraries."""

@@ -30,7 +30,7 @@ def keep(name: str, figure: Figure) -> Path:
     return path
 
 
-@plotting.house_style
+@plotting.styled
 def throughput(rows: Rows) -> Figure:
     """Chain-steps a second against chains, a row of panels a kernel, a column a dimension."""
     kernels = list(dict.fromkeys(row["kernel"] for row in rows))
@@ -77,7 +77,7 @@ def throughput(rows: Rows) -> Figure:
     return fig
 
 
-@plotting.house_style
+@plotting.styled
 def roofline(rows: Rows) -> Figure:
     """Operations a second against operations a byte, below the measured ceilings."""
     ceiling, *cells = rows
@@ -133,7 +133,7 @@ def _target(row):
     return row["cell"].split(", ")[-1]
 
 
-@plotting.house_style
+@plotting.styled
 def scaling(rows: Rows) -> Figure:
     """Cost of a chain-step against chains."""
     cells = [row for row in rows if row["what"] == "chains"]

@@ -25,7 +25,7 @@ STYLE = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
 }
-house_style = matplotlib.rc_context(STYLE)
+styled = matplotlib.rc_context(STYLE)
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:
@@ -41,7 +41,7 @@ def figure(
     return fig, fig.subplots(num_rows, num_columns)
 
 
-@house_style
+@styled
 def image_grids(
     panels: dict[str, np.ndarray],
     *,
@@ -85,7 +85,7 @@ def tile(images: np.ndarray, num_rows: int) -> np.ndarray:
     )
 
 
-@house_style
+@styled
 def density(
     energy: Callable,
     data: np.ndarray,
@@ -118,7 +118,7 @@ def density(
     return fig
 
 
-@house_style
+@styled
 def energy_histogram(energies: dict[str, np.ndarray]) -> Figure:
     """Histograms of energies on common bins, one a group."""
     pooled = np.concatenate(list(energies.values()))
@@ -136,7 +136,7 @@ def energy_histogram(energies: dict[str, np.ndarray]) -> Figure:
     return fig
 
 
-@house_style
+@styled
 def reliability(
     confidence: np.ndarray, accuracy: np.ndarray, share: np.ndarray, error: float
 ) -> Figure:
@@ -166,7 +166,7 @@ def reliability(
     return fig
 
 
-@house_style
+@styled
 def training_curves(metrics: dict[str, np.ndarray]) -> Figure:
     """Energies, acceptance and gradient norm against the update."""
     steps = (
@@ -195,7 +195,7 @@ def training_curves(metrics: dict[str, np.ndarray]) -> Figure:
     return fig
 
 
-@house_style
+@styled
 def chain_traces(energies: np.ndarray, *, num_shown: int = 12) -> Figure:
     """Energies along chains, ``[T, C]``, and how they are spread at the end."""
     fig, axes = figure(1, 2, size=(8.0, 2.9))
@@ -213,7 +213,7 @@ def chain_traces(energies: np.ndarray, *, num_shown: int = 12) -> Figure:
     return fig
 
 
-@house_style
+@styled
 def film_strips(
     positions: np.ndarray, *, value_range: tuple[float, float] = (0.0, 1.0)
 ) -> Figure:
@@ -230,7 +230,7 @@ def film_strips(
     return fig
 
 
-@house_style
+@styled
 def verification(report: Report) -> Figure:
     """What a test of :mod:`ebmjax.verify` saw, against the truth."""
     draw = {

@@ -197,12 +197,13 @@ LAYERS = [  # a file imports from its own layer and from lower ones; the longest
         "adaptation",
         "diagnostics",
         "objectives",
+        "plotting",
         "tempering",
         "training.chain_init",
         "verify",
     },
     {"training", "evaluation", "io.arviz"},
-    {"experiments", "plotting"},
+    {"experiments"},
     {"cli", "__init__", "__main__"},
 ]
 

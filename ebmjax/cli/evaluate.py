@@ -12,7 +12,6 @@ import typer
 
 from ebmjax import _validation as checks
 from ebmjax.base import Energy
-from ebmjax.cli import evaluation as shown
 from ebmjax.cli.app import app, console, one_line
 from ebmjax.evaluation import two_sample
 from ebmjax.evaluation.likelihood import log_likelihood
@@ -66,6 +65,8 @@ def evaluate(
     independent bits) to the model, and from above by the same way back from chains of
     training.  The upper bound holds if these chains are draws of the model.
     """
+    from ebmjax.cli import evaluation as shown  # needs matplotlib
+
     with one_line():
         run, state = runs.load(folder)
         target = out or folder / "evaluation"

@@ -88,7 +88,7 @@ def pictures(found: Evaluation, folder: Path) -> list[Path]:
     return [folder / name for name in figures]
 
 
-@plotting.house_style
+@plotting.styled
 def _work(bracket: Bracket):
     """Histograms of the work: log weights forward, and minus those in reverse."""
     assert bracket.reverse is not None
@@ -107,7 +107,7 @@ def _work(bracket: Bracket):
     return fig
 
 
-@plotting.house_style
+@plotting.styled
 def _bounds(brackets: dict[int, Bracket]):
     """Bounds against the number of levels."""
     levels = sorted(brackets)
@@ -123,7 +123,7 @@ def _bounds(brackets: dict[int, Bracket]):
     return fig
 
 
-@plotting.house_style
+@plotting.styled
 def _swaps(tempered: Tempered):
     """Rejection rates of swaps along the ladder, which adapted to be equal."""
     fig, ax = plotting.figure(size=(5.2, 3.2))

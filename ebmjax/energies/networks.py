@@ -116,7 +116,7 @@ class Conv(EnergyNetwork):
     >>> network = Conv(conv_features((28, 28)))
     >>> params = network.init(jax.random.key(0), jnp.zeros((28, 28)))
     >>> sum(w.size for w in jax.tree.leaves(params))
-    697185
+    689377
     """
 
     features: Sequence[int] = (32, 64, 128, 256)

@@ -49,8 +49,8 @@ def log_likelihood(
     Raises:
       ValueError: no points; an energy that is not finite at one.
 
-    >>> log_likelihood(lambda x: 0.5 * jnp.sum(x**2), jnp.zeros((2, 1)), 0.0).mean
-    0.0
+    >>> log_likelihood(lambda x: 0.5 * jnp.sum(x**2), jnp.ones((2, 1)), 0.0).mean
+    -0.5
     """
     x = checks.position(x, "x")
     num = checks.num_chains(x, "x")

@@ -91,6 +91,7 @@ def geometric(base: Base | Energy, energy: Energy) -> Path:
     Raises:
       TypeError: what is no function.
 
+    >>> from ebmjax.tempering.bases import gaussian
     >>> path = geometric(gaussian(jnp.zeros(2)), lambda x: jnp.sum(x**4))
     >>> path(0.5)(jnp.ones(2)).shape
     ()
