@@ -1,33 +1,11 @@
 """``evaluate``: log Z, likelihoods and tests of a trained run."""
 
-import json
-import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import typer
 
-from ebmjax import _validation as checks
-from ebmjax.base import Energy
-from ebmjax.cli.app import app, console, one_line
-from ebmjax.evaluation import two_sample
-from ebmjax.evaluation.likelihood import log_likelihood
-from ebmjax.evaluation.log_z import WIDEN, bracket_log_z
-from ebmjax.experiments import data, report, runs
-from ebmjax.experiments.registry import METHODS
-from ebmjax.kernels.registry import KERNELS
-from ebmjax.tempering.bases import Base, bits, fit_gaussian
-from ebmjax.tempering.parallel_tempering import parallel_tempering
-from ebmjax.tempering.paths import geometric
-from ebmjax.tempering.schedule import Schedule
-
-MOST_POINTS = 10_000  # of a data set, whose likelihood is computed
-MOST_TESTED = 500  # of each sample in a test
-LEAST_PROBABILITY = 0.02  # of a bit of the base
-SHORTER = (16, 4)  # the bounds are shown at levels fewer by these factors, too
+from ebmjax.cli.app import app, one_line
 
 
 @app.command()
@@ -65,173 +43,17 @@ def evaluate(
     independent bits) to the model, and from above by the same way back from chains of
     training.  The upper bound holds if these chains are draws of the model.
     """
-    from ebmjax.cli import evaluation as shown  # needs matplotlib
+    from ebmjax.cli.measurement import evaluate_run  # needs matplotlib
 
     with one_line():
-        run, state = runs.load(folder)
-        target = out or folder / "evaluation"
-        runs.check_new(target)
-        held_out = _held_out(run, data_file)
-        name = run.config.kernel if KERNELS[run.config.kernel].is_exact else "mala"
-        found = _measure(
-            jax.random.key(seed),
-            run,
-            state,
-            name,
-            held_out,
+        evaluate_run(
+            folder,
+            data_file,
+            out,
+            seed,
             num_chains=num_chains,
             num_levels=num_levels,
             num_steps=num_steps,
             num_relax=num_relax,
             num_replicas=num_replicas,
         )
-        console.print(shown.table(folder, found))
-        paths = shown.pictures(found, target)
-        (target / "evaluation.json").write_text(
-            json.dumps(shown.numbers(found), indent=1)
-        )
-        console.print(
-            "wrote " + ", ".join(str(p) for p in [target / "evaluation.json", *paths]),
-            highlight=False,
-        )
-
-
-# --- measurements ---------------------------------------------------------------------
-
-
-def _measure(
-    key, run, state, name, held_out, *, num_replicas, num_relax, **options
-) -> shown.Evaluation:
-    keys = jax.random.split(key, 6)
-    energy: Energy = run.trained(state)
-    step_size = report.step_size_for(keys[0], run, state, name)
-    chains = report.run_chains(
-        keys[1],
-        run,
-        state,
-        report.kernel_of(run, energy, step_size, name),
-        num_chains=options["num_chains"],
-        num_steps=num_relax,
-        progress=True,
-    )
-    positions = jnp.asarray(chains.positions[-1])
-    z = noisy(keys[2], run, run.z[:MOST_POINTS])
-    late = chains.positions[len(chains.positions) // 2 :]
-    base = base_of(run, jnp.asarray(late.reshape(-1, *positions.shape[1:])))
-    brackets = _brackets(keys[3], energy, positions, base, name, step_size, options)
-    best = brackets[options["num_levels"]].log_z
-    log_scale = float(np.sum(np.log(np.broadcast_to(run.standard.spread, z.shape[1:]))))
-    groups = {"training data": z}
-    if held_out is not None:
-        groups["held out"] = noisy(jax.random.fold_in(keys[2], 1), run, held_out)
-    likelihoods = {
-        label: log_likelihood(energy, x, best, log_scale=log_scale)
-        for label, x in groups.items()
-    }
-    tests = _tests(keys[4], energy, positions, groups, is_binary(run))
-    tempered = None
-    if num_replicas:
-        tempered = parallel_tempering(
-            keys[5],
-            geometric(base, energy),
-            KERNELS[name].training_kernel,
-            options["num_levels"],
-            step_size,
-            num_replicas=checks.count(num_replicas, "num_replicas", least=2),
-        )
-    return shown.Evaluation(brackets, likelihoods, tests, tempered)
-
-
-def _brackets(key, energy, positions, base, name, step_size, options):
-    """Bounds at all numbers of levels, the largest first: its pilot is that of all."""
-    num_levels = options["num_levels"]
-    options = {
-        "base": base,
-        "make_kernel": KERNELS[name].training_kernel,
-        "num_chains": options["num_chains"],
-        "num_steps": options["num_steps"],
-    }
-    key, key_best = jax.random.split(key)
-    best = bracket_log_z(
-        key_best,
-        energy,
-        positions,
-        step_size=step_size,
-        num_levels=num_levels,
-        **options,
-    )
-    found = {num_levels: best}
-    for factor in SHORTER:
-        schedule = _thinned(best.schedule, factor)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # few levels are meant to be poor
-            found[num_levels // factor] = bracket_log_z(
-                jax.random.fold_in(key, factor),
-                energy,
-                positions,
-                schedule=schedule,
-                **options,
-            )
-    return found
-
-
-def _thinned(schedule: Schedule, factor: int) -> Schedule:
-    """The same path in fewer levels."""
-    num = len(schedule.betas) - 1
-    at, places = np.arange(num + 1), np.linspace(0, num, num // factor + 1)
-    betas, sizes = (np.interp(places, at, x) for x in schedule)
-    return Schedule(betas, sizes.astype(np.float32))
-
-
-def _tests(key, energy, positions, groups, is_discrete):
-    found, keys = {}, iter(jax.random.split(key, 3 * len(groups)))
-    x = positions[:MOST_TESTED]
-    for label, y in groups.items():
-        y = y[:MOST_TESTED]
-        found[f"MMD, chains and {label}"] = two_sample.mmd(next(keys), x, y)
-        found[f"classifier, chains and {label}"] = two_sample.classifier(
-            next(keys), x, y
-        )
-        if not is_discrete:
-            found[f"kernel Stein, {label}"] = two_sample.kernel_stein(
-                next(keys), energy, y
-            )
-    return found
-
-
-def is_binary(run: Any) -> bool:
-    return METHODS[run.config.objective].is_binary
-
-
-def noisy(key: Any, run: Any, z: Any) -> Any:
-    """Points with the noise of training: what the energy is the density of."""
-    if is_binary(run) or not run.config.noise:
-        return z
-    return z + run.config.noise * jax.random.normal(key, z.shape)
-
-
-def base_of(run: Any, z: Any) -> Base:
-    """A Gaussian fitted to chains ``[N, ...]``, or bits with their means."""
-    if is_binary(run):
-        low = LEAST_PROBABILITY
-        return bits(jnp.clip(jnp.mean(z, axis=0), low, 1 - low))
-    return fit_gaussian(z, widen=WIDEN)
-
-
-def _held_out(run, name):
-    """Points ``[N, ...]`` in units of training; those that the run held out by default.
-
-    Of a toy set these are new ones.
-    """
-    if name:
-        x, shape = data.load(name).x, run.kept.x.shape[1:]
-        if x.shape[1:] != shape:
-            raise ValueError(
-                f"--data must hold points of shape {shape}, as the run, "
-                f"got {x.shape[1:]}"
-            )
-    elif run.held is not None:
-        x = run.held.x
-    else:
-        return None
-    return jnp.asarray(run.standard.forward(x[:MOST_POINTS]), jnp.float32)
