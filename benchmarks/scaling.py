@@ -152,7 +152,10 @@ def collectives(kernel, num_devices, num_chains) -> tuple[int, int]:
     mesh = devices.mesh_of(num_devices)
     keys = devices.spread(eb.chain_keys(KEY, num_devices * num_chains), mesh)
     state = eb.parallel(kernel).init(devices.spread(jnp.ones((len(keys), 2)), mesh))
-    lowered = sampling._chunk.lower(kernel, eb.discard, 10, 1, keys, state, 0, None)
+    sizes = {"num_steps": 10, "thin": 1}
+    lowered = sampling._chunk.lower(
+        kernel, sampling.DISCARD, keys, state, 0, None, **sizes
+    )
     control = jax.jit(jnp.mean).lower(state.energy)
     texts = [program.compile().as_text() for program in (lowered, control)]
     sample, mean = (

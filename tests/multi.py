@@ -23,6 +23,7 @@ import optax
 
 import ebmjax as eb
 from ebmjax import targets
+from ebmjax._value import as_function
 from ebmjax.io import run_directory as folder
 from ebmjax.sampling import devices
 from ebmjax.sampling import initialization as beginning
@@ -142,7 +143,9 @@ def text(mesh, collect):
     state = beginning._init(kernel, devices.spread(jnp.ones((16, 3)), mesh))
     keys = devices.spread(eb.chain_keys(KEY, 16), mesh)
     return (
-        sampling._chunk.lower(kernel, collect, 64, 2, keys, state, 0, None)
+        sampling._chunk.lower(
+            kernel, as_function(collect), keys, state, 0, None, num_steps=64, thin=2
+        )
         .compile()
         .as_text()
     )
