@@ -43,7 +43,7 @@ MESSAGES = {"fail", "describe", "ValueError", "TypeError", "Issue", "warn", "pri
 
 
 class Site(NamedTuple):
-    """A node and what becomes of it."""
+    """A node and its replacement."""
 
     file: str  # below ebmjax/
     number: int

@@ -220,8 +220,8 @@ def test_bfloat16_is_written_as_float32(suffix, tmp_path):
 class FullDisk:
     """A file that takes so many bytes and then no more."""
 
-    def __init__(self, file, room):
-        self.file, self.room = file, room
+    def __init__(self, file, space):
+        self.file, self.space = file, space
 
     def __getattr__(self, name):
         return getattr(self.file, name)
@@ -233,19 +233,19 @@ class FullDisk:
         self.file.close()
 
     def write(self, data):
-        self.room -= len(data)
-        if self.room < 0:
+        self.space -= len(data)
+        if self.space < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return self.file.write(data)
 
 
-def fill_disk(monkeypatch, room):
+def fill_disk(monkeypatch, space):
     opened = builtins.open
 
     def open_full(path, mode="r", *rest, **options):
         file = opened(path, mode, *rest, **options)
         is_ours = ".tmp" in str(path) and any(m in mode for m in "wxa+")
-        return FullDisk(file, room) if is_ours else file
+        return FullDisk(file, space) if is_ours else file
 
     monkeypatch.setattr(builtins, "open", open_full)
 

@@ -70,7 +70,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def reserve(path: str | Path, size: int) -> None:
-    """Raise ``OSError`` unless there is room for so many bytes; leaves no file.
+    """Raise ``OSError`` unless the disk has space for so many bytes; leaves no file.
 
     For writers, such as HDF5, that do not survive a full disk.
     """
