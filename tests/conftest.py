@@ -1,5 +1,6 @@
 """What all tests share.  Warnings of the library are errors unless a test expects them (setup.cfg)."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -15,6 +16,19 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+
+MOST_MAPS = 20_000  # memory maps of a process; Linux ends it at 65,530
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_dropped_in_time():
+    """Each compiled program holds memory maps, and two thousand tests hold too many."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -58,10 +58,14 @@ class ReplicaExchange(Kernel):
         options = self.path, self.make_kernel, self.betas, self.step_sizes
         for parity in (0, 1):
             key_swap, key_move = jax.random.split(jax.random.fold_in(noise, parity))
-            x, _ = swap(key_swap, self.path, self.betas, jnp.int32(parity), x)
+            x = self.swap(key_swap, jnp.int32(parity), x)
             x, info = move(key_move, *options, self.num_steps, x)
             infos.append(merge(info))
         return self.init(x), merge(jax.tree.map(lambda *i: jnp.stack(i), *infos))
+
+    def swap(self, key, parity, x):
+        """Neighbours of one parity change places, each pair with its probability."""
+        return swap(key, self.path, self.betas, parity, x)[0]
 
 
 def replica_exchange(
