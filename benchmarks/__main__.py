@@ -326,6 +326,28 @@ def log_z(
     _kept(name, rows)
 
 
+@app.command()
+def likelihood(
+    cases: Annotated[str, typer.Option(help="By commas; all by default.")] = "",
+    num_seeds: Annotated[
+        int | None, typer.Option(help="Each case's own by default.")
+    ] = None,
+) -> None:
+    """Images at the maximum of their likelihood: energy gap, bounds, samples, seeds.
+
+    Each run is kept as it ends; a call goes on with what is not there yet.
+    """
+    from benchmarks import likelihood as bench
+
+    names = tuple(cases.split(",")) if cases else tuple(bench.CASES)
+    path = measure.path_of("likelihood")
+    _collect(None, bench.rows(names, num_seeds, path))
+    found = bench.table(bench.load(path))
+    for row in found:  # more columns than a line holds
+        _show(row["case"], ["", "value"], [{"": k, "value": v} for k, v in row.items()])
+    console.print(f"kept in {path}", highlight=False)
+
+
 def _collect(name, rows) -> list[dict[str, Any]]:
     """Rows as they come; what is there of a run that is cut off stays in ``results/NAME.part``."""
     found: list[dict[str, Any]] = []

@@ -37,10 +37,10 @@ def evaluate_run(
     run, state = runs.load(folder)
     target = out or folder / "evaluation"
     runs.check_new(target)
-    held_out = _held_out(run, data_file)
+    points = held_out(run, data_file)
     name = run.config.kernel if KERNELS[run.config.kernel].is_exact else "mala"
     key = jax.random.key(seed)
-    found = _measure(key, run, state, name, held_out, **options)
+    found, _ = measure(key, run, state, name, points, **options)
     console.print(shown.table(folder, found))
     paths = shown.pictures(found, target)
     text = json.dumps(shown.numbers(found), indent=1)
@@ -52,9 +52,22 @@ def evaluate_run(
 # --- measurements ---------------------------------------------------------------------
 
 
-def _measure(
-    key, run, state, name, held_out, *, num_replicas, num_relax, **options
-) -> shown.Evaluation:
+def measure(
+    key: Any,
+    run: Any,
+    state: Any,
+    name: str,
+    held_out: Any,
+    *,
+    num_replicas: int,
+    num_relax: int,
+    progress: Any = True,
+    **options: Any,
+) -> tuple[shown.Evaluation, report.Chains]:
+    """Bounds, likelihoods and tests, and the chains that they are of.
+
+    ``name`` is that of a kernel; ``held_out`` are points in units of training, or none.
+    """
     keys = jax.random.split(key, 6)
     energy: Energy = run.trained(state)
     step_size = report.step_size_for(keys[0], run, state, name)
@@ -65,7 +78,7 @@ def _measure(
         report.kernel_of(run, energy, step_size, name),
         num_chains=options["num_chains"],
         num_steps=num_relax,
-        progress=True,
+        progress=progress,
     )
     positions = jnp.asarray(chains.positions[-1])
     z = noisy(keys[2], run, run.z[:MOST_POINTS])
@@ -92,7 +105,7 @@ def _measure(
             step_size,
             num_replicas=checks.count(num_replicas, "num_replicas", least=2),
         )
-    return shown.Evaluation(brackets, likelihoods, tests, tempered)
+    return shown.Evaluation(brackets, likelihoods, tests, tempered), chains
 
 
 def _brackets(key, energy, positions, base, name, step_size, options):
@@ -171,7 +184,7 @@ def base_of(run: Any, z: Any) -> Base:
     return fit_gaussian(z, widen=WIDEN)
 
 
-def _held_out(run, name):
+def held_out(run: Any, name: str) -> Any:
     """Points ``[N, ...]`` in units of training; those that the run held out by default.
 
     Of a toy set these are new ones.
