@@ -21,19 +21,15 @@ from ebmjax.energies.transforms import (
     product,
     temper,
 )
+from ebmjax.kernels.chains import parallel, stack, stacked
 from ebmjax.kernels.combinators import (
     Cycle,
     Mixture,
     Repeat,
-    Within,
     cycle,
     mixture,
-    parallel,
     reject_nonfinite,
     repeat,
-    stack,
-    stacked,
-    within,
 )
 from ebmjax.kernels.hamiltonian import (
     HMC,
@@ -63,6 +59,7 @@ from ebmjax.kernels.metropolis import (
 )
 from ebmjax.kernels.nuts import NUTS, nuts
 from ebmjax.kernels.random_walk import RandomWalk, random_walk
+from ebmjax.kernels.within import Within, within
 from ebmjax.sampling.loop import (
     Record,
     Reducer,

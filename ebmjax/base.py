@@ -110,6 +110,7 @@ class Kernel(Value):
     is_parallel: bool = False
     acceptance_target: float | None = None
     state_space: str = "real"
+    is_of_part = False  # whether it moves a part of the position, in a space of its own
 
     def __new__(cls, *args: Any, **options: Any) -> "Kernel":
         return object.__new__(_FunctionKernel if cls is Kernel else cls)

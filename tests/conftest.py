@@ -17,7 +17,6 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-
 MOST_MAPS = 20_000  # memory maps of a process; Linux ends it at 65,530
 
 

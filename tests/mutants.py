@@ -129,7 +129,7 @@ MUTANTS = [
     # functions of energies and kernels
     Mutant("temperature upside down", "energies/transforms.py", "return energy / jnp.asarray", "return energy * jnp.asarray", "test_laws:test_temper_multiplies_the_variance"),
     Mutant("denoised uphill", "energies/transforms.py", "v - square(v) * g", "v + square(v) * g", "test_energy:test_denoise_is_the_posterior_mean"),
-    Mutant("energy carried over a change of the rest", "kernels/combinators.py", "return state._replace(position=position, energy=inner.energy), info", "return state._replace(position=position), info", "test_invariance:test_verification_case:within, a sweep over a tree"),
+    Mutant("energy carried over a change of the rest", "kernels/within.py", "return state._replace(position=position, energy=inner.energy), info", "return state._replace(position=position), info", "test_invariance:test_verification_case:within, a sweep over a tree"),
     Mutant("weights of a mixture ignored", "kernels/combinators.py", "jnp.log(jnp.asarray(self.weights))", "0 * jnp.log(jnp.asarray(self.weights))", "test_combinators:test_mixture_takes_each_as_often_as_its_weight"),
     Mutant("mixture chooses by the place, not by chance", "kernels/combinators.py", "return jax.lax.switch(choice, branches, noise, state)", "return jax.lax.switch((state.energy > 1).astype(int), branches, noise, state)", invariant("mixture")),
     Mutant("repeat with one noise", "kernels/combinators.py", "fold = lambda i: jax.random.fold_in(key, i)", "fold = lambda i: jax.random.fold_in(key, 0 * i)", invariant("repeat")),
@@ -323,7 +323,7 @@ MUTANTS = [
     Mutant("every kernel taken to reject non-finite points", "kernels/combinators.py", "return kernel if kernel.rejects_nonfinite else RejectNonfinite(kernel)", "return kernel", "test_faults:test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain"),
     Mutant("kernels that reject non-finite points wrapped again", "kernels/combinators.py", "return kernel if kernel.rejects_nonfinite else RejectNonfinite(kernel)", "return RejectNonfinite(kernel)", "test_faults:test_our_kernels_are_guarded_for_nothing_and_others_are_guarded"),
     Mutant("one kernel that rejects is enough for a cycle", "kernels/combinators.py", "return all(k.rejects_nonfinite for k in self.kernels)", "return any(k.rejects_nonfinite for k in self.kernels)", "test_faults:test_our_kernels_are_guarded_for_nothing_and_others_are_guarded"),
-    Mutant("the kernel of a part not wrapped", "kernels/combinators.py", "return reject_nonfinite(kernel)", "return kernel", "test_faults:test_within_looks_after_the_kernel_of_a_part"),
+    Mutant("the kernel of a part not wrapped", "kernels/within.py", "return reject_nonfinite(kernel)", "return kernel", "test_faults:test_within_looks_after_the_kernel_of_a_part"),
     Mutant("heat bath that falls into minus infinity", "kernels/gibbs.py", "is_moved = is_valid & (", "is_moved = (", "test_faults:test_a_sweep_of_gibbs_stays_out_of_the_hole:-inf"),
     Mutant("lost chains left where they are", "sampling/nonfinite.py", "jnp.where(jnp.asarray(is_lost), donors,", "jnp.where(jnp.asarray(~is_lost), donors,", "test_faults:test_a_chain_that_never_moves_is_put_where_another_one_is_and_counted"),
     # targets and their laws
@@ -353,7 +353,7 @@ MUTANTS = [
     Mutant("a last pair cut off", "diagnostics/convergence.py", "jnp.where(pairs[end] > 0, even[end], jnp.maximum(even[end], 0.0))", "jnp.maximum(even[end], 0.0)", "test_diagnostics:test_agrees_with_arviz:drifting-ess_mean"),
     Mutant("folded about all draws", "diagnostics/convergence.py", "jnp.abs(halves - jnp.median(halves))", "jnp.abs(halves - jnp.median(draws))", "test_diagnostics:test_agrees_with_arviz:scaled-rhat"),
     Mutant("digits of draws far away", "diagnostics/convergence.py", "centred = one - one[0, 0]", "centred = one", "test_diagnostics:test_agrees_with_arviz:far-ess_mean"),
-    Mutant("a momentum lost within", "kernels/combinators.py", "if shapes.momentum is not None:", "if False:", "test_combinators:test_within_refuses_a_kernel_that_would_lose_its_momentum"),
+    Mutant("a momentum lost within", "kernels/within.py", "if shapes.momentum is not None:", "if False:", "test_combinators:test_within_refuses_a_kernel_that_would_lose_its_momentum"),
     Mutant("sums as narrow as the positions", "diagnostics/_moments.py", "jnp.zeros(x.shape[1], jnp.promote_types(x.dtype, jnp.float32))", "jnp.zeros(x.shape[1], x.dtype)", "test_streaming:test_sums_of_narrow_positions_are_wide"),
     Mutant("an error that is NaN is none", "base.py", "jnp.where(jnp.isnan(error), jnp.inf, jnp.abs(error))", "jnp.where(jnp.isnan(error), 0.0, jnp.abs(error))", "test_health:test_a_divergence_that_is_nan_is_seen_however_thin_the_draws"),
 ]  # fmt: skip

@@ -71,7 +71,7 @@ MUTANTS = [
     ),
     Mutant(
         "a stack in the reverse order",
-        "kernels/combinators.py",
+        "kernels/chains.py",
         "jnp.stack(row) if is_own",
         "jnp.stack(row[::-1]) if is_own",
         f"{K}:test_a_stack_of_kernels_equals_a_loop_over_them",
@@ -179,7 +179,7 @@ MUTANTS = [
     ),
     Mutant(
         "within takes any start for bits",
-        "kernels/combinators.py",
+        "kernels/within.py",
         "is_refused = (inner.energy == jnp.inf) & (state.energy != jnp.inf)",
         "is_refused = jnp.bool_(False)",
         f"{RECORD}:test_spins_are_refused_by_a_kernel_of_bits",

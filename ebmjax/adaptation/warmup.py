@@ -50,7 +50,7 @@ from ebmjax.base import (
     draw_noise,
     shapes_of,
 )
-from ebmjax.kernels.combinators import parallel
+from ebmjax.kernels.chains import parallel
 from ebmjax.kernels.hamiltonian import AUTO
 from ebmjax.kernels.langevin import mala
 from ebmjax.sampling.loop import chain_keys

@@ -36,7 +36,7 @@ from jax.scipy.special import digamma
 from ebmjax import _validation as checks
 from ebmjax._value import function, number, static, value
 from ebmjax.base import Array, Energy, Kernel, scalar
-from ebmjax.kernels.combinators import parallel
+from ebmjax.kernels.chains import parallel
 from ebmjax.objectives.base import Chains, Objective, TrainableEnergy, optional
 from ebmjax.objectives.likelihood import (
     drift_of,

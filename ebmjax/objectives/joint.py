@@ -34,7 +34,7 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax._value import Value, function, number, part, value
 from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, normal_like
-from ebmjax.kernels.combinators import within
+from ebmjax.kernels.within import within
 from ebmjax.objectives.base import Objective, Params, TrainableEnergy, optional
 from ebmjax.objectives.likelihood import Mean, maximum_likelihood
 from ebmjax.training.chain_init import ChainInit, Draw

@@ -29,7 +29,7 @@ from ebmjax import _validation as checks
 from ebmjax._value import function, number, static, value
 from ebmjax.base import Array, Energy, Kernel, Position, State, scalar
 from ebmjax.energies.transforms import temper
-from ebmjax.kernels.combinators import parallel
+from ebmjax.kernels.chains import parallel
 from ebmjax.objectives.base import (
     Chains,
     Loss,

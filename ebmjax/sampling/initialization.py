@@ -9,7 +9,7 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, State, evaluate
-from ebmjax.kernels.combinators import parallel
+from ebmjax.kernels.chains import parallel
 from ebmjax.sampling import devices as dev
 
 ATTEMPTS = 100  # to find a random start

@@ -21,7 +21,8 @@ from ebmjax._value import as_function, show
 from ebmjax.base import Info, Kernel, Key, Position, State
 from ebmjax.io import run_directory as folder
 from ebmjax.io.chunk_store import ChunkStore, Interrupted, fingerprint
-from ebmjax.kernels.combinators import Stacked, parallel, reject_nonfinite
+from ebmjax.kernels.chains import Stacked, parallel
+from ebmjax.kernels.combinators import reject_nonfinite
 from ebmjax.sampling import devices as dev
 from ebmjax.sampling.initialization import begin, check_energy
 from ebmjax.sampling.loop import (

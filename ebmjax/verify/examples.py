@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax.base import Energy, Kernel, moved
-from ebmjax.kernels.combinators import cycle, within
+from ebmjax.kernels.combinators import cycle
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.metropolis import Proposal, independence, metropolis
 from ebmjax.kernels.random_walk import random_walk
+from ebmjax.kernels.within import within
 from ebmjax.targets import Target
 from ebmjax.verify.finite import detailed_balance
 from ebmjax.verify.report import Report

@@ -20,7 +20,7 @@ from ebmjax import _validation as checks
 from ebmjax._random import fold_in
 from ebmjax._value import part, value
 from ebmjax.base import Info, Kernel, State, draw_noise
-from ebmjax.kernels.combinators import parallel
+from ebmjax.kernels.chains import parallel
 from ebmjax.sampling.loop import Reducer, run
 
 COMPLETE = 2**31  # folded into a chain's key for what a state holds besides position
