@@ -128,7 +128,7 @@ assert abs(ten.thermodynamic_log_z) < 4.5 * spread + 0.02
 found = sequential_monte_carlo(
     key, path, eb.mala, 1.0, num_particles=500, num_repeats=16
 )
-of_repeat = np.asarray(found.positions).reshape(16, 500, 2)[..., 0] < 0
+of_repeat = np.asarray(found.positions).reshape(16, -1, 2)[..., 0] < 0
 shares = of_repeat.mean(axis=1)
 print(
     f"{found.num_levels} levels, log Z {found.log_z:+.3f} +- {found.standard_error:.3f}"

@@ -109,7 +109,9 @@ ax.plot(theta, log_tau, ".", ms=1.5, color=plotting.DATA, label="draws")
 ax.plot(theta[is_bad], log_tau[is_bad], "x", color=plotting.MODEL, label="divergent")
 ax.set(xlabel=r"$\theta_1$", ylabel=r"$\log \tau$")
 _ = ax.legend()
-print(f"{num_divergent} divergent steps of {is_bad.size}, lowest log tau {log_tau.min():.2f}")
+print(
+    f"{num_divergent} divergent steps of {is_bad.size}, lowest log tau {log_tau.min():.2f}"
+)
 assert num_divergent > 0
 
 # %% [markdown]

@@ -58,12 +58,15 @@ print(train.shape, held.shape)
 network = eb.MLP((128, 128), confinement=4.0)
 adam = optax.chain(
     optax.scale_by_adam(b1=0.0),
-    optax.scale_by_learning_rate(optax.cosine_decay_schedule(2e-3, 600)),
+    optax.scale_by_learning_rate(
+        optax.warmup_cosine_decay_schedule(0.0, 1e-3, 50, 600)
+    ),
 )
-draw = lambda key, n: 0.3 + 0.4 * jax.random.normal(key, (n, 8, 8))
+centre = train.mean(axis=0)
+draw = lambda key, n: centre + 0.3 * jax.random.normal(key, (n, 8, 8))
 chains = eb.replay_buffer(draw, 512)
 objective = eb.maximum_likelihood(
-    network.apply, eb.mala, num_steps=10, acceptance_target=0.574
+    network.apply, eb.mala, num_steps=15, acceptance_target=0.574
 )
 step = eb.train_step(objective, adam, chains, num_chains=64)
 params = network.init(jax.random.key(1), train[0])
@@ -107,7 +110,6 @@ _ = ax.set(xlabel="update", ylabel="E(data) - E(chains) [nat]", yscale="symlog")
 # `fit` is the same loop with checks, compiled chunks and the monitor built in.
 
 # %%
-centre = train.mean(axis=0)
 
 
 def tail(x):
@@ -127,7 +129,7 @@ class Net(nnx.Module):
 
 def fitted(energy, params, num_updates=600):
     objective = eb.maximum_likelihood(
-        energy, eb.mala, num_steps=10, acceptance_target=0.574
+        energy, eb.mala, num_steps=15, acceptance_target=0.574
     )
     state = eb.init_state(jax.random.key(2), params, adam, chains, step_size=0.1)
     options = {"num_updates": num_updates, "batch_size": 64, "data_noise": NOISE}
@@ -239,8 +241,9 @@ others = {
     "training digits": train[:400],
     "upside down": held[:, ::-1],
     "negative": 1 - held,
-    "pixels shuffled": held.reshape(-1, 64)[:, np.random.default_rng(0).permutation(64)]
-    .reshape(-1, 8, 8),
+    "pixels shuffled": held.reshape(-1, 64)[
+        :, np.random.default_rng(0).permutation(64)
+    ].reshape(-1, 8, 8),
     "uniform": jax.random.uniform(key, held.shape),
 }
 usual = scores(add(held, 10))

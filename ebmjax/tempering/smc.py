@@ -1,14 +1,17 @@
 """Sequential Monte Carlo along a path, with temperatures that adapt.
 
 Del Moral, Doucet & Jasra 2006, "Sequential Monte Carlo samplers", with the weights of
-their section 3.3.2.3 (MCMC kernels).  N particles start as draws of the base; then
+their section 3.3.2.3 (MCMC kernels), and no state wasted (Dau & Chopin 2022,
+"Waste-free sequential Monte Carlo", algorithm 2).  M = N (P + 1) draws of the base are
+the first population; then
 
     1. the next beta is the one at which the weights  w = exp(E_beta(x) - E_beta'(x))
-       have an effective sample size of ``ess`` N, or 1 (Jasra et al. 2011, section 3)
-    2. log Z += log (1/N) sum w
-    3. systematic resampling (Carpenter, Clifford & Fearnhead 1999)
-    4. ``num_steps`` transitions at beta', whose acceptance moves the step size,
-       here at beta = 0 before the first level, too
+       have an effective sample size of ``ess`` M, or 1 (Jasra et al. 2011, section 3)
+    2. log Z += log (1/M) sum w
+    3. systematic resampling of N (Carpenter, Clifford & Fearnhead 1999)
+    4. P = ``num_steps`` transitions of each at beta', whose acceptance moves the step
+       size, here at beta = 0 before the first level, too; all N (P + 1) states are the
+       next population, where the usual algorithm keeps the N last
 
 until beta = 1.  ``E Z^`` is Z for a fixed schedule; with an adaptive one the bias goes
 as 1/N, and so does the variance (Beskos, Jasra, Kantas & Thiery 2016).  What log Z is
@@ -31,8 +34,8 @@ from ebmjax.tempering.ais import MakeKernel
 from ebmjax.tempering.paths import Path, check_base, check_path
 
 NUM_BISECTIONS = 40
-GAIN = 1.0  # of the log step size on the acceptance, a transition
-FIRST_GAIN = 4.0  # the same at the base, falling as 1 / (1 + i / 2)
+GAIN = 0.5  # most that a transition changes the log step size by
+FIRST_GAIN = 1.6  # the same at the base, falling as 1 / (1 + i / 2)
 REACH = 1e4  # factor that the step size may leave its first guess by
 LEAST_ADVANCE = 1e-6  # of beta a level
 
@@ -40,7 +43,7 @@ LEAST_ADVANCE = 1e-6  # of beta a level
 class Particles(NamedTuple):
     """Of one run; of several, fields of arrays have a leading axis ``[R]``."""
 
-    positions: Position  # [N, ...] at beta = 1
+    positions: Position  # [N (P + 1), ...] at beta = 1
     log_z: Any  # log Z_1 / Z_0
     standard_error: float  # over repeats; NaN of one
     betas: np.ndarray  # [K + 1] from 0 to 1
@@ -73,10 +76,10 @@ def sequential_monte_carlo(
     make_kernel: MakeKernel,
     step_size: float = 0.1,
     *,
-    num_particles: int = 1000,
-    num_steps: int = 5,
+    num_particles: int = 500,
+    num_steps: int = 10,
     ess: float = 0.5,
-    target_acceptance: float = 0.65,
+    target_acceptance: float = 0.8,
     max_levels: int = 500,
     num_repeats: int = 1,
 ) -> Particles:
@@ -86,16 +89,16 @@ def sequential_monte_carlo(
       key: one key.
       path: with a base.
       make_kernel: ``(energy, step_size) -> kernel``.
-      step_size: a first guess; each transition moves its logarithm by the acceptance
-        rate of the particles minus ``target_acceptance``.
-      num_particles: N.
-      num_steps: transitions a level.
+      step_size: a first guess; each transition moves its logarithm up where the
+        acceptance rate of the particles is above ``target_acceptance``, else down.
+      num_particles: N, resampled at each level.
+      num_steps: P, transitions of each at a level, whose states are all kept.
       ess: effective sample size that a level keeps, a share in (0, 1).
       target_acceptance: in (0, 1).
       max_levels: after which beta = 1 is not waited for.
       num_repeats: R independent runs in one program.  Then ``log_z`` is the log of the
         mean of their Z, ``standard_error`` is measured, positions are those of all,
-        ``[R N, ...]``, and the levels are those of the first.
+        ``[R N (P + 1), ...]``, and the levels are those of the first.
 
     Raises:
       ValueError, TypeError: a bad argument; no base; no particle with a weight left;
@@ -168,24 +171,30 @@ def _run(
             states, info = each(keys, states, beta, log_size, first + i)
             rate = jnp.mean(info.acceptance_rate)
             gain = jnp.where(first == 0, FIRST_GAIN / (1 + i / 2), GAIN)
-            log_size += gain * (jnp.nan_to_num(rate) - target)
+            error = jnp.nan_to_num(rate) - target
+            error /= jnp.where(error > 0, 1 - target, target)  # in [-1, 1]
+            log_size += gain * error
             new = jnp.clip(log_size, lowest, highest).astype(carry[1].dtype)
-            return (states, new), (rate, jnp.sum(info.num_grads))
+            visited = states.position, rate, jnp.sum(info.num_grads)
+            return (states, new), visited
 
         init = lambda x: make_kernel(path(beta), jnp.exp(log_size)).init(x)
         start = jax.vmap(init)(x), log_size
-        (states, log_size), (rates, num_grads) = jax.lax.scan(
+        (_, log_size), (later, rates, num_grads) = jax.lax.scan(
             step, start, jnp.arange(num_steps)
         )
-        return states.position, log_size, jnp.mean(rates), jnp.sum(num_grads)
+        join = lambda x, y: jnp.concatenate([x[None], y]).reshape(-1, *x.shape[1:])
+        x = jax.tree.map(join, x, later)
+        return x, log_size, jnp.mean(rates), jnp.sum(num_grads)
 
     def level(s: _Carry):
         is_first = s.level < 0  # at the base, for the step size
         log_w, beta = next_level(path, s.positions, s.beta, ess)
         log_w = jnp.where(is_first, 0.0, log_w)
         beta = jnp.where(is_first, s.beta, beta)
-        mean = jax.nn.logsumexp(log_w) - jnp.log(num_particles)
-        rows = systematic(jax.random.fold_in(key_resample, s.level), log_w)
+        mean = jax.nn.logsumexp(log_w) - jnp.log(len(log_w))
+        key = jax.random.fold_in(key_resample, s.level)
+        rows = systematic(key, log_w, num_particles)
         x = jax.tree.map(lambda leaf: leaf[rows], s.positions)
         first = (s.level + 1) * num_steps
         x, log_size, rate, num_grads = transitions(x, beta, s.log_size, first)
@@ -209,7 +218,7 @@ def _run(
 
     number = jnp.result_type(float)
     start = _Carry(
-        path.base.sample(key_base, num_particles),
+        path.base.sample(key_base, num_particles * (num_steps + 1)),
         jnp.zeros((), number),
         first_log_size,
         jnp.zeros((), number),
@@ -248,13 +257,14 @@ def next_level(path: Path, positions: Position, beta: Array, ess: Array):
     return jnp.where(jnp.isnan(log_w), -jnp.inf, log_w), new
 
 
-def systematic(key: Key, log_weights: Array) -> Array:
-    """Indices ``[N]`` of N draws by weight with one uniform number: particle i has
-    floor or ceil of N w_i / sum w children, N w_i / sum w on the average."""
-    num = len(log_weights)
+def systematic(key: Key, log_weights: Array, num: int | None = None) -> Array:
+    """Indices ``[N]`` of N draws by weights ``[M]`` with one uniform number: particle i
+    has floor or ceil of N w_i / sum w children, N w_i / sum w on the average."""
+    num = len(log_weights) if num is None else num
     total = jnp.cumsum(jax.nn.softmax(log_weights))
     places = (jnp.arange(num) + jax.random.uniform(key)) / num * total[-1]
-    return jnp.minimum(jnp.searchsorted(total, places, side="right"), num - 1)
+    rows = jnp.searchsorted(total, places, side="right")
+    return jnp.minimum(rows, len(log_weights) - 1)
 
 
 def _length(log_w):
