@@ -183,7 +183,7 @@ axes[1].set(
     xlabel="$\\epsilon$",
     ylabel="bias",
 )
-axes[1].legend(fontsize=8)
+_ = axes[1].legend(fontsize=8)
 
 # %% [markdown]
 # ULA can also be unstable. Where the gradient grows faster than linearly, a step from

@@ -207,7 +207,7 @@ ax.set(
     ylabel="mean energy less that of data [nat]",
     ylim=(-1, 2),
 )
-ax.legend(fontsize=8)
+_ = ax.legend(fontsize=8)
 
 # %% [markdown]
 # ## Divergence of training, and roll-backs
@@ -227,8 +227,8 @@ state = eb.init_state(key, network.init(key, z[0]), optimizer, chain_init, 0.3)
 unmonitored = []
 for t in range(150):
     now = jax.random.fold_in(key, t)
-    batch = z[jax.random.randint(now, (256,), 0, len(z))]
-    state, values = step(now, state, batch)
+    points = z[jax.random.randint(now, (256,), 0, len(z))]
+    state, values = step(now, state, points)
     unmonitored.append(float(values["energy_data"] - values["energy_model"]))
 unmonitored = np.array(unmonitored)
 largest = int(np.argmax(np.abs(unmonitored)))
