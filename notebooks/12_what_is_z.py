@@ -156,7 +156,8 @@ data = exact[:250]
 bounds = log_likelihood(energy, data, brackets[-1])
 value = log_likelihood(energy, data, truth).mean
 print(
-    f"log-likelihood in [{bounds.lower:.3f}, {bounds.upper:.3f}] nats, exact {value:.3f}"
+    f"log-likelihood in [{bounds.lower:.3f}, {bounds.upper:.3f}] nats, "
+    f"exact {value:.3f}"
 )
 assert bounds.lower < value < bounds.upper
 
