@@ -95,7 +95,7 @@ class Kernel(Value):
       is_reversible: it has detailed balance with respect to exp(-energy).
       is_parallel: it moves many chains, and its keys have a leading axis ``[C]``.
       acceptance_target: the acceptance rate at which it works best, or ``None``.
-      state_space: the space of the points of its energy: ``"real"``, ``"binary"``, ...
+      state_space: of which points its energy is: ``"real"`` or ``"binary"``, ...
 
     >>> energy = lambda x: 0.5 * jnp.sum(x**2)
     >>> def move(noise, state):

@@ -120,8 +120,8 @@ def from_blackjax(algorithm: Any, energy: Energy) -> Kernel:
 
 
 def _info(theirs, state, new) -> Info:
-    """The available statistics; the energy error is minus the log of the acceptance
-    rate, unless that is 1."""
+    """The available statistics.  The energy error is minus the log of the acceptance
+    rate, or the largest float if the step diverged."""
     dtype = new.energy.dtype
     is_moved = differs(new.position, state.position)
     rate = jnp.asarray(getattr(theirs, "acceptance_rate", is_moved), dtype)

@@ -200,7 +200,7 @@ class UnderdampedLangevin(Kernel):
         x = axpy(0.5, scale(eps, p_new), x)  # A
         new = moved(self.energy, state, x)
         p = axpy(-0.5, scale(eps, new.grad), p_new)  # B
-        heat = half_square(p_half) - half_square(p_new)  # change of energy in the O step
+        heat = half_square(p_half) - half_square(p_new)  # removed by the O step
         kinetic = half_square(p) - half_square(state.momentum)
         work = new.energy - state.energy + kinetic + heat
         return revert_nonfinite(state, new._replace(momentum=p), work)

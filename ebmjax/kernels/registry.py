@@ -38,7 +38,7 @@ class Entry(NamedTuple):
         return self.make(*arguments, **options)
 
     def properties(self) -> Kernel:
-        """A kernel of an arbitrary energy, to read its properties."""
+        """A kernel of no particular energy, to read what it promises."""
         return self.kernel(_flat, 1.0, **self.case)
 
 

@@ -199,8 +199,8 @@ def placed(state: Any, mesh: jax.sharding.Mesh | None) -> Any:
 
 @functools.partial(jax.jit, static_argnames=("chunk", "batch_size"))
 def _updates(step, data_noise, key, state, data, num, *, chunk, batch_size):
-    """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``; one program for
-    any ``num``."""
+    """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program for
+    every number."""
     num_points = len(jax.tree.leaves(data)[0])
 
     def update(state):
