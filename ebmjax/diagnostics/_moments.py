@@ -69,7 +69,7 @@ class Moments(NamedTuple):
 
     @property
     def rhat(self) -> Any:
-        """sqrt(var+ / W) of whole chains, ``[...]``; no sign of a drift that all share."""
+        """sqrt(var+ / W) of whole chains, ``[...]``; it does not detect a common drift."""
 
         def of(relative, variances):
             between, t = relative.var(axis=0, ddof=1), as_float(self)
@@ -92,11 +92,11 @@ class Moments(NamedTuple):
 
 
 def moments(value_fn: Collect = position_of) -> Reducer:
-    """Mean and variance of each chain and of all, R-hat, nested R-hat: :class:`Moments`.
+    """Mean and variance of each chain and overall, R-hat, nested R-hat: :class:`Moments`.
 
     Args:
-      value_fn: from ``(state, info)`` to the value, floating leaves ``[C, ...]``; the position
-        by default.  Numbers of a ``functools.partial`` may change and compile nothing.
+      value_fn: from ``(state, info)`` to the value, floating leaves ``[C, ...]``; the
+        position by default.  New numbers in a ``functools.partial`` compile nothing.
 
     Raises:
       TypeError: ``value_fn`` is no function, or returns something else.
