@@ -203,7 +203,7 @@ def test_the_last_three_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tm
     path = newest(part)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.warns(
-        RuntimeWarning, match="000000200.npz is damaged: .*; going on from step 150"
+        RuntimeWarning, match="000000200.npz is damaged: .*; continuing from step 150"
     ):
         train(run, part, is_resumed=True)
     assert content(part) == content(whole)

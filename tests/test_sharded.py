@@ -241,7 +241,7 @@ def test_training_goes_on_in_the_same_numbers(tmp_path):
     )
     largest.write_bytes(largest.read_bytes()[:-9] + bytes(9))
     with pytest.warns(
-        RuntimeWarning, match=r"orbax is damaged: .*; going on from step \d+"
+        RuntimeWarning, match=r"orbax is damaged: .*; continuing from step \d+"
     ):
         resumed = runs.train(
             runs.reopen(tmp_path / "part"),
