@@ -199,7 +199,7 @@ BAD = {
     "huge number of updates": (["train", "--data", "two_moons", "--out", "OUT", "--num-updates", str(10**18)], "--num-updates"),
     "chains beyond memory": (["train", "--data", "two_moons", "--out", "OUT", "--num-chains", "2000000000", "--buffer-size", "2000000000", "--features", "1000000000"], "GiB of memory"),
     "a network beyond memory": (["train", "--data", "two_moons", "--out", "OUT", "--features", "2000000,2000000"], "parameters needs"),
-    "convolution of points": (["train", "--data", "two_moons", "--out", "OUT", "--network", "conv"], "the network conv wants images"),
+    "convolution of points": (["train", "--data", "two_moons", "--out", "OUT", "--network", "conv"], "the network conv needs images"),
     "layout of a toy": (["train", "--data", "two_moons", "--out", "OUT", "--layout", "grey"], "--layout is an option of files"),
     "markup in brackets": (["train", "--data", "TMP/[v2][/b].csv", "--out", "OUT"], "[v2][/b].csv does not exist"),
     "file in a file": (["train", "--data", "TMP/empty.csv/x.npy", "--out", "OUT"], "x.npy cannot be read: Not a directory"),
@@ -227,7 +227,7 @@ BAD = {
     "negative rate": (["train", "--data", "two_moons", "--out", "OUT", "--learning-rate", "-1"], "learning_rate must be finite and above 0"),
     "zero updates": (["train", "--data", "two_moons", "--out", "OUT", "--num-updates", "0"], "--num-updates"),
     "more chains than buffer": (["train", "--data", "two_moons", "--out", "OUT", "--num-chains", "99", "--buffer-size", "9"], "num_chains must be at most the buffer's size"),
-    "convolution of noise levels": (["train", "--data", "two_moons", "--out", "OUT", "--objective", "multi_scale", "--network", "conv"], "multi_scale wants the network mlp"),
+    "convolution of noise levels": (["train", "--data", "two_moons", "--out", "OUT", "--objective", "multi_scale", "--network", "conv"], "multi_scale needs the network mlp"),
     "no smallest noise": (["train", "--data", "two_moons", "--out", "OUT", "--objective", "recovery", "--noise", "0"], "smallest must be finite and above 0"),
     "existing": (["train", "--data", "two_moons", "--out", "TMP"], "exists and is not empty"),
     "unwritable": (["train", "--data", "two_moons", "--out", "/proc/none"], "cannot be written"),
@@ -317,7 +317,7 @@ def test_bits_train_from_the_command_line(tmp_path):
     with np.load(out / "samples-gibbs-1" / "samples.npz") as file:
         assert np.isin(file["x"], (0, 1)).all()
     grey = call("train", "--data", "digits", *arguments, "--out", tmp_path / "grey")
-    assert grey.exit_code == 2 and "wants data of 0 and 1" in grey.stderr
+    assert grey.exit_code == 2 and "needs data of 0 and 1" in grey.stderr
 
 
 def test_bits_of_digits_are_trained_on_as_they_are():

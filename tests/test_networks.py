@@ -64,7 +64,7 @@ def test_a_run_with_convolutions_has_widths_for_its_images():
     assert chosen.features == (8, 16)
     assert experiment.build(config, dataset).num_params < 1e6
     points = data.Dataset("mine", x[:, 0, :5])
-    with pytest.raises(experiment.RunError, match="the network conv wants images"):
+    with pytest.raises(experiment.RunError, match="the network conv needs images"):
         experiment.build(experiment.preset(points, network="conv"), points)
 
 

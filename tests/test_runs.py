@@ -255,7 +255,7 @@ def test_bits_and_their_kernel_belong_together():
         make(kernel="gibbs")
     with pytest.raises(
         experiment.RunError,
-        match="ratio_matching wants the kernel gibbs, of bits, got mala",
+        match="ratio_matching needs the kernel gibbs, of bits, got mala",
     ):
         make(name="binary_digits", objective="ratio_matching", kernel="mala")
 
@@ -373,7 +373,7 @@ def test_damaged_metrics_are_named_and_do_not_stop_a_run(tmp_path, name):
         with pytest.raises(runs.RunError, match="metrics.csv is damaged"):
             runs.metrics(part)
     longer = make(62, features=(8,), chain_steps=1)
-    with pytest.warns(RuntimeWarning, match=f"goes on with {num_left} of its 60 rows"):
+    with pytest.warns(RuntimeWarning, match=f"continues with {num_left} of its 60 rows"):
         state = train(longer, part, is_resumed=True)
     assert runs.metrics(part)["step"].tolist() == [*range(num_left), 60, 61]
     assert int(state.step) == 62

@@ -39,7 +39,7 @@ def test_constant_columns_are_left_out_named_and_come_back():
     z = standard.forward(x)
     assert z.shape == (2000, 3) and np.abs(z.std(axis=0) - 1).max() < 1e-5
     assert np.abs(standard.backward(z) - x).max() < 1e-5
-    assert "2 constant columns (five, zero) are left out" in atoms(dataset, standard)[0]
+    assert "2 constant columns (five, zero) are excluded" in atoms(dataset, standard)[0]
     assert standard.backward(z[0]).shape == (5,)
     tiny = np.column_stack([1e-12 * Z[:, 0], 1e12 + Z[:, 1]])  # small is not constant
     assert Standard.of(Dataset("mine", tiny)).varying is None
