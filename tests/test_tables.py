@@ -144,7 +144,7 @@ BAD = {
     "thousands of both kinds": ("1.234,5;2,5\n3,5;1,5\n", "line 1, column 1 reads '1.234,5'"),
     "underscores": ("1_000,2\n3,4\n", "line 1, column 1 reads '1_000'"),
     "hexadecimal": ("1,2\n3,0x10\n", "line 2, column 2 reads '0x10'"),
-    "an open quote": ('1,"2\n3,4\n5,6\n', "cannot be cut into cells"),
+    "an open quote": ('1,"2\n3,4\n5,6\n', "cannot be split into cells"),
     "zero bytes": ("1,2\0\n3,4\n", "is not text: it holds zero bytes"),
     "a picture": (bytes(range(128, 256)), "is not text in UTF-8"),
     "a label missing": ("a,label\n1.5,0\n2.5,\n", "has no label in line 3"),

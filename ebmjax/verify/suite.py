@@ -1,5 +1,5 @@
-"""The verification cases of the library: its kernels on targets of every kind, and
-controls that must be rejected (kernels of bits: on a finite space, counted).
+"""The verification cases of the library: its kernels on several targets, and controls that
+must be rejected (kernels of bits: on a finite space, by simulation).
 
     python -m ebmjax selftest
 
@@ -129,7 +129,7 @@ QUICK_PLACES = ("correlated_gaussian", "two_modes", "rosenbrock", "double_well")
 
 
 def verification_cases(*, is_quick: bool = False) -> dict[str, Case]:
-    """Every case by name; ``is_quick`` leaves out variants of the same code."""
+    """Every case by name; ``is_quick`` omits variants of the same code."""
     found: dict[str, Case] = {}
     for kernel_name in QUICK if is_quick else KERNELS:
         for place_name in QUICK_PLACES if is_quick else PLACES:
@@ -279,7 +279,7 @@ def _invariance(key, **options) -> Report:
 
 
 def _case(test, kernel_name, place_name) -> Case:
-    """The kernel is built when it is verified: a table of cases costs nothing."""
+    """A case; the kernel is built only when it is verified."""
     place = PLACES[place_name]
     test = _invariance if test is invariance else test
 
