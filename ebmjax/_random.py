@@ -54,7 +54,7 @@ _LOG: tuple[float, ...] = (-0.101022296, 0.164199874, -0.173334658, 0.198730469)
 _LOG += (-0.249593437, 0.333361834, -0.500006676, 0.999999821)
 
 
-once = partial(jax.jit, inline=True)  # traced once, and inlined at each call
+once = partial(jax.jit, inline=True)  # traced once, and pasted wherever it is called
 
 
 @once

@@ -40,8 +40,8 @@ def evaluate(
         python -m ebmjax evaluate runs/moons
 
     log Z is bounded from below by annealed importance sampling from a Gaussian (or from
-    independent bits) to the model, and from above by the same in reverse from the chains
-    of training.  The upper bound holds if these chains are draws of the model.
+    independent bits) to the model, and from above by the same way back from chains of
+    training.  The upper bound holds if these chains are draws of the model.
     """
     from ebmjax.cli.measurement import evaluate_run  # needs matplotlib
 

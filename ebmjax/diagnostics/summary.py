@@ -153,7 +153,7 @@ def summary(draws: Samples | Record | Position) -> Summary:
     Args:
       draws: ``[T, C, ...]`` on every leaf, at least six draws; or
         :class:`~ebmjax.sampling.sample.Samples`.  If they were collected by
-        ``collect_stats``, energies and the sampler are checked, too.
+        ``collect_stats``, energies and the sampler are judged, too.
 
     Returns:
       :class:`Summary`; its columns are float64, whatever the draws.
@@ -185,7 +185,7 @@ def summary(draws: Samples | Record | Position) -> Summary:
 
 
 def assert_healthy(draws: Samples | Record | Position) -> Summary:
-    """The summary; raises ``RuntimeError`` with its text if it has a warning."""
+    """The summary; raises ``RuntimeError`` with it where it has a warning."""
     found = summary(draws)
     if found.warnings:
         raise RuntimeError(f"the chains are not healthy\n{found}")

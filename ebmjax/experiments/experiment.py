@@ -56,8 +56,8 @@ class Config:
     features: tuple[int, ...] = (128, 128)
     is_spectral: bool = False
     noise: float = 0.0  # sigma, of the Gaussian noise added to the data
-    noise_ratio: int = 4  # noise points per data point (nce, ranking)
-    # noise of the copies of a point (conditional, energy_discrepancy)
+    noise_ratio: int = 4  # noise points a data point (nce, ranking)
+    # noise of a point against itself (conditional, energy_discrepancy)
     perturbation_scale: float = 0.3
     kernel: str = "mala"
     chain_init: str = "buffer"

@@ -62,7 +62,7 @@ class Judged(NamedTuple):
 
 
 def judged(run: Run, state: TrainState) -> Judged:
-    """Predictions of a labelled run on held-out points, with the noise of training."""
+    """The classes of a labelled run on points held out, with the noise of training."""
     held = run.held
     assert held is not None  # labelled runs always have held-out points
     labels = np.asarray(held.labels)

@@ -76,7 +76,7 @@ class Method(NamedTuple):
     make: Callable[[Any, Callable, Array], Objective]
     has_temperature: bool = False  # whether ``config.temperature`` may differ from 1
     is_binary: bool = False  # needs points of bits, 0 or 1
-    # needs labels, and a network with one energy per class
+    # needs points with labels, and a network of one energy a class
     is_labelled: bool = False
     learns_shares: bool = True  # learns the classes; else only points given their label
     # energy(params, x, noise); the energy of a run is that of ``config.noise``

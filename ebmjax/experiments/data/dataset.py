@@ -22,7 +22,7 @@ class Dataset(NamedTuple):
     is_image: bool | None = None  # None: decided by the shape of ``x``
     classes: tuple | None = None  # [K] the labels as they are in the file
     columns: tuple[str, ...] | None = None  # [D] names of the coordinates
-    notes: tuple[str, ...] = ()  # on how a file was read, one line each
+    notes: tuple[str, ...] = ()  # what was understood of a file, a line each
 
 
 MIN_PIXELS = 8  # of a side of an image
