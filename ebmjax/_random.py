@@ -1,25 +1,26 @@
 """The random numbers of a step: Threefry-2x32 with 20 rounds (Salmon et al. 2011), in a
 form that XLA fuses.
 
-A key defines 2^64 blocks of two words each, ``threefry(key, (high, low))``.  The hash is
-JAX's, bit for bit, so keys, ``split`` and ``fold_in`` are those of JAX.  The numbers differ,
-because JAX uses one of the two words and calls the hash in a loop, while this module uses
-both words, in one fused expression.
+A key defines 2^64 blocks of two words each, ``threefry(key, (high, low))``.  The hash
+is JAX's, bit for bit, so keys, ``split`` and ``fold_in`` are those of JAX.  The numbers
+differ, because JAX uses one of the two words and calls the hash in a loop, while this
+module uses both words, in one fused expression.
 
-    normal       u in (0, 1], 31 bits of a word;  +-sqrt(2) erf^-1(1 - u), the sign from the last bit
+    normal       +-sqrt(2) erf^-1(1 - u),  u in (0, 1] from 31 bits of a word, the sign
+                 from its last bit
     exponential  -log u
 
 The tail comes from ``u`` near 0, where float32 has a fine resolution: it reaches 6.3
-standard deviations (5.4 in JAX's float32), and no number is infinite.  erf^-1 is that of
-Giles (2010, "Approximating the erfinv function", single precision), in
+standard deviations (5.4 in JAX's float32), and no number is infinite.  erf^-1 is that
+of Giles (2010, "Approximating the erfinv function", single precision), in
 ``w = -log(u (2 - u))``.  His fit ends at w = 16, 5.4 standard deviations; beyond it is
 extrapolated, with an error of at most 2.5e-3 at 6.3.  The logarithm in ``w`` is a
-polynomial with a small absolute error, which is all that erf^-1 needs; XLA's logarithm took
-a third of the time of a number.
+polynomial with a small absolute error, which is all that erf^-1 needs; XLA's logarithm
+took a third of the time of a number.
 
-Functions of a step's key use blocks with ``high = 0``, as in JAX.  The accept step uses a
-separate block, ``high = 2^32 - 1``, so it needs no split.  Keys of other implementations
-fall back to ``jax.random``.
+Functions of a step's key use blocks with ``high = 0``, as in JAX.  The accept step uses
+a separate block, ``high = 2^32 - 1``, so it needs no split.  Keys of other
+implementations fall back to ``jax.random``.
 """
 
 import math
@@ -90,7 +91,8 @@ def fold_in_each(key: jax.Array, num: int) -> jax.Array:
 
 
 def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """Standard normal numbers; float32 and narrower types use both words of each block."""
+    """Standard normal numbers; float32 and narrower types use both words of each
+    block."""
     size = math.prod(shape)
     if _words(key) is None or jnp.finfo(dtype).bits > 32 or size >= 2**32:
         return jax.random.normal(key, shape, dtype)
@@ -149,7 +151,8 @@ def normal_of(bits: jax.Array) -> jax.Array:
 
 
 def _log(x):
-    """log x in float32 for normal x; absolute error 1e-7 near 1, else rounding error."""
+    """log x in float32 for normal x; absolute error 1e-7 near 1, else rounding
+    error."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
     exponent = (
         bits - np.int32(0x3F3504F3)

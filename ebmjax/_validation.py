@@ -1,8 +1,8 @@
 """Checks of arguments before compilation; messages name the argument, what it got and
 what it wants.
 
-Only values known on the host can be checked here.  A traced value passes, and bad values
-at run time are counted in :class:`~ebmjax.base.Info`.
+Only values known on the host can be checked here.  A traced value passes, and bad
+values at run time are counted in :class:`~ebmjax.base.Info`.
 """
 
 import inspect
@@ -296,7 +296,8 @@ def num_chains(positions: Any, name: str = "positions") -> int:
 
 
 def on_host(values: Any, name: str, instead: str) -> None:
-    """Raise if any value is traced: functions that compile and warn cannot run in ``jit``."""
+    """Raise if any value is traced: functions that compile and warn cannot run in
+    ``jit``."""
     if is_traced(values):
         raise TypeError(
             f"{name} runs from the host and got traced values; inside jit use {instead}"

@@ -7,13 +7,13 @@ Every field of a value has a kind.
     static()     structure, hashable
     count()      a whole number: structure if it is an ``int``, a leaf if it is an array
 
-New leaves compile nothing: a value is an argument of functions under ``jit``, ``scan`` and
-``vmap``.  Structure is compared by equality and hashed, so that equal code shares its
-compiled programs.
+New leaves compile nothing: a value is an argument of functions under ``jit``, ``scan``
+and ``vmap``.  Structure is compared by equality and hashed, so that equal code shares
+its compiled programs.
 
 A number becomes an array of the default float type when the value is made, so that
-``0.1`` and ``jnp.float32(0.1)`` are the same to ``jit``.  ``check`` runs when a value is
-made, but not when JAX rebuilds it from leaves, which may then be of any type.
+``0.1`` and ``jnp.float32(0.1)`` are the same to ``jit``.  ``check`` runs when a value
+is made, but not when JAX rebuilds it from leaves, which may then be of any type.
 """
 
 import dataclasses
@@ -183,11 +183,13 @@ def _key(item: Any) -> Any:
 
 @jax.tree_util.register_pytree_with_keys_class
 class Function:
-    """A callable as a pytree: the numbers that it holds are leaves, the rest is structure.
+    """A callable as a pytree: the numbers that it holds are leaves, the rest is
+    structure.
 
     A plain function is all structure.  ``functools.partial(network.apply, params)``, a
-    ``jax.tree_util.Partial``, and any callable that is a pytree (an Equinox module) keep arrays and floats as
-    leaves; their whole numbers, strings and functions are structure.
+    ``jax.tree_util.Partial``, and any callable that is a pytree (an Equinox module)
+    keep arrays and floats as leaves; their whole numbers, strings and functions are
+    structure.
     """
 
     __slots__ = ("__weakref__", "numbers", "structure")

@@ -255,8 +255,8 @@ def any_chain(flag: Array) -> Array:
 class Dense(Value):
     """A step size that is a matrix ``[D, D]`` and acts on all coordinates together.
 
-    With mass ``M`` it is ``step_size M^(-1/2)``; with a proposal covariance ``S S^T`` it
-    is a square root of that.  Raises unless the matrix is square, finite and of full
+    With mass ``M`` it is ``step_size M^(-1/2)``; with a proposal covariance ``S S^T``
+    it is a square root of that.  Raises unless the matrix is square, finite and of full
     rank.
 
     >>> kernel = mala(lambda x: 0.5 * jnp.sum(x**2), Dense(jnp.array([[1.0, 0], [0.5, 2]])))
@@ -274,8 +274,8 @@ class Dense(Value):
 def scale(step_size: Any, tree: Any, *, transpose: bool = False) -> Any:
     """S v: the step size as a linear map of a position-shaped tree ``v``.
 
-    ``step_size`` is a scalar; an array that broadcasts to each leaf; a tree of those, in
-    the structure of ``v``; or :class:`Dense`.
+    ``step_size`` is a scalar; an array that broadcasts to each leaf; a tree of those,
+    in the structure of ``v``; or :class:`Dense`.
     """
     if isinstance(step_size, Dense):
         return _matrix_product(step_size.matrix, tree, transpose)

@@ -1,8 +1,8 @@
 """Pictures of a run: samples or densities beside the data, energies, training curves,
 chains.
 
-Each function takes arrays, draws into a new figure and returns it; :func:`save` writes it.
-The colours are those of Okabe & Ito, which colour-blind readers can distinguish.
+Each function takes arrays, draws into a new figure and returns it; :func:`save` writes
+it. The colours are those of Okabe & Ito, which colour-blind readers can distinguish.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,8 @@ def image_grids(
     num_rows: int = 10,
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
-    """Square grids of images ``[N, H, W]`` or ``[N, H, W, 3]`` side by side, one per title."""
+    """Square grids of images ``[N, H, W]`` or ``[N, H, W, 3]`` side by side, one per
+    title."""
     fig, axes = figure(1, len(panels), size=(3.4 * len(panels), 3.7))
     for ax, (title, images) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         _show(ax, tile(images, num_rows), value_range)
@@ -141,8 +142,8 @@ def energy_histogram(energies: dict[str, np.ndarray]) -> Figure:
 def reliability(
     confidence: np.ndarray, accuracy: np.ndarray, share: np.ndarray, error: float
 ) -> Figure:
-    """Accuracy against confidence in bins, the diagonal of a calibrated classifier, and the
-    share of points in each bin."""
+    """Accuracy against confidence in bins, the diagonal of a calibrated classifier, and
+    the share of points in each bin."""
     fig = Figure(figsize=(3.6, 4.2), layout="constrained")
     top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls="--", label="calibrated")
@@ -219,8 +220,8 @@ def chain_traces(energies: np.ndarray, *, num_shown: int = 12) -> Figure:
 def film_strips(
     positions: np.ndarray, *, value_range: tuple[float, float] = (0.0, 1.0)
 ) -> Figure:
-    """Chains of images ``[T, C, H, W]`` or ``[T, C, H, W, 3]``, one per row, time to the
-    right, with gaps."""
+    """Chains of images ``[T, C, H, W]`` or ``[T, C, H, W, 3]``, one per row, time to
+    the right, with gaps."""
     edges = [(0, 0), (0, 0), (0, 1), (0, 1)] + [(0, 0)] * (positions.ndim - 4)
     positions = np.pad(positions, edges, constant_values=min(value_range))
     num_frames, num_chains, height, width = positions.shape[:4]

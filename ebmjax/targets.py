@@ -1,14 +1,16 @@
 """Targets with exact samplers and moments: for verification, and toy data.
 
-Most are transformations of a standard normal.  Their energies omit the normalising constant,
-which is in ``log_z``; those of mixtures are normalised, ``log_z = 0``.  ``sample(key, n)``
-gives ``n`` independent exact draws ``[n, D]``.
+Most are transformations of a standard normal.  Their energies omit the normalising
+constant, which is in ``log_z``; those of mixtures are normalised, ``log_z = 0``.
+``sample(key, n)`` gives ``n`` independent exact draws ``[n, D]``.
 
     gaussian      1/2 (x - mu)^T C^-1 (x - mu)
     mixture       -log sum_k w_k N(x | mu_k, s_k^2 I)
-    rosenbrock    a (x1 - mu)^2 + b (x2 - x1^2)^2         x1 ~ N(mu, 1/2a),  x2 | x1 ~ N(x1^2, 1/2b)
-    banana        x1^2 / 2s^2 + 1/2 (x2 + b x1^2 - b s^2)^2 + ...           (Haario, Saksman & Tamminen 1999)
-    funnel        v^2 / 18 + 1/2 sum_i (x_i^2 e^-v + v)                     (Neal 2003, section 8)
+    rosenbrock    a (x1 - mu)^2 + b (x2 - x1^2)^2;
+                  x1 ~ N(mu, 1/2a),  x2 | x1 ~ N(x1^2, 1/2b)
+    banana        x1^2 / 2s^2 + 1/2 (x2 + b x1^2 - b s^2)^2 + ...
+                  (Haario, Saksman & Tamminen 1999)
+    funnel        v^2 / 18 + 1/2 sum_i (x_i^2 e^-v + v)    (Neal 2003, section 8)
     double_well   h (x1^2 - 1)^2 + 1/2 sum_i x_i^2
 """
 

@@ -1,7 +1,7 @@
 """The application: its console, and error messages.
 
-A wrong option or a bad file gives one line and exit code 2, and nothing is overwritten.  An
-error raised in the user's code is shown with its file and line.
+A wrong option or a bad file gives one line and exit code 2, and nothing is
+overwritten.  An error raised in the user's code is shown with its file and line.
 ``EBMJAX_TRACEBACK=1`` in the environment shows the whole traceback.
 """
 
@@ -37,7 +37,8 @@ _user_files: set[str] = set()  # the user's modules named on the command line
 
 
 def say(text: object, style: str = "") -> None:
-    """Print text without markup: brackets and colons, in a path for example, are plain."""
+    """Print text without markup: brackets and colons, in a path for example, are
+    plain."""
     console.print(Text(str(text), style), soft_wrap=True)
 
 
@@ -121,7 +122,8 @@ def _is_users(frame: traceback.FrameSummary) -> bool:
 
 
 def load_attribute(name: str) -> Any:
-    """The object ``module:attribute``, from the current folder or an installed module."""
+    """The object ``module:attribute``, from the current folder or an installed
+    module."""
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         fail(f"give the factory as module:function, got {name!r}", 2)

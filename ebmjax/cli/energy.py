@@ -59,7 +59,8 @@ def sample_energy(
     seed: int,
     out: Path | None,
 ) -> None:
-    """Tune, sample, summarise, and write a folder; invalid options are refused first."""
+    """Tune, sample, summarise, and write a folder; invalid options are refused
+    first."""
     if num_steps % thin:
         raise ValueError(
             f"--num-steps must be a multiple of --thin, got {num_steps} and {thin}"
@@ -136,7 +137,8 @@ def _written(samples: Samples, folder: Path) -> list[Path]:
 
 
 def _tuned(key, make, energy, positions, step_size, num_warmup, is_dense):
-    """A kernel with fixed parameters, the positions of its chains, and how it was tuned."""
+    """A kernel with fixed parameters, the positions of its chains, and how it was
+    tuned."""
     if step_size is not None:
         return make(energy, step_size), positions, "no warm-up"
     mass = "dense" if is_dense else "auto"
@@ -156,7 +158,8 @@ def _tuned(key, make, energy, positions, step_size, num_warmup, is_dense):
 def _starts(
     key: Key, name: str, energy: Energy, num_chains: int | None, dim, path
 ) -> Position:
-    """Initial positions ``[C, ...]``: from a file, random, or from the user's module."""
+    """Initial positions ``[C, ...]``: from a file, random, or from the user's
+    module."""
     checks.function(energy, name)
     if dim is not None and path is not None:
         raise ValueError("give either --dim or --start")

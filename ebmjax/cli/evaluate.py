@@ -17,10 +17,12 @@ def evaluate(
         str, typer.Option("--data", help="Held-out points: a data set or a file.")
     ] = "",
     num_chains: Annotated[
-        int, typer.Option(help="Number of chains of annealed importance sampling.", min=32)
+        int,
+        typer.Option(help="Number of chains of annealed importance sampling.", min=32),
     ] = 256,
     num_levels: Annotated[
-        int, typer.Option(help="Number of levels between the base and the model.", min=32)
+        int,
+        typer.Option(help="Number of levels between the base and the model.", min=32),
     ] = 1024,
     num_steps: Annotated[int, typer.Option(help="Of a level.", min=1)] = 1,
     num_relax: Annotated[
@@ -28,11 +30,14 @@ def evaluate(
     ] = 1000,
     num_replicas: Annotated[
         int,
-        typer.Option("--replicas", help="Number of replicas of parallel tempering; 0 to skip it."),
+        typer.Option(
+            "--replicas", help="Number of replicas of parallel tempering; 0 to skip it."
+        ),
     ] = 0,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="New folder for the results; RUN/evaluation by default.")
+        Path | None,
+        typer.Option(help="New folder for the results; RUN/evaluation by default."),
     ] = None,
 ) -> None:
     """Log-likelihoods of a trained run between bounds, and tests of its chains.

@@ -1,8 +1,8 @@
 """Sampling that a signal ends early, with the draws so far.
 
-The chains run in chunks.  Ctrl-C, SIGTERM and SIGHUP wait for the end of a chunk, and all
-draws until then are returned.  They are the same numbers as those of one uninterrupted
-run.
+The chains run in chunks.  Ctrl-C, SIGTERM and SIGHUP wait for the end of a chunk, and
+all draws until then are returned.  They are the same numbers as those of one
+uninterrupted run.
 """
 
 import warnings

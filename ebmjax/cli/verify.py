@@ -31,14 +31,20 @@ def selftest(
         bool, typer.Option("--full", help="Test every kernel on every target.")
     ] = False,
     num_chains: Annotated[
-        int, typer.Option(help="Number of chains in the first round.", min=1000, max=10**7)
+        int,
+        typer.Option(help="Number of chains in the first round.", min=1000, max=10**7),
     ] = 20_000,
     alpha: Annotated[
-        float, typer.Option(help="False-alarm rate of all tests together.", min=0, max=1)
+        float,
+        typer.Option(help="False-alarm rate of all tests together.", min=0, max=1),
     ] = 1e-4,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**32 - 1, help="Seed of all random numbers; from the clock by default."),
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            help="Seed of all random numbers; from the clock by default.",
+        ),
     ] = None,
 ) -> None:
     """Verify the kernels of this library on this machine.
@@ -96,7 +102,8 @@ def verify_kernel(
         ),
     ] = "rosenbrock",
     num_chains: Annotated[
-        int | None, typer.Option(min=1000, max=10**7, help="Number of chains in the first round.")
+        int | None,
+        typer.Option(min=1000, max=10**7, help="Number of chains in the first round."),
     ] = None,
     num_steps: Annotated[
         int | None,
@@ -113,7 +120,9 @@ def verify_kernel(
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="Folder for a page with table, pictures, versions and power."),
+        typer.Option(
+            help="Folder for a page with table, pictures, versions and power."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
 ) -> None:

@@ -1,4 +1,5 @@
-"""Diagnostics of chains: convergence and running statistics, expectations, summaries."""
+"""Diagnostics of chains: convergence and running statistics, expectations,
+summaries."""
 
 from ebmjax.diagnostics.convergence import (
     ess_bulk,

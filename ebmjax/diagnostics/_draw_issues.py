@@ -1,8 +1,8 @@
 """Checks for chains that disagree, too few effective draws, and unwrapped angles.
 
-Thresholds are those of Vehtari et al. 2021 for four chains.  Many short chains are tested
-by nested R-hat over as many groups as four chains have halves (Margossian et al. 2024),
-and by the variance of their means, which their autocorrelation should explain.
+Thresholds are those of Vehtari et al. 2021 for four chains.  Many short chains are
+tested by nested R-hat over as many groups as four chains have halves (Margossian et al.
+2024), and by the variance of their means, which their autocorrelation should explain.
 """
 
 import numpy as np
@@ -23,7 +23,8 @@ def of_draws(
     columns: dict[str, np.ndarray],
     spreads: tuple[_host.Spread, _host.Spread],
 ) -> list[str]:
-    """Messages about draws ``[T, C, D]``, their table and the spreads of their ranks."""
+    """Messages about draws ``[T, C, D]``, their table and the spreads of their
+    ranks."""
     found = of_angles(names, x, columns["sd"])
     num_steps, num_chains = x.shape[:2]
     apart = np.array([chains_apart(s, num_steps) for s in spreads]).any(

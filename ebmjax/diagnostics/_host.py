@@ -1,7 +1,8 @@
-"""The estimators of :mod:`ebmjax.diagnostics.convergence` in NumPy, float64, on the host.
+"""The estimators of :mod:`ebmjax.diagnostics.convergence` in NumPy, float64, on the
+host.
 
-Nothing is compiled, so a table of a few thousand draws takes milliseconds.  All functions
-take draws ``[T, C, D]``; a test compares them with those of JAX.
+Nothing is compiled, so a table of a few thousand draws takes milliseconds.  All
+functions take draws ``[T, C, D]``; a test compares them with those of JAX.
 """
 
 import os
@@ -24,11 +25,12 @@ class Spread(NamedTuple):
 
 
 def table(x: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[Spread, Spread]]:
-    """The columns of a summary, ``[D]`` each, and the spreads of ranks and folded ranks."""
+    """The columns of a summary, ``[D]`` each, and the spreads of ranks and folded
+    ranks."""
     width = max(1, AT_ONCE // (x.shape[0] * x.shape[1]))
     starts = range(0, x.shape[2], width)
     part = lambda i: _columns(x[:, :, i : i + width].astype(np.float64))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy releases the interpreter lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy releases the lock
         parts = list(pool.map(part, starts)) if len(starts) > 1 else [part(0)]
     joined = {k: np.concatenate([p[0][k] for p in parts]) for k in parts[0][0]}
     bulk, folded = (

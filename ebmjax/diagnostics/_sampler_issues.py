@@ -24,7 +24,8 @@ class Stats(NamedTuple):
 
 
 def of_energy(energy: np.ndarray) -> list[str]:
-    """Messages about energies ``[T, C]``: chains above a gap that chance does not explain."""
+    """Messages about energies ``[T, C]``: chains above a gap that chance does not
+    explain."""
     energy = energy.astype(np.float64)
     medians = np.median(energy, axis=0)
     order = np.argsort(medians)

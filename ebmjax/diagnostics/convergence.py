@@ -1,26 +1,27 @@
 """Convergence diagnostics and effective sample sizes.
 
-    rhat            sqrt(var+ / W) on split chains, of ranks and folded ranks, the larger  [V21]
-    ess_bulk        effective sample size of the ranks                                     [V21]
+    rhat            sqrt(var+ / W) on split chains, of ranks and folded ranks [V21]
+    ess_bulk        effective sample size of the ranks [V21]
     ess_quantile    that of the indicator x <= quantile
     ess_tail        the smaller at 5 % and 95 %
     ess_mean        effective sample size of the values themselves
     mcse_mean       sd / sqrt(ess_mean), the standard error of a mean
     mcse_sd         by the delta method from the squares
-    mcse_quantile   half the distance of the order statistics at the 16 % and 84 % points of
-                    Beta(ess p + 1, ess (1 - p) + 1)
-    nested_rhat     sqrt(1 + B / W) over groups of chains with one initial point           [M24]
+    mcse_quantile   half the distance of the order statistics at the 16 % and 84 %
+                    points of Beta(ess p + 1, ess (1 - p) + 1)
+    nested_rhat     sqrt(1 + B / W) over groups of chains with one initial point [M24]
 
     W     mean over chains of the variance within
     var+  (T - 1) / T W + variance of the means of chains
-    ESS   C T / tau,   tau = -1 + 2 sum_k min_{j <= k} (rho_2j + rho_2j+1)  while positive
-          (Geyer 1992)
+    ESS   C T / tau,   tau = -1 + 2 sum_k min_{j <= k} (rho_2j + rho_2j+1)  while
+          positive (Geyer 1992)
 
 [V21] Vehtari, Gelman, Simpson, Carpenter & Burkner 2021; [M24] Margossian et al. 2024.
-All functions take ``draws``, ``[T, C, ...]``, return one number for each coordinate, and
-work inside ``jit``.  Their additional memory does not grow with the number of coordinates.
-A coordinate that never moves has an effective sample size of zero.  Issues in words: :mod:`ebmjax.diagnostics.summary`; averages and their
-errors: :mod:`ebmjax.diagnostics.expectation`.
+All functions take ``draws``, ``[T, C, ...]``, return one number for each coordinate,
+and work inside ``jit``.  Their additional memory does not grow with the number of
+coordinates. A coordinate that never moves has an effective sample size of zero.  Issues
+in words: :mod:`ebmjax.diagnostics.summary`; averages and their errors:
+:mod:`ebmjax.diagnostics.expectation`.
 """
 
 import functools
@@ -39,7 +40,8 @@ AT_ONCE = 2**22  # numbers of the coordinates in one batch
 
 
 def _by_coordinate(estimator: Callable[..., Array]) -> Callable[..., Array]:
-    """An estimator of ``[T, C]``, lifted to draws ``[T, C, ...]`` in batches of coordinates.
+    """An estimator of ``[T, C]``, lifted to draws ``[T, C, ...]`` in batches of
+    coordinates.
 
     NaN for a coordinate with a non-finite draw.
     """
@@ -56,7 +58,7 @@ def _by_coordinate(estimator: Callable[..., Array]) -> Callable[..., Array]:
         number, at_once = x.shape[2], max(1, AT_ONCE // (x.shape[0] * x.shape[1]))
 
         def of(one):
-            centred = one - one[0, 0]  # no estimate depends on the location, and rounding does
+            centred = one - one[0, 0]  # to reduce rounding
             found = estimator(centred, *arguments)
             return jnp.where(jnp.isfinite(one).all(), found, jnp.nan)
 
@@ -87,8 +89,8 @@ def rhat(draws: Array) -> Array:
 
 
 def nested_rhat(draws: Array, num_groups: int) -> Array:
-    """R-hat for many short chains, ``[...]``: in ``num_groups`` groups of neighbours, each
-    with one initial point.
+    """R-hat for many short chains, ``[...]``: in ``num_groups`` groups of neighbours,
+    each with one initial point.
 
     Raises:
       ValueError: unless there are at least two groups of equal size, two or more chains
@@ -102,7 +104,8 @@ def nested_rhat(draws: Array, num_groups: int) -> Array:
 
 
 def nested_rhat_of_moments(means: Array, variances: Array, num_groups: int) -> Array:
-    """:func:`nested_rhat` from the mean and the variance of each chain, ``[C, ...]``."""
+    """:func:`nested_rhat` from the mean and the variance of each chain,
+    ``[C, ...]``."""
     num_chains = len(means)
     if (
         checks.count(num_groups, "num_groups", least=2) > num_chains // 2
@@ -122,7 +125,8 @@ def nested_rhat_of_moments(means: Array, variances: Array, num_groups: int) -> A
 
 @_by_coordinate
 def ess_bulk(draws: Array) -> Array:
-    """Effective sample size of the ranks, ``[...]``: for the middle of the distribution."""
+    """Effective sample size of the ranks, ``[...]``: for the middle of the
+    distribution."""
     return _ess(_normal_scores(_halves(draws)))
 
 
@@ -146,14 +150,15 @@ def ess_mean(draws: Array) -> Array:
 
 @_by_coordinate
 def mcse_mean(draws: Array) -> Array:
-    """Standard error of the mean over all draws, ``[...]``; not finite for a constant."""
+    """Standard error of the mean over all draws, ``[...]``; not finite for a
+    constant."""
     return draws.std(ddof=1) / jnp.sqrt(_ess(_halves(draws)))
 
 
 @_by_coordinate
 def mcse_sd(draws: Array) -> Array:
-    """Standard error of the standard deviation over all draws, ``[...]``; not finite for a
-    constant."""
+    """Standard error of the standard deviation over all draws, ``[...]``; not finite
+    for a constant."""
     squares = (draws - draws.mean()) ** 2
     variance = squares.mean()
     return jnp.sqrt(squares.var() / _ess(_halves(squares)) / variance) / 2
@@ -161,7 +166,8 @@ def mcse_sd(draws: Array) -> Array:
 
 @_by_coordinate
 def mcse_quantile(draws: Array, probability: float) -> Array:
-    """Standard error of the quantile at a probability, ``[...]``; NaN for a constant."""
+    """Standard error of the quantile at a probability, ``[...]``; NaN for a
+    constant."""
     ess = _ess_quantile(draws, probability)
     places = (
         _beta_interval(ess * probability + 1, ess * (1 - probability) + 1) * draws.size
@@ -184,7 +190,8 @@ def checked(draws, least=6) -> Array:
 
 
 def _halves(draws):
-    """The halves of each chain as chains; the middle draw of an odd number is dropped."""
+    """The halves of each chain as chains; the middle draw of an odd number is
+    dropped."""
     half = len(draws) // 2
     return jnp.concatenate([draws[:half], draws[-half:]], axis=1)
 

@@ -58,8 +58,8 @@ def expectation(
     """E[f(x)] as the mean over draws (notes, eq. 11), with its standard error.
 
     For draws of another density q with weights w proportional to exp(-E) / q, it is the
-    self-normalised sum w f / sum w.  Its error, by the delta method, is that of the mean
-    of w (f - E[f]) / mean(w), with the autocorrelation of that.
+    self-normalised sum w f / sum w.  Its error, by the delta method, is that of the
+    mean of w (f - E[f]) / mean(w), with the autocorrelation of that.
 
     Args:
       function: of one point, to an array.

@@ -18,10 +18,10 @@ all are full, so that b grows with the run (Yeh & Schmeiser 2000, "dynamic batch
 means").
 
 Values are relative to the first one, means and sums are pairs of floats, and counts are
-pairs of words (:mod:`ebmjax.diagnostics._two_float`): no precision is lost if the mean is
-much larger than the standard deviation, nor after 10^10 steps.  1000 steps equal 600 and
-then 400, bit for bit (:meth:`~ebmjax.sampling.loop.Reducer.continued`).  Two calls with
-equal arguments give equal reducers, which share a compiled program.
+pairs of words (:mod:`ebmjax.diagnostics._two_float`): no precision is lost if the mean
+is much larger than the standard deviation, nor after 10^10 steps.  1000 steps equal 600
+and then 400, bit for bit (:meth:`~ebmjax.sampling.loop.Reducer.continued`).  Two calls
+with equal arguments give equal reducers, which share a compiled program.
 
 >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 5)
 >>> start = jnp.zeros((4, 2))

@@ -8,8 +8,8 @@
                   reach the tails (Betancourt 2016, arXiv:1604.00695)
 
 These four work inside ``jit``.  The last two need the infos of a run:
-``sample(..., collect=collect_stats)``.  :func:`summary` works on the host, in float64, and
-compiles nothing.
+``sample(..., collect=collect_stats)``.  :func:`summary` works on the host, in float64,
+and compiles nothing.
 """
 
 from typing import NamedTuple
@@ -66,7 +66,8 @@ def stuck(draws: Position) -> Array:
 
 
 def copies(draws: Position) -> Array:
-    """Which chains repeat an earlier one bit for bit, ``[C]``, of draws ``[T, C, ...]``.
+    """Which chains repeat an earlier one bit for bit, ``[C]``, of draws
+    ``[T, C, ...]``.
 
     Chains are compared by two sums of their bits modulo 2^32 with random odd weights.
     """
@@ -147,8 +148,8 @@ FORMATS = {"ess_bulk": ".0f", "ess_tail": ".0f"}
 
 
 def summary(draws: Samples | Record | Position) -> Summary:
-    """Mean, deviation, standard errors, quantiles, effective sample sizes and R-hat of each
-    coordinate, and what is wrong with the chains.
+    """Mean, deviation, standard errors, quantiles, effective sample sizes and R-hat of
+    each coordinate, and what is wrong with the chains.
 
     Args:
       draws: ``[T, C, ...]`` on every leaf, at least six draws; or
@@ -193,7 +194,8 @@ def assert_healthy(draws: Samples | Record | Position) -> Summary:
 
 
 def _leaves(draws) -> tuple[list[str], list[np.ndarray]]:
-    """Names of the coordinates, and the leaves ``[T, C, ...]`` on the host, all finite."""
+    """Names of the coordinates, and the leaves ``[T, C, ...]`` on the host, all
+    finite."""
     names, leaves = [], []
     checks.on_host(draws, "summary", "the functions of ebmjax.diagnostics.convergence")
     for path, leaf in jax.tree_util.tree_leaves_with_path(draws):

@@ -1,9 +1,9 @@
 """Metrics of image samples by a classifier that is trained on the real images.
 
-They are not a likelihood: they measure whether samples look like one of the classes, and
-whether all classes appear.  Chains that repeat ten training images would score well, so
-the metrics include the distance to the nearest training image.  Compare them with the
-metrics of held-out real images.
+They are not a likelihood: they measure whether samples look like one of the classes,
+and whether all classes appear.  Chains that repeat ten training images would score
+well, so the metrics include the distance to the nearest training image.  Compare them
+with the metrics of held-out real images.
 """
 
 from collections.abc import Callable

@@ -2,8 +2,8 @@
 
     log p(x) = -E(x) - log Z,       log p(u) = log p(x) - log |s|  for  u = m + s x
 
-so a lower bound on log Z is an upper bound on the mean log-likelihood, and vice versa.  The
-points contribute a separate standard error.  In bits per dimension it is
+so a lower bound on log Z is an upper bound on the mean log-likelihood, and vice versa.
+The points contribute a separate standard error.  In bits per dimension it is
 -log p / (D log 2).
 """
 

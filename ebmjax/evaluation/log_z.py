@@ -1,8 +1,7 @@
 """log Z of an energy between bounds, in one call.
 
-A pilot, then annealed importance sampling from a base, and in reverse from samples of the
-target:
-:mod:`ebmjax.tempering.schedule`, :mod:`~ebmjax.tempering.ais`,
+A pilot, then annealed importance sampling from a base, and in reverse from samples of
+the target: :mod:`ebmjax.tempering.schedule`, :mod:`~ebmjax.tempering.ais`,
 :mod:`~ebmjax.tempering.bennett`.  In one or two dimensions quadrature is exact
 (:mod:`ebmjax.evaluation.quadrature`), and so is a sum over all states for up to 24 bits
 (:mod:`ebmjax.energies.enumeration`).

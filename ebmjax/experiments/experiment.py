@@ -1,7 +1,7 @@
 """An experiment: the configuration of a training run, and the functions built from it.
 
-Data are standardised by an affine map, and all computations use those units: images span
-[0, 1], coordinates have mean 0 and standard deviation 1.
+Data are standardised by an affine map, and all computations use those units: images
+span [0, 1], coordinates have mean 0 and standard deviation 1.
 """
 
 import dataclasses
@@ -201,8 +201,8 @@ class Run(NamedTuple):
 def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
     """Network, objective, optimiser and chain initialisation of a configuration.
 
-    ``facts`` are those of an earlier run; they hold the units.  If they hold only a part
-    of the data, ``dataset`` is that part.
+    ``facts`` are those of an earlier run; they hold the units.  If they hold only a
+    part of the data, ``dataset`` is that part.
 
     Raises:
       RunError: an unknown name, or data that differ from those of the configuration.

@@ -1,9 +1,9 @@
-"""Facts about the data of a run, in ``data.npz``: a run is loaded and sampled without its
-data.
+"""Facts about the data of a run, in ``data.npz``: a run is loaded and sampled without
+its data.
 
 Numbers that enter the energy (units, the centre and spread of the network, the mean of
-the data) are stored exactly.  Points are stored if they take at most 32 MiB, else a random
-part of the training and held-out points, for pictures and tables.
+the data) are stored exactly.  Points are stored if they take at most 32 MiB, else a
+random part of the training and held-out points, for pictures and tables.
 """
 
 import contextlib
@@ -24,7 +24,11 @@ from ebmjax.experiments.standardize import Standard
 
 FILE = "data.npz"
 MOST_BYTES = 32 * 2**20  # largest size of points that are stored completely
-MAY_CHANGE = {"num_updates", "max_rollbacks", "data"}  # may change in a run that continues
+MAY_CHANGE = {
+    "num_updates",
+    "max_rollbacks",
+    "data",
+}  # in a continued run
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ebmjax.experiments.metrics import metrics
 from ebmjax.experiments.registry import METHODS
 from ebmjax.training.step import TrainState
 
-LARGEST_OFFSET = 1e3  # largest distance of data from zero in a picture, in standard deviations
+LARGEST_OFFSET = 1e3  # of data from zero in a picture, in standard deviations
 
 
 def clean(run: Run, energy: Energy) -> Callable[[Any], np.ndarray]:
@@ -103,8 +103,8 @@ def _images(run, chains, shown) -> dict[str, Any]:
 
 
 def viewable(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Images of shape ``[H, W(, c)]`` for a picture: unchanged for 1 or 3 channels, else
-    the mean of the channels."""
+    """Images of shape ``[H, W(, c)]`` for a picture: unchanged for 1 or 3 channels,
+    else the mean of the channels."""
     return x.mean(axis=-1) if len(shape) == 3 and shape[2] not in (1, 3) else x
 
 

@@ -1,5 +1,5 @@
-"""Evaluation of a labelled run on held-out points: as a classifier, and as a detector of
-out-of-distribution inputs.
+"""Evaluation of a labelled run on held-out points: as a classifier, and as a detector
+of out-of-distribution inputs.
 
 Synthetic out-of-distribution inputs are made from the held-out points:
 
@@ -22,8 +22,8 @@ from ebmjax.training.step import TrainState
 
 
 class Judged(NamedTuple):
-    """Class probabilities ``[N, K]`` and labels of held-out points, and scores -E of them
-    and of out-of-distribution inputs."""
+    """Class probabilities ``[N, K]`` and labels of held-out points, and scores -E of
+    them and of out-of-distribution inputs."""
 
     probabilities: np.ndarray
     labels: np.ndarray

@@ -1,4 +1,5 @@
-"""``metrics.csv`` of a run: one row per update, truncated to the step of a checkpoint."""
+"""``metrics.csv`` of a run: one row per update, truncated to the step of a
+checkpoint."""
 
 import contextlib
 import csv

@@ -74,8 +74,8 @@ def run_chains(
     """Chains of a run's energy, from its buffer or from fresh noise.
 
     Args:
-      thin: steps per stored draw; by default :func:`thinning`, which stores all draws if
-        they take at most 256 MiB.
+      thin: steps per stored draw; by default :func:`thinning`, which stores all draws
+        if they take at most 256 MiB.
       is_fresh: start from noise.  Starts are drawn from the buffer with replacement if
         it holds fewer chains.
       sampler: called as :func:`ebmjax.sample`.

@@ -54,7 +54,8 @@ def train(
     """Train in a folder with checkpoints; returns the last state.
 
     ``options`` are those of ``fit``.  ``backend`` writes the checkpoints, ``"npz"`` or
-    ``"orbax"`` (:mod:`ebmjax.io.run_directory`); by default that of the newest checkpoint.
+    ``"orbax"`` (:mod:`ebmjax.io.run_directory`); by default that of the newest
+    checkpoint.
 
     Raises:
       RunError: the folder is not empty (and not resumed), or cannot be written.
@@ -215,7 +216,8 @@ def _check_same(run, path) -> None:
 
 
 def _begin(run, path, backend, mesh):
-    """Write the first checkpoint, then the configuration, which marks both as complete."""
+    """Write the first checkpoint, then the configuration, which marks both as
+    complete."""
     state = run.init()
     state = devices.put_as(state, placed(state, mesh))
     if devices.is_main():

@@ -5,8 +5,8 @@
     bits     as they are
 
 A constant coordinate has no density: it is omitted from z and restored with its value.
-"Constant" is relative to the size of the values, so the rule is the same for data of any
-scale and offset.
+"Constant" is relative to the size of the values, so the rule is the same for data of
+any scale and offset.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ LARGEST_SHARE = 0.05  # largest share of points with the same value of a coordin
 
 
 def digest(dataset: Dataset) -> str:
-    """A digest of points and labels; for a toy set, whose last bits depend on device and
-    compiler, of its moments to three decimals."""
+    """A digest of points and labels; for a toy set, whose last bits depend on device
+    and compiler, of its moments to three decimals."""
     x = dataset.x
     if dataset.name in TOYS:
         x = np.round([x.mean(axis=0, dtype=float), x.std(axis=0, dtype=float)], 3) + 0.0
@@ -116,8 +116,8 @@ def names_of(dataset: Dataset, which: np.ndarray, most: int = 8) -> str:
 
 
 def atoms(dataset: Dataset, standard: Standard) -> list[str]:
-    """Messages about coordinates without a density: constant ones, and those that repeat
-    a value in more than 5 % of the points."""
+    """Messages about coordinates without a density: constant ones, and those that
+    repeat a value in more than 5 % of the points."""
     x, found = dataset.x, []
     if is_image(dataset):
         return []

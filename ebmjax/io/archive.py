@@ -1,8 +1,9 @@
-"""Arrays in ``.npz`` archives, and ``.npy``; sizes in headers are checked before reading.
+"""Arrays in ``.npz`` archives, and ``.npy``; sizes in headers are checked before
+reading.
 
-An archive is written as by ``numpy.savez``, uncompressed, so no member can be larger than
-the file.  A header that claims more bytes than the file has, a compressed member, or two
-members of one name raise a ``ValueError`` before memory is allocated.
+An archive is written as by ``numpy.savez``, uncompressed, so no member can be larger
+than the file.  A header that claims more bytes than the file has, a compressed member,
+or two members of one name raise a ``ValueError`` before memory is allocated.
 """
 
 import math

@@ -5,10 +5,10 @@
                    energy (of the pair x and p) and n_steps; step_size where given
 
 ``sample(..., collect=collect_stats)`` collects the second group.  A leaf whose name is
-taken (``draw``, ``chain``, a dimension, that of another leaf) is renamed with a warning.
-bfloat16 becomes float32.  ArviZ is imported when it is needed; version 0.x returns an
-``InferenceData``, 1.x an xarray ``DataTree``.  netCDF files are for ArviZ; ``.npz`` files
-need only NumPy, and their arrays are named ``posterior/x``.
+taken (``draw``, ``chain``, a dimension, that of another leaf) is renamed with a
+warning. bfloat16 becomes float32.  ArviZ is imported when it is needed; version 0.x
+returns an ``InferenceData``, 1.x an xarray ``DataTree``.  netCDF files are for ArviZ;
+``.npz`` files need only NumPy, and their arrays are named ``posterior/x``.
 """
 
 import re
@@ -124,8 +124,8 @@ def load(path: str | Path) -> Any:
 def pictures(samples: Samples | Record | Position, folder: str | Path) -> list[Path]:
     """ArviZ's plots of traces, ranks, autocorrelations and, if present, the energy.
 
-    They are ``.png`` files in the folder, of the first six coordinates and at most eight
-    chains.
+    They are ``.png`` files in the folder, of the first six coordinates and at most
+    eight chains.
 
     Raises:
       ebmjax.io.files.WriteError: a full disk; the listed pictures are complete.
@@ -224,7 +224,7 @@ def _by_chain(x) -> np.ndarray:
     if np.ndim(x) < 2:
         raise TypeError(f"draws must be [T, C, ...], got {checks.describe(x)}")
     array = np.asarray(x)
-    if array.dtype.kind == "V":  # bfloat16 and similar types, which files do not support
+    if array.dtype.kind == "V":  # bfloat16 and similar types
         array = array.astype(np.float32)
     return np.swapaxes(array, 0, 1)
 

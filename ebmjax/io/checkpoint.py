@@ -1,11 +1,11 @@
 """Checkpoints: one ``.npz`` without pickle, written atomically.
 
 A tree of arrays is stored leaf by leaf under its path, with a manifest of shapes,
-dtypes, SHA-256 and versions.  The zip comment at the end of the file is the SHA-256 of all
-bytes before it, so a flipped, missing or exchanged byte is detected.  A file of another
-tree raises with the paths that differ, before any leaf is read.  A crash or a full disk
-while writing leaves the older file unchanged.  Typed keys and bfloat16 are supported: the
-manifest records the types of the stored bytes.
+dtypes, SHA-256 and versions.  The zip comment at the end of the file is the SHA-256 of
+all bytes before it, so a flipped, missing or exchanged byte is detected.  A file of
+another tree raises with the paths that differ, before any leaf is read.  A crash or a
+full disk while writing leaves the older file unchanged.  Typed keys and bfloat16 are
+supported: the manifest records the types of the stored bytes.
 """
 
 import contextlib
@@ -42,7 +42,8 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
     """Write a tree of arrays; ``notes`` (JSON values) are stored in the manifest.
 
     Raises:
-      CheckpointError: the disk is full or the folder read-only; an older file is intact.
+      CheckpointError: the disk is full or the folder read-only; an older file is
+        intact.
     """
     arrays, entries = {}, {}
     for name, leaf in serialization.flatten(tree).items():
@@ -189,7 +190,8 @@ def _plain(leaf):
 
 
 def _storable(dtype):
-    """The dtype, or an unsigned integer for bfloat16, float8, int4, which NumPy lacks."""
+    """The dtype, or an unsigned integer for bfloat16, float8, int4, which NumPy
+    lacks."""
     return np.dtype(f"uint{8 * dtype.itemsize}") if dtype.kind == "V" else dtype
 
 

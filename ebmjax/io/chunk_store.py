@@ -1,9 +1,9 @@
 """The chunks of a long computation on disk; stored chunks are not computed again.
 
-A chunk is a pure function of the state before it.  Its file holds the state after it, the
-totals so far and the collected values, so every file is both a result and a state to
-resume from.  A damaged file is reported, and its chunk is computed again from the previous
-one, with the same bytes.
+A chunk is a pure function of the state before it.  Its file holds the state after it,
+the totals so far and the collected values, so every file is both a result and a state
+to resume from.  A damaged file is reported, and its chunk is computed again from the
+previous one, with the same bytes.
 """
 
 import contextlib
@@ -69,7 +69,8 @@ class ChunkStore:
             yield ChunkStore(path, call, is_collecting, is_interrupted, backend)
 
     def first(self, steps: Sequence[int], like: Callable[[int], Any]) -> int:
-        """The index of the first chunk: 0, or the newest on disk if nothing is collected."""
+        """The index of the first chunk: 0, or the newest on disk if nothing is
+        collected."""
         if self.path is not None and not self.is_collecting:
             for i in reversed(range(len(steps))):
                 if self.load(steps[i], functools.partial(like, i)) is not None:
@@ -77,8 +78,8 @@ class ChunkStore:
         return 0
 
     def load(self, step: int, like: Callable[[], Any]) -> Any | None:
-        """The chunk that ends with a step, in the structure of ``like()``; ``None`` without
-        a valid file."""
+        """The chunk that ends with a step, in the structure of ``like()``; ``None``
+        without a valid file."""
         for path in (
             run_directory.files(self.path, step) if self.path is not None else ()
         ):

@@ -1,4 +1,5 @@
-"""Files: written atomically (temporary file, sync, rename); only regular files are read.
+"""Files: written atomically (temporary file, sync, rename); only regular files are
+read.
 
 A crash, a full disk or an interrupt while writing leaves an older file unchanged and no
 partial file under its name.

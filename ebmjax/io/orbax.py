@@ -3,10 +3,10 @@
     STEP.orbax/state/      of Orbax; nothing is gathered
     STEP.orbax/manifest    shapes, dtypes, notes, the SHA-256 of every file and of itself
 
-Orbax does not detect a flipped bit.  So each file is verified before Orbax reads it: its
-digest, and that it is a regular file inside the folder.  The processes share this work and
-agree on the result.  The folder is written atomically, so an incomplete one never has the
-final name.
+Orbax does not detect a flipped bit.  So each file is verified before Orbax reads it:
+its digest, and that it is a regular file inside the folder.  The processes share this
+work and agree on the result.  The folder is written atomically, so an incomplete one
+never has the final name.
 
 Every process makes these calls.  Orbax is imported by them; it comes with
 ``ebmjax[orbax]``.
@@ -198,7 +198,8 @@ def _verified(path) -> dict[str, Any]:
 
 
 def _digests(folder, files, *, is_synced=False) -> list[str]:
-    """Digests of files, each read by one of the processes; zeros for unreadable files."""
+    """Digests of files, each read by one of the processes; zeros for unreadable
+    files."""
     table = np.zeros((len(files), 32), np.uint8)
     for i in range(jax.process_index(), len(files), jax.process_count()):
         with contextlib.suppress(OSError), open_regular(folder / files[i]) as file:

@@ -92,9 +92,9 @@ def lock(folder: Path) -> Iterator[None]:
 def postponed_stop() -> Iterator[Callable[[], bool]]:
     """SIGTERM, SIGHUP and Ctrl-C wait for the end of a chunk.
 
-    Yields a function that returns whether a signal came.  A second signal stops at once.
-    A SIGHUP that is ignored (nohup) stays ignored.  Outside the main thread Python allows
-    no handler, and signals act at once.
+    Yields a function that returns whether a signal came.  A second signal stops at
+    once. A SIGHUP that is ignored (nohup) stays ignored.  Outside the main thread
+    Python allows no handler, and signals act at once.
     """
     is_stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -128,7 +128,8 @@ def files(folder: Path, step: int) -> list[Path]:
 
 
 def steps(folder: Path) -> list[int]:
-    """Steps that have a checkpoint in a folder, the newest first; its file may be damaged."""
+    """Steps that have a checkpoint in a folder, the newest first; its file may be
+    damaged."""
     names = {p.stem for p in folder.glob("*") if p.suffix in _BY_SUFFIX}
     return sorted((int(n) for n in names if n.isdecimal()), reverse=True)
 
@@ -164,7 +165,8 @@ def save(
     backend: str = "npz",
     **notes: Any,
 ) -> None:
-    """Write the checkpoint of a step, and remove all but the last ``keep`` (``None``: keep all)."""
+    """Write the checkpoint of a step, and remove all but the last ``keep`` (``None``:
+    keep all)."""
     BACKENDS[backend].save(file_of(folder, step, backend), tree, step=step, **notes)
     if keep is None or not devices.is_main():
         return

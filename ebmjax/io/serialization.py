@@ -55,7 +55,8 @@ def sharding_of(like: Any) -> NamedSharding | None:
 
 
 def check_same(path: Any, stored: dict[str, dict], wanted: dict[str, Any]) -> None:
-    """Raise :class:`CheckpointError` with the differences of shapes and dtypes, if any."""
+    """Raise :class:`CheckpointError` with the differences of shapes and dtypes, if
+    any."""
     lines = [f"{name} is missing" for name in wanted if name not in stored]
     lines += [f"{name} is not wanted" for name in stored if name not in wanted]
     for name in wanted.keys() & stored.keys():

@@ -1,14 +1,14 @@
 """Conversion of kernels to and from BlackJAX.
 
-An algorithm of BlackJAX is a pair ``init(position)``, ``step(key, state) -> (state, info)``
-on a log density, with its own types of state and info.  :func:`to_blackjax` returns this
-pair for a kernel, on ``-energy``.  :func:`from_blackjax` returns a
-:class:`~ebmjax.base.Kernel` whose noise is a key.  Its BlackJAX state is rebuilt from the
-position at every step, at the cost of one evaluation, so that it can be combined with any
-kernel and no cached value is out of date.  Persistent parts of the state that ``init``
-draws (a momentum, a slice) are kept in ``state.momentum``; their first value is drawn with
-a hash of the position as key, so chains that start at different points have independent
-values.
+An algorithm of BlackJAX is a pair ``init(position)``,
+``step(key, state) -> (state, info)`` on a log density, with its own types of state and
+info.  :func:`to_blackjax` returns this pair for a kernel, on ``-energy``.
+:func:`from_blackjax` returns a :class:`~ebmjax.base.Kernel` whose noise is a key.  Its
+BlackJAX state is rebuilt from the position at every step, at the cost of one
+evaluation, so that it can be combined with any kernel and no cached value is out of
+date.  Persistent parts of the state that ``init`` draws (a momentum, a slice) are kept
+in ``state.momentum``; their first value is drawn with a hash of the position as key, so
+chains that start at different points have independent values.
 
 >>> kernel = cycle(random_walk(energy, 0.5),
 ...                from_blackjax(blackjax.nuts(log_p, h, mass), energy))  # doctest: +SKIP

@@ -105,8 +105,8 @@ def parallel(kernel: Kernel) -> Kernel:
 def stack(kernels: Sequence[Kernel]) -> Kernel:
     """One kernel per chain, from kernels that differ only in their numbers.
 
-    A leaf that is the same object in all kernels (the parameters of a network) is stored
-    once; the others are stacked.
+    A leaf that is the same object in all kernels (the parameters of a network) is
+    stored once; the others are stacked.
 
     Raises:
       ValueError: kernels of different structure, naming the first that differs.
@@ -136,8 +136,8 @@ def stack(kernels: Sequence[Kernel]) -> Kernel:
 
 
 def stacked(kernel: Kernel) -> Kernel:
-    """One kernel per chain, from a kernel whose leaves all have a leading axis ``[C]``, as
-    returned by ``jax.vmap`` of a function that makes kernels.
+    """One kernel per chain, from a kernel whose leaves all have a leading axis ``[C]``,
+    as returned by ``jax.vmap`` of a function that makes kernels.
 
     >>> energy = lambda x: 0.5 * jnp.sum(x**2)
     >>> ladder = jax.vmap(lambda h: mala(energy, h))(jnp.array([0.1, 0.2, 0.4]))

@@ -1,5 +1,5 @@
-"""Combinations of kernels.  Each leaves invariant what its parts leave invariant (Tierney
-1994, section 2.4).
+"""Combinations of kernels.  Each leaves invariant what its parts leave invariant
+(Tierney 1994, section 2.4).
 
     repeat(K, n)           = K^n
     cycle(K1, K2, ...)     = ... K2 K1

@@ -5,9 +5,9 @@ Euler-Maruyama step over a time ``eps^2`` is
 
     x* = x - eps^2/2 grad E(x) + eps xi,   xi ~ N(0, I).
 
-* ``ula`` uses it without correction.  Its stationary distribution is biased by O(eps^2):
-  on a Gaussian of precision a, its variance is 1 / (a (1 - eps^2 a / 4)), and it diverges
-  for eps^2 a >= 4  (Roberts & Tweedie 1996).
+* ``ula`` uses it without correction.  Its stationary distribution is biased by
+  O(eps^2): on a Gaussian of precision a, its variance is 1 / (a (1 - eps^2 a / 4)), and
+  it diverges for eps^2 a >= 4  (Roberts & Tweedie 1996).
 * ``mala`` uses it as a Metropolis proposal.  In terms of the noise that leads back,
   xi* = eps/2 (grad E(x) + grad E(x*)) - xi, the log ratio of the densities is
   (|xi|^2 - |xi*|^2) / 2.  This is Hamiltonian Monte Carlo with one leapfrog step (Neal

@@ -9,10 +9,10 @@ such proposal yields a kernel with detailed balance with respect to exp(-E) (Met
 et al. 1953; Hastings 1970; Green 1995 for proposals that are deterministic given extra
 noise).
 
-The comparison is ``-exponential < r``: in ``log(uniform) < r`` a float32 uniform is zero
-once in 2^23 draws and then accepts any candidate.  A ratio that is NaN, and a candidate
-of energy minus infinity, are rejected and counted; plus infinity is a hard boundary of
-the support, rejected and not counted.
+The comparison is ``-exponential < r``: in ``log(uniform) < r`` a float32 uniform is
+zero once in 2^23 draws and then accepts any candidate.  A ratio that is NaN, and a
+candidate of energy minus infinity, are rejected and counted; plus infinity is a hard
+boundary of the support, rejected and not counted.
 """
 
 from collections.abc import Callable

@@ -4,8 +4,8 @@
 
 The move is symmetric, so the acceptance ratio is exp(E(x) - E(x*)).  ``S`` is the step
 size: a scalar, one number per coordinate, or a square root of a covariance.  On a
-Gaussian in D dimensions the optimal step is about 2.38 / sqrt(D) standard deviations, with
-acceptance 0.234 as D grows (Roberts, Gelman & Gilks 1997).
+Gaussian in D dimensions the optimal step is about 2.38 / sqrt(D) standard deviations,
+with acceptance 0.234 as D grows (Roberts, Gelman & Gilks 1997).
 """
 
 from typing import Any

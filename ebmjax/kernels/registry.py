@@ -1,8 +1,8 @@
 """The kernels of the library by name; the only table of kernels.
 
-Warm-up, verification, benchmarks and the command line read it.  A new kernel needs a line
-here: then it is verified on every target (:mod:`ebmjax.verify.suite`), and it can be
-tuned, used in training and named on the command line.
+Warm-up, verification, benchmarks and the command line read it.  A new kernel needs a
+line here: then it is verified on every target (:mod:`ebmjax.verify.suite`), and it can
+be tuned, used in training and named on the command line.
 """
 
 from collections.abc import Callable

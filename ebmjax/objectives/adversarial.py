@@ -5,13 +5,13 @@ inequality).  The energy and a sampler q with entropy H solve
 
     min over E, max over q of  E_data[E] - E_q[E] + H(q),
 
-which is minus the log-likelihood at the optimal q.  In one update each moves along its own
-gradient:
+which is minus the log-likelihood at the optimal q.  In one update each moves along its
+own gradient:
 
     loss = E_data[E] - E_{sg q}[E] + E_q[sg E] - H(q).
 
-Without the exact entropy q collapses to the minimum of the energy, so the sampler returns
-each point with its log density.  It is known for an affine map of a normal
+Without the exact entropy q collapses to the minimum of the energy, so the sampler
+returns each point with its log density.  It is known for an affine map of a normal
 (:func:`affine`), for a mixture of them in equal shares (:func:`mixture`), and for an
 invertible network, such as :mod:`ebmjax.energies.flows`, by the change of variables
 (:func:`through_map`).

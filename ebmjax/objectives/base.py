@@ -1,7 +1,7 @@
 """Objectives: three functions, as an Optax transformation is two functions.
 
-    init(key, params, data) -> trained       the trained parameters: those of the energy,
-                                             and of log Z, a critic, a flow
+    init(key, params, data) -> trained       the trained parameters, of the energy and
+                                             of log Z, a critic, a flow
     loss(trained, key, batch, chains) -> (loss, (chains, metrics))
     energy_params(trained) -> params         the parameters of the energy
 
@@ -9,9 +9,9 @@ Training is Optax on the gradient of ``loss``.  Objectives without chains return
 unchanged.  An objective is a pytree: its weights and temperatures are leaves, so that a
 new number compiles nothing, and the energy, the kernel and the rest are structure.
 
-``update_scale`` sets a different learning rate for a learned part: it is a tree prefix of
-``trained`` whose numbers multiply the updates of the optimiser.  :func:`ebmjax.fit` and
-``train_step`` apply it; a loop on Optax alone chains it,
+``update_scale`` sets a different learning rate for a learned part: it is a tree prefix
+of ``trained`` whose numbers multiply the updates of the optimiser.  :func:`ebmjax.fit`
+and ``train_step`` apply it; a loop on Optax alone chains it,
 
     optimizer = optax.chain(optax.adam(1e-3), scale_updates(objective.update_scale))
 """

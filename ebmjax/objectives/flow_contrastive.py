@@ -1,17 +1,17 @@
 """Flow contrastive estimation (Gao, Nijkamp, Kingma, Xu, Dai & Wu 2020,
 arXiv:1912.00589): noise contrastive estimation with trained noise.
 
-The energy, with its log Z, classifies data against draws of a normalising flow q, and the
-flow is trained to make this impossible:
+The energy, with its log Z, classifies data against draws of a normalising flow q, and
+the flow is trained to make this impossible:
 
     V = E_data[log p / (p + q)] + E_q[log q / (p + q)],      p(x) = exp(-E(x) - c),
     the energy and c maximise V, the flow minimises it.
 
 If p = q = the density of the data, V is -2 log 2 and its gradients are zero.  One loss
-trains both: its value is -V; its gradient is that of -V for the energy, and that of V for
-the flow, through the draws and through log q.  ``likelihood_weight`` adds -E_data[log q],
-minus the log-likelihood of the flow, which has the same optimum if the flow can represent
-the data, and stabilises the training.
+trains both: its value is -V; its gradient is that of -V for the energy, and that of V
+for the flow, through the draws and through log q.  ``likelihood_weight`` adds
+-E_data[log q], minus the log-likelihood of the flow, which has the same optimum if the
+flow can represent the data, and stabilises the training.
 """
 
 from collections.abc import Callable
@@ -85,7 +85,7 @@ class FlowContrastive(Objective):
         draws = self.draw(flow, key, checks.num_chains(batch, "batch"))
         value, right = self.confusion(player, stop(flow), batch, stop(draws))
         of_flow, _ = self.confusion(stop(player), flow, batch, draws)
-        value += stop(of_flow) - of_flow  # value zero; its gradient reverses that of the flow
+        value += stop(of_flow) - of_flow  # value zero, reversed gradient of the flow
         log_q = jnp.mean(jax.vmap(partial(self.log_prob, flow))(batch))
         if self.likelihood_weight is not None:
             value += self.likelihood_weight * (stop(log_q) - log_q)

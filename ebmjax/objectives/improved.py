@@ -9,9 +9,9 @@ and sg a stopped gradient:
            + E[E_{sg theta}(x(theta))]     samples have low energy
            - w H(x(theta))                 and high entropy
 
-The last two are KL(q_theta | p_{sg theta}), up to log Z: they move the distribution q of
-the chains to the model.  If q already equals the model, their gradient is zero, and the
-optimum is that of maximum likelihood.
+The last two are KL(q_theta | p_{sg theta}), up to log Z: they move the distribution q
+of the chains to the model.  If q already equals the model, their gradient is zero, and
+the optimum is that of maximum likelihood.
 
 The entropy H is estimated from the distance rho_i of each chain to the nearest other
 one (Kozachenko & Leonenko 1987):
@@ -19,8 +19,9 @@ one (Kozachenko & Leonenko 1987):
     H = psi(C) - psi(1) + log V_D + (D / C) sum_i log rho_i,
                                            V_D the volume of the unit ball.
 
-Its gradient is unbiased but has heavy tails, as 1 / rho has; it needs points of at least
-two dimensions.  The gradient passes through the last ``num_through`` steps.  Only unadjusted kernels are differentiable maps of the parameters: ``ula``.
+Its gradient is unbiased but has heavy tails, as 1 / rho has; it needs points of at
+least two dimensions.  The gradient passes through the last ``num_through`` steps.  Only
+unadjusted kernels are differentiable maps of the parameters: ``ula``.
 """
 
 import functools

@@ -1,5 +1,5 @@
-"""The learned Stein discrepancy: a critic estimates the difference of the scores of model
-and data.
+"""The learned Stein discrepancy: a critic estimates the difference of the scores of
+model and data.
 
 Grathwohl, Wang, Jacobsen, Duvenaud & Zemel 2020, "Learning the Stein discrepancy for
 training and evaluating energy-based models without sampling".  With s = -grad E and a
@@ -9,16 +9,16 @@ critic f from points to vectors,
     min over E, max over f of  S(E, f) - lambda E_data|f|^2.
 
 If the data have density p, S = E_data[(s - grad log p).f], so that the best critic is
-f* = (s - grad log p) / (2 lambda), and S - lambda E|f|^2 there is
-E_data|s - grad log p|^2 / (4 lambda), the Fisher divergence: score matching with a learned
-score of the data in place of integration by parts.
+f* = (s - grad log p) / (2 lambda), and S - lambda E|f|^2 there is E_data|s - grad log
+p|^2 / (4 lambda), the Fisher divergence: score matching with a learned score of the
+data in place of integration by parts.
 
 One update moves both, each along its own gradient (by ``stop_gradient``):
 
     loss = S(E, sg f) - S(sg E, f) + lambda E|f|^2.
 
-The value of the loss is the penalty; the discrepancy is a metric.  The trace is exact, one
-direction at a time, or an average over random signs.
+The value of the loss is the penalty; the discrepancy is a metric.  The trace is exact,
+one direction at a time, or an average over random signs.
 """
 
 from collections.abc import Callable

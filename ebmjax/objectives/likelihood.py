@@ -1,16 +1,16 @@
 """Maximum likelihood with Markov chains (notes, eq. 6-10).
 
-With E_data the mean over a batch and E_model the mean over chains that have run with the
-present parameters,
+With E_data the mean over a batch and E_model the mean over chains that have run with
+the present parameters,
 
     loss = E_data[E(x)] - E_model[E(sg x)],
     grad loss = -d/dtheta log-likelihood                                        (eq. 9)
 
-``sg`` stops the gradient: samples do not depend on the parameters here.  The value of the
-loss is not a likelihood; only its gradient has a meaning.  Contrastive divergence
+``sg`` stops the gradient: samples do not depend on the parameters here.  The value of
+the loss is not a likelihood; only its gradient has a meaning.  Contrastive divergence
 (Hinton 2002), persistent chains (Tieleman 2008), a replay buffer (Du & Mordatch 2019)
-and short runs (Nijkamp et al. 2019) are this objective with different initial ``chains``
-(:mod:`ebmjax.training.chain_init`).
+and short runs (Nijkamp et al. 2019) are this objective with different initial
+``chains`` (:mod:`ebmjax.training.chain_init`).
 
 An unbounded energy can fall without end; ``regularisation`` adds
 lambda (E_data[E^2] + E_model[E^2])  (Du & Mordatch 2019, eq. 4), which fixes the free
@@ -130,7 +130,8 @@ def maximum_likelihood(
 
     Returns:
       The objective.  Chains that end at a non-finite energy are excluded from the loss
-      and returned as NaN, for the loop to restart; if none is left, the loss is NaN.  Metrics: the two mean energies, their spread, the acceptance rate.
+      and returned as NaN, for the loop to restart; if none is left, the loss is NaN.
+      Metrics: the two mean energies, their spread, the acceptance rate.
 
     >>> objective = maximum_likelihood(network.apply, mala, 40)  # doctest: +SKIP
     """

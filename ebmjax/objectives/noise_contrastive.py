@@ -1,5 +1,5 @@
-"""Noise contrastive estimation: learn a density by classifying data against noise with a
-known density ([SK21] section 4).
+"""Noise contrastive estimation: learn a density by classifying data against noise with
+a known density ([SK21] section 4).
 
 With noise density q and, for ``binary``, nu noise points per data point,
 
@@ -11,10 +11,11 @@ With noise density q and, for ``binary``, nu noise points per data point,
     conditional  L = E softplus(E(x) - E(y)),  y = x + eps xi
                                                      Ceylan & Gutmann 2018, eq. 13
 
-In ``binary`` the log partition function c is a trained parameter: at the optimum
-c = log Z.  ``ranking`` and ``conditional`` do not need it.  As nu grows the gradient of ``binary`` becomes that of maximum likelihood; as
-eps shrinks, ``conditional`` becomes score matching, L = log 2 + eps^2 / 4 J + O(eps^4)
-with J of :func:`ebmjax.objectives.score_matching.explicit`.
+In ``binary`` the log partition function c is a trained parameter: at the optimum c =
+log Z.  ``ranking`` and ``conditional`` do not need it.  As nu grows the gradient of
+``binary`` becomes that of maximum likelihood; as eps shrinks, ``conditional`` becomes
+score matching, L = log 2 + eps^2 / 4 J + O(eps^4) with J of
+:func:`ebmjax.objectives.score_matching.explicit`.
 """
 
 from collections.abc import Callable

@@ -211,7 +211,8 @@ def posterior(energy: Energy, z: Position, tau: Any) -> Energy:
 
 
 def rungs(levels: Any) -> tuple[Array, Array]:
-    """The lower and the upper noise of each pair of neighbouring levels, ``[L - 1]``."""
+    """The lower and the upper noise of each pair of neighbouring levels,
+    ``[L - 1]``."""
     check_falls(levels, least=2)
     levels = jnp.asarray(levels, jnp.float32)
     return levels[1:], levels[:-1]

@@ -17,9 +17,9 @@ likelihood using bidirectional Monte Carlo").  With perfect transitions
     E log w = log Z_L/Z_0 - sum_t KL(pi_{t-1} || pi_t)      forward
     E log w = log Z_0/Z_L - sum_t KL(pi_t || pi_{t-1})      in reverse.
 
-The upper bound needs exact draws of the target.  It is invalid for chains that have missed
-a mode, which no test of the chains alone can detect.  A drift of their energies is
-detected and reported.
+The upper bound needs exact draws of the target.  It is invalid for chains that have
+missed a mode, which no test of the chains alone can detect.  A drift of their energies
+is detected and reported.
 """
 
 import functools

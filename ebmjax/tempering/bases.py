@@ -7,8 +7,8 @@
     flow           a normalising flow, :mod:`ebmjax.energies.flows`
     Base           any pair of functions
 
-Positions are trees of arrays.  A base is a pytree (:mod:`ebmjax._value`) whose numbers are
-leaves, so that a new base of the same kind compiles nothing.
+Positions are trees of arrays.  A base is a pytree (:mod:`ebmjax._value`) whose numbers
+are leaves, so that a new base of the same kind compiles nothing.
 """
 
 import math

@@ -13,8 +13,8 @@ variance of all estimates of that form (Shirts & Pande 2005).  The error is Benn
 
     var D = (<f^2>_F / <f>_F^2 - 1) / n_F + (<f^2>_R / <f>_R^2 - 1) / n_R.
 
-For kernels that are not reversible the estimate is the mean of the forward and the reverse
-estimate, weighted by their inverse variances; the bounds hold all the same.
+For kernels that are not reversible the estimate is the mean of the forward and the
+reverse estimate, weighted by their inverse variances; the bounds hold all the same.
 """
 
 from typing import NamedTuple

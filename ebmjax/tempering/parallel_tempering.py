@@ -7,11 +7,10 @@ min(1, exp r),
     r = E_k(x_k) + E_{k+1}(x_{k+1}) - E_k(x_{k+1}) - E_{k+1}(x_k),
 
 and then moves every replica by its own kernel.  Alternating pairs, in place of random
-ones, make a replica move persistently in one direction, so that more replicas never hurt
-(Syed,
-Bouchard-Cote, Deligiannidis & Doucet 2022, "Non-reversible parallel tempering", JRSS B
-84).  If the path has a base, the replica at beta = 0 is an independent draw of it.
-From the rejection rates r_k of the swaps:
+ones, make a replica move persistently in one direction, so that more replicas never
+hurt (Syed, Bouchard-Cote, Deligiannidis & Doucet 2022, "Non-reversible parallel
+tempering", JRSS B 84).  If the path has a base, the replica at beta = 0 is an
+independent draw of it. From the rejection rates r_k of the swaps:
 
     barrier        Lambda = sum_k r_k, nearly the same for every ladder    (section 3.3)
     ladder         equal r_k, by interpolating their cumulated sum; rounds of doubled
@@ -122,8 +121,8 @@ def parallel_tempering(
 ) -> Tempered:
     """Draws of the target from replicas that move between it and the base.
 
-    The ladder and the step size of each replica adapt in ``num_adapt`` iterations, whose
-    draws are discarded, and are then fixed.
+    The ladder and the step size of each replica adapt in ``num_adapt`` iterations,
+    whose draws are discarded, and are then fixed.
 
     Args:
       key: one key.

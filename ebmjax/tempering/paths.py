@@ -6,10 +6,11 @@ with ``E_0 = -log q`` of a base ``q`` (Neal 2001, "Annealed importance sampling"
 eq. 3; Gelman & Meng 1998).  A user's path is ``Path(energy, base)`` with
 ``energy(beta, x)``; at beta = 0 it is the energy of the base.
 
-Bases are in :mod:`ebmjax.tempering.bases`.  Positions are trees of real or binary arrays.
+Bases are in :mod:`ebmjax.tempering.bases`.  Positions are trees of real or binary
+arrays.
 
-Paths are pytrees (:mod:`ebmjax._value`): numbers are leaves and code is structure, so that
-new numbers compile nothing.
+Paths are pytrees (:mod:`ebmjax._value`): numbers are leaves and code is structure, so
+that new numbers compile nothing.
 """
 
 from collections.abc import Callable

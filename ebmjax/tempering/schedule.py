@@ -73,8 +73,8 @@ def pilot(
 
 
 def equal_lengths(betas: Any, lengths: Any, num_levels: int) -> np.ndarray:
-    """``[L + 1]`` levels from 0 to 1 at equal distances, from the ``lengths [K]`` between
-    neighbours of ``betas [K + 1]``."""
+    """``[L + 1]`` levels from 0 to 1 at equal distances, from the ``lengths [K]``
+    between neighbours of ``betas [K + 1]``."""
     betas = np.asarray(betas, np.float64)
     total = np.concatenate([[0.0], np.cumsum(np.maximum(lengths, 0.0))])
     if total[-1] <= 0:  # one density along the whole path

@@ -10,9 +10,9 @@ their section 3.3.2.3 (MCMC kernels).  N particles start as draws of the base; t
     4. ``num_steps`` transitions at beta', whose acceptance moves the step size,
        here at beta = 0 before the first level, too
 
-until beta = 1.  ``E Z^`` is Z for a fixed schedule; with an adaptive one bias and variance
-are O(1/N) (Beskos, Jasra, Kantas & Thiery 2016).  Independent repeats give the standard
-error of log Z.
+until beta = 1.  ``E Z^`` is Z for a fixed schedule; with an adaptive one bias and
+variance are O(1/N) (Beskos, Jasra, Kantas & Thiery 2016).  Independent repeats give the
+standard error of log Z.
 """
 
 import functools
@@ -98,8 +98,8 @@ def sequential_monte_carlo(
         ``[R N, ...]``, and the levels are those of the first.
 
     Raises:
-      ValueError, TypeError: a bad argument; no base; no particle with a positive weight;
-        beta = 1 is not reached in ``max_levels``.
+      ValueError, TypeError: a bad argument; no base; no particle with a positive
+        weight; beta = 1 is not reached in ``max_levels``.
 
     >>> found = sequential_monte_carlo(key, path, eb.mala, 0.5, num_repeats=8)
     ... # doctest: +SKIP
@@ -160,7 +160,8 @@ def _run(
         return kernel.step(jax.random.fold_in(key, step), state)
 
     def transitions(x, beta, log_size, first):
-        """``num_steps`` transitions; each adapts the step size to its acceptance rate."""
+        """``num_steps`` transitions; each adapts the step size to its acceptance
+        rate."""
         each = jax.vmap(transition, (0, 0, None, None, None), axis_name=CHAINS)
 
         def step(carry, i):

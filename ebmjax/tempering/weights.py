@@ -9,8 +9,8 @@ For independent weights with ``E w = R``:
                   minus Student's quantile times its standard error
     ESS           (sum w)^2 / sum w^2                        (Kong, Liu & Wong 1994)
 
-The bound holds in expectation for any weights; its confidence assumes that a mean of ``B``
-logarithms is normal.
+The bound holds in expectation for any weights; its confidence assumes that a mean of
+``B`` logarithms is normal.
 """
 
 from typing import Any, NamedTuple

@@ -158,11 +158,12 @@ class ReplayBuffer(ChainInit):
 
 
 def replay_buffer(draw: Draw, size: int, restart_probability: Any = 0.0) -> ChainInit:
-    """A buffer of ``size`` chains; each update runs a random subset, without repetition.
+    """A buffer of ``size`` chains; each update runs a random subset, without
+    repetition.
 
-    The buffer is divided into C blocks of neighbours with a random offset, and one chain
-    of each block is chosen uniformly.  So all chains run equally often, and no sort is
-    needed.
+    The buffer is divided into C blocks of neighbours with a random offset, and one
+    chain of each block is chosen uniformly.  So all chains run equally often, and no
+    sort is needed.
 
     Args:
       draw: fresh chains, ``draw(key, n)``.

@@ -2,13 +2,13 @@
 
 Training of energies diverges without an error.  The gap between data and chains grows,
 chains leave the range of the data or freeze, the gradient of the energy grows until a
-Langevin step overshoots, or the gradient of the loss explodes.  :func:`diagnose` detects
-each of these in the metrics of a chunk of updates.
+Langevin step overshoots, or the gradient of the loss explodes.  :func:`diagnose`
+detects each of these in the metrics of a chunk of updates.
 
-A :class:`RollbackPolicy` returns to the last healthy state, with a smaller learning rate
-and step size, a bounded number of times.  Both are numbers in the training state, so that
-nothing is compiled again.  A state counts as healthy only if the ``SETTLED`` updates after
-it are healthy, too, because divergence is detected late.
+A :class:`RollbackPolicy` returns to the last healthy state, with a smaller learning
+rate and step size, a bounded number of times.  Both are numbers in the training state,
+so that nothing is compiled again.  A state counts as healthy only if the ``SETTLED``
+updates after it are healthy, too, because divergence is detected late.
 
 :class:`DivergenceMonitor` adds this to a loop in one line; :func:`ebmjax.fit` uses it.
 """
@@ -30,8 +30,8 @@ class TrainingDiverged(RuntimeError):
 
 
 class RollbackPolicy(NamedTuple):
-    """The number of roll-backs, and the factors of the learning rate and of the step size
-    of chains."""
+    """The number of roll-backs, and the factors of the learning rate and of the step
+    size of chains."""
 
     max_rollbacks: int = 4
     learning_rate_factor: float = 0.3
@@ -101,16 +101,20 @@ class DivergenceMonitor:
         self.dim = sum(x[0].size for x in leaves)
         self.max_gap, self.rollback = max_gap, rollback
         self.healthy: Any = None  # the state to return to
-        self.settled: list[tuple[Any, dict[str, np.ndarray]]] = []  # healthy states that are not yet confirmed, in order
+        self.settled: list[
+            tuple[Any, dict[str, np.ndarray]]
+        ] = []  # healthy states that are not yet confirmed, in order
         self._pending: list[tuple[Any, dict[str, np.ndarray]]] = []
         self._rows: list[dict[str, np.ndarray]] = []
 
     def start(self, state: Any) -> None:
-        """Set the state before the first update; the first roll-back may return to it."""
+        """Set the state before the first update; the first roll-back may return to
+        it."""
         self.healthy = state
 
     def __call__(self, state: Any, metrics: dict[str, Any]) -> Any:
-        """After one update, with its metrics; or after several, with metrics ``[n]``."""
+        """After one update, with its metrics; or after several, with metrics
+        ``[n]``."""
         rows = {name: np.asarray(x) for name, x in metrics.items()}
         if rows["loss"].ndim == 0:
             self._rows.append(rows)
@@ -182,8 +186,8 @@ def diagnose(
     """A description of the issue in a chunk of updates; ``None`` if no issue was found.
 
     Energies are in nats.  The energy of a normal density has a standard deviation of
-    sqrt(D / 2), so the limits grow with the number of coordinates D.  They grow with the
-    spread of the energies of the data up to a bound.
+    sqrt(D / 2), so the limits grow with the number of coordinates D.  They grow with
+    the spread of the energies of the data up to a bound.
     """
     skipped = metrics["is_skipped"].mean()
     if skipped > 0.5:

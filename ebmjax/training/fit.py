@@ -1,10 +1,10 @@
 """Training: Optax on the gradient of an objective, in a loop with a divergence monitor.
 
 An update draws a batch i ~ U(1..n) (notes, eq. 10), draws the initial chains, evaluates
-the objective and steps the optimiser.  ``chunk`` updates are one compiled program, whose
-arguments are the objective, the optimiser and the chain initialisation: a new learning
-rate, weight or noise, or other data of the same shape, compile nothing.  The host reads
-the metrics between chunks.
+the objective and steps the optimiser.  ``chunk`` updates are one compiled program,
+whose arguments are the objective, the optimiser and the chain initialisation: a new
+learning rate, weight or noise, or other data of the same shape, compile nothing.  The
+host reads the metrics between chunks.
 
 An update with a non-finite gradient is skipped and counted.  A chain that ends at a
 non-finite energy is restarted and counted.  A run that diverges returns to its last
@@ -87,8 +87,8 @@ def fit(
       num_updates: in total, including those already in ``state``.
       batch_size: B, at most N.
       num_chains: C, ``batch_size`` by default.
-      data_noise: standard deviation of Gaussian noise added to the points of each batch,
-        in their units.
+      data_noise: standard deviation of Gaussian noise added to the points of each
+        batch, in their units.
       ema_decay: of the parameters kept for evaluation; less, (1 + t) / (10 + t), in the
         first updates.
       max_gap: the largest allowed |E_data - E_model|, in nats; 100 + 10 D by default.
@@ -96,8 +96,8 @@ def fit(
         smaller learning rate and step size, before it raises; ``NO_ROLLBACK`` raises at
         once.
       chunk: updates in one compiled call; progress and ``on_chunk`` run between calls.
-      devices: over which batch and chains are sharded: a number, a list, or a mesh with an axis
-        ``"chains"``.
+      devices: over which batch and chains are sharded: a number, a list, or a mesh with
+        an axis ``"chains"``.
       on_chunk: called with the state and the metrics ``[chunk]`` of each call, once the
         ``SETTLED`` updates after it are healthy, too; may raise to stop.
       progress: ``True`` for a bar, or a function ``(done, total, text)``.
@@ -107,8 +107,8 @@ def fit(
 
     Raises:
       TypeError, ValueError: naming the argument, what it got and what it wants.
-      TrainingDiverged: the gradients are not finite, the energies diverge, or the chains
-        freeze or escape, and no roll-back is left.
+      TrainingDiverged: the gradients are not finite, the energies diverge, or the
+        chains freeze or escape, and no roll-back is left.
 
     >>> found = fit(key, objective, optax.adam(1e-3), state, data, chain_init,
     ...             num_updates=1000, batch_size=256)  # doctest: +SKIP
@@ -199,8 +199,8 @@ def placed(state: Any, mesh: jax.sharding.Mesh | None) -> Any:
 
 @functools.partial(jax.jit, static_argnames=("chunk", "batch_size"))
 def _updates(step, data_noise, key, state, data, num, *, chunk, batch_size):
-    """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program for
-    every number."""
+    """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program
+    for every number."""
     num_points = len(jax.tree.leaves(data)[0])
 
     def update(state):

@@ -7,8 +7,8 @@ optimisers that differ in a learning rate, a decay or a clipping norm share one 
 Other functions (a user's schedule) are structure.
 
 Some transformations need more than gradients and parameters.  Those that take ``value``
-get it (``reduce_on_plateau``, ``polyak_sgd``).  ``lbfgs``, which evaluates the loss again,
-and ``lookahead``, which needs its own parameters, raise.
+get it (``reduce_on_plateau``, ``polyak_sgd``).  ``lbfgs``, which evaluates the loss
+again, and ``lookahead``, which needs its own parameters, raise.
 """
 
 import inspect
@@ -27,7 +27,8 @@ OPENED = ("optax", "ebmjax.objectives.base")
 
 @value
 class Optimizer(Value):
-    """An Optax transformation whose numbers are leaves; made by :func:`as_optimizer`."""
+    """An Optax transformation whose numbers are leaves; made by
+    :func:`as_optimizer`."""
 
     init_fn: Any = part()
     update_fn: Any = part()
@@ -105,7 +106,8 @@ class Opened(NamedTuple):
 
 
 def opened(item: Any, seen: tuple = ()) -> Any:
-    """Functions of Optax as :class:`Opened`, numbers as they are, the rest as structure."""
+    """Functions of Optax as :class:`Opened`, numbers as they are, the rest as
+    structure."""
     if isinstance(item, float) or is_number(item):
         return item
     if type(item) in (tuple, list):

@@ -22,7 +22,8 @@ from ebmjax.training.optimizer import Optimizer, as_optimizer, traceable
 
 
 class TrainState(NamedTuple):
-    """The state of a run; with the data and the key it determines the rest of the run."""
+    """The state of a run; with the data and the key it determines the rest of the
+    run."""
 
     params: Params
     ema: Params  # moving average of the parameters, in float32 or wider, for evaluation
@@ -182,9 +183,9 @@ def train_step(
 ) -> TrainStep:
     """One update as a pure function ``(key, state, batch) -> (state, metrics)``.
 
-    It is a pytree whose numbers are leaves: as an argument of a compiled function, a new
-    learning rate, weight or decay compiles nothing.  ``params`` is optional; with it the
-    optimiser is checked before compilation.
+    It is a pytree whose numbers are leaves: as an argument of a compiled function, a
+    new learning rate, weight or decay compiles nothing.  ``params`` is optional; with
+    it the optimiser is checked before compilation.
 
     Raises:
       TypeError, ValueError: naming the argument, what it got and what it wants.

@@ -1,10 +1,11 @@
-"""Kernels that tune themselves while they run: their limit, and whether the gain vanishes.
+"""Kernels that tune themselves while they run: their limit, and whether the gain
+vanishes.
 
 A chain that adapts with a constant gain has, in general, a stationary distribution that
-differs from its target, however small the gain.  One whose adaptation diminishes converges
-to the target (Roberts & Rosenthal 2007, "Coupling and ergodicity of adaptive MCMC").  At
-finite k neither preserves the target, so that ``invariance`` rejects both.  Here chains run
-for many steps, and
+differs from its target, however small the gain.  One whose adaptation diminishes
+converges to the target (Roberts & Rosenthal 2007, "Coupling and ergodicity of adaptive
+MCMC").  At finite k neither preserves the target, so that ``invariance`` rejects both.
+Here chains run for many steps, and
 
     gain   the mean change of the adapted numbers per step must fall with time: at T it is
            compared with that at T / 4;
@@ -28,7 +29,7 @@ from ebmjax.verify.running import Chains, Meter, chain_keys
 from ebmjax.verify.statistics import Sums, rows_of, with_shares
 
 NUM_WINDOWS = 16
-FALL = 0.85  # ratio of changes at T and T / 4; 4^-a for a gain t^-a, 1 for a constant gain
+FALL = 0.85  # of changes at T and T / 4: 4^-a for a gain t^-a, 1 if constant
 EXACT = 10
 KNOWN = {"position", "energy", "grad", "momentum", "logdensity", "logdensity_grad"}
 FOR_EVER = (

@@ -1,7 +1,8 @@
 """Numerical parts of :func:`ebmjax.verify.check`: gradients, jumps, tails.
 
-All functions work on flat points ``[D]``; ``value(points) -> [N]`` and ``grad(points) ->
-[N, D]`` are compiled.  Differences are taken in the precision of the energy.
+All functions work on flat points ``[D]``; ``value(points) -> [N]`` and
+``grad(points) -> [N, D]`` are compiled.  Differences are taken in the precision of the
+energy.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import numpy as np
 NUM_LINES = 8
 NUM_POINTS = 65  # points on a line that is searched for jumps
 NUM_HALVINGS = 12
-STEPS = np.array([1e-1, 3e-2, 1e-2, 3e-3, 1e-3])  # step sizes of finite differences, in scales
+STEPS = np.array([1e-1, 3e-2, 1e-2, 3e-3, 1e-3])  # of differences, in scales
 DISAGREE = 0.05  # relative difference between a gradient and finite differences
 RADII = np.array([10.0, 30.0, 100.0, 300.0, 1000.0])
 MAX_AXES = 32
@@ -70,7 +71,8 @@ def differences(probe: Probe, points, directions) -> tuple[np.ndarray, np.ndarra
 
 
 def wrong_gradients(probe: Probe) -> Iterator[Issue]:
-    """Gradients against finite differences: along random directions, and coordinates."""
+    """Gradients against finite differences: along random directions, and
+    coordinates."""
     points = np.concatenate([probe.point[None], probe.near[:7]])
     grads = probe.grad(points)
     usable = np.isfinite(grads).all(axis=1)
@@ -123,8 +125,8 @@ def _stopped(probe: Probe, points, grads) -> list[int]:
 def jumps(probe: Probe) -> Iterator[Issue]:
     """Changes of the energy that do not shrink with the distance.
 
-    On lines through the position, repeatedly halves the interval with the largest change
-    beyond its slope.
+    On lines through the position, repeatedly halves the interval with the largest
+    change beyond its slope.
     """
     v = probe.directions(NUM_LINES)
     t = np.linspace(-2, 2, NUM_POINTS) * probe.scale
@@ -237,7 +239,8 @@ def flat_directions(probe: Probe) -> Iterator[Issue]:
 
 
 def far(probe: Probe, value: float, grad: np.ndarray) -> Iterator[Issue]:
-    """Along the steepest descent, axes and random rays: does exp(-E) fall fast enough?"""
+    """Along the steepest descent, axes and random rays: does exp(-E) fall fast
+    enough?"""
     rays = probe.directions(16)
     axes = np.eye(probe.dim)[:16]
     num_random, num_axes = len(rays), 2 * len(axes)

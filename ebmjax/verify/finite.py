@@ -4,8 +4,8 @@ Computed, for a Metropolis kernel: P is a finite sum over the noise of its propo
 
     P_ij = sum_noise w(noise) a(i, noise) 1[candidate = j]  +  1[i = j] (rejected),
 
-from the kernel's ``move``.  Then ``pi_i P_ij = pi_j P_ji`` holds to rounding, or the kernel
-is wrong.
+from the kernel's ``move``.  Then ``pi_i P_ij = pi_j P_ji`` holds to rounding, or the
+kernel is wrong.
 
 Counted, for any kernel: n single steps from each state i, N_ij of them to j.  With
 pi known, ``sum_i pi_i P_ij = pi_j`` and ``pi_i P_ij = pi_j P_ji`` are z-tests of
@@ -43,7 +43,7 @@ def transition_matrix(
       noises: every value that the noise of the proposal can take, ``[R, ...]``.
       weights: their probabilities, ``[R]``.
     """
-    always = jnp.inf  # an exponential that accepts any candidate of positive probability
+    always = jnp.inf  # accepts any candidate of positive probability
 
     def one(position, noise):
         proposed, info = kernel.move((noise, always), kernel.init(position))

@@ -6,11 +6,11 @@ A flow ``(x, n, step_size, num_steps) -> (x, n)`` solves
 
 with the energy ``E(x) + 1/2 n^T K n``, ``K = C^-T A``, and is symplectic for the form
 ``dx ^ C^-1 dn``.  A and C are estimated from tiny steps, so that momenta may be in any
-units: ``n`` standard normal (``K = I``; as in this library), or ``p`` with a mass (``A =
-M^-1``, ``C = I``).  They are then compared with the claim of the caller.
+units: ``n`` standard normal (``K = I``; as in this library), or ``p`` with a mass
+(``A = M^-1``, ``C = I``).  They are then compared with the claim of the caller.
 
-A flow of another Hamiltonian, implicit or not separable, needs ``hamiltonian(x, n)`` and is
-tested in canonical units.
+A flow of another Hamiltonian, implicit or not separable, needs ``hamiltonian(x, n)``
+and is tested in canonical units.
 """
 
 from collections.abc import Callable
@@ -174,7 +174,8 @@ class _Phase:
         zero = np.zeros((d, d))
         omega = np.block([[zero, self.form], [-self.form.T, zero]])
         change = np.abs(jacobian.T @ omega @ jacobian - omega).max()
-        # the form is estimated from a tiny step, to eight digits, unless it is canonical
+        # the form is estimated from a tiny step, to eight digits, unless it is
+        # canonical
         wide = max(tolerance, 0.0 if np.array_equal(self.form, np.eye(d)) else 1e-4)
         volume = abs(np.linalg.det(jacobian) - 1)
         found = [

@@ -1,13 +1,14 @@
 """Exact-start tests (Gandy & Scott 2020, arXiv:2001.06465, section 2.1).
 
 Chains that start at exact draws of the target must still follow it after k steps.  They
-are independent by construction, so that p-values need no burn-in, no effective sample size
-and no tolerance.  The statistics are those of :mod:`ebmjax.verify.features`; the tests are
-the regression and the bound on rare events of :mod:`ebmjax.verify.statistics`.
+are independent by construction, so that p-values need no burn-in, no effective sample
+size and no tolerance.  The statistics are those of :mod:`ebmjax.verify.features`; the
+tests are the regression and the bound on rare events of
+:mod:`ebmjax.verify.statistics`.
 
-One run is tested after 20 and after 200 steps, the latter with fewer chains.  A single step
-is tested from five times as many starts, including all points in the tails of a much larger
-exact sample (:mod:`ebmjax.verify.rare`).
+One run is tested after 20 and after 200 steps, the latter with fewer chains.  A single
+step is tested from five times as many starts, including all points in the tails of a
+much larger exact sample (:mod:`ebmjax.verify.rare`).
 """
 
 import functools
@@ -76,8 +77,8 @@ def invariance(
       target: anything with ``energy`` and ``sample(key, n)``, exact independent draws
         ``[n, ...]``; or the pair ``(energy, sample)``.  A pair of the user's own is
         checked first, :func:`ebmjax.verify.pair`.
-      num_chains: N of the first round; later rounds have four times as many.  By default
-        100,000 up to 20 dimensions, fewer beyond, at least 20,000.
+      num_chains: N of the first round; later rounds have four times as many.  By
+        default 100,000 up to 20 dimensions, fewer beyond, at least 20,000.
       num_steps: k, or several, after which a run is tested.
       statistics: some of :data:`STATISTICS`; "moments" stands for four of them.
       alpha: the false-alarm rate, of all rounds together.

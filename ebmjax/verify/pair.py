@@ -1,11 +1,11 @@
 """Test whether an energy and a sampler have the same distribution.
 
 A target of the user's own is a pair ``(energy, sample)``.  If the two disagree, every
-correct kernel of the energy fails.  So a simple reference kernel, random-walk Metropolis
-with proposals in the shape of the draws, starts from the draws and must keep their
-distribution.  Coordinates with few values (bits, labels) move by a proposal of one of
-their values.  Draws on a curved surface, which a random walk would leave, are not
-checked.
+correct kernel of the energy fails.  So a simple reference kernel, random-walk
+Metropolis with proposals in the shape of the draws, starts from the draws and must keep
+their distribution.  Coordinates with few values (bits, labels) move by a proposal of
+one of their values.  Draws on a curved surface, which a random walk would leave, are
+not checked.
 """
 
 from collections.abc import Callable

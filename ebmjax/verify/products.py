@@ -124,7 +124,8 @@ class Dependence:
         covariance = ((before - mu) * (after - mu)).mean(axis=0)
         b = np.clip(covariance / np.maximum(before.var(axis=0), 1e-30), -1, 1)
         u = after - b * before - (1 - b) * mu
-        # conserved functions have no residual, and the error of mu is common to all chains
+        # conserved functions have no residual, and the error of mu is common to all
+        # chains
         floor = (1e-2 + 30 * np.abs(1 - b) / np.sqrt(len(u))) * before.std(axis=0)
         floor = floor + 1e-12
         u = u / np.maximum(np.sqrt((u**2).mean(axis=0)), floor)

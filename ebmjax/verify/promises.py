@@ -1,8 +1,8 @@
 """Test whether a kernel rejects non-finite points.
 
 The energy is ``|x|^2 / 2`` with three forbidden regions: +inf for ``x[0] > 1`` (a hard
-boundary of the support), NaN for ``x[0] < -1``, -inf where ``|x[1]| > 3``.  No state may
-ever hold a position there or an energy that is not finite.
+boundary of the support), NaN for ``x[0] < -1``, -inf where ``|x[1]| > 3``.  No state
+may ever hold a position there or an energy that is not finite.
 """
 
 from collections.abc import Callable

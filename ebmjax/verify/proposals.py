@@ -1,7 +1,7 @@
 """Test whether a proposal has the density ``log_q``, up to one constant.
 
-The variance of importance weights would grow exponentially with the dimension.  Instead,
-for any densities q, q' on the same space,
+The variance of importance weights would grow exponentially with the dimension.
+Instead, for any densities q, q' on the same space,
 
     E_q min(1, q'(y) / q(y))  =  int min(q, q')  =  E_q' min(1, q(y) / q'(y)),
 

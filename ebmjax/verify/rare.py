@@ -1,8 +1,8 @@
 """A single step from many exact draws, including all tail points of a larger sample.
 
 N exact draws seldom reach a branch of a kernel that only runs in the tails.  So M draws
-are made, with M large; the kernel takes one step from all of those in the tails (beyond the
-99.5 % quantile of the largest coordinate, or of the energy) and from the first
+are made, with M large; the kernel takes one step from all of those in the tails (beyond
+the 99.5 % quantile of the largest coordinate, or of the energy) and from the first
 ``num_starts`` of the rest.  With pi_t = M_t / M the share of tails,
 
     E[f(x_1) - f(x_0)] = (1 - pi_t) E[. | bulk] + pi_t E[. | tails] = 0,

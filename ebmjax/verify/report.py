@@ -90,7 +90,8 @@ class Report(NamedTuple):
         return self.is_passed
 
     def require(self) -> "Report":
-        """The report if it passed; else raises :class:`VerificationError` with the table."""
+        """The report if it passed; else raises :class:`VerificationError` with the
+        table."""
         if not self.is_passed:
             raise VerificationError(str(self))
         return self
@@ -114,11 +115,7 @@ class Report(NamedTuple):
                 parts.append(f"{worst.effect:.2g} sd in {name}" + where)
         if not parts:
             return ""
-        return (
-            "with 90 % power this detects a bias of "
-            + "; of ".join(parts)
-            + "."
-        )
+        return "with 90 % power this detects a bias of " + "; of ".join(parts) + "."
 
     def __str__(self) -> str:
         lines = [self.headline, self.settings]

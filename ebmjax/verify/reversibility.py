@@ -1,12 +1,12 @@
 """The rank test of reversibility (Gandy & Scott 2020, arXiv:2001.06465, section 2.2).
 
-An exact draw is placed at the index j ~ U(0..L) of a chain, which runs L - j steps forward
-and j steps backward with the same kernel.  For a reversible kernel j is independent of the
-chain, and the rank of f(x_j) in it is uniform.
+An exact draw is placed at the index j ~ U(0..L) of a chain, which runs L - j steps
+forward and j steps backward with the same kernel.  For a reversible kernel j is
+independent of the chain, and the rank of f(x_j) in it is uniform.
 
-In addition, from starts in the tails: a reversible step makes (x_0, x_1) exchangeable, also
-among pairs with both points in the tails, so that the score of x_1 is above that of x_0 as
-often as below.
+In addition, from starts in the tails: a reversible step makes (x_0, x_1) exchangeable,
+also among pairs with both points in the tails, so that the score of x_1 is above that
+of x_0 as often as below.
 """
 
 from functools import partial

@@ -1,7 +1,8 @@
 """Chains of a test, in batches of one size, so that programs compile once.
 
-A kernel of this library runs through :func:`ebmjax.run` with its noise drawn in blocks, as
-users run it; any other pair ``init(position)``, ``step(key, state)`` runs step by step.  Chain ``c`` has the key ``fold_in(key, c)``, whatever the batch.
+A kernel of this library runs through :func:`ebmjax.run` with its noise drawn in blocks,
+as users run it; any other pair ``init(position)``, ``step(key, state)`` runs step by
+step.  Chain ``c`` has the key ``fold_in(key, c)``, whatever the batch.
 """
 
 import inspect
@@ -31,7 +32,10 @@ def cached(make: Callable[[], Any], *parts: Any) -> Any:
     """``make()``, cached for the same objects; the oldest entry is dropped."""
     name = tuple(p if isinstance(p, int | str) else id(p) for p in parts)
     if name not in _PROGRAMS:
-        _PROGRAMS[name] = (parts, make())  # parts stay alive, so that their ids stay unique
+        _PROGRAMS[name] = (
+            parts,
+            make(),
+        )  # parts stay alive: unique ids
     _PROGRAMS.move_to_end(name)
     while len(_PROGRAMS) > MAX_PROGRAMS:
         _PROGRAMS.popitem(last=False)
@@ -54,8 +58,8 @@ def chain_keys(key, first: int, num: int):
 class Chains:
     """A kernel from exact draws: initial states, segments of steps, single steps.
 
-    A kernel that is a pytree is an argument of its programs: a new number in it compiles
-    nothing.
+    A kernel that is a pytree is an argument of its programs: a new number in it
+    compiles nothing.
     """
 
     def __init__(self, kernel: Any, complete: Callable | None = None):
@@ -156,7 +160,8 @@ class _Quiet(Kernel):
 
 
 class Meter:
-    """Positions as float64 arrays ``[N, D]``, with energies and the user's functions."""
+    """Positions as float64 arrays ``[N, D]``, with energies and the user's
+    functions."""
 
     def __init__(self, target: Any, functions: Mapping[str, Callable] | None = None):
         self.target = target

@@ -1,9 +1,9 @@
 """Tests at a stated false-alarm rate (Gandy & Scott 2020, arXiv:2001.06465, Alg. 3).
 
-In a test of fixed size a small alpha misses biases and a large one raises false alarms.  A
-test in rounds avoids this.  With k rounds at total rate alpha, let beta = alpha / k and
-gamma = beta^(1/k).  A round with p < beta fails, one with p >= beta + gamma passes, and any
-other is repeated with more chains and beta divided by gamma.  A
+In a test of fixed size a small alpha misses biases and a large one raises false
+alarms.  A test in rounds avoids this.  With k rounds at total rate alpha, let beta =
+alpha / k and gamma = beta^(1/k).  A round with p < beta fails, one with p >= beta +
+gamma passes, and any other is repeated with more chains and beta divided by gamma.  A
 correct kernel reaches round i with probability at most gamma^(i-1) and fails there with
 beta / gamma^(i-1): k beta = alpha in all.
 """

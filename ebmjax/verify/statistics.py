@@ -6,9 +6,9 @@ f(x_0),
 
     t = mean f(x_k) - b mean f(x_0) - (1 - b) mu
 
-has mean zero, and a variance that is smaller than that of f(x_k) - f(x_0) and of
-f(x_k) - mu.  A normal approximation fails if a mean depends on rare events that N chains
-may have missed: an event of probability lambda is missed with probability exp(-N lambda)
+has mean zero, and a variance that is smaller than that of f(x_k) - f(x_0) and of f(x_k)
+- mu.  A normal approximation fails if a mean depends on rare events that N chains may
+have missed: an event of probability lambda is missed with probability exp(-N lambda)
 and contributes up to R.  So z solves
 
     |t| = z se + z^2 R / 2N,
@@ -24,7 +24,7 @@ from scipy import special
 from ebmjax.verify.report import Finding
 
 POWER = 1.2816  # the 90 % quantile of a normal
-ROUNDING = 2e-6  # standard deviations: rounding error of a conserved statistic in float32
+ROUNDING = 2e-6  # sd; rounding of a conserved statistic in float32
 
 
 class Sums:

@@ -1,11 +1,11 @@
-"""The verification cases of the library: its kernels on several targets, and controls that
-must be rejected (kernels of bits: on a finite space, by simulation).
+"""The verification cases of the library: its kernels on several targets, and controls
+that must be rejected (kernels of bits: on a finite space, by simulation).
 
     python -m ebmjax selftest
 
-runs them on this machine.  A case is a function ``(key, num_chains=, alpha=) -> Report``.
-Kernels come from :mod:`ebmjax.kernels.registry`; a kernel that is added there is verified
-here.
+runs them on this machine.  A case is a function
+``(key, num_chains=, alpha=) -> Report``. Kernels come from
+:mod:`ebmjax.kernels.registry`; a kernel that is added there is verified here.
 """
 
 import functools
@@ -253,7 +253,8 @@ class Outcome(NamedTuple):
 def run_suite(
     key: Key, *, is_quick: bool = True, num_chains: int = 20_000, alpha: float = 1e-4
 ) -> Iterator[tuple[int, int, Outcome]]:
-    """Run all cases, at a false-alarm rate of at most ``alpha`` in all, and all controls.
+    """Run all cases, at a false-alarm rate of at most ``alpha`` in all, and all
+    controls.
 
     Yields ``(number, total, outcome)``.
     """

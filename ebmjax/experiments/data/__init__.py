@@ -65,7 +65,9 @@ def load(
     if name in REAL or name in TOYS:
         for option, value in reading.items():
             if value != "auto" and not (option, value) == ("labels", "none"):
-                raise DataError(f"--{option} is an option of files, and {name} is not a file")
+                raise DataError(
+                    f"--{option} is an option of files, and {name} is not a file"
+                )
         dataset = REAL[name]() if name in REAL else _toy(name, seed, num_points)
         is_plain = reading.get("labels") == "none"
         return dataset._replace(labels=None, classes=None) if is_plain else dataset

@@ -1,7 +1,7 @@
 """A user's arrays: ``.npy`` and ``.npz``, without pickle, with checks of the headers.
 
-The shape in a header must agree with the size of the file before memory is allocated, and
-the array must fit into the memory of the machine.
+The shape in a header must agree with the size of the file before memory is allocated,
+and the array must fit into the memory of the machine.
 """
 
 import math

@@ -32,8 +32,9 @@ CHANNELS = (1, 2, 3, 4)
 def is_image(data: Dataset | np.ndarray) -> bool:
     """Whether points are images ``[H, W]`` or ``[H, W, channels]``.
 
-    A :class:`Dataset` may state it; otherwise, and for an array, the shape decides: ``[N, H, W, 1 to 4]``, or ``[N, H, W]`` with sides of at least 8
-    pixels of which one is at most twice the other.
+    A :class:`Dataset` may state it; otherwise, and for an array, the shape decides:
+    ``[N, H, W, 1 to 4]``, or ``[N, H, W]`` with sides of at least 8 pixels of which one
+    is at most twice the other.
 
     >>> is_image(np.zeros((10, 28, 28))), is_image(np.zeros((10, 40, 10)))
     (True, False)

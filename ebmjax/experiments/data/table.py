@@ -2,8 +2,8 @@
 
 NumPy's ``loadtxt`` reads the numbers and Python's ``csv`` the quotes;
 :mod:`ebmjax.experiments.data.dialect` decides the format.  This module decides which
-columns are coordinates, labels, row numbers or empty.  Each decision is in the notes, and
-an ambiguous file raises.
+columns are coordinates, labels, row numbers or empty.  Each decision is in the notes,
+and an ambiguous file raises.
 """
 
 from pathlib import Path
