@@ -148,8 +148,8 @@ FORMATS = {"ess_bulk": ".0f", "ess_tail": ".0f"}
 
 
 def summary(draws: Samples | Record | Position) -> Summary:
-    """Mean, deviation, standard errors, quantiles, effective sample sizes and R-hat of
-    each coordinate, and what is wrong with the chains.
+    """Mean, deviation, standard errors, quantiles, effective sample sizes and R-hat of each
+    coordinate, and what is wrong with the chains.
 
     Args:
       draws: ``[T, C, ...]`` on every leaf, at least six draws; or

@@ -87,8 +87,8 @@ def fit(
       num_updates: in total, including those already in ``state``.
       batch_size: B, at most N.
       num_chains: C, ``batch_size`` by default.
-      data_noise: standard deviation of Gaussian noise added to the points of each
-        batch, in their units.
+      data_noise: standard deviation of Gaussian noise added to the points of each batch,
+        in their units.
       ema_decay: of the parameters kept for evaluation; less, (1 + t) / (10 + t), in the
         first updates.
       max_gap: the largest allowed |E_data - E_model|, in nats; 100 + 10 D by default.
@@ -199,8 +199,8 @@ def placed(state: Any, mesh: jax.sharding.Mesh | None) -> Any:
 
 @functools.partial(jax.jit, static_argnames=("chunk", "batch_size"))
 def _updates(step, data_noise, key, state, data, num, *, chunk, batch_size):
-    """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program
-    for every number."""
+    """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program for
+    every number."""
     num_points = len(jax.tree.leaves(data)[0])
 
     def update(state):

@@ -239,8 +239,7 @@ def flat_directions(probe: Probe) -> Iterator[Issue]:
 
 
 def far(probe: Probe, value: float, grad: np.ndarray) -> Iterator[Issue]:
-    """Along the steepest descent, axes and random rays: does exp(-E) fall fast
-    enough?"""
+    """Along the steepest descent, axes and random rays: does exp(-E) fall fast enough?"""
     rays = probe.directions(16)
     axes = np.eye(probe.dim)[:16]
     num_random, num_axes = len(rays), 2 * len(axes)
