@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 def sample(key=KEY, kernel=KERNEL, start=START, num_steps=20, **options):
-    if isinstance(start, eb.State):  # the same key again is an error of its own
+    if isinstance(start, eb.State):  # using the same key again is a separate error
         key = jax.random.fold_in(key, 1)
     return eb.sample(key, kernel, start, num_steps, **options)
 
@@ -126,7 +126,7 @@ def checked(energy):
 
 
 def same(call):
-    """The same numbers as of a typed key."""
+    """The same numbers as with a typed key."""
     return lambda: np.array_equal(call().draws, sample().draws)
 
 

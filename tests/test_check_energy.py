@@ -1,4 +1,4 @@
-"""The checker finds what is wrong with an energy, and no issue in healthy ones."""
+"""``check`` finds the issues of energies, and none in healthy ones."""
 
 import dataclasses
 
@@ -145,7 +145,7 @@ def test_bad_input(arguments, error, key):
 
 
 def test_the_rounding_error_is_that_of_the_energy_at_the_position(key):
-    """Far probes with large energies are no issue of the position."""
+    """Large energies of far probes do not count."""
     steep = lambda x: SQUARE(x) + 1e7 * jnp.maximum(jnp.abs(x[0]) - 1.2, 0.0) ** 2
     assert not any(
         "rounding" in i.message for i in eb.check(steep, jnp.zeros(2), key).issues

@@ -1,4 +1,4 @@
-"""The command line: it works, its help helps, a mistake is one line and exit code 2."""
+"""The command line: commands, help, and mistakes (one line and exit code 2)."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def error_of(result):
 
 @pytest.fixture(scope="module", autouse=True)
 def without_optimisations():
-    """These tests follow an option to its picture; numbers are tested elsewhere."""
+    """These tests check options and files; numbers are tested elsewhere."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -155,7 +155,7 @@ def test_every_objective_trains(objective, tmp_path):
     "objective", ["multi_scale", "recovery", "flow_contrastive", "adversarial"]
 )
 def test_what_is_more_than_an_energy_trains_goes_on_and_samples(objective, tmp_path):
-    """Levels of noise, a flow, a critic: they come back from the folder, too."""
+    """Levels of noise, a flow, a critic are restored from the folder, too."""
     out = tmp_path / "run"
     result = call(
         *("train", "--data", "two_moons", "--objective", objective, "--out", out),
@@ -336,7 +336,7 @@ def test_bits_of_digits_are_trained_on_as_they_are():
 
 
 def test_what_is_printed_is_printed_as_it_is(capsys):
-    """Brackets and colons of a path are no markup."""
+    """Brackets and colons in a path are not markup."""
     text = "runs/[v2]/a[/b] [red]x[/] :smile: [/"
     from ebmjax.cli.app import fail, say, warn
 

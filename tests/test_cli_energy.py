@@ -1,4 +1,4 @@
-"""``sample MODULE:ENERGY``: an energy is tuned, sampled, judged and written."""
+"""``sample MODULE:ENERGY``: an energy is tuned, sampled, summarised and written."""
 
 import os
 import signal

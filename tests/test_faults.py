@@ -1,4 +1,4 @@
-"""Chains that break in mid-run: undone, restarted or reported, and counted one by one."""
+"""Non-finite and stuck chains: rejected, restarted or reported, and counted per chain."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ START = jnp.ones((4, 2))
 
 
 def careless(energy):
-    """A user's kernel that walks into NaN and does not look."""
+    """A user's kernel that does not reject NaN."""
 
     def move(noise, state):
         position = state.position + noise
@@ -34,7 +34,7 @@ def careless(energy):
 HOLE = lambda x: jnp.where(x[0] > 1.5, jnp.nan, ENERGY(x))
 TRAP = lambda x: jnp.where(
     x[1] > 50, 1e6 * jnp.sum((x - 100.0) ** 2), ENERGY(x)
-)  # nobody leaves it
+)  # no chain leaves it
 TRAPPED = START.at[2].set(100.0)
 
 

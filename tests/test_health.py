@@ -1,4 +1,4 @@
-"""The verdict on chains: what is wrong is named, what is right is not."""
+"""Diagnostics of chains: issues are reported, and healthy chains have none."""
 
 import functools
 import pickle
@@ -67,7 +67,8 @@ def test_stuck_and_copied_chains_are_named():
 
 
 def test_chains_that_move_or_differ_at_all_are_not_named():
-    """By one coordinate at one step, the last; and a chain that is another one later."""
+    """Chains that differ in one coordinate at the last step; a chain equal to another one
+    at a later time."""
     draws = np.broadcast_to(GOOD[0, 0], (50, 6, 2)).copy()
     draws[-1, :, 1] += 1e-3 * np.arange(6)
     assert jax.jit(health.stuck)(draws).tolist() == [True] + [False] * 5
@@ -162,7 +163,7 @@ def test_an_error_that_is_no_number_is_a_divergence():
 
 
 def test_a_heavy_tail_has_a_small_bfmi(key):
-    """Cauchy in ten dimensions: momenta change H by little beside what it varies by."""
+    """Cauchy in ten dimensions: momenta change H much less than H varies."""
     cauchy = lambda x: 5.5 * jnp.log1p(jnp.sum(x**2))
     samples = eb.sample(
         key, eb.hmc(cauchy, 0.3, 10), jnp.zeros((4, 10)), 2000, collect=eb.collect_stats
@@ -282,7 +283,7 @@ def test_what_is_wrong_with_one_of_many_short_chains_is_seen():
 
 
 def test_a_lost_chain_of_hundreds_is_named():
-    """Where R-hat is below 1.01."""
+    """Although R-hat is below 1.01."""
     draws = autoregression(1, 1000, 400, rho=0.6)
     assert health.summary(draws).warnings == []
     draws[:, 77, 1] += 2
@@ -324,7 +325,8 @@ def _info(num_steps, num_chains, **changes):
 
 
 def test_a_wall_is_no_divergence():
-    """A half-normal by HMC: infinite errors, no NaN; with NaN beyond the wall, divergences."""
+    """A half-normal by HMC: infinite errors without NaN; with NaN beyond the boundary,
+    divergences."""
 
     def run(beyond):
         energy = lambda x: jnp.where(x[0] > 0, 0.5 * x[0] ** 2, beyond)

@@ -1,4 +1,5 @@
-"""An expectation and its standard error: that it covers the truth as often as it says, weights or none."""
+"""The standard error of an expectation has the stated coverage, with and without
+weights."""
 
 import jax
 import jax.numpy as jnp

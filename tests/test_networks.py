@@ -136,7 +136,7 @@ def test_an_nnx_module_is_an_energy_by_one_line(key):
 
 @pytest.mark.parametrize("dtype", [">f4", ">f2", "<f4"])
 def test_big_endian_arrays_are_positions(dtype):
-    """They crashed inside JAX."""
+    """They raise inside JAX without the conversion."""
     found = checks.position({"x": np.array([[1.0, 2.0]], dtype)})["x"]
     assert isinstance(found, jax.Array) and found.tolist() == [[1.0, 2.0]]
 

@@ -1,4 +1,5 @@
-"""A run on disk: killed and resumed it is the same, byte for byte; without its data, too."""
+"""A run on disk: killed and resumed it is the same, byte for byte, also without its
+data."""
 
 import dataclasses
 import functools
@@ -42,7 +43,7 @@ def make(num_updates=60, name="two_moons", **choices):
 
 
 def content(folder):
-    """Of the last checkpoint and the metrics, every byte."""
+    """All bytes of the last checkpoint and the metrics."""
     return newest(folder).read_bytes(), (folder / "metrics.csv").read_bytes()
 
 
@@ -92,7 +93,7 @@ def test_resumed_equals_not_stopped(tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
 def test_killed_and_resumed_equals_not_stopped(tmp_path, how):
-    """In a process of its own; SIGKILL leaves it no time to save."""
+    """In a separate process; it cannot save after SIGKILL."""
     options = [
         "--num-updates",
         "2000",

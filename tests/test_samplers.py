@@ -1,4 +1,4 @@
-"""Random walk, Langevin, Hamiltonian: what their equations say of a single step."""
+"""Random walk, Langevin, Hamiltonian: properties of a single step."""
 
 import jax
 import jax.numpy as jnp
@@ -193,7 +193,8 @@ def test_friction_is_the_decay_of_a_free_momentum():
 
 
 def test_mclachlan_beats_two_leapfrogs():
-    """At the same cost the error of its best two-stage splitting is a fraction of that of the leapfrog."""
+    """At the same cost the error of McLachlan's two-stage splitting is much smaller than
+    that of the leapfrog."""
     energy = targets.double_well(1).energy
     with jax.enable_x64(True):
         state, n = (

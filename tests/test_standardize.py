@@ -1,4 +1,4 @@
-"""Units of training: right for any scale, offset, dtype and number of rows."""
+"""Units of training, for any scale, offset, dtype and number of rows."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ Z = np.random.default_rng(0).normal(size=(2000, 3))
 @pytest.mark.parametrize("scale", [1e-30, 1e-9, 1.0, 1e9, 1e30])
 @pytest.mark.parametrize("offset", [0.0, 1e3, -1e6])
 def test_any_scale_and_offset_in_standard_deviations(scale, offset):
-    """z does not know the units, and samples come back in them."""
+    """z does not depend on the units, and samples are in the units of the data."""
     x = scale * (Z + offset)
     standard = Standard.of(Dataset("mine", x))
     z = standard.forward(x)
@@ -52,7 +52,7 @@ def test_data_without_any_variation_are_refused(x):
 
 
 def test_values_that_repeat_are_named_and_rounded_numbers_are_not():
-    """A density has no maximum where 90 % of a pixel, or all of a sex, is one number."""
+    """The likelihood is unbounded if 90 % of the values of a coordinate are equal."""
     rng = np.random.default_rng(2)
     pixel = np.where(rng.uniform(size=2000) < 0.9, 0.0, Z[:, 0])
     x = np.column_stack(

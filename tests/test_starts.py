@@ -1,4 +1,4 @@
-"""Where chains start."""
+"""Chain initialisation."""
 
 import jax
 import jax.numpy as jnp

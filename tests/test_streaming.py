@@ -1,4 +1,4 @@
-"""Running statistics are the formulas of the whole, in memory that does not grow."""
+"""Running statistics agree with the formulas for all draws, in constant memory."""
 
 import functools
 import pickle
@@ -26,7 +26,7 @@ def tree_equal(a, b):
 
 
 def fed(reducer, values):
-    """A statistic of given values ``[T, C, ...]``, which stand in for positions."""
+    """A statistic of given values ``[T, C, ...]`` in place of positions."""
     values = jax.tree.map(jnp.asarray, values)
     state = lambda x: eb.State(x, None)
     carry = reducer.init(state(jax.tree.map(lambda x: x[0], values)), None)
@@ -37,7 +37,7 @@ def fed(reducer, values):
 
 @functools.cache
 def both():
-    """What is reduced, and the draws, of the same run."""
+    """The reduced statistic and the draws of the same run."""
     key = jax.random.key(1)
     reducer = streaming.together(
         m=streaming.moments(),

@@ -1,4 +1,4 @@
-"""Tables of text: each dialect is read as it was meant, or refused with line and column."""
+"""Text tables: each format is read correctly, or refused with line and column."""
 
 import numpy as np
 import pytest
@@ -87,7 +87,7 @@ def test_a_column_of_labels_is_found_wherever_it_is(tmp_path, name):
 
 @pytest.mark.parametrize("front", [True, False])
 def test_labels_without_a_heading_are_not_guessed(tmp_path, front):
-    """A coordinate or labels: the caller says, by number, by heading, or none."""
+    """A coordinate or labels: the caller decides, by number, by header, or none."""
     text = lines(Y, A, B) if front else lines(A, B, Y)
     column = "1" if front else "3"
     with pytest.raises(data.DataError, match=f"column {column} holds 3 whole numbers"):
