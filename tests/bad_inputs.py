@@ -2,8 +2,9 @@
 
     python tests/bad_inputs.py        writes docs/bad_inputs.md
 
-Each row is a test (tests/test_bad_inputs.py): it "raises" within a second and before any
-long compilation, "warns" at the end of a run, is "reported" by ``ebmjax.check``, or "works".
+Each row is a test (tests/test_bad_inputs.py): it "raises" within a second and before
+any long compilation, "warns" at the end of a run, is "reported" by ``ebmjax.check``, or
+"works".
 """
 
 import sys

@@ -1,8 +1,8 @@
-"""Kills mutants: imports the library with one piece of text replaced, and calls the test
-that should fail.
+"""Kills mutants: imports the library with one piece of text replaced, and calls the
+test that should fail.
 
-A mutant counts as killed only by an AssertionError, pytest's Failed, or the error that its
-row names.  Any other error is accidental, of the mutant or of the call.
+A mutant counts as killed only by an AssertionError, pytest's Failed, or the error that
+its row names.  Any other error is accidental, of the mutant or of the call.
 """
 
 import contextlib
@@ -37,7 +37,9 @@ class Mutant(NamedTuple):
     old: str
     new: str
     killer: str  # module:test or module:test:id, as pytest writes it in brackets
-    error: str = ""  # a pattern of "Type: message" if the library's own error kills the mutant
+    error: str = (
+        ""  # a pattern of "Type: message" if the library's own error kills the mutant
+    )
 
 
 def pattern(text: str) -> re.Pattern[str]:
@@ -109,7 +111,8 @@ def mutated(mutant: Mutant):
 
 
 def find(killer: str) -> tuple[Any, dict[str, Any]]:
-    """A test of ``tests/`` and its arguments but fixtures, by the id that pytest gives them."""
+    """A test of ``tests/`` and its arguments but fixtures, by the id that pytest gives
+    them."""
     module, name, *wanted = killer.split(":", 2)
     test = getattr(importlib.import_module(module), name, None)
     if test is None:

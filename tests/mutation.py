@@ -1,16 +1,17 @@
-"""Mutation testing: small random changes of the library, and whether a test detects them.
+"""Mutation testing: small random changes of the library, and whether a test detects
+them.
 
     python tests/mutation.py --num 300 --seed 1            a random sample, hours of CPU
     python tests/mutation.py --files verify/report.py      every mutant of some files
     python tests/mutation.py --list --num 5                shows them and runs none
 
-A mutant is one node of the syntax tree changed: an operator, a comparison, a constant, an
-index, a condition negated, a call dropped, a return of an argument.  Its file is compiled
-from the changed tree in a separate process, without the cache of byte code; no file on disk
-changes.  The process runs the test modules that import the module, directly or by a name of
-the top level, each with a time limit.  A mutant is killed if a test fails, the import fails
-or the time is up.  Survivors are written to ``mutation_survivors.md``; each is either
-equivalent or shows a missing test.
+A mutant is one node of the syntax tree changed: an operator, a comparison, a constant,
+an index, a condition negated, a call dropped, a return of an argument.  Its file is
+compiled from the changed tree in a separate process, without the cache of byte code; no
+file on disk changes.  The process runs the test modules that import the module,
+directly or by a name of the top level, each with a time limit.  A mutant is killed if a
+test fails, the import fails or the time is up.  Survivors are written to
+``mutation_survivors.md``; each is either equivalent or shows a missing test.
 
 It is meant for a schedule, not for CI.
 """

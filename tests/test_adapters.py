@@ -45,7 +45,8 @@ def test_theirs_of_another_density_is_rejected(key):
 
 
 def test_a_cache_that_is_carried_along_is_rejected(key):
-    """``from_blackjax`` avoids this: a BlackJAX state kept while another kernel moves."""
+    """``from_blackjax`` avoids this: a BlackJAX state kept while another kernel
+    moves."""
     algorithm = THEIRS["hmc"]()
     walk = eb.random_walk(TARGET.energy, 0.9)
 

@@ -139,8 +139,8 @@ def test_a_noise_conditional_network_of_zero_weights_is_a_gaussian_of_the_right_
 
 
 def test_multi_scale_and_the_network_learn_every_level_and_the_sampler_returns_the_data():
-    """Data N(m, s^2): the score at each level is -(x - m) / (s^2 + sigma^2), within 15 %;
-    chains end with the moments of the recursion for that score."""
+    """Data N(m, s^2): the score at each level is -(x - m) / (s^2 + sigma^2), within 15
+    %; chains end with the moments of the recursion for that score."""
     data = MEAN + SCALE * jax.random.normal(jax.random.key(3), (4000, 1))
     levels = noise_levels(data, 0.2)
     network = networks.NoiseConditional(

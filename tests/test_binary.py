@@ -128,7 +128,8 @@ def test_flip_has_detailed_balance():
 
 
 def test_block_gibbs_and_sweeps_leave_the_model_alone(key):
-    """Counts of 2^V states after ten steps from exact draws, and after one step from one state."""
+    """Counts of 2^V states after ten steps from exact draws, and after one step from
+    one state."""
     energy, num = partial(boltzmann.rbm, MODEL), 40_000
     p = enumeration.probabilities(energy, V)
     matrix = exact_block_gibbs(MODEL, STATES)

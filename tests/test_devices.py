@@ -1,5 +1,5 @@
-"""Many devices and many processes: equal numbers, no communication in the sampling loop,
-and clear errors."""
+"""Many devices and many processes: equal numbers, no communication in the sampling
+loop, and clear errors."""
 
 import os
 import socket
@@ -207,7 +207,8 @@ def test_half_an_environment_is_refused(monkeypatch):
 
 
 def test_keys_whose_numbers_depend_on_how_many_are_drawn_are_warned_of():
-    """With rbg the numbers of a chain depend on the number of chains; with threefry not."""
+    """With rbg the numbers of a chain depend on the number of chains; with threefry
+    not."""
 
     def alone_and_beside(impl):
         keys = jax.random.split(jax.random.key(0, impl=impl), 4)

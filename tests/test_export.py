@@ -176,7 +176,8 @@ def test_mistakes(call, error, message):
 
 
 def test_names_that_are_taken_lose_no_leaf(tmp_path):
-    """Dimensions of ArviZ, nested names that collide, a path of netCDF, a dimension of x."""
+    """Dimensions of ArviZ, nested names that collide, a path of netCDF, a dimension of
+    x."""
     draws = {
         "draw": jnp.full((20, 2), 1.0),
         "chain": jnp.full((20, 2), 2.0),

@@ -2,8 +2,8 @@
 
     python tests/test_false_alarms.py     prints the tables
 
-One round: P(p < alpha) <= alpha for the Bonferroni-adjusted p-value of a report, and for
-every single statistic.  In all: P(FAILED) <= alpha for the sequential test.
+One round: P(p < alpha) <= alpha for the Bonferroni-adjusted p-value of a report, and
+for every single statistic.  In all: P(FAILED) <= alpha for the sequential test.
 """
 
 import jax

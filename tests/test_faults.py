@@ -1,4 +1,5 @@
-"""Non-finite and stuck chains: rejected, restarted or reported, and counted per chain."""
+"""Non-finite and stuck chains: rejected, restarted or reported, and counted per
+chain."""
 
 import jax
 import jax.numpy as jnp
@@ -220,7 +221,8 @@ def test_nothing_is_compiled_after_the_first_chunk_and_nothing_piles_up(tmp_path
 
 
 def test_totals_are_right_after_ten_billion_steps():
-    """Chunks of 10^6 steps: rates sum in float64, proposals in int64; float32 is the control."""
+    """Chunks of 10^6 steps: rates sum in float64, proposals in int64; float32 is the
+    control."""
     one = np.ones(1, bool)
     info = Info(np.float32([0.7]), one, np.float32([0]), np.int32([10**6]))
     totals, naive = Totals.zeros(1), np.float32(0)

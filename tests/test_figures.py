@@ -27,10 +27,10 @@ def test_figure_one_from_a_far_base_to_both_modes_with_the_right_weights(key):
 
 
 def test_figure_three_hmc_falls_into_the_valley_and_travels_along_it(key):
-    """Start (-4, 5) on Rosenbrock, E = 606.  Steps until three of four chains have reached
-    the valley (below a typical energy), and its other end (x1 > 2).  With the step size
-    of HMC a walk needs tens of times more steps to the valley, and with any step size
-    hundreds of times more steps along it."""
+    """Start (-4, 5) on Rosenbrock, E = 606.  Steps until three of four chains have
+    reached the valley (below a typical energy), and its other end (x1 > 2).  With the
+    step size of HMC a walk needs tens of times more steps to the valley, and with any
+    step size hundreds of times more steps along it."""
     target = targets.rosenbrock()
     typical = np.quantile(jax.vmap(target.energy)(target.sample(key, 10_000)), 0.9)
     start = jnp.tile(jnp.array([-4.0, 5.0]), (200, 1))

@@ -67,8 +67,8 @@ def test_stuck_and_copied_chains_are_named():
 
 
 def test_chains_that_move_or_differ_at_all_are_not_named():
-    """Chains that differ in one coordinate at the last step; a chain equal to another one
-    at a later time."""
+    """Chains that differ in one coordinate at the last step; a chain equal to another
+    one at a later time."""
     draws = np.broadcast_to(GOOD[0, 0], (50, 6, 2)).copy()
     draws[-1, :, 1] += 1e-3 * np.arange(6)
     assert jax.jit(health.stuck)(draws).tolist() == [True] + [False] * 5
@@ -102,7 +102,8 @@ def recorded():
 
 
 def test_the_hamiltonian_is_that_of_each_start():
-    """Recomputed from the noise of each step, and the energy of the position before it."""
+    """Recomputed from the noise of each step, and the energy of the position before
+    it."""
     position, energy, info = recorded().draws
     keys = eb.chain_keys(jax.random.key(2), 4)
     kernel = eb.hmc(targets.correlated_gaussian(5, 0.5).energy, 0.4, 5)
@@ -209,7 +210,8 @@ SHAPES = [(6, 2, 3), (9, 4, 2), (37, 1, 2), (300, 4, 5), (64, 33, 2)]
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_host_and_the_device_agree(shape):
-    """NumPy in float64 and JAX, to rounding, on correlated draws, rounded ones, constants."""
+    """NumPy in float64 and JAX, to rounding, on correlated draws, rounded ones,
+    constants."""
     rng = np.random.default_rng(shape[0])
     draws = rng.normal(size=shape)
     draws += 0.2 * draws.cumsum(axis=0)
@@ -354,7 +356,8 @@ def test_walls_and_divergences_step_by_step():
 
 
 def test_bfmi_of_few_draws_raises_no_false_alarm():
-    """Exact Gaussians of one dimension, slow, with fresh momenta: H = (x^2 + p^2) / 2."""
+    """Exact Gaussians of one dimension, slow, with fresh momenta: H = (x^2 + p^2) /
+    2."""
     rng = np.random.default_rng(0)
     x = autoregression(0, 100, 128 * 20, 0.95, 1)[..., 0]
     h = ((x**2 + rng.normal(size=x.shape) ** 2) / 2).astype(np.float32)

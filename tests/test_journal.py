@@ -1,4 +1,5 @@
-"""Sampling on disk: nothing computed is lost, and a continued run ends in the same bytes."""
+"""Sampling on disk: nothing computed is lost, and a continued run ends in the same
+bytes."""
 
 import os
 import signal

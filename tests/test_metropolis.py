@@ -58,7 +58,8 @@ def test_nan_and_minus_infinity_are_rejected_and_counted():
 
 
 def test_impossible_moves_are_never_accepted(key):
-    """With log(uniform) in float32, a uniform of zero accepts anything, once in 2^23."""
+    """With log(uniform) in float32, a uniform of zero accepts anything, once in
+    2^23."""
     exponential = jax.random.exponential(key, (2**22,))
     assert float(exponential.max()) < 100
     assert not move(2.0, float(exponential.max()), log_ratio=-1e6)[1].is_accepted

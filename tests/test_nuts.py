@@ -1,4 +1,5 @@
-"""The no-U-turn sampler: its tree against one grown by recursion, its counts, its weights."""
+"""The no-U-turn sampler: its tree against one grown by recursion, its counts, its
+weights."""
 
 from functools import partial
 
@@ -32,7 +33,8 @@ def any_stretch_turns(momenta):
 
 
 def grown_by_recursion(x, n, is_forward, step_size, max_depth):
-    """All valid points of the trajectory, in order of time, and the number of gradients."""
+    """All valid points of the trajectory, in order of time, and the number of
+    gradients."""
 
     def leapfrog(x, n, eps):
         n = n - eps / 2 * PRECISION * x
@@ -108,7 +110,8 @@ def test_reference_knows_every_stretch():
 
 
 def test_points_are_drawn_by_their_weight(key):
-    """In one doubling the new point replaces the old one with probability min(1, exp(H - H'))."""
+    """In one doubling the new point replaces the old one with probability min(1, exp(H
+    - H'))."""
     kernel = eb.nuts(lambda x: 0.5 * jnp.sum(x**2), 1.2, max_depth=1)
     start = jnp.array([0.2])
     state = kernel.init(start)

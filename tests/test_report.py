@@ -194,8 +194,8 @@ def test_log_z_refuses_many_dimensions():
 
 @pytest.mark.parametrize("objective", ["multi_scale", "recovery"])
 def test_chains_of_a_noise_conditional_run_come_down_its_ladder(objective, key):
-    """With weights of zero the network is the Gaussian of the data with noise: chains start
-    from noise several times as wide and end as wide as the data."""
+    """With weights of zero the network is the Gaussian of the data with noise: chains
+    start from noise several times as wide and end as wide as the data."""
     moons = data.load("two_moons", num_points=500)
     run = experiment.build(
         experiment.preset(moons, objective=objective, features=(8,)), moons

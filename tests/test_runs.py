@@ -291,7 +291,8 @@ def test_every_kernel_and_start_trains(chain_init, kernel, tmp_path):
 
 
 def test_a_run_is_loaded_where_its_data_are_not(tmp_path, monkeypatch):
-    """From the folder alone: all of small data, a part of large data; the same energy."""
+    """From the folder alone: all of small data, a part of large data; the same
+    energy."""
     path = tmp_path / "mine.csv"
     rng = np.random.default_rng(0)
     x, y = rng.normal(3, 5, size=(400, 2)), rng.integers(0, 2, 400)
@@ -374,7 +375,9 @@ def test_damaged_metrics_are_named_and_do_not_stop_a_run(tmp_path, name):
         with pytest.raises(runs.RunError, match="metrics.csv is damaged"):
             runs.metrics(part)
     longer = make(62, features=(8,), chain_steps=1)
-    with pytest.warns(RuntimeWarning, match=f"continues with {num_left} of its 60 rows"):
+    with pytest.warns(
+        RuntimeWarning, match=f"continues with {num_left} of its 60 rows"
+    ):
         state = train(longer, part, is_resumed=True)
     assert runs.metrics(part)["step"].tolist() == [*range(num_left), 60, 61]
     assert int(state.step) == 62

@@ -40,8 +40,8 @@ def test_a_report_reads():
 
 
 def test_rank_passes_reversible_kernels_and_rejects_others(key):
-    """A rotation of an isotropic Gaussian is invariant and not reversible; only the rank
-    test detects this."""
+    """A rotation of an isotropic Gaussian is invariant and not reversible; only the
+    rank test detects this."""
     verify.rank(key, MALA, TARGET).require()
     assert not verify.rank(key, eb.ula(TARGET.energy, 0.9), TARGET).is_passed
     c, s = np.cos(0.3), np.sin(0.3)
@@ -88,8 +88,8 @@ def test_a_kernel_that_gives_nan_is_rejected(key):
 
 
 def test_power_is_what_the_table_says(key):
-    """A shift of the mean by the detectable effect is found in most runs, a tenth of it is
-    not."""
+    """A shift of the mean by the detectable effect is found in most runs, a tenth of it
+    is not."""
 
     target = targets.standard_normal(1)
     walk = lambda size: eb.Kernel(
@@ -175,7 +175,8 @@ def test_labels_are_those_of_the_position_and_numbers_in_its_units(key):
 
 
 def test_sequential_stops_early_for_clear_cases_and_keeps_its_rate(key):
-    """With p-values that are truly uniform the share of failures is alpha; clear ones need one round."""
+    """With p-values that are truly uniform the share of failures is alpha; clear ones
+    need one round."""
     rounds = []
 
     def test(key, *, num_chains, alpha, p=None):

@@ -64,8 +64,8 @@ def test_the_scale_is_a_root_and_falls_back_where_nothing_moved():
 
 
 def test_correlations_are_as_dense_as_the_points_can_tell(key):
-    """The shrinkage is that of Schaefer & Strimmer's formula, and whitens better than all
-    correlations or none."""
+    """The shrinkage is that of Schaefer & Strimmer's formula, and whitens better than
+    all correlations or none."""
     dim, num = 12, 300
     white = jax.random.normal(key, (num, dim))
     covariance = 0.8 * np.ones((dim, dim)) + 0.2 * np.eye(dim)
@@ -105,8 +105,8 @@ def test_dual_averaging_finds_the_root_of_a_known_curve(num_chains):
 
 
 def rotated(t):
-    """T dC/dT, C and 2V of |x| where x is standard normal and turned by an angle t: E|x x_t| is
-    2/pi (sin t + cos t asin cos t)."""
+    """T dC/dT, C and 2V of |x| where x is standard normal and turned by an angle t: E|x
+    x_t| is 2/pi (sin t + cos t asin cos t)."""
     square = 2 - 4 / np.pi * (np.sin(t) + np.cos(t) * (np.pi / 2 - t))
     return Jump(
         t * 4 / np.pi * np.sin(t) * (np.pi / 2 - t), square, 2 * (1 - 2 / np.pi)
@@ -195,8 +195,8 @@ def test_dense_mass_whitens(key):
 
 
 def test_a_bent_target_gets_the_steps_that_its_narrow_places_want(key):
-    """The harmonic mean of the chains' acceptance rates reaches the target; their mean is
-    clearly above."""
+    """The harmonic mean of the chains' acceptance rates reaches the target; their mean
+    is clearly above."""
     bent = targets.TARGETS["banana"]()
     tuned = eb.warm_up(
         key, eb.hmc, bent.energy, bent.sample(key, 256), num_steps=200, target=0.651
@@ -245,9 +245,9 @@ def test_the_tuned_kernel_is_invariant(make, key):
 )  # it is steep there
 @pytest.mark.parametrize("seed", [1, 4])
 def test_far_tails_are_survived(seed, make):
-    """Rosenbrock from far outside, with energies of order 1e7 and curvature of order 1e4.
-    The energy of exact draws is exponential above its minimum: above 15 in one run of 64
-    chains in fifty thousand."""
+    """Rosenbrock from far outside, with energies of order 1e7 and curvature of order
+    1e4. The energy of exact draws is exponential above its minimum: above 15 in one run
+    of 64 chains in fifty thousand."""
     key, target = jax.random.key(seed), targets.rosenbrock()
     start = 20.0 * jax.random.normal(key, (64, 2))
     tuned = eb.warm_up(key, make, target.energy, start, num_steps=200)
@@ -264,9 +264,9 @@ def test_far_tails_are_survived(seed, make):
 
 
 def test_chains_that_lag_set_the_pace(key):
-    """One chain in four is in a well fifty times as narrow.  If the others always accept,
-    the harmonic mean of rates is 0.574 when the rate of this chain is 0.25; with the
-    mean of rates it would be 0.00."""
+    """One chain in four is in a well fifty times as narrow.  If the others always
+    accept, the harmonic mean of rates is 0.574 when the rate of this chain is 0.25;
+    with the mean of rates it would be 0.00."""
     place = targets.mixture([0.5, 0.5], [[0.0], [30.0]], [1.0, 0.02])
     start = jnp.concatenate([jnp.zeros((48, 1)), jnp.full((16, 1), 30.0)])
     tuned = eb.warm_up(key, eb.mala, place.energy, start, mass=None, num_steps=300)

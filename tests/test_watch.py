@@ -219,7 +219,8 @@ def test_another_learning_rate_or_step_size_compiles_nothing():
 
 
 def test_the_density_that_is_learned_at_a_temperature_is_that_of_the_tempered_energy():
-    """Chains on E / T learn exp(-E / T): its covariance is that of the data, and that of exp(-E) is 1/T as wide."""
+    """Chains on E / T learn exp(-E / T): its covariance is that of the data, and that
+    of exp(-E) is 1/T as wide."""
     state, metrics = train(optax.adam(0.02), temperature=0.25)
     covariance = np.linalg.inv(state.ema["root"].T @ state.ema["root"])  # of exp(-E)
     assert np.abs(0.25 * covariance - np.cov(DATA.T)).max() < 0.1

@@ -77,7 +77,8 @@ def stuck(energy, size, *, coordinate):
 
 
 def gibbs(precision, *, forgets=0):
-    """Gibbs on N(0, precision^-1), each coordinate in turn except the last ``forgets``."""
+    """Gibbs on N(0, precision^-1), each coordinate in turn except the last
+    ``forgets``."""
     precision = np.asarray(precision, np.float32)
 
     def move(key, x):
@@ -132,7 +133,8 @@ def fresh_momentum(key, state):
 
 
 def delayed_rejection(energy, size, *, is_right=True, shrink=0.3):
-    """Two stages (Tierney & Mira 1999), normal steps of ``size`` and ``shrink size``."""
+    """Two stages (Tierney & Mira 1999), normal steps of ``size`` and
+    ``shrink size``."""
 
     def log_q(x, y):
         return -jnp.sum((x - y) ** 2) / (2 * size**2)
@@ -272,7 +274,8 @@ def stretch(energy, *, a=2.0):
 
 
 def signs(*, is_right=True):
-    """Independent signs of three normals; the wrong one ties the third to the others."""
+    """Independent signs of three normals; the wrong one ties the third to the
+    others."""
 
     def move(key, x):
         s = jax.random.rademacher(key, x.shape).astype(x.dtype)
