@@ -37,9 +37,7 @@ class Mutant(NamedTuple):
     old: str
     new: str
     killer: str  # module:test or module:test:id, as pytest writes it in brackets
-    error: str = (
-        ""  # a pattern of "Type: message" if the library's own error kills the mutant
-    )
+    error: str = ""  # a pattern of "Type: message", if an error of the library kills it
 
 
 def pattern(text: str) -> re.Pattern[str]:

@@ -32,10 +32,7 @@ def cached(make: Callable[[], Any], *parts: Any) -> Any:
     """``make()``, cached for the same objects; the oldest entry is dropped."""
     name = tuple(p if isinstance(p, int | str) else id(p) for p in parts)
     if name not in _PROGRAMS:
-        _PROGRAMS[name] = (
-            parts,
-            make(),
-        )  # parts stay alive: unique ids
+        _PROGRAMS[name] = (parts, make())  # parts stay alive: unique ids
     _PROGRAMS.move_to_end(name)
     while len(_PROGRAMS) > MAX_PROGRAMS:
         _PROGRAMS.popitem(last=False)
