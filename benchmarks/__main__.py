@@ -16,12 +16,15 @@ from benchmarks import measure
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 console = Console(width=None if sys.stdout.isatty() else 220)
 jax.config.update("jax_enable_compilation_cache", False)  # compilation is measured, too
-Quick = Annotated[bool, typer.Option("--quick", help="About two minutes.")]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="A small grid, about two minutes.")
+]
 
 
 @app.command()
 def throughput(is_quick: Quick = False, num_repeats: int = 5) -> None:
-    """Chain-steps a second against BlackJAX, NumPyro and TFP, as documented and at their best."""
+    """Chain-steps per second against BlackJAX, NumPyro and TFP, as documented and at
+    their best."""
     from benchmarks import pictures
     from benchmarks import throughput as bench
 
@@ -68,7 +71,7 @@ def checkout(
 
 @app.command()
 def floor(is_quick: Quick = False, num_repeats: int = 5) -> None:
-    """Neural energies against the bare cost of their gradients and of the random numbers."""
+    """Neural energies against the cost of their gradients and random numbers alone."""
     from benchmarks import floor as bench
 
     name = "floor-quick" if is_quick else "floor"
@@ -94,7 +97,8 @@ def floor(is_quick: Quick = False, num_repeats: int = 5) -> None:
 
 @app.command()
 def memory(is_quick: Quick = False) -> None:
-    """Bytes kept by default, streaming, and at ten times the steps, against BlackJAX."""
+    """Bytes stored by default, streaming, and at ten times the steps, against
+    BlackJAX."""
     from benchmarks import memory as bench
 
     name = "memory-quick" if is_quick else "memory"
@@ -113,13 +117,15 @@ def training(
     is_quick: Quick = False,
     num_repeats: int = 7,
     torch_python: Annotated[
-        str | None, typer.Option(help="An interpreter with torchebm, the peer.")
+        str | None, typer.Option(help="Python interpreter with torchebm.")
     ] = None,
     num_threads: Annotated[
-        int | None, typer.Option(help="For all; every CPU by default.")
+        int | None,
+        typer.Option(help="Number of CPUs for all processes; all CPUs by default."),
     ] = None,
 ) -> None:
-    """Persistent training against torchebm, a naive loop in JAX, and its floor of K + 1 gradients."""
+    """Persistent training against torchebm, a naive loop in JAX, and its floor of K + 1
+    gradients."""
     from benchmarks import training as bench
 
     options = {"torch_python": torch_python, "num_threads": num_threads}
@@ -147,7 +153,8 @@ def training(
 
 @app.command()
 def scaling(is_quick: Quick = False, num_repeats: int = 5) -> None:
-    """Cost of a chain-step as chains grow to a million, and as devices do."""
+    """Cost of a chain-step against the number of chains, to a million, and of
+    devices."""
     from benchmarks import pictures
     from benchmarks import scaling as bench
 
@@ -168,7 +175,8 @@ def scaling(is_quick: Quick = False, num_repeats: int = 5) -> None:
 
 @app.command()
 def roofline(is_quick: Quick = False, num_repeats: int = 5) -> None:
-    """Operations a second and a byte, against the measured ceilings of the machine."""
+    """Operations per second and per byte, against the measured ceilings of the
+    machine."""
     from benchmarks import pictures
     from benchmarks import roofline as bench
 
@@ -190,23 +198,32 @@ def roofline(is_quick: Quick = False, num_repeats: int = 5) -> None:
 def objectives(
     is_quick: Quick = False,
     num_seeds: Annotated[
-        int | None, typer.Option(help="5 by default; 1 with --quick.")
+        int | None, typer.Option(help="Number of seeds: 5 by default, 1 with --quick.")
     ] = None,
-    sets: Annotated[str, typer.Option(help="By commas; all four by default.")] = "",
+    sets: Annotated[
+        str, typer.Option(help="Data sets, separated by commas; all four by default.")
+    ] = "",
     names: Annotated[
         str, typer.Option("--objectives", help="By commas; all by default.")
     ] = "",
     torch_python: Annotated[
         str | None,
-        typer.Option(help="An interpreter with torchebm and ebmkit: the peers beside."),
+        typer.Option(
+            help="Python interpreter with torchebm and ebmkit, for comparison."
+        ),
     ] = None,
     num_updates: Annotated[
-        int | None, typer.Option(help="Of every run; each one's own by default.")
+        int | None,
+        typer.Option(
+            help="Number of updates of each run; the objective's default by default."
+        ),
     ] = None,
 ) -> None:
-    """Every objective on toy data: exact log-likelihood, time, share of runs that diverged.
+    """Every objective on toy data: exact log-likelihood, time, share of runs that
+    diverged.
 
-    Each run is kept as it ends; a call goes on with what is not there yet.  With --quick all are run anew.
+    Each run is stored when it ends; a call continues with the missing runs.  With
+    --quick all are run again.
     """
     from benchmarks import objectives as bench
 
@@ -252,10 +269,11 @@ def efficiency(
     is_quick: Quick = False,
     num_repeats: int = 3,
     posteriors: Annotated[
-        str, typer.Option(help="By commas; all eight by default.")
+        str, typer.Option(help="Posteriors, separated by commas; all eight by default.")
     ] = "",
 ) -> None:
-    """Effective samples a second, warm-up included, against BlackJAX (NUTS, ChEES) and NumPyro (NUTS)."""
+    """Effective samples per second, warm-up included, against BlackJAX (NUTS, ChEES)
+    and NumPyro (NUTS)."""
     from benchmarks import efficiency as bench
 
     names = tuple(posteriors.split(",")) if posteriors else ()
@@ -295,14 +313,16 @@ def log_z(
         str,
         typer.Option(
             "--targets",
-            help="By semicolons; all of both tables by default.",
+            help="Targets, separated by semicolons; all by default.",
         ),
     ] = "",
-    num_seeds: Annotated[int, typer.Option(help="Of each bracket.")] = 20,
+    num_seeds: Annotated[
+        int, typer.Option(help="Number of seeds of each bracket.")
+    ] = 20,
 ) -> None:
-    """Brackets of log Z against exact values, and SMC beside BlackJAX's.
+    """Brackets of log Z against exact values, and SMC compared with BlackJAX's.
 
-    A call with some targets renews their rows and leaves the others.
+    A call with some targets replaces their rows and keeps the others.
     """
     from benchmarks import log_z as bench
 
@@ -330,12 +350,13 @@ def log_z(
 def likelihood(
     cases: Annotated[str, typer.Option(help="By commas; all by default.")] = "",
     num_seeds: Annotated[
-        int | None, typer.Option(help="Each case's own by default.")
+        int | None,
+        typer.Option(help="Number of seeds; the default of each case by default."),
     ] = None,
 ) -> None:
     """Images at the maximum of their likelihood: energy gap, bounds, samples, seeds.
 
-    Each run is kept as it ends; a call goes on with what is not there yet.
+    Each run is stored when it ends; a call continues with the missing runs.
     """
     from benchmarks import likelihood as bench
 
@@ -343,13 +364,13 @@ def likelihood(
     path = measure.path_of("likelihood")
     _collect(None, bench.rows(names, num_seeds, path))
     found = bench.table(bench.load(path))
-    for row in found:  # more columns than a line holds
+    for row in found:  # more columns than fit on a line
         _show(row["case"], ["", "value"], [{"": k, "value": v} for k, v in row.items()])
     console.print(f"kept in {path}", highlight=False)
 
 
 def _collect(name, rows) -> list[dict[str, Any]]:
-    """Rows as they come; what is there of a run that is cut off stays in ``results/NAME.part``."""
+    """Collect rows; those of an interrupted run stay in ``results/NAME.part``."""
     found: list[dict[str, Any]] = []
     for number, total, row in rows:
         found.append(row)
@@ -366,7 +387,8 @@ def _collect(name, rows) -> list[dict[str, Any]]:
 
 
 def _show(title, columns, rows, *, lost=None) -> None:
-    """A table; ``lost`` names the interval of each column in which a cell is lost, and shown so."""
+    """Show a table; ``lost`` is the interval of each column in which a cell is marked
+    as lost."""
     about = measure.machine()
     table = Table(
         title=f"{title}: {about['device']}, {about['date']}", title_justify="left"

@@ -3,9 +3,9 @@
     git worktree add /tmp/before COMMIT
     python -m benchmarks checkout /tmp/before
 
-Each checkout runs in a process of its own; the runs of a cell alternate.  The cells are
-those of ``throughput``: chain-steps a second on a Gaussian, positions stored, and what
-the program allocates; compilation is that of a program compiled for the first time.
+Each checkout runs in a separate process; the runs of a cell alternate.  The cells are
+those of ``throughput``: chain-steps per second on a Gaussian, positions stored, and the
+memory of the program; compilation is that of a program compiled for the first time.
 """
 
 import functools
@@ -46,7 +46,7 @@ class Worker:
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError("the worker of a checkout ended; its error is above")
+            raise RuntimeError("the worker of a checkout ended; see its error above")
         return json.loads(line)
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ def _row(workers, cell, num_repeats):
 
 
 def summary(found: list[dict[str, Any]]) -> list[str]:
-    """Geometric means over the grid, and the least."""
+    """Geometric means over the grid, and the minimum."""
     speed = [row["x before"] for row in found]
     compilation = [row["now compilation"] / row["before compilation"] for row in found]
     memory = [row["now peak MB"] / row["before peak MB"] for row in found]
@@ -102,7 +102,7 @@ def summary(found: list[dict[str, Any]]) -> list[str]:
 
 
 def serve(checkout: str) -> None:
-    """Answers one line with one line."""
+    """Answer each line of input with one line."""
     sys.path.insert(0, checkout)
     sys.path = [p for p in sys.path if Path(p or ".").resolve() != HERE / "benchmarks"]
     import jax

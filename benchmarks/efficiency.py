@@ -1,11 +1,13 @@
-"""Minimum effective sample size a second and a gradient, warm-up included, against BlackJAX and NumPyro.
+"""Minimum effective sample size per second and per gradient, warm-up included, against
+BlackJAX and NumPyro.
 
-The samplers are those of :mod:`benchmarks.samplers`; none is given a tuning parameter.
+The samplers are those of :mod:`benchmarks.samplers`, without tuning parameters.
 
-warm: a second run of the same program, another key; cold: the first call, compilation included.  A run whose
-R-hat is above 1.05 in any coordinate, or a mean or standard deviation of which is more than four standard
-errors from the truth, has not converged, and its size counts for nothing.  The truth is known, or that of 32
-chains of BlackJAX's NUTS, of 1000 + 1000 steps each, those left out that never moved.
+warm: a second run of the same program with another key; cold: the first call,
+compilation included.  A run has not converged, and does not count, if R-hat is above
+1.05 in any coordinate, or if a mean or standard deviation is more than four standard
+errors from the truth.  The truth is known, or that of 32 chains of BlackJAX's NUTS of
+1000 + 1000 steps each, without chains that never moved.
 """
 
 import statistics
@@ -22,7 +24,7 @@ from benchmarks.samplers import SAMPLERS, Run, blackjax_nuts
 from ebmjax.diagnostics.convergence import ess_bulk, mcse_mean, mcse_sd, rhat
 
 CONVERGED, FARTHEST = 1.05, 4.0  # R-hat; standard errors from the truth
-TRUE_RUNS, TRUE_LENGTH, TRUE_RHAT = 8, 1000, 1.02  # for a truth that is not known
+TRUE_RUNS, TRUE_LENGTH, TRUE_RHAT = 8, 1000, 1.02  # for an unknown truth
 
 FEW_PEERS = ("blackjax nuts", "blackjax nuts dense", "numpyro nuts")
 RIVALS = {
@@ -43,8 +45,8 @@ class Moments(NamedTuple):
 def ratios(
     found: list[dict[str, Any]], ours: str, peers: tuple[str, ...], of: str = "ESS/s"
 ) -> dict[str, float]:
-    """Ours over the best peer, a posterior each: infinite where we alone have converged, zero where we alone
-    have not; where nobody has, there is none."""
+    """Ours over the best of the others, by posterior: infinite if only ours converged,
+    zero if only ours did not; missing if none converged."""
     speed = {(row["posterior"], row["sampler"]): row[of] for row in found}
     names = dict.fromkeys(row["posterior"] for row in found)
     best = {name: max(speed[name, peer] for peer in peers) for name in names}
@@ -58,7 +60,7 @@ def ratios(
 def rows(
     *, is_quick: bool, num_repeats: int = 3, names: tuple[str, ...] = ()
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """``(number, total, row)``, a row a posterior and sampler."""
+    """``(number, total, row)``, one row per posterior and sampler."""
     names = names or (("breast_cancer", "gaussian") if is_quick else tuple(POSTERIORS))
     total = len(names) * len(SAMPLERS)
     for i, name in enumerate(names):
@@ -106,7 +108,8 @@ def _row(name, sampler, cold, warm, truth) -> dict[str, Any]:
 
 
 def classifier_metrics(draws: Any, truth: Moments) -> dict[str, float]:
-    """Least bulk size, largest R-hat, largest errors of means and deviations in standard errors of both."""
+    """Smallest bulk ESS, largest R-hat, largest errors of means and standard deviations
+    in standard errors."""
     draws = jnp.asarray(draws, jnp.float32)
     found = moments(draws)
 
@@ -141,7 +144,7 @@ def moments(draws: Any) -> Moments:
 
 
 def truth_of(posterior: Posterior) -> Moments:
-    """Known, or of long chains of BlackJAX; those must agree among themselves."""
+    """The known truth, or that of long chains of BlackJAX, which must agree."""
     if posterior.mean is not None:
         return Moments(posterior.mean, 0.0, posterior.sd, 0.0)
     run = blackjax_nuts(posterior, length=TRUE_LENGTH)
@@ -153,7 +156,7 @@ def truth_of(posterior: Posterior) -> Moments:
     worst = _largest(rhat(jnp.asarray(draws)))
     if worst > TRUE_RHAT:
         raise RuntimeError(
-            f"the chains of BlackJAX that say what is true have an R-hat of {worst:.3f}"
+            f"the reference chains of BlackJAX have an R-hat of {worst:.3f}"
         )
     return moments(jnp.asarray(draws))
 

@@ -1,10 +1,13 @@
-"""Sampling neural energies against its floor: the gradients it needs, and the random numbers, alone.
+"""Sampling of neural energies against its floor: its gradients and random numbers
+alone.
 
-floor of the gradients: a scan of ``value_and_grad`` over the chains, each from where the last gradient
-    points, so that none can be left out; as many as the kernel takes.
-floor of the numbers: a scan of ``jax.random.normal`` in the shape of the positions, of each step's own key.
+floor of the gradients: a scan of ``value_and_grad`` over the chains, each at a point that
+    depends on the last gradient, so that none is optimised away; as many as the kernel takes.
+floor of the numbers: a scan of ``jax.random.normal`` in the shape of the positions, with a
+    key for each step.
 
-x gradients: of the first alone; x both: of their sum, which a loop with JAX's own numbers would take.
+x gradients: relative to the first; x both: relative to their sum, the cost of a loop
+with JAX's own numbers.
 """
 
 import functools
@@ -28,8 +31,8 @@ GOALS = {
 def energies() -> dict[str, tuple[Any, tuple[int, ...], int]]:
     """Name to energy, shape of a point, number of chains.
 
-    Perceptrons 16-128-128-1 and 784-128-128-1, two convolutions on 28x28, and a quadratic form of 784
-    variances, which costs next to nothing.
+    Perceptrons 16-128-128-1 and 784-128-128-1, two convolutions on 28x28, and a
+    quadratic form of 784 variances, which costs almost nothing.
     """
     keys = jax.random.split(jax.random.key(7), 6)
     variances = jnp.linspace(0.5, 2.0, 784)
@@ -75,7 +78,7 @@ def energies() -> dict[str, tuple[Any, tuple[int, ...], int]]:
 
 
 def kernels(energy) -> dict[str, tuple[Any, int]]:
-    """Name to kernel and gradients a step."""
+    """Name to kernel and gradients per step."""
     return {
         "ula": (eb.ula(energy, 0.05), 1),
         "mala": (eb.mala(energy, 0.05), 1),
@@ -115,7 +118,7 @@ def numbers(num_steps, key, positions):
 def rows(
     *, is_quick: bool, num_repeats: int = 5
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """``(number, total, row)``, a row an energy and kernel."""
+    """``(number, total, row)``, one row per energy and kernel."""
     cells = [(e, k) for e in energies() for k in ("ula", "mala", "hmc")]
     for number, (name, kernel_name) in enumerate(cells, 1):
         energy, shape, num_chains = energies()[name]

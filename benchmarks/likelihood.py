@@ -1,4 +1,5 @@
-"""Maximum likelihood on images, to its end: energies, likelihoods, samples, seeds.
+"""Maximum likelihood on images, until convergence: energies, likelihoods, samples,
+seeds.
 
 Each run is that of the command line, ``python -m ebmjax train --data NAME --seed SEED``
 with the options of its row, and is measured as ``python -m ebmjax evaluate`` does.
@@ -6,10 +7,10 @@ Of a run:
 
     gap             mean over the last 100 updates of E(data) - E(chains)
     batch error     standard error of that difference in one update, from the spreads
-    log-likelihood  of the points trained on and of those held out, with the noise of
-                    training added, between the bounds of annealed importance sampling
+    log-likelihood  of training and held-out points, with the noise of training added,
+                    between the bounds of annealed importance sampling
 
-A run has reached the maximum where the gap is less than the error of a batch.
+A run has reached the maximum if the gap is less than the error of a batch.
 """
 
 import json
@@ -55,7 +56,7 @@ CASES = {
 
 
 def rows(names: tuple[str, ...], num_seeds: int | None, path: Path) -> Iterator:
-    """Every run that is not in ``path`` yet, as it ends: ``(number, total, row)``."""
+    """Each run that is not in ``path``, when it ends: ``(number, total, row)``."""
     todo = [
         (name, seed)
         for name in names
@@ -74,7 +75,7 @@ def rows(names: tuple[str, ...], num_seeds: int | None, path: Path) -> Iterator:
 
 
 def load(path: Path) -> list[Row]:
-    """The runs that are kept."""
+    """The stored runs."""
     return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
@@ -151,7 +152,7 @@ def _measured(key, run, state, case) -> Row:
 
 
 def table(found: list[Row]) -> list[Row]:
-    """A row a case: medians over its seeds."""
+    """One row per case: medians over its seeds."""
     shown = []
     for name in dict.fromkeys(r["case"] for r in found):
         ours = [r for r in found if r["case"] == name]

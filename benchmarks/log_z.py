@@ -1,13 +1,14 @@
-"""log Z: brackets against exact values, and SMC side by side with BlackJAX's.
+"""log Z: brackets against exact values, and SMC compared with BlackJAX's.
 
-``brackets``: on each target 20 seeds of annealed importance sampling forward, and back
-from exact draws, in one program.  What is kept: in how many seeds the exact log Z lies
-between the bounds, how wide these are, the error of Bennett's estimate, seconds.
+``brackets``: on each target 20 seeds of annealed importance sampling, forward and in
+reverse from exact draws, in one program.  Results: the number of seeds in which the
+exact log Z lies between the bounds, their width, the error of Bennett's estimate,
+seconds.
 
 ``side_by_side``: estimates of log Z by our SMC, by ours annealed (pilot and both
 directions), and by BlackJAX's adaptive tempered SMC with the same kernel, Hamiltonian
 Monte Carlo of 5 leapfrog steps.  BlackJAX's step size is fixed by its user: it gets the
-one that ours ends with at beta = 1.  Work is gradients of the energy, all of a run; the
+last one of our run.  Work is the number of gradients of the energy in a run; the
 efficiency is 1 / (mean squared error x gradients).
 """
 
@@ -209,7 +210,7 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
 
 
 def brackets(names: tuple[str, ...], num_seeds: int) -> Iterator[tuple]:
-    """A row for each target, as it is done."""
+    """One row per target, when it is done."""
     for number, name in enumerate(names, 1):
         yield (
             number,
@@ -280,7 +281,7 @@ def bracket(problem: Problem, num_seeds: int) -> dict[str, Any]:
 
 
 def mixture(dim: int) -> Problem:
-    """Eight modes of unit width, ten apart and more."""
+    """Eight modes of unit width, at distances of at least ten."""
     rng = np.random.default_rng(dim)
     means = rng.normal(size=(8, dim))
     means *= 10 / np.linalg.norm(means, axis=1, keepdims=True)
@@ -349,7 +350,7 @@ def ours(problem: Problem, num_repeats: int, _):
 
 
 def annealed(problem: Problem, num_repeats: int, step_size):
-    """ebmjax annealed, both directions.  With its pilot in the work."""
+    """ebmjax annealed, both directions; the work includes its pilot."""
     path = geometric(problem.base, problem.energy)
     levels, chains, particles = 60, 100, 100
 

@@ -1,4 +1,4 @@
-"""Timing side by side: candidates in alternation, medians, compilation apart from running."""
+"""Timing: alternating candidates, medians, compilation measured separately."""
 
 import functools
 import json
@@ -28,7 +28,7 @@ PACKAGES = (
 
 
 class Timing(NamedTuple):
-    """Of one candidate, in seconds."""
+    """Times of one candidate, in seconds."""
 
     first: float  # the first call, compilation and run
     runs: list[float]  # the later ones
@@ -48,9 +48,9 @@ def alternate(
     num_repeats: int = 5,
     limit: float = float("inf"),
 ) -> dict[str, Timing]:
-    """Time candidates in turn, so that what slows the machine slows all of them.
+    """Time candidates in turn, so that other load affects all of them.
 
-    One that has run for ``limit`` seconds runs no more; every one runs once.
+    A candidate stops after ``limit`` seconds; each one runs at least once.
     """
     first: dict[str, float] = {}
     runs: dict[str, list[float]] = {name: [] for name in candidates}
@@ -69,17 +69,15 @@ def ratio(above: list[float], below: list[float]) -> float:
 
 
 class Compiled(NamedTuple):
-    """A program ahead of its first run."""
+    """A compiled program before its first run."""
 
     call: Callable[[], Any]
-    seconds: float | None  # of tracing and compiling; None where it is not one program
-    megabytes: (
-        float | None
-    )  # that a run allocates at most: arguments, results and scratch
+    seconds: float | None  # of tracing and compiling; None if it is not one program
+    megabytes: float | None  # peak of a run: arguments, results and temporaries
 
 
 def compiled(candidate: Callable[[], Any]) -> Compiled:
-    """A ``partial`` of a jitted function, compiled; any other call as it is."""
+    """A ``partial`` of a jitted function, compiled; any other call unchanged."""
     if not hasattr(getattr(candidate, "func", None), "lower"):
         return Compiled(candidate, None, None)
     assert isinstance(candidate, functools.partial)
@@ -99,7 +97,7 @@ def compiled(candidate: Callable[[], Any]) -> Compiled:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Device, versions and date of a measurement."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -130,7 +128,7 @@ def path_of(name: str) -> Path:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Content and the machine; the file is whole or what it was."""
+    """Write content and machine atomically."""
     aside = path.with_name(path.name + ".tmp")
     aside.write_text(json.dumps({"machine": machine(), **content}, indent=1) + "\n")
     os.replace(aside, path)

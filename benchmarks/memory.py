@@ -1,12 +1,14 @@
-"""Bytes that a run keeps, and the most that it needs, by default, streaming, and at ten times the steps.
+"""Bytes stored by a run, and its peak, by default, streaming, and at ten times the
+steps.
 
-ebmjax default     ``sample``: positions, and a few numbers a chain
+ebmjax default     ``sample``: positions, and a few numbers per chain
 ebmjax moments, batch means, nothing    ``sample`` with a running statistic, or with nothing, as ``collect``
 blackjax default   ``run_inference_algorithm`` vmapped over chains: states and infos of all steps
 blackjax best      a scan that stores positions
 
-Each is measured in a process of its own.  kept: the bytes of what is returned.  peak: what a second run takes
-at most above what the process had; resident memory on CPUs, ``peak_bytes_in_use`` on accelerators.
+Each is measured in a separate process.  kept: the bytes of the result.  peak: the
+largest memory of a second run above that of the process before; resident memory on
+CPUs, ``peak_bytes_in_use`` on accelerators.
 """
 
 import functools
@@ -35,7 +37,8 @@ MAKERS = {
     "hmc": functools.partial(eb.hmc, num_steps=L),
 }
 KERNELS = tuple(MAKERS)
-# Large blocks go back to the system when they are freed; accelerators hold no memory in reserve.
+# Large blocks go back to the system when they are freed; accelerators hold no memory in
+# reserve.
 ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "65536",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -74,7 +77,7 @@ FORMS: dict[str, Callable[..., Callable[[], Any]]] = {
 
 
 def rows(*, is_quick: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """``(number, total, row)``, a row a kernel and form."""
+    """``(number, total, row)``, one row per kernel and form."""
     cells = [
         (name, form) for name in (("mala",) if is_quick else KERNELS) for form in FORMS
     ]
@@ -105,7 +108,7 @@ def _in_process(name, form, num_steps) -> dict[str, float]:
 
 
 def measure(name: str, form: str, num_steps: int) -> dict[str, float]:
-    """In this process: bytes kept, and the peak of a run after the first."""
+    """In this process: bytes stored, and the peak of a run after the first."""
     key = jax.random.key(0)
     run = FORMS[form](name, num_steps, key, jax.random.normal(key, (NUM_CHAINS, DIM)))
     kept = sum(
@@ -117,14 +120,14 @@ def measure(name: str, form: str, num_steps: int) -> dict[str, float]:
     stats = jax.devices()[0].memory_stats()
     if stats:  # the peak of both runs, which are equal
         return {"kept": kept, "peak": stats["peak_bytes_in_use"]}
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = _status("VmRSS")
     jax.block_until_ready(run())
     return {"kept": kept, "peak": 1024 * (_status("VmHWM") - before)}
 
 
 def _status(field: str) -> int:
-    """Of this process, in kilobytes."""
+    """Memory of this process, in kilobytes."""
     found = re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1])

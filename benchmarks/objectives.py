@@ -3,10 +3,10 @@ by quadrature.
 
 Over seeds: the mean and the standard deviation of the log-likelihood of new points, the
 time of training, compilation included, energy gradients, the share of runs that
-diverged and the number of rollbacks of the others; and a figure of the densities side
-by side.  Libraries in PyTorch (:mod:`benchmarks.peers_torch`) run in an interpreter of
-their own on the same points, network, batches and number of updates, and return their
-energies on the points of the same quadrature.
+diverged and the number of roll-backs of the others; and a figure of the densities.
+PyTorch libraries (:mod:`benchmarks.peers_torch`) run in a separate interpreter on the
+same points, network, batches and number of updates, and return their energies on the
+points of the same quadrature.
 """
 
 import dataclasses
@@ -40,10 +40,10 @@ PEERS = {
     "torchebm": ("pcd", "sliced", "denoising"),
     "ebmkit": ("pcd", "sliced", "denoising", "nce"),
 }
-# of our learning rate, at which unadjusted chains diverge; 1/4 was worse on seed 100
+# factor on our learning rate, at which unadjusted chains diverge; 1/4 is worse
 PCD_RATE = 0.5
 RESOLUTION, REACH = 600, 6.0  # of the quadrature, in standardised units
-SHOWN = 160  # points a side of a picture
+SHOWN = 160  # points per side of a picture
 DENSITIES = measure.RESULTS / "densities"
 Row = dict[str, Any]
 
@@ -59,9 +59,9 @@ def runs(
     path: Path,
     is_drawn: bool = True,
 ) -> Iterator[tuple[int, int, Row]]:
-    """``(number, total, run)``, a run of training each, kept in ``path`` as it ends.
+    """``(number, total, run)`` for each training run, stored in ``path`` when it ends.
 
-    Those that it holds already, of the same choices, are passed over.
+    Stored runs with the same options are skipped.
     """
     peers = [
         (library, method) for library, methods in PEERS.items() for method in methods
@@ -108,20 +108,19 @@ def runs(
 
 
 def load(path: Path) -> list[Row]:
-    """The runs that are kept."""
+    """The stored runs."""
     return json.loads(path.read_text())["runs"] if path.exists() else []
 
 
 def save(path: Path, run: Row) -> None:
-    """Add a run, in the place of one of the same data, objective and seed; the file is
-    complete at any time."""
+    """Add a run, or replace one of the same data, objective and seed; atomic."""
     same = ("data", "library", "objective", "seed")
     kept = [r for r in load(path) if any(r[k] != run[k] for k in same)] + [run]
     measure.write(path, {"rows": rows(kept), "runs": kept})
 
 
 def rows(kept: list[Row]) -> list[Row]:
-    """A row a data set, library and objective, over their seeds."""
+    """One row per data set, library and objective, over their seeds."""
     groups: dict[tuple, list[Row]] = {}
     for run in kept:
         groups.setdefault((run["data"], run["library"], run["objective"]), []).append(
@@ -153,7 +152,7 @@ def _row(name, library, objective, outcomes) -> Row:
 
 
 def _run_of(name: str, objective: str, seed: int, num_updates: int | None) -> Run:
-    """For a peer's method, the run of ours that has its choices."""
+    """Our run with the same options as a method of another library."""
     dataset = data.load(name, seed=seed)
     choices = {"seed": seed, **SMALL_NOISE.get(objective, {})}
     if objective == "pcd":
@@ -169,7 +168,7 @@ def _run_of(name: str, objective: str, seed: int, num_updates: int | None) -> Ru
 
 
 def digest_of(config: experiment.Config) -> str:
-    """Of all choices but the seed and what follows from it."""
+    """A digest of all options except the seed and its consequences."""
     choices = {
         k: v
         for k, v in dataclasses.asdict(config).items()
@@ -278,8 +277,7 @@ def _grid(resolution: int, reach: float) -> np.ndarray:
 
 @plotting.styled
 def _picture(name: str) -> None:
-    """Densities of seed 0, side by side, into the results: ours by name, then those of
-    the other libraries."""
+    """Draw the densities of seed 0: ours by name, then those of the other libraries."""
     jobs = [("ebmjax", n) for n in CONTINUOUS] + [
         (lib, n) for lib, names in PEERS.items() for n in names
     ]

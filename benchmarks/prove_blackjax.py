@@ -2,9 +2,9 @@
 
     pip install -e '.[bench]' && python benchmarks/prove_blackjax.py
 
-Each algorithm already is a pair ``init(position)``, ``step(key, state) -> (state, info)``; that is all the
-tests ask for.  The target is N(0, 1), step size 1.5, two leapfrog steps.  Exit code 1 if a verdict is not the
-one that is known.
+Each algorithm is a pair ``init(position)``, ``step(key, state) -> (state, info)``, as
+the tests require.  The target is N(0, 1), step size 1.5, two leapfrog steps.  Exit code
+1 if a verdict differs from the known one.
 """
 
 import sys

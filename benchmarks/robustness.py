@@ -1,8 +1,9 @@
-"""What a run survives, measured.
+"""Measurements of robustness.
 
-python -m benchmarks.robustness kill [NUM]     SIGKILL at random moments, NUM in sampling, NUM in training
-python -m benchmarks.robustness soak [STEPS]   memory and compilations over a long run with checkpoints
-python -m benchmarks.robustness guard          what the undoing of broken steps costs, in alternation
+python -m benchmarks.robustness kill [NUM]     NUM SIGKILLs at random moments, in sampling and in
+                                               training
+python -m benchmarks.robustness soak [STEPS]   memory and compilations of a long run
+python -m benchmarks.robustness guard          cost of rejecting non-finite steps
 """
 
 import functools
@@ -39,7 +40,7 @@ CHOICES = {
 
 
 def work(what: str, folder: Path) -> None:
-    """A run, begun or gone on with."""
+    """Start or continue a run."""
     if what == "sample":
         kernel, start = eb.hmc(ENERGY, 0.3, 5), jnp.ones((8, 2))
         eb.sample(
@@ -65,7 +66,8 @@ def work(what: str, folder: Path) -> None:
 
 
 def kill(number: int, *whats: str) -> int:
-    """SIGKILL at random moments, from a process's first second on, until so many have hit; then the bytes."""
+    """SIGKILL at random moments until ``num`` have hit a process; then compare the
+    bytes."""
     failures = 0
     with tempfile.TemporaryDirectory() as scratch:
         for what in whats or ("sample", "train"):
@@ -104,7 +106,7 @@ def kill(number: int, *whats: str) -> int:
                 same += content(part) == content(whole)
                 print(
                     f"{what}: {kills} kills in {finished} runs, of which {same} ended in the bytes of a run "
-                    f"that was not killed ({time.perf_counter() - begin:.0f} s)",
+                    f"without kills ({time.perf_counter() - begin:.0f} s)",
                     flush=True,
                 )
             failures += finished - same
@@ -154,13 +156,14 @@ def soak(num_steps: int) -> None:
 
 
 def resident() -> float:
-    """Megabytes in memory now."""
+    """Resident memory in megabytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 2**20
 
 
 def guard(num_rounds: int = 201) -> None:
-    """CPU seconds with over without, for kernels that lack the mark: quartiles of pairs in alternation."""
+    """CPU seconds with over without the wrapper, for kernels without the mark:
+    quartiles of alternating pairs."""
     cases = {
         "random walk": eb.random_walk(ENERGY, 0.7),
         "MALA": eb.mala(ENERGY, 0.5),
@@ -169,7 +172,7 @@ def guard(num_rounds: int = 201) -> None:
     for name, marked in cases.items():
         kernel = marked._replace(
             move=functools.partial(marked.move)
-        )  # as a user's own, without the mark
+        )  # like a user's kernel, without the mark
         for num_chains, dim in ((64, 2), (1024, 2), (64, 100)):
             start, keys = jnp.ones((num_chains, dim)), eb.chain_keys(KEY, num_chains)
             num_steps = max(

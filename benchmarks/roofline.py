@@ -1,9 +1,10 @@
-"""Where kernels stand between the ceilings of the machine: operations a byte against operations a second.
+"""Roofline: operations per byte against operations per second, with measured ceilings.
 
-The ceilings are measured: a product of two large matrices; a large copy, read and written; and one of 256 kB,
-again and again, which stays in cache.  Operations and bytes of a step are XLA's own count in the compiled
-program of one step of all chains, noise included, whose integer operations count, too.  Most states fit a
-cache, so that the share of the ceiling is that of the cache's slope or of the flat part, whichever is lower.
+The ceilings are those of a product of two large matrices, of a large copy (read and
+written), and of a repeated copy of 256 kB, which stays in cache.  Operations and bytes
+of a step are XLA's counts in the compiled program of one step of all chains, including
+the integer operations of the random numbers.  Most states fit into a cache, so the
+reference is the cache bandwidth or the peak, whichever is lower.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ SMALL, COPIES = 2**16, 5000
 
 
 def ceilings(num_repeats: int = 5) -> dict[str, float]:
-    """Operations and bytes a second."""
+    """Operations and bytes per second."""
     is_cpu = jax.default_backend() == "cpu"
     size, length = (2048, 2**26) if is_cpu else (8192, 2**29)
     matrix = jax.random.normal(jax.random.key(0), (size, size))
@@ -65,7 +66,7 @@ def cells() -> dict[str, tuple[Any, tuple[int, ...], int]]:
 def rows(
     *, is_quick: bool, num_repeats: int = 5
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """``(number, total, row)``: the ceilings, then a row a kernel and target."""
+    """``(number, total, row)``: the ceilings, then one row per kernel and target."""
     found = cells()
     total = len(found) + 1
     ceiling = ceilings(num_repeats)

@@ -1,18 +1,21 @@
-"""Samplers that tune themselves, ours and the peers', each one program from a key to its draws.
+"""Self-tuning samplers of several libraries, each one program from a key to its draws.
 
-All start from N(0, 1) and are given no tuning parameter.  With few chains, 4 chains of 500 + 500 steps:
+All start from N(0, 1), without tuning parameters.  With few chains, 4 chains of 500 +
+500 steps:
 
     ebmjax nuts           warm_up, then nuts
-    blackjax nuts         window_adaptation and nuts, the whole of it in one jit
-    blackjax nuts dense   the same with a dense mass, which the user asks for
-    numpyro nuts          MCMC(NUTS), chains vectorised, inside one jit; outside, each run would compile anew
+    blackjax nuts         window_adaptation and nuts in one jit
+    blackjax nuts dense   the same with a dense mass
+    numpyro nuts          MCMC(NUTS), chains vectorised, inside one jit; outside, each run would
+                          compile again
 
 With many, 256 chains:
 
     ebmjax hmc        warm_up of hmc, 100 + 300 steps
-    blackjax chees        chees_adaptation with its diagonal mass, 200 + 300 steps of dynamic_hmc; from a step
-                          of 0.1, Adam at 0.02, as in its guide
-    blackjax chees best   100 + 300 steps, from a step of 1, Adam at 0.05: the best of those that we tried
+    blackjax chees        chees_adaptation with its diagonal mass, 200 + 300 steps of
+                          dynamic_hmc; initial step 0.1, Adam at 0.02, as in its guide
+    blackjax chees best   100 + 300 steps, initial step 1, Adam at 0.05: the best of those
+                          that we tried
 """
 
 import functools
@@ -34,10 +37,10 @@ MANY_STEPS = 300
 
 
 class Run(NamedTuple):
-    """What a sampler returns."""
+    """The result of a sampler."""
 
     draws: Any  # [T, C, D]
-    num_grads: Any  # [] of the draws, all chains; NaN where it is not known
+    num_grads: Any  # [] of the draws, all chains; NaN if unknown
 
 
 def ours_few(posterior: Posterior) -> Callable[[Any], Run]:

@@ -1,10 +1,10 @@
-"""Cost of a chain-step as chains grow to a million, and as devices do.
+"""Cost of a chain-step against the number of chains, to a million, and of devices.
 
 chains    HMC with 5 steps on a 2-d energy, nothing stored, in one process; against 1024 chains
-devices   ``sample`` on 1, 2, 4 devices with as many chains on each: the accelerators that there are, or
-          virtual CPU devices in a process of their own, which share the cores of this machine, so that a
-          perfect one costs as many times as much; and the collectives in its compiled program, with those of
-          a mean over chains, where one is needed
+devices   ``sample`` on 1, 2, 4 devices with as many chains on each: the available accelerators,
+          or virtual CPU devices in a separate process, which share the cores of this machine, so
+          that ideal scaling costs as many times as much; and the collectives in its compiled
+          program, with those of a mean over chains, which needs one
 """
 
 import functools
@@ -53,7 +53,7 @@ def rows(
 
 
 def over_chains(chains: tuple[int, ...], num_repeats: int) -> list[dict[str, Any]]:
-    """A row a number of chains; all of them in alternation."""
+    """One row per number of chains; all of them alternate."""
     kernel = eb.hmc(ENERGY, 0.3, 5)
 
     def steps(num_chains):
@@ -88,7 +88,7 @@ def over_chains(chains: tuple[int, ...], num_repeats: int) -> list[dict[str, Any
 
 
 def over_devices(num_repeats: int) -> list[dict[str, Any]]:
-    """A row a number of devices."""
+    """One row per number of devices."""
     if jax.default_backend() != "cpu":
         return of_devices(num_repeats)
     flags = f"{os.environ.get('XLA_FLAGS', '')} {VIRTUAL}"
@@ -148,7 +148,8 @@ def of_devices(
 
 
 def collectives(kernel, num_devices, num_chains) -> tuple[int, int]:
-    """In the compiled program of ``sample``, and in that of a mean over chains, where one is needed."""
+    """The number in the compiled program of ``sample``, and in that of a mean over
+    chains, which needs one."""
     mesh = devices.mesh_of(num_devices)
     keys = devices.spread(eb.chain_keys(KEY, num_devices * num_chains), mesh)
     state = eb.parallel(kernel).init(devices.spread(jnp.ones((len(keys), 2)), mesh))

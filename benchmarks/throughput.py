@@ -1,9 +1,10 @@
-"""Chain-steps a second on a Gaussian, positions stored, against the peers as documented and at their best.
+"""Chain-steps per second on a Gaussian, positions stored, against other libraries as
+documented and at their best.
 
-Beside it what a run costs before and besides its steps: compilation; the time to the first step from cold,
-that is of a program of one step, traced, compiled and run; and what the compiled program allocates at most.
-Ours is compiled first, and so pays for what all of them share.  A peer that fails on this version of JAX is
-left out of the cell, and its error kept.
+Further measurements: compilation; the time to the first sample (a program of one step,
+traced, compiled and run); and the peak memory of the compiled program.  Ours is
+compiled first and includes shared initialisation.  A library that fails on this version
+of JAX is skipped in the cell, and its error is stored.
 """
 
 import functools
@@ -22,9 +23,9 @@ from benchmarks.peers_jax import ENERGY, L, Make, peers, step_sizes
 KERNELS = ("random_walk", "mala", "hmc")
 DIMS, CHAINS = (2, 10, 100, 1000), (1, 8, 64, 1024, 16384)
 QUICK_DIMS, QUICK_CHAINS = (2, 100), (1, 64, 1024)
-QUICK_PEERS = ((2, 64), (100, 1024))  # where the quick grid has NumPyro and TFP, too
-WORK = 4e6  # numbers stored in a run, so that each takes a fraction of a second
-LIMIT = 4.0  # seconds of running a candidate, before it stops taking part in a cell
+QUICK_PEERS = ((2, 64), (100, 1024))  # cells of the quick grid with NumPyro and TFP
+WORK = 4e6  # numbers stored in a run, for runs of a fraction of a second
+LIMIT = 4.0  # seconds of running after which a candidate stops in a cell
 
 
 def ours(name, dim, num_steps, key, positions):
@@ -83,7 +84,7 @@ def cell(
         begin = time.perf_counter()
         try:
             jax.block_until_ready(make(name, dim, 1, key, positions)())
-        except Exception as error:  # whatever a peer raises
+        except Exception as error:  # any error of a library
             if candidate == "ebmjax":
                 raise
             row[f"{candidate} failed"] = f"{type(error).__name__}: {error}"[:300]
@@ -110,7 +111,8 @@ def cell(
 
 
 def summary(found: list[dict[str, Any]]) -> list[str]:
-    """A line a peer: geometric mean of the ratios over the grid, and the cells that are lost."""
+    """One line per library: geometric mean of the ratios over the grid, and lost
+    cells."""
     lines = []
     for peer in peers("hmc"):
         cells = {
@@ -124,7 +126,7 @@ def summary(found: list[dict[str, Any]]) -> list[str]:
         lost = {cell: round(ratio, 2) for cell, ratio in cells.items() if ratio < 1}
         mean = statistics.geometric_mean(cells.values())
         lines.append(
-            f"{mean:.2f} x {peer}, geometric mean of {len(cells)} cells; least {min(cells.values()):.2f}; "
+            f"{mean:.2f} x {peer}, geometric mean of {len(cells)} cells; minimum {min(cells.values()):.2f}; "
             f"lost {len(lost)}: {lost or 'none'}"
         )
     for what in ("compilation", "first sample"):

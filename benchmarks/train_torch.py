@@ -1,8 +1,8 @@
-"""Persistent training with torchebm, as its documentation writes the loop, in an interpreter with PyTorch.
+"""Persistent training with torchebm, with the loop of its documentation, under PyTorch.
 
     python benchmarks/train_torch.py [options]
 
-For each line on its input it does ``--num-updates`` updates and answers with their seconds.
+For each input line it makes ``--num-updates`` updates and prints their seconds.
 """
 
 import argparse

@@ -1,16 +1,18 @@
-"""Persistent training, updates a second, against torchebm and against its floor.
+"""Persistent training, updates per second, against torchebm and against its floor.
 
-The same for all: a perceptron with SiLU and a confinement, batch and chains of B, a buffer of which 5 % start
-anew, K unadjusted Langevin steps of 1e-2 an update, squared energies at 1e-3, Adam with (0, 0.999).
+The same for all: a perceptron with SiLU and a confinement, batch and chains of B, a
+buffer with 5 % restarts, K unadjusted Langevin steps of 1e-2 per update, squared
+energies at 1e-3, Adam with (0, 0.999).
 
-ebmjax         ``fit`` with everything that it does: average of the parameters, restarts, metrics, diagnosis
-torchebm       its documented loop, in an interpreter of its own (:mod:`benchmarks.train_torch`)
-torchebm best  the same with its network under ``torch.compile``, where a compiler is found
-naive          what one writes in JAX in an afternoon: a jitted update, called from a loop in Python
-floor          K gradients with respect to x and one with respect to the parameters, in a scan; no random
-               numbers, no optimiser
+ebmjax         ``fit`` with all its features: average of the parameters, restarts, metrics,
+               diagnosis
+torchebm       its documented loop, in a separate interpreter (:mod:`benchmarks.train_torch`)
+torchebm best  the same with its network under ``torch.compile``, if a compiler is found
+naive          a simple implementation in JAX: a jitted update, called from a Python loop
+floor          K gradients with respect to x and one with respect to the parameters, in a
+               scan; no random numbers, no optimiser
 
-All processes keep to the same CPUs, and PyTorch to as many threads.
+All processes use the same CPUs, and PyTorch as many threads.
 """
 
 import functools
@@ -73,7 +75,7 @@ class Stop(Exception):
 
 
 def ours(problem: Problem) -> Callable[[], None]:
-    """``fit`` in a thread of its own, held between chunks until the next call."""
+    """``fit`` in a separate thread, paused between chunks until the next call."""
     energy, params, data = network(problem)
     go: queue.Queue[bool] = queue.Queue()
     done: queue.Queue[BaseException | None] = queue.Queue()
@@ -195,7 +197,7 @@ def floor(problem: Problem) -> Callable[[], Any]:
 def torchebm(
     problem: Problem, python: str, num_threads: int, *, is_compiled: bool
 ) -> Callable[[], None]:
-    """A process that does as many updates for each line that it gets."""
+    """A process that makes this number of updates for each input line."""
     options = {
         k.replace("_", "-"): v for k, v in problem._asdict().items() if k != "widths"
     }
@@ -231,7 +233,8 @@ def torchebm(
 
 
 def limit_cpus(num_threads: int | None) -> int:
-    """Keep this process, and those that it starts, to so many CPUs; before JAX starts its own threads."""
+    """Limit this process and its children to a number of CPUs; call it before JAX
+    starts threads."""
     allowed = sorted(os.sched_getaffinity(0))
     chosen = allowed[: num_threads or len(allowed)]
     os.sched_setaffinity(0, chosen)
@@ -245,7 +248,7 @@ def rows(
     torch_python: str | None = None,
     num_threads: int | None = None,
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """``(number, total, row)``, a row a problem."""
+    """``(number, total, row)``, one row per problem."""
     num_threads = limit_cpus(num_threads)
     names = ("points",) if is_quick else tuple(PROBLEMS)
     for number, name in enumerate(names, 1):

@@ -1,7 +1,9 @@
-"""The work of an update, in gradients of its energy: multiplications, counted in the programs themselves.
+"""The work of an update, in gradients of its energy, by multiplications in the
+programs.
 
-All of an update counts: chains, second derivatives, a critic or a flow, the gradient of the loss.  A unit is
-the multiplications of one gradient dE/dx of the same network at one point.
+All parts of an update count: chains, second derivatives, a critic or a flow, the
+gradient of the loss.  A unit is the multiplications of one gradient dE/dx of the same
+network at one point.
 """
 
 import math
@@ -13,7 +15,7 @@ from ebmjax.experiments.experiment import Run
 
 
 def of_update(run: Run) -> float:
-    """Energy gradients that an update costs."""
+    """The cost of an update in energy gradients."""
     state = jax.eval_shape(run.init)
     batch = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((run.config.batch_size, *x.shape[1:]), x.dtype),
@@ -28,7 +30,8 @@ def of_update(run: Run) -> float:
 
 
 def multiplications(jaxpr: Jaxpr) -> int:
-    """In products of matrices and convolutions, loops counted as often as they run.
+    """Multiplications in matrix products and convolutions; loops count as often as they
+    run.
 
     Raises:
       ValueError: a loop of unknown length.

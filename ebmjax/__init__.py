@@ -5,7 +5,8 @@ An energy is a function ``energy(x) -> scalar``; the density is ``exp(-energy(x)
     kernel = ebmjax.hmc(energy, step_size=0.3, num_steps=10)
     samples = ebmjax.sample(jax.random.key(0), kernel, jnp.zeros((64, 2)), 1000)
 
-The kernels need JAX alone.  Flax, Optax and matplotlib are imported when a name that needs them is first used.
+The kernels need only JAX.  Flax, Optax and matplotlib are imported when a name that
+needs them is first used.
 """
 
 import importlib

@@ -1,20 +1,26 @@
-"""The random numbers of a step: Threefry-2x32 with 20 rounds (Salmon et al. 2011), written for XLA to fuse.
+"""The random numbers of a step: Threefry-2x32 with 20 rounds (Salmon et al. 2011), in a
+form that XLA fuses.
 
-A key names 2^64 blocks of two words each, ``threefry(key, (high, low))``.  It is JAX's own hash, equal to the
-bit, so keys, ``split`` and ``fold_in`` stay JAX's; what differs is how its blocks become numbers.  JAX keeps
-one word of the two and calls the hash as a loop; here both words are used, in one fused expression.
+A key defines 2^64 blocks of two words each, ``threefry(key, (high, low))``.  The hash
+is JAX's, bit for bit, so keys, ``split`` and ``fold_in`` are those of JAX.  The numbers
+differ, because JAX uses one of the two words and calls the hash in a loop, while this
+module uses both words, in one fused expression.
 
-    normal       u in (0, 1], 31 bits of a word;  +-sqrt(2) erf^-1(1 - u), the sign from the last bit
+    normal       +-sqrt(2) erf^-1(1 - u),  u in (0, 1] from 31 bits of a word, the sign
+                 from its last bit
     exponential  -log u
 
-The tail is that of ``u`` near 0, where float32 is fine: it reaches 6.3 standard deviations (5.4 in JAX's
-float32), and no number is infinite.  erf^-1 is Giles's (2010, "Approximating the erfinv function", single
-precision), in ``w = -log(u (2 - u))``; his fit ends at w = 16, 5.4 standard deviations, and beyond it is
-extrapolated, with an error of at most 2.5e-3 at 6.3.  The logarithm in ``w`` is our own
-polynomial, for erf^-1 needs its absolute error small and nothing else: XLA's took a third of a number's time.
+The tail comes from ``u`` near 0, where float32 has a fine resolution: it reaches 6.3
+standard deviations (5.4 in JAX's float32), and no number is infinite.  erf^-1 is that
+of Giles (2010, "Approximating the erfinv function", single precision), in
+``w = -log(u (2 - u))``.  His fit ends at w = 16, 5.4 standard deviations; beyond it is
+extrapolated, with an error of at most 2.5e-3 at 6.3.  The logarithm in ``w`` is a
+polynomial with a small absolute error, which is all that erf^-1 needs; XLA's logarithm
+took a third of the time of a number.
 
-Functions of a step's key use blocks with ``high = 0``, as JAX's do; the accept has a block of its own,
-``high = 2^32 - 1``, so that it needs no split.  Keys of other implementations fall back to ``jax.random``.
+Functions of a step's key use blocks with ``high = 0``, as in JAX.  The accept step uses
+a separate block, ``high = 2^32 - 1``, so it needs no split.  Keys of other
+implementations fall back to ``jax.random``.
 """
 
 import math
@@ -44,7 +50,7 @@ _TAIL: tuple[float, ...] = (
     0.00573950773,
 )
 _TAIL += (-0.0076224613, 0.00943887047, 1.00167406, 2.83297682)
-# log(1 + f) / f on [sqrt(1/2) - 1, sqrt(2) - 1], by least largest error of the logarithm, 3.4e-8
+# log(1 + f) / f on [sqrt(1/2) - 1, sqrt(2) - 1]; minimax, error of the logarithm 3.4e-8
 _LOG: tuple[float, ...] = (-0.101022296, 0.164199874, -0.173334658, 0.198730469)
 _LOG += (-0.249593437, 0.333361834, -0.500006676, 0.999999821)
 
@@ -68,7 +74,7 @@ def threefry(
 
 
 def fold_in(key: jax.Array, data: Any) -> jax.Array:
-    """``jax.random.fold_in``, equal to the bit, without its loop."""
+    """``jax.random.fold_in``, bit for bit, without its loop."""
     words = _words(key)
     if words is None:
         return jax.random.fold_in(key, data)
@@ -85,7 +91,8 @@ def fold_in_each(key: jax.Array, num: int) -> jax.Array:
 
 
 def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """Standard normal numbers; of float32 or narrower types by both words of each block."""
+    """Standard normal numbers; float32 and narrower types use both words of each
+    block."""
     size = math.prod(shape)
     if _words(key) is None or jnp.finfo(dtype).bits > 32 or size >= 2**32:
         return jax.random.normal(key, shape, dtype)
@@ -107,12 +114,12 @@ def uniform(key: jax.Array) -> jax.Array:
 
 
 def accept_noise(key: jax.Array) -> jax.Array:
-    """One exponential number, from a block that nothing else of the key uses."""
+    """One exponential number, from a block that no other function of the key uses."""
     return exponentials(key)[0]
 
 
 def exponentials(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Two exponential numbers, from the same block as that of the accept."""
+    """Two exponential numbers, from the block of the accept step."""
     words = _words(key)
     if words is None:
         first, second = jax.random.exponential(jax.random.fold_in(key, ACCEPT), (2,))
@@ -144,7 +151,8 @@ def normal_of(bits: jax.Array) -> jax.Array:
 
 
 def _log(x):
-    """log x in float32 for normal x, with an absolute error of 1e-7 near 1, and its rounding elsewhere."""
+    """log x in float32 for normal x; absolute error 1e-7 near 1, else rounding
+    error."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
     exponent = (
         bits - np.int32(0x3F3504F3)

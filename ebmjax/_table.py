@@ -1,4 +1,4 @@
-"""Tables as plain text and as HTML: the one printer of the package.
+"""Tables as plain text and as HTML; the only printer of tables in the package.
 
 A table is columns by name, all of one length, and a label for each row.  Numbers are
 right-aligned, text is left-aligned.
@@ -24,7 +24,7 @@ def text(
     Args:
       columns: values by name, all of one length.
       index: a label for each row, in front.
-      formats: format of a column's numbers, ``".4g"`` where there is none.
+      formats: format of a column's numbers, ``".4g"`` by default.
 
     >>> print(text({"mean": [0.5, 2.0]}, ["a", "b"]))
        mean

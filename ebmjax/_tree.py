@@ -11,7 +11,7 @@ Array = jax.Array
 
 
 class Shape(jax.ShapeDtypeStruct):
-    """A ``jax.ShapeDtypeStruct`` that says so where it is used as an array."""
+    """A ``jax.ShapeDtypeStruct`` that raises a clear error when used as an array."""
 
     __slots__ = ()
 
@@ -36,12 +36,12 @@ def without_leading_axis(shapes: Any) -> Any:
 
 
 def select(condition: Array, if_true: Any, if_false: Any) -> Any:
-    """One tree or the other, by one scalar condition."""
+    """One of two trees, by a scalar condition."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)
 
 
 def cast_like(tree: Any, like: Any) -> Any:
-    """The tree in the dtypes of another: a loop keeps the types of what it carries."""
+    """The tree in the dtypes of another; the carry of a loop must keep its types."""
     return jax.tree.map(lambda x, y: jnp.asarray(x, jnp.asarray(y).dtype), tree, like)
 
 

@@ -1,7 +1,8 @@
-"""Bad input, caught before anything is compiled: the argument's name, what it got, what it wants.
+"""Checks of arguments before compilation; messages name the argument, what it got and
+what it wants.
 
-Only values known on the host can be checked here; a traced value passes, and what it turns out to be is
-counted in :class:`~ebmjax.base.Info`.
+Only values known on the host can be checked here.  A traced value passes, and bad
+values at run time are counted in :class:`~ebmjax.base.Info`.
 """
 
 import inspect
@@ -35,7 +36,7 @@ def is_traced(value: Any) -> bool:
 
 
 def key(value: Any, name: str = "key") -> jax.Array:
-    """One typed PRNG key; a raw ``uint32[2]`` is wrapped, a seed is refused."""
+    """One typed PRNG key; a raw ``uint32[2]`` is wrapped, a seed raises."""
     if isinstance(value, jax.Array) and jnp.issubdtype(
         value.dtype, jax.dtypes.prng_key
     ):
@@ -68,7 +69,7 @@ def path(value: Any, name: str) -> Path:
 
 
 def instance(value: Any, kind: type, name: str, source: str) -> Any:
-    """Of a type, which comes from a named place."""
+    """An instance of a type; ``source`` names the package of the type."""
     if not isinstance(value, kind):
         raise TypeError(
             f"{name} must be a {kind.__name__}, of {source}; got {describe(value)}"
@@ -161,7 +162,7 @@ def step_size(value: Any, name: str = "step_size") -> None:
 
 
 def full_rank(value: Any, name: str) -> None:
-    """A square matrix, finite and of full rank; its rows and columns may be of any scale."""
+    """A finite square matrix of full rank; its rows and columns may have any scale."""
     if is_traced(value):
         return
     matrix = _numbers(value, name)
@@ -229,14 +230,14 @@ def position(value: Any, name: str = "positions") -> Any:
 
 
 def _native(leaf: Any) -> Any:
-    """NumPy's array in the byte order of the machine, the only one that JAX takes."""
+    """A NumPy array in native byte order, the only one that JAX accepts."""
     if isinstance(leaf, np.ndarray) and not leaf.dtype.isnative:
         return leaf.astype(leaf.dtype.newbyteorder("="))
     return leaf
 
 
 def parameters(params: Any, name: str = "params") -> None:
-    """Parameters that gradients may train: floating arrays, and all of them learned."""
+    """Trainable parameters: a tree of floating arrays without batch statistics."""
     if isinstance(params, dict) and "batch_stats" in params:
         raise ValueError(
             f"{name} holds batch_stats, which are statistics and not learned: train "
@@ -261,7 +262,7 @@ def parameters(params: Any, name: str = "params") -> None:
 
 
 def finite_rows(leaf: Any, where: str) -> None:
-    """Raise, naming the rows, where an array holds NaN or infinity."""
+    """Raise, naming the rows, if an array holds NaN or infinity."""
     bad = ~(
         np.isfinite(leaf)
         if isinstance(leaf, np.ndarray)
@@ -295,7 +296,8 @@ def num_chains(positions: Any, name: str = "positions") -> int:
 
 
 def on_host(values: Any, name: str, instead: str) -> None:
-    """Raise where anything is traced: what compiles and warns by itself cannot run inside ``jit``."""
+    """Raise if any value is traced: functions that compile and warn cannot run in
+    ``jit``."""
     if is_traced(values):
         raise TypeError(
             f"{name} runs from the host and got traced values; inside jit use {instead}"
@@ -303,7 +305,7 @@ def on_host(values: Any, name: str, instead: str) -> None:
 
 
 def describe(value: Any) -> str:
-    """A short account of a wrong value."""
+    """A short description of a wrong value."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{value.dtype} of shape {tuple(value.shape)}"
     if isinstance(value, int | float | str | bool | complex):
@@ -343,7 +345,7 @@ def _numbers(value, name):
 
 
 def scalar_step(value: Any, other: str) -> None:
-    """With a covariance or a mass the step size is one number: no two arguments for one thing."""
+    """With a covariance or a mass the step size must be a scalar."""
     if np.ndim(value) != 0:
         raise ValueError(
             f"step_size must be a scalar when {other} is given, got shape {np.shape(value)}"

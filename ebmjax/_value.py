@@ -3,18 +3,17 @@
 Every field of a value has a kind.
 
     number()     numbers, or a pytree of them: leaves
-    function()   a callable; the numbers that it carries are leaves, its code is structure
+    function()   a callable; the numbers that it holds are leaves, its code is structure
     static()     structure, hashable
-    count()      a whole number: structure where it is an ``int``, a leaf where it is an array
+    count()      a whole number: structure if it is an ``int``, a leaf if it is an array
 
-Leaves may change without compiling anything: a value crosses the borders of ``jit``,
-``scan`` and ``vmap`` as an argument.  Structure is compared by equality and hashed, so that
-equal code shares its programs.
+New leaves compile nothing: a value is an argument of functions under ``jit``, ``scan``
+and ``vmap``.  Structure is compared by equality and hashed, so that equal code shares
+its compiled programs.
 
 A number becomes an array of the default float type when the value is made, so that
-``0.1`` and ``jnp.float32(0.1)`` are the same to ``jit``.  Values are checked in
-``check``, when they are made and never when JAX rebuilds them from leaves, which may
-then be anything.
+``0.1`` and ``jnp.float32(0.1)`` are the same to ``jit``.  ``check`` runs when a value
+is made, but not when JAX rebuilds it from leaves, which may then be of any type.
 """
 
 import dataclasses
@@ -49,7 +48,7 @@ def static(**options: Any) -> Any:
 
 
 def count(**options: Any) -> Any:
-    """A field that is structure where it is an ``int``, and a leaf where it is an array."""
+    """A field that is structure if it is an ``int``, and a leaf if it is an array."""
     return dataclasses.field(metadata={"kind": "count"}, **options)
 
 
@@ -62,7 +61,7 @@ class Value:
     """The base of all values; see :func:`value`."""
 
     def check(self) -> None:
-        """Raise where a field cannot be right; called when a value is made."""
+        """Raise if a field is invalid; called when a value is made."""
 
     def __post_init__(self) -> None:
         static_names = set()
@@ -144,9 +143,10 @@ def value(cls: type[T]) -> type[T]:
 
 
 class Static:
-    """Anything as structure: compared by equality where it has a hash, else by identity.
+    """Any object as structure: compared by equality if it has a hash, else by identity.
 
-    A method is the same if its function and its object are: ``network.apply`` of two equal networks is.
+    Two methods are equal if their functions and their objects are: ``network.apply`` of
+    two equal networks.
     """
 
     __slots__ = ("item", "_key")
@@ -183,11 +183,13 @@ def _key(item: Any) -> Any:
 
 @jax.tree_util.register_pytree_with_keys_class
 class Function:
-    """A callable as a pytree: the numbers that it carries are leaves, all else is structure.
+    """A callable as a pytree: the numbers that it holds are leaves, the rest is
+    structure.
 
     A plain function is all structure.  ``functools.partial(network.apply, params)``, a
-    ``jax.tree_util.Partial``, and any callable that is a pytree (an Equinox module) keep arrays and floats as
-    leaves; their whole numbers, strings and functions are structure.
+    ``jax.tree_util.Partial``, and any callable that is a pytree (an Equinox module)
+    keep arrays and floats as leaves; their whole numbers, strings and functions are
+    structure.
     """
 
     __slots__ = ("__weakref__", "numbers", "structure")
@@ -257,7 +259,7 @@ def as_function(item: Any, name: str = "function") -> Any:
 
 
 def _unfold(item: Any) -> Any:
-    """``functools.partial``, which JAX takes for a leaf, as the pytree that JAX has for it."""
+    """``functools.partial``, a leaf to JAX, as JAX's own pytree ``Partial``."""
     if isinstance(item, Function):
         return item.unwrap()
     if isinstance(item, functools.partial):
@@ -267,7 +269,7 @@ def _unfold(item: Any) -> Any:
 
 @jax.tree_util.register_pytree_node_class
 class _Partial:
-    """A partial application whose function is a child, too, and may carry numbers itself."""
+    """A partial application whose function is a child, too, and may hold numbers."""
 
     def __init__(self, func: Any, args: tuple, keywords: dict):
         self.func, self.args, self.keywords = func, args, keywords
@@ -335,7 +337,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def show(item: Any) -> str:
-    """One line for anything that stands in a value."""
+    """One line for any content of a value."""
     if isinstance(item, jax.core.Tracer):
         return f"{item.dtype}{list(item.shape)}"
     if is_number(item):

@@ -10,16 +10,16 @@ function of both,
 
 ``draw`` gets the shapes of a position and never its values, so that noise can be drawn
 for many steps at once, chains can be coupled, and reversibility can be checked without
-statistics.  A kernel that does not know ahead how much noise it needs draws a key.
+statistics.  A kernel that needs a variable amount of noise draws a key.
 
 Kernels are values (:mod:`ebmjax._value`): frozen, printable pytrees whose leaves are
-numbers.  What a kernel promises is part of it: whether it rejects non-finite points
+numbers.  Their properties are attributes: whether a kernel rejects non-finite points
 itself, needs a gradient, is reversible, and at which acceptance rate it works best.
 
-A :class:`State` caches what one energy says at a position.  When parameters change, the
-position is kept and ``kernel.init`` is called again.
+A :class:`State` caches the value and gradient of one energy at a position.  When
+parameters change, the position is kept and ``kernel.init`` is called again.
 
-Axes, here and everywhere: ``T`` steps, ``C`` chains, ``B`` data batch, ``D`` dimension.
+Axes in the whole library: ``T`` steps, ``C`` chains, ``B`` data batch, ``D`` dimension.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ UNROLLED = 12  # coordinates up to which a matrix product is written as a sum th
 
 
 class State(NamedTuple):
-    """The position of a chain and what is known there."""
+    """The position of a chain, with its energy and gradient."""
 
     position: Position
     energy: Array  # []
@@ -61,7 +61,7 @@ class State(NamedTuple):
 
 
 class Info(NamedTuple):
-    """What one step did, or many together (:func:`merge`)."""
+    """Statistics of one step, or of several (:func:`merge`)."""
 
     acceptance_rate: Array  # [] probability of acceptance, the mean over steps
     is_accepted: Array  # [] bool, whether the chain moved, in any of the steps
@@ -86,8 +86,8 @@ class Kernel(Value):
                                                pytree of ``jax.ShapeDtypeStruct``
         move(noise, state) -> (State, Info)    deterministic
 
-    and keyword arguments say what it promises.  The kernels of the library are
-    subclasses with fields.
+    and keyword arguments set its properties.  The kernels of the library are subclasses
+    with fields.
 
     Attributes:
       rejects_nonfinite: a step never ends where the energy is NaN or infinite.
@@ -159,7 +159,7 @@ READS_VALUES = (
 
 
 def draw_noise(kernel: Kernel, key: Key, shapes: Position) -> Noise:
-    """``kernel.draw``, with an error that says so where it reads values."""
+    """``kernel.draw``, with a clear error if it reads values."""
     try:
         return kernel.draw(key, shapes)
     except (TypeError, AttributeError) as error:
@@ -215,8 +215,8 @@ def evaluate(energy: Energy, position: Position, *, with_grad: bool = False) -> 
 def moved(energy: Energy, state: State, position: Position) -> State:
     """The state at another position, with a gradient if this one has it.
 
-    Positions narrower than float32 are rounded before the energy sees them: XLA would
-    keep more digits there than the stored position has.
+    Positions narrower than float32 are rounded before the energy is evaluated: XLA
+    would otherwise keep more digits than the stored position has.
     """
     position = jax.tree.map(_rounded, position)
     new = evaluate(energy, position, with_grad=state.grad is not None)
@@ -236,11 +236,11 @@ CHAINS = "chains"  # the name of the axis over which chains run in parallel
 
 
 def any_chain(flag: Array) -> Array:
-    """Whether the flag is up in any of the chains that run together; the flag itself
-    where one chain runs alone.
+    """Whether the flag is true in any of the chains that run together; the flag itself
+    for a single chain.
 
-    A loop that goes on while any chain wants to has the same counters in all of them,
-    and what is indexed by counters stays an index.
+    A loop that continues while any chain needs it has the same counters in all chains,
+    so that an index by a counter is not batched.
     """
     try:
         return jax.lax.pmax(flag.astype(jnp.int32), CHAINS) > 0
@@ -255,8 +255,8 @@ def any_chain(flag: Array) -> Array:
 class Dense(Value):
     """A step size that is a matrix ``[D, D]`` and acts on all coordinates together.
 
-    With mass ``M`` it is ``step_size M^(-1/2)``; with a proposal covariance ``S S^T`` it
-    is a square root of that.  Raises unless the matrix is square, finite and of full
+    With mass ``M`` it is ``step_size M^(-1/2)``; with a proposal covariance ``S S^T``
+    it is a square root of that.  Raises unless the matrix is square, finite and of full
     rank.
 
     >>> kernel = mala(lambda x: 0.5 * jnp.sum(x**2), Dense(jnp.array([[1.0, 0], [0.5, 2]])))
@@ -274,8 +274,8 @@ class Dense(Value):
 def scale(step_size: Any, tree: Any, *, transpose: bool = False) -> Any:
     """S v: the step size as a linear map of a position-shaped tree ``v``.
 
-    ``step_size`` is a scalar; an array that broadcasts to each leaf; a tree of those, in
-    the structure of ``v``; or :class:`Dense`.
+    ``step_size`` is a scalar; an array that broadcasts to each leaf; a tree of those,
+    in the structure of ``v``; or :class:`Dense`.
     """
     if isinstance(step_size, Dense):
         return _matrix_product(step_size.matrix, tree, transpose)
@@ -322,8 +322,7 @@ def _stretch(size, leaf):
 
 
 def add(total: Info, info: Info) -> Info:
-    """Accumulate: sums where a mean is wanted in the end, else any, largest, total,
-    last."""
+    """Accumulate infos: sums for means, else any, maximum, total or last."""
     larger = _size(info.energy_error) > _size(total.energy_error)
     return Info(
         acceptance_rate=total.acceptance_rate + info.acceptance_rate,
@@ -350,7 +349,7 @@ def merge(infos: Info) -> Info:
 
 
 def _size(error: Array) -> Array:
-    """The size of an energy error; NaN is as large as can be."""
+    """The size of an energy error; NaN counts as infinite."""
     return jnp.where(jnp.isnan(error), jnp.inf, jnp.abs(error))
 
 

@@ -1,7 +1,8 @@
-"""Pictures of a run: samples or densities beside the data, energies, training curves, chains.
+"""Pictures of a run: samples or densities beside the data, energies, training curves,
+chains.
 
-Every function takes arrays, draws into a new figure and returns it; :func:`save` writes it.  Colours are
-Okabe & Ito's, which read the same to colour-blind eyes and in print.
+Each function takes arrays, draws into a new figure and returns it; :func:`save` writes
+it. The colours are those of Okabe & Ito, which colour-blind readers can distinguish.
 """
 
 from collections.abc import Callable
@@ -29,7 +30,7 @@ styled = matplotlib.rc_context(STYLE)
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:
-    """Write a figure and let go of it."""
+    """Write a figure and close it."""
     figure.savefig(path, dpi=dpi)
 
 
@@ -48,7 +49,8 @@ def image_grids(
     num_rows: int = 10,
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
-    """Square grids of images ``[N, H, W]`` or ``[N, H, W, 3]`` side by side, one a title."""
+    """Square grids of images ``[N, H, W]`` or ``[N, H, W, 3]`` side by side, one per
+    title."""
     fig, axes = figure(1, len(panels), size=(3.4 * len(panels), 3.7))
     for ax, (title, images) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         _show(ax, tile(images, num_rows), value_range)
@@ -58,7 +60,7 @@ def image_grids(
 
 
 def _show(ax, image, value_range):
-    """Grey, dark for large; or colour, which Matplotlib wants in [0, 1]."""
+    """Grey, dark for large values; or colour, scaled to [0, 1] for Matplotlib."""
     low, high = value_range
     if image.ndim == 3:
         ax.imshow(
@@ -94,7 +96,7 @@ def density(
     resolution: int = 200,
     margin: float = 0.25,
 ) -> Figure:
-    """A 2-d model: the data, the density exp(-E) normalised on the box, and samples on the same axes."""
+    """A 2-d model: data, density exp(-E) normalised on the box, and samples."""
     low, high = data.min(axis=0), data.max(axis=0)
     low, high = low - margin * (high - low), high + margin * (high - low)
     grid = [np.linspace(a, b, resolution) for a, b in zip(low, high, strict=True)]
@@ -120,7 +122,7 @@ def density(
 
 @styled
 def energy_histogram(energies: dict[str, np.ndarray]) -> Figure:
-    """Histograms of energies on common bins, one a group."""
+    """Histograms of energies on common bins, one per group."""
     pooled = np.concatenate(list(energies.values()))
     low, high = np.quantile(pooled[np.isfinite(pooled)], [0.002, 0.998])
     bins = np.linspace(low, high, 60)
@@ -140,7 +142,8 @@ def energy_histogram(energies: dict[str, np.ndarray]) -> Figure:
 def reliability(
     confidence: np.ndarray, accuracy: np.ndarray, share: np.ndarray, error: float
 ) -> Figure:
-    """Accuracy against confidence in bins, a calibrated classifier's diagonal, and how full each bin is."""
+    """Accuracy against confidence in bins, the diagonal of a calibrated classifier, and
+    the share of points in each bin."""
     fig = Figure(figsize=(3.6, 4.2), layout="constrained")
     top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls="--", label="calibrated")
@@ -197,7 +200,7 @@ def training_curves(metrics: dict[str, np.ndarray]) -> Figure:
 
 @styled
 def chain_traces(energies: np.ndarray, *, num_shown: int = 12) -> Figure:
-    """Energies along chains, ``[T, C]``, and how they are spread at the end."""
+    """Energies along chains, ``[T, C]``, and their distribution at the end."""
     fig, axes = figure(1, 2, size=(8.0, 2.9))
     axes[0].plot(energies[:, :num_shown], lw=0.7, alpha=0.8)
     axes[0].set(
@@ -217,7 +220,8 @@ def chain_traces(energies: np.ndarray, *, num_shown: int = 12) -> Figure:
 def film_strips(
     positions: np.ndarray, *, value_range: tuple[float, float] = (0.0, 1.0)
 ) -> Figure:
-    """Chains of images ``[T, C, H, W]`` or ``[T, C, H, W, 3]``, one a row, time to the right, with gaps."""
+    """Chains of images ``[T, C, H, W]`` or ``[T, C, H, W, 3]``, one per row, time to
+    the right, with gaps."""
     edges = [(0, 0), (0, 0), (0, 1), (0, 1)] + [(0, 0)] * (positions.ndim - 4)
     positions = np.pad(positions, edges, constant_values=min(value_range))
     num_frames, num_chains, height, width = positions.shape[:4]
@@ -232,7 +236,7 @@ def film_strips(
 
 @styled
 def verification(report: Report) -> Figure:
-    """What a test of :mod:`ebmjax.verify` saw, against the truth."""
+    """The result of a test of :mod:`ebmjax.verify`, against the truth."""
     draw = {
         "invariance": _two_histograms,
         "rank": _ranks,
@@ -247,7 +251,7 @@ def verification(report: Report) -> Figure:
 
 
 def _p_values(report):
-    """Adjusted p-values, where there is nothing else to draw."""
+    """Adjusted p-values, for reports without other evidence."""
     values = [max(report.adjusted(f), 1e-30) for f in report.findings]
     fig, ax = figure(size=(4.2, 3.2))
     ax.semilogy(sorted(values) or [1.0], "o", color=MODEL)

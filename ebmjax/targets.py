@@ -1,13 +1,16 @@
 """Targets with exact samplers and moments: for verification, and toy data.
 
-Most are images of a standard normal, and their energies are written without their constant, so that ``log_z``
-says something.  ``sample(key, n)`` gives ``n`` independent exact draws ``[n, D]``.
+Most are transformations of a standard normal.  Their energies omit the normalising
+constant, which is in ``log_z``; those of mixtures are normalised, ``log_z = 0``.
+``sample(key, n)`` gives ``n`` independent exact draws ``[n, D]``.
 
     gaussian      1/2 (x - mu)^T C^-1 (x - mu)
     mixture       -log sum_k w_k N(x | mu_k, s_k^2 I)
-    rosenbrock    a (x1 - mu)^2 + b (x2 - x1^2)^2         x1 ~ N(mu, 1/2a),  x2 | x1 ~ N(x1^2, 1/2b)
-    banana        x1^2 / 2s^2 + 1/2 (x2 + b x1^2 - b s^2)^2 + ...           (Haario, Saksman & Tamminen 1999)
-    funnel        v^2 / 18 + 1/2 sum_i (x_i^2 e^-v + v)                     (Neal 2003, section 8)
+    rosenbrock    a (x1 - mu)^2 + b (x2 - x1^2)^2;
+                  x1 ~ N(mu, 1/2a),  x2 | x1 ~ N(x1^2, 1/2b)
+    banana        x1^2 / 2s^2 + 1/2 (x2 + b x1^2 - b s^2)^2 + ...
+                  (Haario, Saksman & Tamminen 1999)
+    funnel        v^2 / 18 + 1/2 sum_i (x_i^2 e^-v + v)    (Neal 2003, section 8)
     double_well   h (x1^2 - 1)^2 + 1/2 sum_i x_i^2
 """
 
@@ -26,7 +29,7 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 class Target(NamedTuple):
-    """A distribution of which everything is known."""
+    """A distribution with known sampler, moments and normalising constant."""
 
     name: str
     energy: Energy  # of one point [D]
@@ -41,7 +44,10 @@ class Target(NamedTuple):
 
 
 def gaussian(mean: Any, covariance: Any, *, name: str = "gaussian") -> Target:
-    """N(mean, covariance), ``[D]`` and ``[D, D]``.  Raises unless the covariance is positive definite."""
+    """N(mean, covariance), ``[D]`` and ``[D, D]``.
+
+    Raises unless the covariance is positive definite.
+    """
     checks.covariance(covariance, "covariance")
     mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
     if mean.shape != covariance.shape[:1] or covariance.ndim != 2:
@@ -82,7 +88,9 @@ def ill_conditioned_gaussian(dim: int = 100, condition: float = 1e4) -> Target:
 
 
 def mixture(weights: Any, means: Any, scales: Any, *, name: str = "mixture") -> Target:
-    """sum_k w_k N(mu_k, s_k^2 I): weights ``[K]``, means ``[K, D]``, scales ``[K]`` or a number; Z = 1.
+    """sum_k w_k N(mu_k, s_k^2 I); Z = 1.
+
+    Weights ``[K]``, means ``[K, D]``, scales ``[K]`` or a number.
 
     Raises:
       ValueError: weights or scales that are not positive, or shapes that disagree.
@@ -129,26 +137,27 @@ def figure_one() -> Target:
 
 
 def figure_one_base() -> Target:
-    """Where the chains of figure 1 start: a Gaussian far above the modes."""
+    """The initial distribution of figure 1: a Gaussian far above the modes."""
     return gaussian([0.0, 10.0], 0.25 * np.eye(2), name="figure_one_base")
 
 
 def eight_gaussians(radius: float = 2.0, scale: float = 0.2) -> Target:
-    """Eight on a ring."""
+    """A mixture of eight Gaussians on a ring."""
     angles = 2 * np.pi * np.arange(8) / 8
     means = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return mixture(np.ones(8), means, scale, name="eight_gaussians")
 
 
 def grid25(spacing: float = 1.0, scale: float = 0.1) -> Target:
-    """Twenty-five on a grid."""
+    """A mixture of twenty-five Gaussians on a grid."""
     axis = spacing * np.arange(-2, 3)
     means = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     return mixture(np.ones(25), means, scale, name="grid25")
 
 
 def rosenbrock(a: float = 0.05, b: float = 5.0, mu: float = 1.0) -> Target:
-    """The banana-shaped valley of figure 3; a normal and a conditional normal (Pagani et al. 2022)."""
+    """The curved valley of figure 3; a normal and a conditional normal (Pagani et al.
+    2022)."""
     checks.positive([a, b], "a and b")
     v, w = 1 / (2 * a), 1 / (2 * b)
 
@@ -213,8 +222,11 @@ def funnel(dim: int = 10, scale: float = 3.0) -> Target:
 
 
 def double_well(dim: int = 2, height: float = 3.0) -> Target:
-    """Wells at x1 = -1 and 1; the first coordinate drawn by inverting its distribution on 2^16 points, which
-    is exact to the last digits of float32."""
+    """Wells at x1 = -1 and 1.
+
+    The first coordinate is drawn by inverting its distribution on 2^16 points, which is
+    exact to the last digits of float32.
+    """
     checks.count(dim, "dim")
     checks.positive(height, "height")
     x = np.linspace(-4, 4, 2**16 + 1)

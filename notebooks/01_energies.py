@@ -8,11 +8,14 @@
 # %% [markdown]
 # # What an energy is
 #
-# *Section 1 of the notes, equations 1 to 5. You need: densities. Runs in half a minute.*
+# *Section 1 of the [notes](../docs/course.md#the-lecture-notes), equations 1 to 5. You
+# need: densities. Runs in half a minute.*
 #
-# A model is a function $E_\theta(x)$, any function, and its density is
-# $$P_\theta(x) = \frac{e^{-E_\theta(x)}}{Z_\theta}, \qquad Z_\theta = \int e^{-E_\theta(x)}\,dx .$$
-# In `ebmjax` an energy is a Python function of *one* point that returns a scalar, in nat. Nothing else is asked of it.
+# A model is a function $E_\theta(x)$. Its density is
+# $$P_\theta(x) = \frac{e^{-E_\theta(x)}}{Z_\theta}, \qquad
+# Z_\theta = \int e^{-E_\theta(x)}\,dx .$$
+# In `ebmjax` an energy is a Python function of *one* point that returns a scalar, in
+# nats. There is no other requirement.
 
 # %%
 import jax
@@ -27,9 +30,7 @@ from ebmjax.evaluation import quadrature
 
 plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)
-target = (
-    targets.two_modes()
-)  # 0.3 N(-2, 0.6^2) + 0.7 N(1.5, 0.8^2), written without its constant
+target = targets.two_modes()  # 0.3 N(-2, 0.6^2) + 0.7 N(1.5, 0.8^2)
 low, high = -8.0, 8.0
 grid = jnp.linspace(low, high, 2001)[:, None]
 x = np.asarray(grid)[:, 0]
@@ -44,8 +45,9 @@ def density(energy):
 # %% [markdown]
 # ## Temperature
 #
-# The Boltzmann distribution at temperature $T$ is $e^{-E/T}/Z_T$ (eq. 4). Cold systems sit in their lowest states, hot
-# ones go everywhere. Between two states, whatever $Z$ is,
+# The Boltzmann distribution at temperature $T$ is $e^{-E/T}/Z_T$ (eq. 4). A low
+# temperature concentrates the mass where the energy is lowest, a high temperature
+# spreads it out. The ratio of two probabilities does not depend on $Z$:
 # $P(a)/P(b) = e^{-(E(a)-E(b))/T}$.
 
 # %%
@@ -55,29 +57,30 @@ axes[0].plot(x, np.asarray(jax.vmap(target.energy)(grid)), color="black", lw=1.2
 axes[0].set(
     title="energy", xlabel="$x$", ylabel="$E(x)$ [nat]", xlim=(-5, 5), ylim=(0, 10)
 )
-share = {}
+mass_right = {}
 for temperature, colour in zip(
     temperatures, (plotting.DATA, plotting.MODEL, plotting.THIRD), strict=True
 ):
     p, log_z = density(eb.temper(target.energy, temperature))
-    share[temperature] = np.trapezoid(np.where(x > 0, p, 0), x)
+    mass_right[temperature] = np.trapezoid(np.where(x > 0, p, 0), x)
     axes[1].plot(
         x,
         p,
         color=colour,
         lw=1.2,
-        label=f"$T = {temperature:g}$: {share[temperature]:.2f} on the right",
+        label=f"$T = {temperature:g}$: {mass_right[temperature]:.2f} on the right",
     )
     a, b = 700, 1200
     gap = float(target.energy(grid[a]) - target.energy(grid[b]))
     assert abs(np.log(p[a] / p[b]) + gap / temperature) < 1e-4
 axes[1].set(title="density", xlabel="$x$", ylabel="density", xlim=(-7, 7))
 axes[1].legend()
-assert share[0.25] > share[1.0] > share[4.0]  # cold prefers the deeper well
+# a low temperature favours the deeper mode
+assert mass_right[0.25] > mass_right[1.0] > mass_right[4.0]
 
 # %% [markdown]
-# Any positive function $F$ will do in the numerator (eq. 5): its energy is $-\log F$. A Cauchy density, for instance,
-# whose $Z$ is $\pi$:
+# The numerator can be any positive function $F$ (eq. 5); its energy is $-\log F$. An
+# example is the Cauchy density, with $Z = \pi$:
 
 # %%
 cauchy = eb.from_log_density(lambda x: -jnp.log1p(jnp.sum(x**2)))
@@ -86,11 +89,12 @@ print(f"Z = {z:.4f}, pi = {np.pi:.4f}; outside of +-3000 lie 2/3000 = {2 / 3000:
 assert abs(z - (np.pi - 2 / 3000)) < 2e-4
 
 # %% [markdown]
-# ## Z by quadrature, and why that dies
+# ## Z by quadrature, and its limits
 #
-# In one or two dimensions $Z$ is a sum over a grid, and for a smooth density that has died out at the edges the error
-# falls faster than any power of the resolution. `quadrature.log_z` does it; so all that is trained in the plane
-# in this course is judged by its exact likelihood.
+# In one or two dimensions $Z$ is a sum over a grid. If the density is smooth and
+# vanishes at the edges, the error falls faster than any power of the resolution.
+# `quadrature.log_z` computes this sum. The course therefore measures every model of the
+# plane by its exact likelihood.
 
 # %%
 plane = targets.banana(2)
@@ -112,9 +116,9 @@ assert errors["1-d, two modes"][-1] < 1e-5
 assert abs(quadrature.log_z(plane.energy, *box, resolution=400) - plane.log_z) < 1e-3
 
 # %% [markdown]
-# A grid of $m$ nodes an axis has $m^d$ nodes. Give the standard normal in $d$ dimensions a *million* nodes,
-# $m = 10^{6/d}$ an axis. Its grid sum is the $d$-th power of the sum in one dimension, so that the error can be had for
-# any $d$.
+# A grid of $m$ nodes per axis has $m^d$ nodes. We give the standard normal in $d$
+# dimensions a *million* nodes, $m = 10^{6/d}$ per axis. The sum over the grid is the
+# $d$-th power of the sum in one dimension, so we can compute its error for any $d$.
 
 # %%
 NODES = 10**6
@@ -172,18 +176,21 @@ assert (
 )
 
 # %% [markdown]
-# Up to six dimensions the error is nothing, at eight it is larger than most differences between models, and from
-# thirteen on, with two nodes an axis, it is absurd. An image of 28 by 28 pixels has 784, and even that grid has
-# $2^{784} \approx 10^{236}$. *Everything that follows is about doing without $Z$*: the gradient of $E$ in $x$ does not
-# know it (sampling, score matching), its gradient in $\theta$ is an expectation under the model (maximum
-# likelihood), and a classifier can be taught to guess it (noise contrastive estimation).
+# Up to six dimensions the error is negligible. At eight it is larger than most
+# differences between models. From thirteen on the grid has two nodes per axis, and its
+# result is useless. An image of 28 by 28 pixels has 784 dimensions, and a grid of two
+# nodes per axis has $2^{784} \approx 10^{236}$ nodes. *The following notebooks avoid
+# $Z$*: the gradient of $E$ in $x$ does not depend on it (sampling, score matching); the
+# gradient of $\log Z$ in $\theta$ is an expectation under the model (maximum
+# likelihood); and a classifier can estimate it (noise contrastive estimation).
 
 # %% [markdown]
 # ## One density, three energies
 #
-# The energy may have any form. Here the density above is written as a mixture, as a polynomial of degree eight, and as
-# a network; the last two are fitted by exact maximum likelihood, $\mathbb{E}_P[E_\theta] + \log Z_\theta$, the sum over
-# the grid being $Z$.
+# The energy may have any form. Here the density above is written as a mixture, as a
+# polynomial of degree eight, and as a network. The last two are fitted by exact maximum
+# likelihood: they minimise $\mathbb{E}_P[E_\theta] + \log Z_\theta$, where $Z_\theta$
+# is the sum over the grid.
 
 # %%
 truth, _ = density(target.energy)
@@ -279,5 +286,6 @@ assert divergence["polynomial"] < 0.02
 assert divergence["network"] < 1e-3
 
 # %% [markdown]
-# The energies agree where there is mass, and only there: in the tails, which the data never visit, each form has its
-# own opinion. Chains visit the tails, and training (notebook 7) will have to do with that.
+# The three energies agree where the density has mass. They differ in the tails, which
+# the data do not constrain. Chains do visit the tails, and notebook 7 shows what this
+# means for training.

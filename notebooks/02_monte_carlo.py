@@ -8,12 +8,15 @@
 # %% [markdown]
 # # Monte Carlo
 #
-# *Section 2.1 of the notes, equation 11. You need: expectation and variance. Runs in half a minute.*
+# *Section 2.1 of the [notes](../docs/course.md#the-lecture-notes), equation 11. You
+# need: expectation and variance. Runs in half a minute.*
 #
-# $$I = \int P(x) f(x)\,dx \;\approx\; \hat I = \frac1n \sum_{i=1}^n f(x_i), \qquad x_i \sim P .$$
-# The notes make three claims about $\hat I$: it is unbiased, its error is $\sqrt{\mathbb{D} f / n}$, and that error
-# does not depend on the dimension. The first two hold as they stand. The third holds of the *rate*, and not of the
-# constant; we derive it, and measure it.
+# $$I = \int P(x) f(x)\,dx \;\approx\; \hat I = \frac1n \sum_{i=1}^n f(x_i),
+# \qquad x_i \sim P .$$
+# The notes make three claims about $\hat I$: it is unbiased, its standard error is
+# $\sqrt{\mathbb{D} f / n}$ ($\mathbb{D}$ is the variance), and the error does not
+# depend on the dimension. The first two are correct. The third is correct for the
+# *rate* but not for the constant. This notebook derives and measures both.
 
 # %%
 import jax
@@ -30,8 +33,8 @@ key = jax.random.key(0)
 # %% [markdown]
 # ## Unbiased, with a standard error
 #
-# Take $P$ the two Gaussians of the last notebook and $f(x) = x^2$, of which everything is known. Two thousand
-# estimates of each size $n$:
+# Let $P$ be the two Gaussians of the last notebook and $f(x) = x^2$. Its mean and
+# variance are known in closed form. We compute 2,000 estimates for each size $n$:
 
 # %%
 target = targets.two_modes()
@@ -42,7 +45,7 @@ weights, means, scales = (
 )
 truth = weights @ (means**2 + scales**2)
 fourth = weights @ (means**4 + 6 * means**2 * scales**2 + 3 * scales**4)
-deviation = np.sqrt(fourth - truth**2)
+sd = np.sqrt(fourth - truth**2)
 REPEATS = 2000
 sizes = np.array([10, 40, 160, 640, 2560])
 estimates = {}
@@ -58,7 +61,7 @@ axes[0].loglog(
 )
 axes[0].loglog(
     sizes,
-    deviation / np.sqrt(sizes),
+    sd / np.sqrt(sizes),
     color=plotting.GREY,
     lw=1,
     label="$\\sqrt{\\mathbb{D}f/n}$",
@@ -66,7 +69,7 @@ axes[0].loglog(
 axes[0].set(title="standard error", xlabel="$n$", ylabel="deviation of $\\hat I$")
 axes[0].legend()
 for n, colour in ((10, plotting.DATA), (640, plotting.MODEL)):
-    scaled = (estimates[n] - truth) / (deviation / np.sqrt(n))
+    scaled = (estimates[n] - truth) / (sd / np.sqrt(n))
     axes[1].hist(
         scaled,
         40,
@@ -96,13 +99,16 @@ assert abs(slope + 0.5) < 0.02
 # %% [markdown]
 # ## Three rates
 #
-# On the cube $[0,1]^d$ with $n$ nodes in all, a product rule has $m = n^{1/d}$ intervals an axis, of width
-# $h = n^{-1/d}$. The trapezoid's error is $O(h^2)$, Simpson's $O(h^4)$: so $n^{-2/d}$ and $n^{-4/d}$, the rates of the notes
-# (for functions with two or four continuous derivatives). Monte Carlo has $n^{-1/2}$. The trapezoid therefore
-# loses its lead at $d = 4$ and Simpson at $d = 8$.
+# On the cube $[0,1]^d$ with $n$ nodes in total, a product rule has $m = n^{1/d}$
+# intervals per axis, of width $h = n^{-1/d}$. The error of the trapezoidal rule is
+# $O(h^2)$ and that of Simpson's rule is $O(h^4)$. This gives the rates of the notes,
+# $n^{-2/d}$ and $n^{-4/d}$ (for functions with two or four continuous derivatives). The
+# rate of Monte Carlo is $n^{-1/2}$. So the trapezoidal rule loses its advantage at
+# $d = 4$ and Simpson's rule at $d = 8$.
 #
-# We integrate $f(x) = \prod_i e^{x_i}/(e-1)$, whose integral is 1. A product rule gives the product
-# of its sums in one dimension, and with $\epsilon_1$ the error of those its error is $(1+\epsilon_1)^d - 1$.
+# We integrate $f(x) = \prod_i e^{x_i}/(e-1)$, whose integral is 1. The result of a
+# product rule is the product of the one-dimensional sums. If their error is
+# $\epsilon_1$, the error of the product is $(1+\epsilon_1)^d - 1$.
 
 
 # %%
@@ -117,7 +123,7 @@ def simpson_or_trapezoid(m, rule):
 
 
 def product_rule_errors(d, rule, budget=1e9):
-    """(intervals, error) for grids of at most ``budget`` nodes, as far as double precision can tell."""
+    """(intervals, error) of grids of at most ``budget`` nodes, errors above 1e-12."""
     even = 2 if rule == "Simpson" else 1
     most = min(int(budget ** (1 / d)) - 1, 10_000)
     intervals = np.unique(np.geomspace(even, most, 25).astype(int) // even * even)
@@ -160,7 +166,7 @@ for ax, d, k in zip(axes, dimensions, jax.random.split(key, 4), strict=True):
         ("Simpson", plotting.THIRD, 4),
     ):
         m, errors = product_rule_errors(d, rule)
-        fine = m >= np.sqrt(m.max())  # the rate is that of fine grids
+        fine = m >= np.sqrt(m.max())  # the rate holds for fine grids
         slope = slopes[rule, d] = np.polyfit(
             d * np.log(m[fine]), np.log(errors[fine]), 1
         )[0]
@@ -197,21 +203,23 @@ for d in dimensions:
     m, errors = product_rule_errors(d, "trapezoid")
     monte_carlo = constants[d] / np.sqrt((m[-1] + 1.0) ** d)
     print(
-        f"d = {d}: trapezoid {errors[-1]:.1e}, Monte Carlo with as many evaluations {monte_carlo:.1e}"
+        f"d = {d}: trapezoid {errors[-1]:.1e}, "
+        f"Monte Carlo with as many evaluations {monte_carlo:.1e}"
     )
-    assert d == 4 or (errors[-1] < monte_carlo) == (
-        d < 4
-    )  # at four both fall alike, and the constants decide
+    # at d = 4 both have the same rate and the constants decide
+    assert d == 4 or (errors[-1] < monte_carlo) == (d < 4)
 
 # %% [markdown]
-# So the exponents of the grids fall with the dimension and that of Monte Carlo does not. The product formula needs no grid in
-# memory, so that the exponents can be fitted for grids of up to $10^{18}$ nodes, in every dimension up to twelve; and on the
-# right, the errors that a billion evaluations buy. The lines cross where $2/d$ and $4/d$ fall below one half.
+# The exponents of the grids fall with the dimension; the exponent of Monte Carlo does
+# not. The product formula needs no grid in memory, so we can fit the exponents for
+# grids of up to $10^{18}$ nodes, in each dimension up to twelve (left). The right panel
+# shows the errors after $10^9$ evaluations. The lines cross where $2/d$ and $4/d$ fall
+# below one half.
 
 # %%
 many = np.arange(1, 13)
 orders = {"trapezoid": 2, "Simpson": 4}
-fitted, bought = {}, {}
+fitted, error_at_budget = {}, {}
 for rule in orders:
     for d in many:
         m, errors = product_rule_errors(d, rule, budget=1e18)
@@ -219,13 +227,13 @@ for rule in orders:
         fitted[rule, d] = -np.polyfit(d * np.log(m[fine]), np.log(errors[fine]), 1)[0]
         most = int(1e9 ** (1 / d) + 1e-9) - 1  # intervals, m + 1 nodes
         most -= most % 2 if rule == "Simpson" else 0
-        bought[rule, d] = (
+        error_at_budget[rule, d] = (
             abs(np.expm1(d * np.log1p(simpson_or_trapezoid(most, rule))))
             if d > 1
             else 1e-12
         )
 second = (np.e**2 - 1) / 2 / (np.e - 1) ** 2
-by_chance = np.sqrt(second**many - 1) / np.sqrt(1e9)
+error_monte_carlo = np.sqrt(second**many - 1) / np.sqrt(1e9)
 fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
 for rule, colour in (("trapezoid", plotting.DATA), ("Simpson", plotting.THIRD)):
     axes[0].plot(
@@ -241,7 +249,7 @@ for rule, colour in (("trapezoid", plotting.DATA), ("Simpson", plotting.THIRD)):
     )
     axes[1].semilogy(
         many[1:],
-        [bought[rule, d] for d in many[1:]],
+        [error_at_budget[rule, d] for d in many[1:]],
         "o-",
         ms=4,
         lw=1,
@@ -259,7 +267,7 @@ axes[0].plot(
 )
 axes[1].semilogy(
     many[1:],
-    by_chance[1:],
+    error_monte_carlo[1:],
     "s-",
     ms=4,
     lw=1,
@@ -278,22 +286,22 @@ axes[1].set(
     xlabel="dimension $d$",
     ylabel="error of the integral",
     xticks=[2, 4, 6, 8, 10, 12],
-    ylim=(1e-12, 1),  # below lies rounding
+    ylim=(1e-12, 1),  # rounding is below
 )
 for ax in axes:
     ax.legend(fontsize=8)
 assert all(abs(fitted[rule, d] * d / orders[rule] - 1) < 0.02 for rule, d in fitted)
 for rule, crossing in (("trapezoid", 4), ("Simpson", 8)):
     for d in many[1:]:
-        is_near = (
-            abs(d - crossing) <= 2
-        )  # where the exponents are close the constants decide
-        assert is_near or (bought[rule, d] < by_chance[d - 1]) == (d < crossing)
+        is_near = abs(d - crossing) <= 2  # close exponents: the constants decide
+        is_better = error_at_budget[rule, d] < error_monte_carlo[d - 1]
+        assert is_near or is_better == (d < crossing)
 
 # %% [markdown]
-# The rates of the grids are for *smooth* functions. A kink, $f(x) = |x - t|$, caps both at $h^2$: Simpson buys
-# nothing over the trapezoid. The root mean square over 500 places $t$ of the kink; Monte Carlo asks for a
-# variance and nothing else.
+# The rates of the grids hold for *smooth* functions. A kink, $f(x) = |x - t|$, limits
+# both rules to $h^2$, and Simpson's rule is no better than the trapezoidal rule. We
+# measure the root mean square error over 500 positions $t$ of the kink. Monte Carlo
+# needs only a finite variance.
 
 # %%
 places = np.random.default_rng(0).uniform(0.1, 0.9, 500)
@@ -315,10 +323,12 @@ for rule in orders:
     assert abs(kinked[rule] + 2) < 0.1
 
 # %% [markdown]
-# What holds of the third claim: the exponent of Monte Carlo is $-1/2$ in every dimension, for any $f$ of finite
-# variance, smooth or not. Its constant is $\sqrt{\mathbb{D} f}$, and that is a property of the function and *may* grow with
-# $d$; for this product it is $\sqrt{c^d - 1}$ with $c = (e+1)/(2(e-1)) \approx 1.08$, the variance of a product being
-# what it is:
+# The third claim holds in part. The exponent of Monte Carlo is $-1/2$ in every
+# dimension, for any $f$ of finite variance, smooth or not. The constant
+# $\sqrt{\mathbb{D} f}$ is a property of the function and *may* grow with $d$. For this
+# product it is $\sqrt{c^d - 1}$ with $c = (e+1)/(2(e-1)) \approx 1.08$, because the
+# second moment of a product of independent factors is the product of their second
+# moments:
 
 # %%
 print(
@@ -329,37 +339,43 @@ print(
 assert constants[8] > 3 * constants[1]
 
 # %% [markdown]
-# For a mean over coordinates, $f = \frac1d \sum_i g(x_i)$, it falls instead. "Does not depend on the dimension" is true
-# of the rate alone.
+# For a mean over independent coordinates, $f = \frac1d \sum_i g(x_i)$, the constant
+# falls with $d$ instead. The statement "does not depend on the dimension" is true only
+# for the rate.
 #
 # ## When the draws are not independent
 #
-# Draws of a Markov chain are correlated, and $n$ draws are worth fewer. With autocorrelations $\rho_k$ the
-# variance of the mean is $\frac{\mathbb{D} f}{n} (1 + 2 \sum_k \rho_k)$: as if there were
-# $n / (1 + 2\sum_k \rho_k)$ of them, the *effective sample size*. `ebmjax.expectation` estimates it and gives the
-# standard error that is nested; the naive one is printed beside. 400 groups of four chains say which is right.
+# The draws of a Markov chain are correlated, so $n$ draws carry less information. With
+# autocorrelations $\rho_k$ the variance of the mean is
+# $\frac{\mathbb{D} f}{n} (1 + 2 \sum_k \rho_k)$, the same as for
+# $n / (1 + 2\sum_k \rho_k)$ independent draws. This number is the *effective sample
+# size* (ESS). `ebmjax.expectation` estimates the ESS of $f$ and returns the corrected
+# standard error $\sqrt{\mathbb{D} f / \mathrm{ESS}}$. We compare it with the naive
+# error $\sqrt{\mathbb{D} f / n}$ on 400 groups of four chains.
 
 # %%
 kernel = eb.random_walk(target.energy, 1.0)
 chain_init = target.sample(key, 1600)
 draws = np.asarray(eb.sample(key, kernel, chain_init, 1000).draws)[..., 0]  # [T, C]
 groups = draws.reshape(1000, 400, 4).swapaxes(0, 1)
-nested, naive, off = [], [], []
+corrected, naive, deviations = [], [], []
 for group in groups:
     estimate = eb.expectation(lambda x: x[0] ** 2, jnp.asarray(group)[..., None])
-    off.append(float(estimate.value) - truth)
-    nested.append(float(estimate.standard_error))
+    deviations.append(float(estimate.value) - truth)
+    corrected.append(float(estimate.standard_error))
     naive.append((group**2).std() / np.sqrt(group.size))
-off = np.array(off)
-inside = {
-    name: np.mean(np.abs(off) < 1.96 * np.array(e))
-    for name, e in (("nested", nested), ("naive", naive))
+deviations = np.array(deviations)
+coverage = {
+    name: np.mean(np.abs(deviations) < 1.96 * np.array(e))
+    for name, e in (("corrected", corrected), ("naive", naive))
 }
 print(
-    f"true error {off.std():.3f}, nested {np.mean(nested):.3f}, naive {np.mean(naive):.3f}"
+    f"true error {deviations.std():.3f}, "
+    f"corrected {np.mean(corrected):.3f}, naive {np.mean(naive):.3f}"
 )
 print(
-    f"95 % intervals that cover: nested {inside['nested']:.0%}, naive {inside['naive']:.0%}"
+    f"95 % intervals that cover: "
+    f"corrected {coverage['corrected']:.0%}, naive {coverage['naive']:.0%}"
 )
-assert abs(np.mean(nested) / off.std() - 1) < 0.15
-assert inside["nested"] > 0.88 and inside["naive"] < 0.75
+assert abs(np.mean(corrected) / deviations.std() - 1) < 0.15
+assert coverage["corrected"] > 0.88 and coverage["naive"] < 0.75

@@ -8,11 +8,12 @@
 # %% [markdown]
 # # Markov chains
 #
-# *Section 2.1.1 of the notes, equations 12 to 15. You need: matrices and conditional probability. Runs in half a
-# minute.*
+# *Section 2.1.1 of the [notes](../docs/course.md#the-lecture-notes), equations 12 to
+# 15. You need: matrices and conditional probability. Runs in half a minute.*
 #
-# A homogeneous chain draws $x_{t+1} \sim P(\cdot \mid x_t)$ with the same $P$ at each step. On finitely many states
-# that is a matrix with rows that sum to one, and the marginal after $t$ steps is $p_t = p_0 P^t$ (eq. 14).
+# A homogeneous chain draws $x_{t+1} \sim P(\cdot \mid x_t)$ with the same $P$ at each
+# step. On a finite set of states, $P$ is a matrix whose rows sum to one, and the
+# marginal after $t$ steps is $p_t = p_0 P^t$ (eq. 14).
 
 # %%
 import jax
@@ -50,8 +51,10 @@ def simulate(key, matrix, start, num_steps):
 # %% [markdown]
 # ## The marginals converge
 #
-# All chains start in the first state. Lines are $p_0 P^t$, dots the shares among 20,000 simulated chains. On the
-# right the distance to the stationary law: it falls like $|\lambda_2|^t$, the second largest eigenvalue.
+# All chains start in the first state. Lines are $p_0 P^t$, dots are the shares among
+# 20,000 simulated chains. The right panel shows the distance to the stationary
+# distribution. It falls like $|\lambda_2|^t$, where $\lambda_2$ is the eigenvalue with
+# the second largest modulus.
 
 # %%
 matrix = np.array([[0.90, 0.08, 0.02], [0.05, 0.85, 0.10], [0.02, 0.18, 0.80]])
@@ -88,13 +91,15 @@ assert np.abs(shares - marginals).max() < 5 * np.sqrt(0.25 / chains)
 assert abs(rate - second) < 2e-3
 
 # %% [markdown]
-# ## When they do not
+# ## When they do not converge
 #
-# A chain is *irreducible* if every state can be reached from every other, *aperiodic* if returns do not come in a
-# fixed rhythm. The notes ask that all transition probabilities be positive: that is enough for both, and more than is
-# needed (the second chain has zeros, and converges). The others fail, each in its own way: the islands have as many
-# stationary laws as there are islands, the ring has one and never settles in it, and the two swaps are neither
-# irreducible nor aperiodic.
+# A chain is *irreducible* if every state can be reached from every other. It is
+# *aperiodic* if the return times to a state have no common divisor larger than one. The
+# notes ask that all transition probabilities be positive. This is sufficient for both
+# but not necessary: the second chain has zeros and converges. The other three fail in
+# different ways. The islands have infinitely many stationary distributions, the
+# mixtures of one for each island. The ring has a single stationary distribution and
+# does not converge to it. The two swaps are neither irreducible nor aperiodic.
 
 # %%
 chains_of = {
@@ -130,11 +135,10 @@ for ax, (name, p) in zip(axes, chains_of.items(), strict=True):
 axes[0].set_ylabel("probability of state 1")
 axes[0].legend()
 islands, lazy, ring, swaps = chains_of
-assert (
-    np.abs(ends[islands, 0] - ends[islands, 2]).max() > 0.4
-)  # where it ends depends on where it began
+# the limit depends on the initial state
+assert np.abs(ends[islands, 0] - ends[islands, 2]).max() > 0.4
 assert np.abs(ends[lazy, 0] - ends[lazy, 2]).max() < 1e-9
-assert np.abs(ends[ring, 0] - ends[ring, 2]).max() == 1.0  # for ever
+assert np.abs(ends[ring, 0] - ends[ring, 2]).max() == 1.0  # no limit
 assert np.array_equal(ends[swaps, 0], [1, 0, 0, 0]) and np.array_equal(
     ends[swaps, 2], [0, 0, 1, 0]
 )
@@ -142,9 +146,8 @@ after = {
     name: np.eye(4)[0] @ np.linalg.matrix_power(p, 1001)
     for name, p in chains_of.items()
 }
-moved = {
-    name: np.abs(after[name] - ends[name, 0]).max() for name in chains_of
-}  # in one more step, late
+# change of the marginal in one more step
+moved = {name: np.abs(after[name] - ends[name, 0]).max() for name in chains_of}
 assert (
     moved[islands] < 1e-9 and moved[lazy] < 1e-9 and moved[ring] == moved[swaps] == 1.0
 )
@@ -152,9 +155,11 @@ assert (
 # %% [markdown]
 # ## Detailed balance, computed
 #
-# If $P(x) P(x' \mid x) = P(x') P(x \mid x')$ for every pair, then $P$ is stationary (eq. 15): sum over $x$. On a finite
-# space this needs no samples. Take seven states on a ring with some energy, and a walk that proposes a neighbour; the
-# library's `metropolis` makes it right, and `verify` computes its whole matrix by asking the kernel.
+# If $P(x) P(x' \mid x) = P(x') P(x \mid x')$ for every pair, then $P$ is stationary
+# (eq. 15); the proof sums over $x$. On a finite space this can be checked without
+# samples. We take seven states on a ring and a random walk that proposes a neighbour.
+# `metropolis` corrects the walk for the energy, and `verify` computes the full
+# transition matrix of the kernel.
 
 # %%
 levels = jnp.array([0.0, 1.0, 0.3, 2.0, 0.5, 1.5, 0.2])
@@ -177,9 +182,10 @@ print(report)
 assert report.is_passed
 
 # %% [markdown]
-# The converse is false: a law can be stationary with a current going round. The same walk, made to drift, keeps the
-# uniform law (each state gives and gets as much), and detailed balance fails for every pair. A test of detailed
-# balance must see the one and a test of stationarity the other, which is why the library has both.
+# The converse is false: a stationary chain can have a net probability current. A walk
+# with drift on the same ring keeps the uniform distribution, because each state gains
+# as much probability as it loses, but detailed balance fails for every pair of
+# neighbours. So the library has a test of stationarity and a test of detailed balance.
 
 # %%
 drift = (

@@ -8,12 +8,16 @@
 # %% [markdown]
 # # Metropolis-Hastings
 #
-# *Section 2.1.2 of the notes. You need: densities and conditional probability. Runs in half a minute.*
+# *Section 2.1.2 of the [notes](../docs/course.md#the-lecture-notes). You need:
+# densities and conditional probability. Runs in half a minute.*
 #
-# We know a density up to a constant, $P(x) \propto e^{-E(x)}$. A proposal $q(x^* \mid x)$ moves a point; accepting
-# with probability
-# $$\alpha = \min\left(1, \frac{\hat P(x^*)\, q(x \mid x^*)}{\hat P(x)\, q(x^* \mid x)}\right)$$
-# makes $P$ stationary. In `ebmjax` the energy, the proposal and the accept are three things, written once each.
+# The density is known up to a constant, $P(x) = \hat P(x) / Z$ with
+# $\hat P(x) = e^{-E(x)}$. A proposal $q(x^* \mid x)$ suggests a new point $x^*$.
+# Accepting it with probability
+# $$\alpha = \min\left(1,
+# \frac{\hat P(x^*)\, q(x \mid x^*)}{\hat P(x)\, q(x^* \mid x)}\right)$$
+# leaves $P$ invariant. In `ebmjax` the energy, the proposal and the accept step are
+# separate functions.
 
 # %%
 import jax
@@ -31,8 +35,9 @@ target, base = targets.figure_one(), targets.figure_one_base()
 # %% [markdown]
 # ## Figure 1
 #
-# The target is a mixture of two Gaussians with weights 0.4 and 0.6; the base, from which 4,000 chains start, sits
-# at height 10, sixteen standard deviations above both modes. Nobody tells the chains where the modes are.
+# The target is a mixture of two Gaussians with weights 0.4 and 0.6. The 4,000 chains
+# start from the base distribution. It is centred at height 10, more than sixteen
+# standard deviations of the modes above them.
 
 # %%
 start = base.sample(key, 4000)
@@ -73,8 +78,9 @@ for ax, title in zip(axes, ("target and base", "the chains"), strict=True):
 _ = axes[0].set_ylabel("$x_2$")
 
 # %% [markdown]
-# The same in frames. The cloud spreads while it is nowhere, falls, is split by the ridge between the modes, and from
-# then on nothing changes but the points.
+# The same chains at six steps. The cloud first spreads where the target has almost no
+# mass, then moves down and splits between the two modes. After about 60 steps its
+# distribution no longer changes.
 
 # %%
 frames = (1, 5, 15, 30, 60, 400)
@@ -98,8 +104,8 @@ print("mean height", {step: round(float(height[step - 1]), 2) for step in frames
 assert abs(height[-1]) < 4 * 0.6 / np.sqrt(draws.shape[1]) and height[0] > 9
 
 # %% [markdown]
-# Do they find both modes, *with the right weights*? The chains are independent, so that the share in the left half
-# has a binomial standard error.
+# Do the chains find both modes *with the right weights*? The chains are independent, so
+# the share in the left half has a binomial standard error.
 
 # %%
 left = (draws[-1, :, 0] < 0).mean()
@@ -109,10 +115,12 @@ print(f"left of zero: {left:.3f}, exactly {exact:.3f}, standard error {error:.3f
 assert abs(left - exact) < 4 * error
 
 # %% [markdown]
-# Must $q(x \mid y)$ be positive wherever $P$ is? The notes are not sure. It need not be: that the walk can get everywhere
-# in *some* number of steps is enough. Uniform moves in a square of side three reach no further than 1.5 at a time, leave the
-# target invariant, and get down all the same. What is needed is that a move can be taken back: $q(x^* \mid x) > 0$
-# where $q(x \mid x^*) > 0$, or the ratio is zero.
+# Must $q(x \mid y)$ be positive wherever $P$ is? The notes leave this open. It need not
+# be: it is enough that the chain can reach every region in *some* number of steps. A
+# uniform proposal in a square of side three moves at most 1.5 per coordinate and step.
+# It leaves the target invariant, and the chains still reach the modes. The reverse move
+# must be possible, however: if $q(x \mid x^*) = 0$, then $\alpha = 0$ and the move is
+# always rejected.
 
 # %%
 in_square = lambda key, x: x + jax.random.uniform(key, x.shape, minval=-1.5, maxval=1.5)
@@ -128,8 +136,9 @@ assert abs(left - exact) < 4 * error and abs(below[:, 1].mean()) < 4 * 0.6 / np.
 # %% [markdown]
 # ## A proposal that is not symmetric
 #
-# A contraction, $x^* = 0.8\, x + \xi$, likes to go towards zero. The ratio of its densities takes that back. Ask for
-# the kernel without saying either `log_q` or `symmetric=True`, and you are asked for it.
+# The contraction $x^* = 0.8\, x + \xi$ moves points towards zero. The ratio of the
+# proposal densities corrects for this. `metropolis` raises a `TypeError` unless it is
+# given either `log_q` or `symmetric=True`.
 
 # %%
 line = targets.two_modes()
@@ -137,19 +146,20 @@ q = lambda key, x: 0.8 * x + jax.random.normal(key, x.shape)
 log_q = lambda to, given: -0.5 * jnp.sum((to - 0.8 * given) ** 2)
 
 right = eb.metropolis(line.energy, q, log_q=log_q)
-forgotten = eb.metropolis(line.energy, q, symmetric=True)  # a lie
+wrong = eb.metropolis(line.energy, q, symmetric=True)  # q is not symmetric
 try:
     eb.metropolis(line.energy, q)
 except TypeError as error:
     print("TypeError:", error)
 
 # %% [markdown]
-# `verify.invariance` starts 20,000 chains from exact draws of the target and asks whether they still follow it.
+# `verify.invariance` starts 20,000 chains from exact draws of the target and tests
+# whether they still follow it after 20 steps.
 
 # %%
 reports = {
     name: verify.invariance(key, kernel, line, name=name)
-    for name, kernel in (("with its ratio", right), ("without its ratio", forgotten))
+    for name, kernel in (("with its ratio", right), ("without its ratio", wrong))
 }
 print(reports["without its ratio"])
 assert (

@@ -8,12 +8,13 @@
 # %% [markdown]
 # # Hamiltonian dynamics
 #
-# *Section 2.1.3 of the notes, equations 16 to 20. You need: Metropolis-Hastings. Runs in a minute.*
+# *Section 2.1.3 of the [notes](../docs/course.md#the-lecture-notes), equations 16 to
+# 20. You need: Metropolis-Hastings. Runs in a minute.*
 #
-# Give the random variable $x$ a momentum $p$ and the pair the energy $H(x, p) = E(x) + \tfrac12 p^T M^{-1} p$. A
-# particle in the potential $E$ likes to be where the random variable likes to be: low. Its motion,
-# $\dot x = M^{-1} p$, $\dot p = -\nabla E(x)$, keeps $H$, keeps volume, and runs backward when $p$ is flipped; a
-# proposal that follows it goes far and is nearly always accepted.
+# Hamiltonian Monte Carlo (HMC) adds a momentum $p$ to the position $x$. The pair has
+# the energy $H(x, p) = E(x) + \tfrac12 p^T M^{-1} p$. The motion $\dot x = M^{-1} p$,
+# $\dot p = -\nabla E(x)$ conserves $H$, preserves volume, and is reversed when $p$
+# changes sign. A proposal that follows it moves far and is nearly always accepted.
 
 # %%
 import jax
@@ -31,7 +32,9 @@ key = jax.random.key(0)
 # %% [markdown]
 # ## Figure 2: the particle and the random variable
 #
-# In the double well $E(x) = 3 (x^2 - 1)^2$: where the particle of energy $H = 2$ can be, and where the variable is.
+# In the double well $E(x) = 3 (x^2 - 1)^2$ a particle of total energy $H = 2$ is
+# confined to the region where $E(x) \le 2$. The random variable with density $e^{-E}/Z$
+# has most of its mass in the same region.
 
 # %%
 well = targets.double_well(1)
@@ -60,8 +63,9 @@ _ = axes[1].set(title="random variable: high density", xlabel="$x$", ylabel="den
 # %% [markdown]
 # ## Three integrators
 #
-# Euler spirals out. Symplectic Euler and the leapfrog (eq. 20) keep volume and stay near the level line; the leapfrog
-# is of second order, and its error falls by four as the step halves.
+# Euler's method spirals outwards. Symplectic Euler and the leapfrog (eq. 20) preserve
+# volume and stay near the level line of $H$. The leapfrog is of second order: its error
+# falls by a factor of four when the step is halved.
 
 # %%
 oscillator = lambda x: 0.5 * jnp.sum(x**2)
@@ -105,9 +109,11 @@ for ax, step in zip(axes, (euler, symplectic_euler, leapfrog), strict=True):
 _ = axes[0].set_ylabel("$p$")
 
 # %% [markdown]
-# The slopes, on the double well: a trajectory of length one, the largest error of $H$ along it. Symplectic Euler keeps volume, and so
-# is a valid proposal; but it is of first order. `verify.integrator` measures the others, reversibility
-# and volume included.
+# We measure the order on the double well: the largest error of $H$ along a trajectory
+# of length one. `verify.integrator` does this for the leapfrog and for Yoshida's
+# integrator, and tests reversibility and volume preservation, too. Symplectic Euler is
+# of first order. It preserves volume but is not reversible, so it is not a valid
+# Metropolis proposal without a further correction.
 
 # %%
 reports = {
@@ -159,8 +165,9 @@ _ = ax.legend()
 # %% [markdown]
 # ## Figure 3: Rosenbrock
 #
-# Both start at $(-4, 5)$, where $E = 606$. We print the steps and gradients until three of four chains have been in
-# the valley, and until they have been at its other end, $x_1 > 2$.
+# Both kernels start at $(-4, 5)$, where $E = 606$. We print the number of steps, and of
+# energy or gradient evaluations, until three of four chains have reached the valley,
+# and until they have reached its other end, $x_1 > 2$.
 
 # %%
 target = targets.rosenbrock()
@@ -183,7 +190,8 @@ for name, (kernel, cost) in kernels.items():
         steps = int(np.argmax(share > 0.75)) + 1 if share[-1] > 0.75 else None
         found[name, what] = steps
         print(
-            f"{name:30s} {what:10s} after {steps} steps, {steps and steps * cost} energies or gradients"
+            f"{name:30s} {what:10s} after {steps} steps, "
+            f"{steps and steps * cost} energies or gradients"
         )
 assert found["HMC, step 0.03, 80 leapfrogs", "valley"] <= 10
 assert (
@@ -210,28 +218,31 @@ for ax, (name, x) in zip(axes, paths.items(), strict=True):
 _ = axes[0].set_ylabel("$x_2$")
 
 # %% [markdown]
-# Down into the valley both get quickly, HMC in a few steps and, by evaluations, the walk with its long step before it. *Along* the valley the walk is
-# what its name says, and needs tens of times the steps. What is a step worth? The effective sample size (notebook 2)
-# of the worse coordinate, per energy or gradient and per step:
+# Both kernels reach the valley quickly. HMC needs fewer steps, the random walk fewer
+# evaluations. *Along* the valley the walk diffuses and needs tens of times more steps.
+# To compare the value of a step we compute the effective sample size (notebook 2) of
+# the worse coordinate, per energy or gradient and per step:
 
 # %%
 ess, exact = {}, target.sample(key, 100)
 for name, (kernel, cost) in kernels.items():
-    num_steps = 20_000 // cost  # as much work for both, from exact starts
+    num_steps = 20_000 // cost  # the same cost for both, from exact draws
     draws = eb.sample(key, kernel, exact, num_steps, thin=max(1, 20 // cost)).draws
     ess[name] = float(jnp.min(convergence.ess_bulk(draws))) / 100 / num_steps
     print(
-        f"{name:30s} ESS a step {ess[name]:.5f}, of a thousand energies or gradients {1000 * ess[name] / cost:.3f}"
+        f"{name:30s} ESS per step {ess[name]:.5f}, "
+        f"per thousand energies or gradients {1000 * ess[name] / cost:.3f}"
     )
 assert ess["HMC, step 0.03, 80 leapfrogs"] > 10 * ess["random walk, step 0.8"]
 
 # %% [markdown]
-# A trajectory of 80 gradients is dear, and in two dimensions a random walk is not bad. What HMC buys grows with the
-# dimension: on $N(0, I_d)$, both with their best step, the walk's steps are worth $O(1/d)$ of a draw and a
-# gradient of HMC $O(d^{-1/4})$.
+# A trajectory of 80 gradients is expensive, and in two dimensions the random walk is
+# competitive. The advantage of HMC grows with the dimension. On $N(0, I_d)$, each with
+# its optimal step size, one step of the walk is worth $O(d^{-1})$ independent draws,
+# and one gradient of HMC is worth $O(d^{-1/4})$ (Neal 2011, section 5.4.4).
 
 # %%
-worth = {}
+ess_per_eval = {}
 for d in (10, 100, 400):
     normal = targets.standard_normal(d)
     exact = normal.sample(key, 32)
@@ -250,26 +261,25 @@ for d in (10, 100, 400):
         draws = eb.sample(
             key, make(normal.energy, step), exact, 1000 * thin, thin=thin
         ).draws[:, :, :10]
-        worth[name, d] = (
+        ess_per_eval[name, d] = (
             float(jnp.median(convergence.ess_bulk(draws))) / 32 / cost / thin
         )
-    ratio = worth["HMC", d] / worth["random walk", d]
     print(
-        f"d = {d:4d}: ESS of a thousand evaluations, walk {worth['random walk', d]:.3g}, HMC {worth['HMC', d]:.3g}"
+        f"d = {d:4d}: ESS per thousand evaluations, "
+        f"walk {ess_per_eval['random walk', d]:.3g}, HMC {ess_per_eval['HMC', d]:.3g}"
     )
-assert worth["HMC", 400] > 20 * worth["random walk", 400]
-assert (
-    worth["HMC", 400] / worth["random walk", 400]
-    > 5 * worth["HMC", 10] / worth["random walk", 10]
-)
+ratio = {d: ess_per_eval["HMC", d] / ess_per_eval["random walk", d] for d in (10, 400)}
+assert ratio[400] > 20 and ratio[400] > 5 * ratio[10]
 
 # %% [markdown]
 # ## Masses
 #
-# The kinetic energy $\sum_i p_i^2 / 2 m_i$ is ours to choose. A coordinate of small variance makes the potential stiff
-# and forbids a long step; a mass of one over the variance makes every coordinate oscillate with the same period, and the
-# step can be as long as if all were alike. Fifty coordinates with standard deviations from 0.03 to 1, both kernels tuned
-# to the same acceptance, ten gradients a step:
+# The masses in the kinetic energy $\sum_i p_i^2 / 2 m_i$ are free parameters. A
+# coordinate with a small variance limits the step size. With masses equal to the
+# inverse variances, all coordinates oscillate with the same period, and the step size
+# is as large as for a standard normal. The example has fifty coordinates with standard
+# deviations from 0.03 to 1. Both kernels are tuned to the same acceptance rate and use
+# ten gradients per step.
 
 # %%
 stretched = targets.ill_conditioned_gaussian(50, condition=1000)
@@ -282,6 +292,7 @@ for name, m in (("unit masses", None), ("masses 1 / variance", mass)):
     draws = eb.sample(key, make(stretched.energy, step), exact, 1000).draws
     best[name] = float(jnp.min(convergence.ess_bulk(draws))) / 32
     print(
-        f"{name:20s} step {float(step):.3f}, worst ESS of a thousand steps {best[name]:.1f}"
+        f"{name:20s} step {float(step):.3f}, "
+        f"worst ESS per thousand steps {best[name]:.1f}"
     )
 assert best["masses 1 / variance"] > 20 * best["unit masses"]

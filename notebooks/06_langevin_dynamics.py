@@ -8,16 +8,19 @@
 # %% [markdown]
 # # Langevin dynamics
 #
-# *Section 2.1.4 of the notes, which they leave empty. You need: Metropolis-Hastings, Hamiltonian dynamics. Runs in a
-# minute.*
+# *Section 2.1.4 of the [notes](../docs/course.md#the-lecture-notes), which is empty
+# there. You need: Metropolis-Hastings, Hamiltonian dynamics. Runs in a minute.*
 #
-# A particle so thick in its heat bath that it has no momentum follows
-# $$dX_t = -\tfrac12 \nabla E(X_t)\,dt + dW_t ,$$
-# and $e^{-E}/Z$ is its stationary law: the flow of probability, $-\tfrac12 (p \nabla E + \nabla p)$, vanishes there. One
-# Euler-Maruyama step over a time $\epsilon^2$ is the *unadjusted Langevin algorithm*,
-# $$x' = x - \tfrac{\epsilon^2}{2} \nabla E(x) + \epsilon\,\xi, \qquad \xi \sim N(0, I),$$
-# gradient descent with noise of the one size that makes it a sampler. It is a leapfrog step with a fresh
-# momentum, and $\epsilon$ here is the leapfrog's.
+# A particle in a heat bath with so much friction that its momentum can be neglected
+# follows
+# $$dX_t = -\tfrac12 \nabla E(X_t)\,dt + dW_t .$$
+# Its stationary density is $p = e^{-E}/Z$, because the probability flux
+# $-\tfrac12 (p \nabla E + \nabla p)$ vanishes there. One Euler-Maruyama step over a
+# time $\epsilon^2$ is the *unadjusted Langevin algorithm* (ULA),
+# $$x' = x - \tfrac{\epsilon^2}{2} \nabla E(x) + \epsilon\,\xi,
+# \qquad \xi \sim N(0, I).$$
+# This is gradient descent with added noise, and the step size fixes the scale of the
+# noise. It is also one leapfrog step of size $\epsilon$ with a fresh momentum.
 
 # %%
 import warnings
@@ -35,12 +38,14 @@ key = jax.random.key(0)
 CHAINS = 20_000
 
 # %% [markdown]
-# ## The bias of ULA, and how it shrinks
+# ## The bias of ULA
 #
-# On $N(0, 1)$ the step is an autoregression, $x' = (1 - \epsilon^2/2)\, x + \epsilon \xi$, whose variance solves
-# $v = (1-\epsilon^2/2)^2 v + \epsilon^2$: not 1 but $v = 1/(1 - \epsilon^2/4)$, and nothing at all beyond $\epsilon = 2$
-# (Roberts & Tweedie 1996). Not more steps but shorter ones bring it down. `verify.ula_law` is this law as
-# a target, and against it ULA is exact.
+# On $N(0, 1)$ the step is an autoregression,
+# $x' = (1 - \epsilon^2/2)\, x + \epsilon \xi$. Its stationary variance solves
+# $v = (1-\epsilon^2/2)^2 v + \epsilon^2$, so $v = 1/(1 - \epsilon^2/4)$ instead of 1.
+# For $\epsilon \ge 2$ there is no stationary distribution (Roberts & Tweedie 1996).
+# Shorter steps reduce the bias; more steps do not. `verify.ula_law` is the biased
+# distribution as a target: ULA leaves it invariant.
 
 # %%
 normal = targets.standard_normal(1)
@@ -67,11 +72,13 @@ assert verify.invariance(
 assert not verify.invariance(key, eb.ula(normal.energy, 0.8), normal).is_passed
 
 # %% [markdown]
-# Where nothing is in closed form the rate is the same. In a shallow double well the stationary law of ULA comes from its
-# transition density on a grid, no samples needed: line on the right, the bias of $\mathbb{E} x^2$. Dots are
-# chains, of ULA and of *underdamped* Langevin, which keeps a momentum,
-# $dX = P\,dt,\ dP = -\nabla E\,dt - \gamma P\,dt + \sqrt{2\gamma}\,dW$, split as BAOAB (Leimkuhler & Matthews 2013): also
-# unadjusted, also one gradient a step, and far less biased.
+# The rate is the same where there is no closed form. In a shallow double well we
+# compute the stationary distribution of ULA from its transition density on a grid,
+# without samples. The line in the right panel is the bias of $\mathbb{E} x^2$. The dots
+# are chains of ULA and of *underdamped* Langevin dynamics, which has a momentum,
+# $dX = P\,dt,\ dP = -\nabla E\,dt - \gamma P\,dt + \sqrt{2\gamma}\,dW$, discretised as
+# BAOAB (Leimkuhler & Matthews 2013). It is also unadjusted and uses one gradient per
+# step, and its bias is much smaller.
 
 # %%
 well = targets.double_well(1, height=0.5)
@@ -83,13 +90,13 @@ truth = (grid**2 @ mass) / mass.sum()
 
 
 def ula_second_moment(e):
-    """Of the law that ULA leaves invariant: the fixed point of its transition matrix."""
+    """E[x^2] under the stationary distribution of ULA, from its transition matrix."""
     transition = np.exp(
         -(((grid[None] - grid[:, None] + e**2 / 2 * slopes[:, None]) / e) ** 2) / 2
     )
     transition /= transition.sum(axis=1, keepdims=True)
     balance = transition.T - np.eye(len(grid))
-    balance[-1] = 1.0  # the law sums to one
+    balance[-1] = 1.0  # the distribution sums to one
     return np.linalg.solve(balance, np.eye(len(grid))[-1]) @ grid**2
 
 
@@ -176,12 +183,13 @@ axes[1].set(
     xlabel="$\\epsilon$",
     ylabel="bias",
 )
-axes[1].legend(fontsize=8)
+_ = axes[1].legend(fontsize=8)
 
 # %% [markdown]
-# There is worse than bias. Where the gradient grows faster than linearly, a ULA that strays far enough overshoots, further
-# each time, and is gone: in a deeper well and with $\epsilon = 0.3$ some of a thousand chains set off for infinity. `sample`
-# keeps them where their energy was last finite, and says so.
+# ULA can also be unstable. Where the gradient grows faster than linearly, a step from
+# far out overshoots, each time further, and the chain diverges. In a deeper well with
+# $\epsilon = 0.3$ this happens to some of a thousand chains. `sample` rejects the
+# non-finite proposals, keeps the last finite position, and warns.
 
 # %%
 deep = targets.double_well(1, height=3.0)
@@ -206,9 +214,12 @@ assert (
 # %% [markdown]
 # ## MALA: the step as a proposal
 #
-# Metropolis removes the bias, whatever the step. The proposal is not symmetric, and $q(x \mid x')/q(x' \mid x)$ has to
-# be in the ratio; written through the noise that would lead back it is $(|\xi|^2 - |\xi^*|^2)/2$, and one
-# gradient a step is still enough, as the one at the new point is kept. Where ULA fails the test above, MALA passes.
+# The Metropolis-adjusted Langevin algorithm (MALA) uses the ULA step as a proposal,
+# which removes the bias for any step size. The proposal is not symmetric, so the ratio
+# $q(x \mid x')/q(x' \mid x)$ is needed. Its logarithm is $(|\xi|^2 - |\xi^*|^2)/2$,
+# where $\xi^*$ is the noise that would lead back from $x'$ to $x$. One gradient per
+# step is enough, because the gradient at the new point is stored. MALA passes the test
+# that ULA fails above.
 
 # %%
 report = verify.invariance(key, eb.mala(normal.energy, 0.8), normal)
@@ -218,9 +229,10 @@ assert report.is_passed
 # %% [markdown]
 # ## When the correction matters: high dimension
 #
-# On $N(0, I_d)$ each coordinate of ULA is a little too wide, and its energy too high by $\frac{d}{2}(v - 1)$, where it
-# fluctuates by $\sqrt{d/2}$ only. At $\epsilon = 0.8$ one coordinate hardly shows it; in the 784 of an image the
-# two laws have next to nothing in common.
+# On $N(0, I_d)$ each coordinate of ULA has a slightly too large variance. The mean
+# energy is too high by $\frac{d}{2}(v - 1)$, while its standard deviation under the
+# target is only $\sqrt{d/2}$. At $\epsilon = 0.8$ the bias is small for one coordinate.
+# For the 784 dimensions of an image the two distributions of the energy hardly overlap.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(10.2, 2.9), layout="constrained")
@@ -264,9 +276,11 @@ axes[0].legend()
 assert np.mean(ends["ULA"] > np.quantile(exact, 0.99)) > 0.8  # at d = 784
 
 # %% [markdown]
-# How long can a step be? For a fixed acceptance rate the random walk needs $\epsilon \sim d^{-1/2}$ (Roberts, Gelman &
-# Gilks 1997) and MALA $d^{-1/6}$ (Roberts & Rosenthal 1998); and for a Kullback-Leibler divergence that
-# stays put, $\frac d2 (v - 1 - \log v) \approx d\,\epsilon^4/64$, ULA needs $d^{-1/4}$. We tune the first two.
+# How does the step size scale with the dimension? At a fixed acceptance rate the random
+# walk needs $\epsilon \sim d^{-1/2}$ (Roberts, Gelman & Gilks 1997) and MALA $d^{-1/6}$
+# (Roberts & Rosenthal 1998). ULA needs $d^{-1/4}$ at a fixed Kullback-Leibler
+# divergence from the target, $\frac d2 (v - 1 - \log v) \approx d\,\epsilon^4/64$. We
+# tune the first two.
 
 # %%
 dims = np.array([16, 64, 256, 1024])
@@ -317,17 +331,21 @@ ax.legend(fontsize=8)
 assert tuned["MALA", 1024] > 1.5 * unadjusted[-1]
 
 # %% [markdown]
-# So the correction pays for itself: at $d = 1024$ MALA takes longer steps than a ULA that is to be right within a tenth
-# of a nat. What ULA buys is that it cannot freeze: where the step is far too long for the energy of the moment, MALA stays
-# where it is, and this is why energy-based training often goes without (and why `ebmjax` adapts the step instead).
+# At $d = 1024$ MALA takes longer steps than ULA with a divergence of 0.1 nats, so the
+# correction pays for itself. The advantage of ULA is that it always moves. Where the
+# step is too long for the current energy, MALA rejects nearly every proposal and stays
+# in place. This is why energy-based training often omits the correction. `ebmjax`
+# adapts the step size instead.
 
 # %% [markdown]
 # ## The temperature trick
 #
-# Papers on image models write $x' = x - \alpha \nabla E(x) + \sigma \xi$ with $\alpha$ and $\sigma$ chosen apart,
-# $\alpha = 10$ and $\sigma = 0.005$ for instance. Langevin has one knob: equate the noise, $\epsilon = \sigma$,
-# then the drift, $\epsilon^2 / (2T) = \alpha$. It is ULA at temperature $T = \sigma^2 / (2\alpha)$. Nothing else changes:
-# what such a run learns and draws is $e^{-E/T}$, very cold.
+# Papers on image models write $x' = x - \alpha \nabla E(x) + \sigma \xi$ and choose
+# $\alpha$ and $\sigma$ independently, for instance $\alpha = 10$ and $\sigma = 0.005$.
+# Langevin dynamics has one parameter. Equating the noise gives $\epsilon = \sigma$, and
+# equating the drift gives $\epsilon^2 / (2T) = \alpha$. So the update is ULA at
+# temperature $T = \sigma^2 / (2\alpha)$. Such a run learns and samples $e^{-E/T}$ at a
+# very low temperature.
 
 # %%
 target = targets.two_modes()
@@ -349,7 +367,7 @@ fig, ax = plt.subplots(figsize=(5.2, 3.0), layout="constrained")
 axis = jnp.linspace(-5, 5, 400)[:, None]
 for t, colour in ((1.0, plotting.GREY), (temperature, plotting.MODEL)):
     p = np.exp(-np.asarray(jax.vmap(eb.temper(target.energy, t))(axis), np.float64))
-    # each mode keeps the mass it had: 400 cold steps do not cross, so that the density is matched mode by mode
+    # 400 cold steps do not cross between the modes: match the mass of each mode
     right = np.asarray(axis)[:, 0] > -0.55
     for side in (right, ~right):
         share = float(np.mean((np.asarray(x)[:, 0] > -0.55) == side[-1]))
@@ -373,10 +391,10 @@ ax.hist(
 )
 ax.set(xlabel="$x$", ylabel="density")
 ax.legend(fontsize=8)
-deviation = {
+sd = {
     name: np.asarray(v)[np.asarray(v)[:, 0] > 0].std()
     for name, v in (("hand", by_hand), ("ula", cold), ("T = 1", x))
 }
-print({name: round(float(v), 3) for name, v in deviation.items()}, "of the right mode")
-assert abs(deviation["hand"] / deviation["ula"] - 1) < 0.02
-assert deviation["hand"] < 0.65 * deviation["T = 1"]
+print({k: round(float(v), 3) for k, v in sd.items()}, "standard deviation, right mode")
+assert abs(sd["hand"] / sd["ula"] - 1) < 0.02
+assert sd["hand"] < 0.65 * sd["T = 1"]

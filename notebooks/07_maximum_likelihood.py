@@ -8,13 +8,16 @@
 # %% [markdown]
 # # Training by maximum likelihood
 #
-# *Section 2 of the notes, equations 6 to 11. You need: Langevin dynamics, a little Optax. Runs in two minutes.*
+# *Section 2 of the [notes](../docs/course.md#the-lecture-notes), equations 6 to 11. You
+# need: Langevin dynamics, a little Optax. Runs in two minutes.*
 #
-# The gradient of the log-likelihood needs no $Z$ (eq. 9):
-# $$\frac{\partial L}{\partial \theta} = - \mathbb{E}_{P_{data}} \frac{\partial E_\theta}{\partial \theta}
+# The gradient of the log-likelihood does not contain $Z$ (eq. 9):
+# $$\frac{\partial L}{\partial \theta} =
+# - \mathbb{E}_{P_{data}} \frac{\partial E_\theta}{\partial \theta}
 # + \mathbb{E}_{P_\theta} \frac{\partial E_\theta}{\partial \theta} .$$
-# Push the energy down at the data and up at the model's own samples, until the two cannot be told apart. The
-# samples come from chains, and all of the trouble from chains that have not arrived.
+# An ascent step lowers the energy at the data and raises it at the samples of the
+# model. It stops when the two expectations agree. The samples come from Markov chains,
+# and the gradient is biased as long as the chains have not converged.
 
 # %%
 import time
@@ -37,9 +40,11 @@ key = jax.random.key(0)
 # %% [markdown]
 # ## Equation 9, checked
 #
-# On the line $Z$ is a sum over a grid, so that both sides can be had: the left by differentiating
-# $-\mathbb{E} E_\theta - \log Z_\theta$ through that sum, the right as two expectations, the second one by the
-# library's objective with chains that start from exact samples of the model.
+# In one dimension $Z$ is a sum over a grid, so both sides of the equation can be
+# computed. The left side is the derivative of $-\mathbb{E} E_\theta - \log Z_\theta$
+# through that sum. The right side is the difference of two expectations. We compute the
+# second expectation on the grid, and then with the objective of the library, whose
+# chains start from exact samples of the model.
 
 # %%
 target = targets.two_modes()
@@ -67,10 +72,9 @@ right = jax.tree.map(
     gradients(params, grid),
 )
 scale = optax.tree.norm(left)
-print(
-    f"|left| = {scale:.4f}, |left - right| = {optax.tree.norm(optax.tree.sub(left, right)):.1e}"
-)
-assert optax.tree.norm(optax.tree.sub(left, right)) < 1e-4 * scale
+difference = optax.tree.norm(optax.tree.sub(left, right))
+print(f"|left| = {scale:.4f}, |left - right| = {difference:.1e}")
+assert difference < 1e-4 * scale
 
 exact = jax.random.choice(key, grid, (65_536,), p=probability)
 objective = eb.maximum_likelihood(network.apply, eb.mala, num_steps=5)
@@ -84,18 +88,19 @@ assert error < 0.03
 # %% [markdown]
 # ## Where the chains start
 #
-# Chains from exact samples is what nobody has. Three ways to start them make three methods: at the data of the batch
-# (*contrastive divergence*, Hinton 2002), where the last update left them (*persistent*, Tieleman 2008, here a buffer
-# of four times as many), or at noise (*short runs*, Nijkamp et al. 2019). The objective is one and the same. Ten steps
-# of MALA an update, two moons, the same network; and the judge is the exact log-likelihood of new points, by
-# quadrature. The best possible is that of the density that the points come from, two half circles with noise of 0.1, by
-# quadrature over the angle: $-1.007$ nat.
+# Exact samples of the model are not available in practice. There are three common
+# initialisations: at the data of the batch (*contrastive divergence*, Hinton 2002),
+# where the last update left the chains (*persistent*, Tieleman 2008, here a buffer of
+# four times as many chains), or at noise (*short runs*, Nijkamp et al. 2019). The
+# objective is the same. The data are the two moons, with ten steps of MALA per update
+# and the same network. We measure the exact log-likelihood of new points by quadrature.
+# Its upper limit is the expected log-density of the true distribution: two half circles
+# with Gaussian noise of standard deviation 0.1, computed by quadrature over the angle.
+# It is $-1.007$ nats.
 
 # %%
 moons = data.load("two_moons")
-new = data.load("two_moons", seed=1).x.astype(
-    np.float64
-)  # on which the likelihood is measured
+new = data.load("two_moons", seed=1).x.astype(np.float64)  # held-out points
 angle = np.pi * (np.arange(2000) + 0.5) / 2000
 arcs = (
     np.stack([np.cos(angle), np.sin(angle)]),
@@ -105,23 +110,23 @@ squares = (
     ((new[:, :1] - arc[0]) ** 2 + (new[:, 1:] - arc[1]) ** 2) / (2 * 0.1**2)
     for arc in arcs
 )
-CEILING = np.log(
+UPPER_LIMIT = np.log(
     sum(np.exp(-s).mean(axis=1) for s in squares) / (4 * np.pi * 0.1**2)
 ).mean()
-print(f"ceiling {CEILING:.4f} nat")
-assert abs(CEILING + 1.007) < 0.01
+print(f"upper limit {UPPER_LIMIT:.4f} nats")
+assert abs(UPPER_LIMIT + 1.007) < 0.01
 runs, trained, metrics, seconds = {}, {}, {}, {}
 for chain_init in ("data", "buffer", "noise"):
     config = experiment.preset(moons, chain_init=chain_init)
     runs[chain_init] = experiment.build(config, moons)
-    began = time.time()
+    start_time = time.time()
     trained[chain_init], metrics[chain_init] = runs[chain_init].fit(
         runs[chain_init].init()
     )
-    seconds[chain_init] = time.time() - began
+    seconds[chain_init] = time.time() - start_time
 likelihood = {name: report.log_likelihood(runs[name], trained[name]) for name in runs}
 for name in runs:
-    print(f"chains from {name:7s} {likelihood[name]:+.3f} nat, {seconds[name]:.0f} s")
+    print(f"chains from {name:7s} {likelihood[name]:+.3f} nats, {seconds[name]:.0f} s")
 
 
 # %%
@@ -144,21 +149,21 @@ fig, axes = plt.subplots(1, 4, figsize=(11.6, 3.2), sharey=True, layout="constra
 axes[0].scatter(
     *np.asarray(runs["data"].z[:2000]).T, s=1.5, color=plotting.DATA, alpha=0.5
 )
-axes[0].set(
-    title=f"data, ceiling {CEILING:.3f}", xlabel="$x_1$", ylabel="$x_2$", aspect="equal"
-)
-axes[0].set(xlim=(-3, 3), ylim=(-3, 3))
+axes[0].set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+axes[0].set(title=f"data, ceiling {UPPER_LIMIT:.3f}", xlim=(-3, 3), ylim=(-3, 3))
 for ax, name in zip(axes[1:], runs, strict=True):
     density_on(ax, runs[name].trained(trained[name]))
     ax.set_title(f"chains from {name}: {likelihood[name]:.3f}")
-assert CEILING - 0.12 < likelihood["buffer"] < CEILING + 0.02
-assert CEILING - 0.12 < likelihood["data"] < CEILING + 0.02
+assert UPPER_LIMIT - 0.12 < likelihood["buffer"] < UPPER_LIMIT + 0.02
+assert UPPER_LIMIT - 0.12 < likelihood["data"] < UPPER_LIMIT + 0.02
 assert likelihood["noise"] < likelihood["buffer"] - 0.05
 
 # %% [markdown]
-# What did each learn? At the optimum of eq. 9 with exact samples, $\mathbb{E}_{P_\theta} E = \mathbb{E}_{data} E$. Short runs
-# have made it true, nearly, of *ten steps from noise* instead, whatever the stationary law is; run on, and their chains
-# sink below the data. The others have it the right way round: equal when the chains have arrived.
+# What did each run learn? If the model matches the data, then
+# $\mathbb{E}_{P_\theta} E = \mathbb{E}_{data} E$. Short runs satisfy this nearly, but
+# for the distribution after *ten steps from noise*, not for the stationary
+# distribution. When their chains continue, their energy falls below that of the data.
+# For the other two methods the energies agree after the chains have converged.
 
 # %%
 gap = {}
@@ -175,7 +180,8 @@ for name in runs:
     )
     gap[name] = np.asarray(along.draws).mean(axis=1) - of_data
     print(
-        f"chains from {name:7s} E - E data after 10 steps {gap[name][9]:+.3f} nat, at the end {gap[name][-1]:+.3f}"
+        f"chains from {name:7s} E - E data after 10 steps {gap[name][9]:+.3f} nats, "
+        f"at the end {gap[name][-1]:+.3f}"
     )
 
 fig, ax = plt.subplots(figsize=(5.2, 3.0), layout="constrained")
@@ -201,14 +207,15 @@ ax.set(
     ylabel="mean energy less that of data [nat]",
     ylim=(-1, 2),
 )
-ax.legend(fontsize=8)
+_ = ax.legend(fontsize=8)
 
 # %% [markdown]
-# ## What divergence looks like, and what stops it
+# ## Divergence of training, and roll-backs
 #
-# The loss of eq. 9 is a difference and not a likelihood: near zero when all goes well, and when the energy runs away it
-# is far below, better than ever if one believes it. Take a learning rate a hundred times too high, and a loop that does not look:
-# `train_step` alone.
+# The loss of eq. 9 is a difference of energies, not a likelihood. It is near zero when
+# training succeeds. When training diverges it can be far below zero, so a low loss does
+# not mean a good model. The example uses a learning rate of 0.1, a hundred times the
+# 0.001 of the comparison below, and a loop of `train_step` without monitoring.
 
 # %%
 z, run = runs["buffer"].z, runs["buffer"]
@@ -217,56 +224,57 @@ chain_init = eb.replay_buffer(run.draw, 1024, 0.02)
 loss = eb.maximum_likelihood(network.apply, eb.mala, 10, acceptance_target=0.574)
 step = jax.jit(eb.train_step(loss, optimizer, chain_init, num_chains=256))
 state = eb.init_state(key, network.init(key, z[0]), optimizer, chain_init, 0.3)
-unwatched = []
+unmonitored = []
 for t in range(150):
     now = jax.random.fold_in(key, t)
-    state, seen = step(now, state, z[jax.random.randint(now, (256,), 0, len(z))])
-    unwatched.append(float(seen["energy_data"] - seen["energy_model"]))
-unwatched = np.array(unwatched)
-largest = int(np.argmax(np.abs(unwatched)))
+    points = z[jax.random.randint(now, (256,), 0, len(z))]
+    state, values = step(now, state, points)
+    unmonitored.append(float(values["energy_data"] - values["energy_model"]))
+unmonitored = np.array(unmonitored)
+largest = int(np.argmax(np.abs(unmonitored)))
 print(
-    f"|E_data - E_model| is {abs(unwatched[0]):.1f} nat at first and {abs(unwatched[largest]):.1e} at update {largest + 1}"
+    f"|E_data - E_model| is {abs(unmonitored[0]):.1f} nats at first "
+    f"and {abs(unmonitored[largest]):.1e} at update {largest + 1}"
 )
-assert abs(unwatched[0]) < 1 and abs(unwatched[largest]) > 1000
+assert abs(unmonitored[0]) < 1 and abs(unmonitored[largest]) > 1000
 
 # %% [markdown]
-# `fit` watches the gap between the energies, the chains and the gradients. When it sees one run away it goes back to the
-# last state that was well, with three tenths of the learning rate and shorter steps; after a few times, or at once
-# where told so, it stops and says what it saw.
+# `fit` monitors the gap between the energies, the chains and the gradients. When one of
+# them diverges, it returns to the last healthy state, multiplies the learning rate by
+# 0.3 and shortens the steps. After `max_rollbacks` roll-backs it raises
+# `ebmjax.TrainingDiverged` with a message that names the cause.
 
 # %%
-gaps, rescued = {}, {}
+gaps, states = {}, {}
 for name, choices in {
-    "0.1, no remedy": {"learning_rate": 0.1, "max_rollbacks": 0},
+    "0.1, no roll-backs": {"learning_rate": 0.1, "max_rollbacks": 0},
     "0.1": {"learning_rate": 0.1},
     "0.001": {"learning_rate": 1e-3},
 }.items():
-    run, kept = (
-        experiment.build(experiment.preset(moons, num_updates=600, **choices), moons),
-        [],
-    )
+    config = experiment.preset(moons, num_updates=600, **choices)
+    run, chunks = experiment.build(config, moons), []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            rescued[name], _ = run.fit(
-                run.init(), chunk=5, on_chunk=lambda _, m, kept=kept: kept.append(m)
-            )
-            told = f"went through, {report.log_likelihood(run, rescued[name]):+.3f} nat after 600 updates"
+            collect = lambda _, metrics, chunks=chunks: chunks.append(metrics)
+            states[name], _ = run.fit(run.init(), chunk=5, on_chunk=collect)
+            found = report.log_likelihood(run, states[name])
+            outcome = f"completed, {found:+.3f} nats after 600 updates"
         except eb.TrainingDiverged as error:
-            told, last_good = str(error), error.state
-    for message in [str(warning.message) for warning in caught] + [told]:
+            outcome, last_good = str(error), error.state
+    for message in [str(warning.message) for warning in caught] + [outcome]:
         print(f"learning rate {name}: {message}")
-    gaps[name] = np.concatenate([m["energy_data"] - m["energy_model"] for m in kept])
-assert set(rescued) == {"0.1", "0.001"}
+    gaps[name] = np.concatenate([m["energy_data"] - m["energy_model"] for m in chunks])
+assert set(states) == {"0.1", "0.001"}
 assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(last_good.params))
-assert int(last_good.step) < 600 and int(rescued["0.1"].num_rollbacks) > 0 == int(
-    rescued["0.001"].num_rollbacks
+assert int(last_good.step) < 600 and int(states["0.1"].num_rollbacks) > 0 == int(
+    states["0.001"].num_rollbacks
 )
 assert np.abs(gaps["0.1"]).max() < 10 and np.abs(gaps["0.001"]).max() < 2
 
 fig, ax = plt.subplots(figsize=(6.0, 3.2), layout="constrained")
 for values, colour, name in (
-    (unwatched, plotting.MODEL, "0.1, nobody looks"),
+    (unmonitored, plotting.MODEL, "0.1, without monitoring"),
     (gaps["0.1"], plotting.DATA, "0.1, with roll-backs"),
     (gaps["0.001"], plotting.THIRD, "0.001"),
 ):
@@ -277,10 +285,10 @@ for values, colour, name in (
         lw=1.2,
         label=f"learning rate {name}",
     )
-back = int(last_good.step)
+last_step = int(last_good.step)
 ax.plot(
-    back,
-    gaps["0.1"][back - 1],
+    last_step,
+    gaps["0.1"][last_step - 1],
     "o",
     ms=5,
     color=plotting.DATA,

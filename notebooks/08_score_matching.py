@@ -8,14 +8,20 @@
 # %% [markdown]
 # # Score matching
 #
-# *Announced by the notes; after Song & Kingma 2021, section 3. You need: Langevin dynamics. Runs in two minutes.*
+# *The [notes](../docs/course.md#the-lecture-notes) name this method without describing
+# it; this notebook follows Song & Kingma 2021, section 3. You need: Langevin dynamics.
+# Runs in two minutes.*
 #
-# The score $s(x) = \nabla \log P(x) = -\nabla E(x)$ does not know $Z$. Fit it: the Fisher divergence
-# $\tfrac12 \mathbb{E}_{data} |s_\theta - s_{data}|^2$ contains the unknown $s_{data}$, and integration by parts removes it
-# (Hyvarinen 2005):
-# $$J(\theta) = \mathbb{E}_{data}\left[\tfrac12 |\nabla E_\theta|^2 - \Delta E_\theta\right] .$$
-# No chains, no $Z$. The price is a second derivative, `explicit`; a random direction in its place, `sliced` (Song et al.
-# 2019); or noise on the data, `denoising` (Vincent 2011), which needs neither.
+# The score $s(x) = \nabla \log P(x) = -\nabla E(x)$ does not depend on $Z$. Score
+# matching minimises the Fisher divergence
+# $\tfrac12 \mathbb{E}_{data} |s_\theta - s_{data}|^2$. Integration by parts removes the
+# unknown $s_{data}$ (Hyvarinen 2005):
+# $$J(\theta) =
+# \mathbb{E}_{data}\left[\tfrac12 |\nabla E_\theta|^2 - \Delta E_\theta\right] .$$
+# This needs neither chains nor $Z$, but second derivatives. `explicit` computes the
+# Laplacian, `sliced` replaces it by a second derivative in a random direction (Song et
+# al. 2019), and `denoising` adds noise to the data and needs first derivatives only
+# (Vincent 2011).
 
 # %%
 import jax
@@ -34,10 +40,12 @@ plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)
 
 # %% [markdown]
-# ## A density that is known
+# ## A known density
 #
-# On $E = \tfrac12 (x-\mu)^T P (x-\mu)$ the optimum is in closed form: the mean of the data, and $P = S^{-1}$ with $S$ their
-# covariance; with denoising $(S + \sigma^2 I)^{-1}$, because it learns the density *of data with noise*.
+# For the model $E = \tfrac12 (x-\mu)^T P (x-\mu)$ the optimum is in closed form: $\mu$
+# is the mean of the data and $P = S^{-1}$, where $S$ is their covariance. Denoising
+# learns the density of the data *with noise*, so its optimum is
+# $(S + \sigma^2 I)^{-1}$.
 
 # %%
 gaussian = targets.correlated_gaussian(2, 0.8)
@@ -47,12 +55,12 @@ SIGMA = 0.5
 
 
 def quadratic(params, x):
-    z = params["root"] @ (x - params["mean"])
+    z = params["scale"] @ (x - params["mean"])
     return 0.5 * z @ z
 
 
 def minimise(loss, params, batch, num_updates=200):
-    """By L-BFGS, the randomness of the objective held fixed."""
+    """Minimise by L-BFGS, with the same random numbers at each update."""
     value = lambda p: loss(p, key, batch, None)[0]
     optimizer = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(value)
@@ -70,8 +78,8 @@ def minimise(loss, params, batch, num_updates=200):
     ][0]
 
 
-start = {"root": jnp.eye(2), "mean": jnp.zeros(2)}
-many = jnp.tile(points, (50, 1))  # so that noise and directions average out
+start = {"scale": jnp.eye(2), "mean": jnp.zeros(2)}
+many = jnp.tile(points, (50, 1))  # averages over noise and directions
 fits = {
     "explicit": (minimise(score_matching.explicit(quadratic), start, points), S),
     "sliced": (minimise(score_matching.sliced(quadratic), start, many), S),
@@ -90,7 +98,7 @@ for (name, (params, covariance)), colour, style in zip(
     ("-", "--", "-"),
     strict=True,
 ):
-    precision = np.asarray(params["root"]).T @ np.asarray(params["root"])
+    precision = np.asarray(params["scale"]).T @ np.asarray(params["scale"])
     error = np.abs(precision @ covariance - np.eye(2)).max()
     print(f"{name:10s} |P C - I| = {error:.1e}")
     assert error < {"explicit": 2e-3, "sliced": 0.02, "denoising": 0.05}[name]
@@ -100,20 +108,18 @@ for (name, (params, covariance)), colour, style in zip(
     )
     ax.plot(*ellipse, style, color=colour, lw=1.5, label=name)
 ax.set(title="two standard deviations", xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
-ax.legend()
+_ = ax.legend()
 
 # %% [markdown]
 # ## Two moons
 #
-# The same network and data as in notebook 7. Density, score field and the samples of MALA chains that start from noise.
-# The ceiling is the likelihood of the density that the points come from: two half circles with noise of 0.1, by
-# quadrature over the angle.
+# The network and the data are those of notebook 7. The columns are the density, the
+# score field, and samples of MALA chains that start from noise. The upper limit of the
+# log-likelihood is computed as in notebook 7.
 
 # %%
 moons = data.load("two_moons")
-new = data.load("two_moons", seed=1).x.astype(
-    np.float64
-)  # on which the likelihood is measured
+new = data.load("two_moons", seed=1).x.astype(np.float64)  # held-out points
 angle = np.pi * (np.arange(2000) + 0.5) / 2000
 arcs = (
     np.stack([np.cos(angle), np.sin(angle)]),
@@ -123,7 +129,7 @@ squares = (
     ((new[:, :1] - arc[0]) ** 2 + (new[:, 1:] - arc[1]) ** 2) / (2 * 0.1**2)
     for arc in arcs
 )
-CEILING = np.log(
+UPPER_LIMIT = np.log(
     sum(np.exp(-s).mean(axis=1) for s in squares) / (4 * np.pi * 0.1**2)
 ).mean()
 choices = {"explicit": {}, "sliced": {}, "denoising": {"noise": 0.05}}
@@ -167,12 +173,12 @@ for row, (name, options) in zip(axes, choices.items(), strict=True):
     row[0].set(
         ylabel=f"{name}, {likelihood[name]:.3f} nat\n$x_2$", xlim=(-3, 3), ylim=(-3, 3)
     )
-    print(f"{name:10s} {likelihood[name]:+.3f} nat, ceiling {CEILING:.3f}")
+    print(f"{name:10s} {likelihood[name]:+.3f} nats, upper limit {UPPER_LIMIT:.3f}")
 assert all(
-    CEILING - 0.06 < likelihood[name] < CEILING + 0.02
+    UPPER_LIMIT - 0.06 < likelihood[name] < UPPER_LIMIT + 0.02
     for name in ("explicit", "sliced")
 )
-assert CEILING - 0.25 < likelihood["denoising"] < likelihood["explicit"]
+assert UPPER_LIMIT - 0.25 < likelihood["denoising"] < likelihood["explicit"]
 for ax, title in zip(
     axes[0],
     ("density", "score, length as $\\log(1 + |s|)$", "samples of MALA"),
@@ -183,15 +189,18 @@ for ax in axes[-1]:
     ax.set_xlabel("$x_1$")
 
 # %% [markdown]
-# Denoising is the cheapest and the least exact: at so little noise its targets $\xi/\sigma$ are large and random where
-# the score is small.
+# Denoising is the cheapest of the three and the least accurate. At this noise level its
+# regression targets $\xi/\sigma$ are large and random, also where the score is small.
 
 # %% [markdown]
-# ## What it cannot see
+# ## Weights of modes
 #
-# The score inside a mode does not depend on the weight of the mode. Take two normals at $\pm m/2$ with weights 0.3 and 0.7,
-# and a model with weight $w$: the Fisher divergence between them, against the Kullback-Leibler divergence that
-# likelihood minimises. As the modes part, score matching goes blind to $w$; likelihood does not.
+# Inside a mode the score does not depend on the weight of the mode. The true density
+# has two normals at $\pm m/2$ with weights 0.3 and 0.7, and the model has the weights
+# $w$ and $1 - w$. We compare the Fisher divergence between them with the
+# Kullback-Leibler divergence, which maximum likelihood minimises. As the distance $m$
+# grows, the Fisher divergence becomes insensitive to $w$; the Kullback-Leibler
+# divergence does not.
 
 # %%
 line = np.linspace(-12, 12, 4001)
@@ -208,7 +217,7 @@ def mixture_density(w, gap):
 
 
 fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.0), layout="constrained")
-blind = {}
+largest = {}
 for gap, colour in ((3, plotting.DATA), (6, plotting.MODEL), (9, plotting.THIRD)):
     truth, slope = mixture_density(0.3, gap)
     fisher, kl = [], []
@@ -218,7 +227,7 @@ for gap, colour in ((3, plotting.DATA), (6, plotting.MODEL), (9, plotting.THIRD)
             np.trapezoid(truth * (p_slope / p - slope / truth) ** 2 / 2, line)
         )
         kl.append(np.trapezoid(truth * np.log(truth / p), line))
-    blind[gap] = max(fisher), max(kl)
+    largest[gap] = max(fisher), max(kl)
     axes[0].plot(
         shares, fisher, color=colour, lw=1.2, label=f"modes {gap} deviations apart"
     )
@@ -236,28 +245,31 @@ axes[1].set(
     ylabel="[nat]",
 )
 axes[0].legend(fontsize=8)
-assert blind[9][0] < 1e-2 * blind[9][1] and blind[3][0] > 0.1 * blind[3][1]
+assert largest[9][0] < 1e-2 * largest[9][1]
+assert largest[3][0] > 0.1 * largest[3][1]
 
 # %% [markdown]
 # ## Many levels of noise
 #
-# With enough noise the modes overlap and their weights show. So learn the energies of all levels with one network,
-# `multi_scale`, and sample from the noisiest down, each level handing its chains to the next: annealed Langevin (Song &
-# Ermon 2019). Four modes of weights 0.1 to 0.4, eight deviations and more apart; beside it, denoising at the lowest
-# level alone, by chains from the same starts.
+# With enough noise the modes overlap and the score depends on their weights. So
+# `multi_scale` learns the energies of all noise levels with one network. Annealed
+# Langevin dynamics (Song & Ermon 2019) samples them from the largest noise level to the
+# smallest, and each level starts from the chains of the one before. The target has four
+# modes with weights 0.1 to 0.4, at least sixteen standard deviations apart. For
+# comparison we train denoising at the smallest level alone and run its chains from the
+# same initial points.
 
 # %%
 weights = np.array([0.1, 0.2, 0.3, 0.4])
 centers = 2.0 * np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
 four = targets.mixture(weights, centers, 0.25)
-levels = np.geomspace(
-    3.0, 0.1, 12
-)  # the largest about the distance of the modes, a fixed ratio between
+# the largest level is about the distance between the modes; the ratio is constant
+levels = np.geomspace(3.0, 0.1, 12)
 network = eb.MLP((128, 128))
 
 
 def noisy_energy(params, x, noise):
-    """In units in which data with noise have a spread of order one."""
+    """Energy at a noise level; the input is scaled to a spread of order one."""
     unit = jnp.sqrt(4.0 + noise**2)
     features = jnp.append(x / unit, jnp.log(noise))
     return network.apply(params, features) / noise + 0.5 * jnp.sum(x**2) / unit**2
@@ -309,7 +321,7 @@ alone = eb.sample(key, kernel, alone, 1, num_warmup=40 * len(levels)).draws[-1]
 fig, axes = plt.subplots(
     1, 3, figsize=(9.4, 3.2), sharex=True, sharey=True, layout="constrained"
 )
-off = {}
+distance = {}
 panels = {
     "data": four.sample(key, 4000),
     "annealed Langevin": chains,
@@ -319,7 +331,7 @@ for ax, (name, x), colour in zip(
     axes, panels.items(), (plotting.DATA, plotting.MODEL, plotting.THIRD), strict=True
 ):
     found = shares_of(x)
-    off[name] = 0.5 * np.abs(found - weights).sum()
+    distance[name] = 0.5 * np.abs(found - weights).sum()
     ax.scatter(*np.asarray(x).T, s=1.5, color=colour, alpha=0.4)
     for center, share in zip(centers, found, strict=True):
         ax.annotate(
@@ -330,7 +342,7 @@ for ax, (name, x), colour in zip(
             ha="center",
         )
     ax.set(
-        title=f"{name}, off by {off[name]:.2f}",
+        title=f"{name}, off by {distance[name]:.2f}",
         xlabel="$x_1$",
         xlim=(-4, 4),
         ylim=(-4, 4),
@@ -338,8 +350,8 @@ for ax, (name, x), colour in zip(
     )
 axes[0].set_ylabel("$x_2$")
 print(
-    {name: round(float(v), 3) for name, v in off.items()},
-    "in total variation of the four weights",
+    {name: round(float(v), 3) for name, v in distance.items()},
+    "total variation distance of the four weights",
 )
-assert off["annealed Langevin"] < 0.06
-assert off["one level"] > 2 * off["annealed Langevin"]
+assert distance["annealed Langevin"] < 0.06
+assert distance["one level"] > 2 * distance["annealed Langevin"]

@@ -8,18 +8,22 @@
 # %% [markdown]
 # # Digits
 #
-# *All of section 2 of the notes on real data. You need: training by maximum likelihood, Langevin dynamics. Runs in two
-# minutes.*
+# *Section 2 of the [notes](../docs/course.md#the-lecture-notes) on real data. You need:
+# training by maximum likelihood, Langevin dynamics. Runs in two minutes.*
 #
-# 5,000 images of MNIST, 784 pixels each, an energy that is a perceptron, and nothing else: no decoder, no second
-# network. What comes out of one function $E_\theta$ is a sampler, a denoiser, a judge of what is strange, and a
-# painter of what is missing.
+# The data are 5,000 images of MNIST with 784 pixels each. The energy is a multilayer
+# perceptron; there is no decoder and no second network. This single function $E_\theta$
+# generates images, denoises them, detects out-of-distribution inputs, and completes
+# images with hidden pixels.
 #
-# Images lie on a thin sheet in a large space, and a density on a sheet has an energy without bounds. So we learn the
-# density of images *with noise*, $y = x + \sigma \xi$, which is smooth everywhere, and get the clean image back from the same
-# energy: $\mathbb{E}[x \mid y] = y - \sigma^2 \nabla E(y)$, `ebmjax.denoise` (Robbins 1956; Saremi & Hyvarinen 2019). The
-# more noise, the blurrier the image and the easier the way from digit to digit. Here $\sigma = 0.35$, where pixels span
-# $[0, 1]$; this is a run of reduced size, 700 updates of a network of 256 units a layer where `make demo` has 1,800 and 512.
+# Images lie near a low-dimensional manifold, where the density can become arbitrarily
+# large. So the model learns the density of images *with noise*, $y = x + \sigma \xi$,
+# which is smooth. The same energy recovers the clean image:
+# $\mathbb{E}[x \mid y] = y - \sigma^2 \nabla E(y)$, `ebmjax.denoise` (Robbins 1956;
+# Saremi & Hyvarinen 2019). More noise makes the recovered images blurrier and the moves
+# between digits easier. Here $\sigma = 0.35$, and the pixels lie in $[0, 1]$. This is a
+# smaller run than `make demo`: 700 updates of a network with 256 units per layer,
+# instead of 1,800 updates and 512 units.
 
 # %%
 from functools import partial
@@ -44,7 +48,7 @@ labels_held = mnist.labels[4000:]
 
 
 def show(ax, images, columns=None, title=None):
-    """Images ``[R, C, H, W]`` as a table, with a word over each column."""
+    """Images ``[R, C, H, W]`` as a table, with a label over each column."""
     num_rows, num_columns, height, width = images.shape
     ax.imshow(
         np.moveaxis(images, 2, 1).reshape(num_rows * height, -1),
@@ -65,10 +69,11 @@ def show(ax, images, columns=None, title=None):
 
 
 # %% [markdown]
-# ## Training, and a film of the buffer
+# ## Training, and the buffer over time
 #
-# A replay buffer of 1,024 chains, of which 128 run fifteen steps of MALA an update. We train on the first 4,000 images,
-# and look at eight of the buffer's chains as they go, each time through the denoiser of the moment.
+# The replay buffer has 1,024 chains. Each update runs 128 of them for fifteen steps of
+# MALA. We train on the first 4,000 images and record eight chains of the buffer,
+# denoised with the parameters of that update.
 
 # %%
 training = data.Dataset("mnist", seen, mnist.labels[:4000], mnist.range)
@@ -80,12 +85,12 @@ frames = {0: (run.init().ema, np.asarray(run.init().buffer[:8]))}
 FRAMES = (25, 50, 100, 150, 200, 300, 400, 550, 700)
 
 
-def film(state, metrics):
+def save_frame(state, metrics):
     if int(state.step) in FRAMES:
         frames[int(state.step)] = state.ema, np.asarray(state.buffer[:8])
 
 
-state, metrics = run.fit(run.init(), on_chunk=film)
+state, metrics = run.fit(run.init(), on_chunk=save_frame)
 energy = run.trained(state)
 clean = report.clean(run, energy)
 
@@ -107,23 +112,24 @@ axes[1].plot(metrics["acceptance_rate"], color=plotting.THIRD, lw=1)
 axes[1].set(title="acceptance rate of the chains", xlabel="update", ylim=(0, 1.02))
 gap = np.mean(metrics["energy_data"][-100:] - metrics["energy_model"][-100:])
 print(
-    f"step size {float(state.step_size):.3f}, data above the chains by {gap:.0f} nat at the end"
+    f"step size {float(state.step_size):.3f}, "
+    f"data above the chains by {gap:.0f} nats at the end"
 )
 assert int(state.num_skipped) == 0 and int(state.num_restarted) == 0
-assert (
-    abs(metrics["acceptance_rate"][-100:].mean() - 0.574) < 0.02
-)  # what the step size was tuned to
+# the step size is tuned to an acceptance rate of 0.574
+assert abs(metrics["acceptance_rate"][-100:].mean() - 0.574) < 0.02
 gaps = metrics["energy_data"] - metrics["energy_model"]
 assert 0 < gap < gaps[300:400].mean() < gaps[100:200].mean()
 
 # %% [markdown]
-# The gap says that the model is not at its maximum likelihood yet, where the two means agree (eq. 9). It is still
-# closing when the run ends.
+# The gap shows that the model has not reached its maximum likelihood, where the two
+# means agree (eq. 9). The gap is still closing at the end of the run.
 #
-# ## Samples, and a judge
+# ## Samples and a classifier
 #
-# A classifier that learned on the real images says whether samples look like a digit and whether all ten appear; the
-# distance to the nearest training image, whether they are copies.
+# A classifier trained on the real images measures whether the samples look like digits
+# and whether all ten classes appear. The distance to the nearest training image shows
+# whether the samples are copies.
 
 # %%
 predict = classifier.train_classifier(key, seen, mnist.labels[:4000])
@@ -134,20 +140,20 @@ groups = {
     "real, held out, with noise and denoised": clean(noisy(held, 1)),
     "chains of training, denoised": clean(state.buffer),
 }
-print(f"accuracy of the judge on images it has not seen: {accuracy:.3f}\n")
+print(f"accuracy of the classifier on held-out images: {accuracy:.3f}\n")
 print(f"{'':40s} confidence  above 0.9  classes  nearest")
-verdicts = {}
+quality = {}
 for name, images in groups.items():
-    v = verdicts[name] = classifier.classifier_metrics(predict, images, seen)
+    v = quality[name] = classifier.classifier_metrics(predict, images, seen)
     print(
-        f"{name:40s} {v.mean_confidence:10.3f} {v.share_confident:9.0%} {v.num_classes:7d}  {v.nearest:7.3f}"
+        f"{name:40s} {v.mean_confidence:10.3f} {v.share_confident:9.0%} "
+        f"{v.num_classes:7d}  {v.nearest:7.3f}"
     )
-v = verdicts["chains of training, denoised"]
+v = quality["chains of training, denoised"]
 assert accuracy > 0.93
 assert v.mean_confidence > 0.85 and v.num_classes == 10 and v.class_shares.max() < 0.2
-assert (
-    v.nearest > 0.7 * verdicts["real, held out, with noise and denoised"].nearest
-)  # no copies
+# the samples are not copies
+assert v.nearest > 0.7 * quality["real, held out, with noise and denoised"].nearest
 
 panels = {
     "data": held[:64],
@@ -159,11 +165,12 @@ for ax, (name, images) in zip(axes, panels.items(), strict=True):
     show(ax, np.asarray(images).reshape(8, 8, 28, 28), title=name)
 
 # %% [markdown]
-# ## Chains that cross between digits
+# ## Chains that move between digits
 #
-# Chains that sit in their digit are worth one draw each. At this noise they do cross, slowly: 64 chains go on for
-# 2,000 steps of MALA at temperature one, and the judge names what it sees every 50 steps. A digit counts as visited
-# where the judge is surer than 0.9.
+# A chain that stays in one digit yields only one independent draw. At this noise level
+# the chains move between digits, slowly. We continue 64 chains for 2,000 steps of MALA
+# at temperature one and classify them every 50 steps. A digit counts as visited if the
+# classifier has a confidence above 0.9.
 
 # %%
 step_size = float(state.step_size)
@@ -174,7 +181,8 @@ digit, is_sure = probability.argmax(axis=-1), probability.max(axis=-1) > 0.9
 visited = np.array([len(set(d[s])) for d, s in zip(digit.T, is_sure.T, strict=True)])
 stayed = np.mean(digit[-1] == digit[0])
 print(
-    f"digits visited by a chain, mean {visited.mean():.1f}; still (or again) where it began {stayed:.0%}"
+    f"digits visited by a chain, mean {visited.mean():.1f}; "
+    f"first and last digit equal {stayed:.0%}"
 )
 assert visited.mean() > 2 and stayed < 0.6
 
@@ -204,12 +212,15 @@ _ = fig.colorbar(image, ax=axes[1], label="share of the chains", shrink=0.6)
 assert flow[4, 9] + flow[9, 4] > 5 * (flow[0, 1] + flow[1, 0])
 
 # %% [markdown]
-# They cross where the shapes are near, between 4 and 9, and hardly ever between 0 and 1.
+# Chains cross between digits of similar shape, such as 4 and 9, and hardly ever between
+# 0 and 1.
 #
-# ## What the energy says of images that are no digits
+# ## Energies of images that are not digits
 #
-# All with the same noise, as the energy is that of images with noise. The number is the share of pairs in which the
-# stranger has more energy than a held-out digit (the area under the curve of a detector by energy); one half is chance.
+# All images get the same noise as in training, because the energy is that of images
+# with noise. The number is the share of pairs in which the out-of-distribution image
+# has a higher energy than a held-out digit. This is the area under the ROC curve of a
+# detector that thresholds the energy; 0.5 is chance.
 
 # %%
 order = np.random.default_rng(0).permutation(784)
@@ -224,11 +235,11 @@ ood_inputs = {
     "uniform noise": np.random.default_rng(1).random(held.shape, np.float32),
     "negative": 1 - held,
 }
-of = jax.jit(jax.vmap(energy))
-usual = np.asarray(of(noisy(jnp.asarray(held), 2)))
+energy_of = jax.jit(jax.vmap(energy))
+usual = np.asarray(energy_of(noisy(jnp.asarray(held), 2)))
 detected, energies = {}, {"held-out digits": usual}
 for i, (name, images) in enumerate(ood_inputs.items()):
-    energies[name] = e = np.asarray(of(noisy(jnp.asarray(images), 3 + i)))
+    energies[name] = e = np.asarray(energy_of(noisy(jnp.asarray(images), 3 + i)))
     detected[name] = np.mean(e[:, None] > usual[None])
 
 fig, ax = plt.subplots(figsize=(8.0, 4.4), layout="constrained")
@@ -260,9 +271,8 @@ for row, picture in enumerate(examples, 1):
     ax.add_artist(
         AnnotationBbox(box, (1.04, row), xycoords=("axes fraction", "data"), pad=0.05)
     )
-assert (
-    abs(detected["training digits"] - 0.5) < 0.05
-)  # it has not learned its images by heart
+# the model does not memorise its training images
+assert abs(detected["training digits"] - 0.5) < 0.05
 assert (
     min(
         detected[n]
@@ -279,17 +289,22 @@ assert 0.7 < detected["upside down"] < 0.95 and 0.7 < detected["mirrored"] < 0.9
 assert detected["mean of two digits"] < 0.5 and detected["blank"] < 0.7
 
 # %% [markdown]
-# What a digit cannot be, it knows: noise, negatives, shuffled or shifted pixels. Mirrored and upside-down digits it
-# finds strange in four pairs of five, as some of them are digits. But a faint average of two digits has *less* energy than
-# either, and a blank page as much as a digit. That is no bug. Energy is minus log density at a *point*, and a point can
-# be dense without being typical: the mode of a standard normal, too, has less energy than all of its samples. Energies
-# alone are a poor detector of what is too smooth (Nalisnick et al. 2019 on other likelihoods).
+# The energy separates noise, negatives, and shuffled or shifted pixels from digits.
+# Mirrored and upside-down digits have the higher energy in four of five pairs; some of
+# them are valid digits. But a mean of two digits has *less* energy than a digit, and a
+# blank page about as much. This is expected: the energy is minus the log density at a
+# *point*, up to a constant, and a point of high density need not be typical. The mode
+# of a standard normal in many dimensions also has less energy than almost all of its
+# samples. The energy alone is a poor detector of inputs that are too smooth (Nalisnick
+# et al. 2019 show this for other likelihood models).
 #
-# ## Inpainting, with frozen pixels
+# ## Inpainting with fixed pixels
 #
-# To paint what is missing is to sample the conditional density of the hidden pixels given the seen. It has the same
-# energy, read as a function of the hidden ones. `within` makes the kernel: a position of two parts, of which one moves.
-# The upper half of ten held-out digits, seen through the noise; six chains each from fresh noise.
+# Inpainting samples the hidden pixels given the visible ones. The conditional density
+# has the same energy, as a function of the hidden pixels only. `within` makes the
+# kernel: the position has two parts, and one of them moves. The visible part is the
+# upper half of ten held-out digits, with noise. Six chains per digit start from fresh
+# noise.
 
 # %%
 CHAINS = 6
@@ -305,18 +320,18 @@ kernel = eb.within(whole, "hidden", partial(eb.mala, step_size=step_size))
 painted = jax.tree.map(
     lambda x: np.asarray(x[-1]), eb.sample(key, kernel, start, 800, thin=800).draws
 )
-assert np.array_equal(
-    painted["seen"], start["seen"]
-)  # not one bit of what was seen has moved
+# the visible pixels are bit for bit the same
+assert np.array_equal(painted["seen"], start["seen"])
 completed = clean(np.concatenate([painted["seen"], painted["hidden"]], axis=1))
 named = np.asarray(predict(completed)).argmax(axis=1).reshape(10, CHAINS)
 right = np.mean(named == np.arange(10)[:, None])
 
 lower = completed.reshape(10, CHAINS, 28, 28)[:, :, 14:]
 rms = lambda x: np.sqrt(np.mean((x - np.asarray(originals)[:, 14:]) ** 2))
-print(f"the judge names the digit in {right:.0%} of the completions")
+print(f"the classifier recognises the digit in {right:.0%} of the completions")
 print(
-    f"error of a hidden pixel: mean of the six {rms(lower.mean(axis=1)):.3f}, mean digit {rms(seen.mean(axis=0)[14:]):.3f}"
+    f"error of a hidden pixel: mean of the six {rms(lower.mean(axis=1)):.3f}, "
+    f"mean digit {rms(seen.mean(axis=0)[14:]):.3f}"
 )
 assert right > 0.75
 assert rms(lower.mean(axis=1)) < 0.85 * rms(seen.mean(axis=0)[14:])
@@ -329,5 +344,5 @@ show(ax, page, ["whole", "seen"] + [f"{c + 1}" for c in range(CHAINS)])
 _ = ax.set_title("six completions of what was seen", pad=18)
 
 # %% [markdown]
-# Six completions agree where the upper half decides, and differ where it does not: the posterior is a
-# distribution, and this is a sample of it.
+# The six completions agree where the upper half determines the lower half, and differ
+# where it does not. They are samples of the conditional distribution.

@@ -8,14 +8,15 @@
 # %% [markdown]
 # # Your own kernel
 #
-# *A new proposal in twelve lines, composed, verified, and run on a neural energy. You need:
-# Metropolis-Hastings. Runs in a minute.*
+# *A new proposal in twelve lines, combined with another kernel, verified, and run on a
+# neural energy. You need: Metropolis-Hastings. Runs in a minute.*
 #
-# ## The idea
+# ## The proposal
 #
-# Modes far apart defeat local moves. A *mode jump* reflects a point through a centre $c$ and adds a little noise,
-# $x^* = 2c - x + \epsilon \xi$. It is symmetric: $q(x^* \mid x) = N(x^* + x \mid 2c, \epsilon^2)$ does not change when $x$
-# and $x^*$ swap. So the ratio is one, and we may say so.
+# Local moves cannot cross between distant modes. A *mode jump* reflects a point through
+# a centre $c$ and adds a little noise, $x^* = 2c - x + \epsilon \xi$. It is symmetric:
+# $q(x^* \mid x) = N(x^* + x \mid 2c, \epsilon^2)$ does not change when $x$ and $x^*$
+# are exchanged. So the ratio of the proposal densities is one.
 
 # %%
 import jax
@@ -33,7 +34,7 @@ key = jax.random.key(0)
 
 
 def jump(energy, centre, noise):
-    """Reflect through a centre."""
+    """Mode jump: reflect through a centre and add noise."""
 
     def draw(key, position):
         return jax.random.normal(key, position.shape)
@@ -46,9 +47,10 @@ def jump(energy, centre, noise):
 
 
 # %% [markdown]
-# ## Composed
+# ## Combination
 #
-# A jump alone cannot explore a mode, MALA alone cannot leave one. `cycle` takes one of each.
+# The jump alone does not explore a mode, and MALA alone does not leave one. `cycle`
+# applies one step of each.
 
 # %%
 far = targets.mixture([0.3, 0.7], [[-6.0, 0.0], [6.0, 0.0]], 0.7, name="two far modes")
@@ -56,31 +58,31 @@ local = eb.mala(far.energy, 0.8)
 kernel = eb.cycle(jump(far.energy, jnp.zeros(2), 0.3), local)
 
 # %% [markdown]
-# ## Verified
+# ## Verification
 
 # %%
 report = verify.invariance(key, kernel, far, name="jump and MALA").require()
 print(report)
-verify.rank(key, jump(far.energy, jnp.zeros(2), 0.3), far).require()
+_ = verify.rank(key, jump(far.energy, jnp.zeros(2), 0.3), far).require()
 
 
 # %% [markdown]
-# A slip of the pen, to see that the proof can fail: the noise grows with the distance from the centre, and we still
-# claim that the proposal is symmetric.
+# As a negative control we change the proposal: the noise grows with the distance from
+# the centre, and we still claim that the proposal is symmetric. The test must fail.
 
 
 # %%
-def slip(key, x):
+def asymmetric(key, x):
     return -x + 0.4 * jnp.linalg.norm(x) * jax.random.normal(key, x.shape)
 
 
-wrong = eb.metropolis(far.energy, slip, symmetric=True)
-verdict = verify.invariance(key, wrong, far, name="the slip")
-print(verdict)
-assert not verdict.is_passed
+wrong = eb.metropolis(far.energy, asymmetric, symmetric=True)
+report = verify.invariance(key, wrong, far, name="an asymmetric proposal")
+print(report)
+assert not report.is_passed
 
 # %% [markdown]
-# ## What it buys
+# ## Comparison
 #
 # All chains start in the *left* mode, which has a weight of 0.3.
 
@@ -103,8 +105,9 @@ _ = ax.legend()
 # %% [markdown]
 # ## On a neural energy
 #
-# Two moons are symmetric about $(1/2, 1/4)$: reflect there. We train an energy by denoising score matching, half a
-# minute, and let chains cross between the moons.
+# The two moons are symmetric about $(1/2, 1/4)$, so this is the centre of the
+# reflection. We train an energy by denoising score matching for half a minute and then
+# sample it with and without the jump.
 
 # %%
 from ebmjax.objectives import score_matching

@@ -8,13 +8,13 @@
 # %% [markdown]
 # # What is Z?
 #
-# *Equation 1 of the notes. You need: expectations and Monte Carlo error. Runs in a
-# minute.*
+# *Equation 1 of the [notes](../docs/course.md#the-lecture-notes). You need:
+# expectations and Monte Carlo error. Runs in a minute.*
 #
-# An energy says how much more likely one point is than another. How likely a point *is*
-# takes the partition function, $p(x) = e^{-E(x)} / Z$ with $Z = \int e^{-E(x)} dx$.
-# Sampling does not need it: every acceptance ratio cancels it. A likelihood does, and
-# so does any comparison of two models on the same data.
+# An energy gives the ratio of two densities. The density itself needs the partition
+# function: $p(x) = e^{-E(x)} / Z$ with $Z = \int e^{-E(x)} dx$. Sampling does not need
+# $Z$, because it cancels in every acceptance ratio. A likelihood does, and so does the
+# comparison of two models on the same data.
 
 # %%
 import warnings
@@ -39,7 +39,7 @@ plt.rcParams.update({**plotting.STYLE, "figure.dpi": 90})
 key = jax.random.key(0)
 
 # %% [markdown]
-# ## In one dimension: add it up
+# ## In one dimension: quadrature
 #
 # A double well, $E(x) = 3 (x^2 - 1)^2$. The midpoint rule on 400 points is exact to the
 # last digits of float32. In ten dimensions the same grid would have $400^{10}$ points.
@@ -53,10 +53,10 @@ assert abs(found - well.log_z) < 1e-4
 # %% [markdown]
 # ## In many dimensions: importance weights, and why they fail
 #
-# Draw from a density $q$ that is known, and weigh: $Z = E_q[w]$, $w = e^{-E(x)} / q(x)$.
-# For a product of $D$ wells and a product of $D$ Gaussians the weights multiply, and
-# the share of draws that is effective, $(E w)^2 / E w^2$, is the $D$-th power of its
-# value in one dimension.
+# Draw from a known density $q$ and weight the draws: $Z = E_q[w]$,
+# $w = e^{-E(x)} / q(x)$. For a product of $D$ wells and a product of $D$ Gaussians the
+# weights multiply, and the effective share of draws, $(E w)^2 / E w^2$, is the $D$-th
+# power of its value in one dimension.
 
 # %%
 base = gaussian(jnp.zeros(1), 1.2)
@@ -77,19 +77,19 @@ ax.semilogy(dims, measured, "o", color=plotting.MODEL, label="measured")
 ax.set(xlabel="dimension $D$", ylabel="effective share of draws")
 _ = ax.legend()
 assert np.abs(np.log(measured[:6] / share ** dims[:6])).max() < 0.1
-assert share**10 < 0.01  # of a hundred draws, less than one is left
+assert share**10 < 0.01  # less than one effective draw in a hundred
 
 # %% [markdown]
 # ## Annealing: many small steps
 #
-# Between the Gaussian and the wells lies the path
-# $E_\beta = (1 - \beta) E_0 + \beta E_1$. Annealed importance sampling (Neal 2001)
-# carries each draw along it, weighs it a little at each level, and moves it by a kernel
-# of that level. The mean weight is $Z$ for any number of levels. The mean *log* weight
-# is below $\log Z$ (Jensen), and the gap closes as the levels become many. Started from
-# draws of the target and carried back, the same weights bound $\log Z$ from above: a
-# bracket (Grosse, Ghahramani & Adams 2015). At eight levels fewer than ten of 500 chains
-# carry the weights, and the library warns; the bounds hold all the same.
+# The path $E_\beta = (1 - \beta) E_0 + \beta E_1$ leads from the Gaussian to the wells.
+# Annealed importance sampling (Neal 2001) moves each draw along it: each level
+# multiplies its weight by a factor and applies a kernel of that level. The mean weight
+# is $Z$ for any number of levels. The mean *log* weight is below $\log Z$ (Jensen's
+# inequality), and the gap closes as the number of levels grows. Runs in reverse, from
+# draws of the target, give an upper bound in the same way (Grosse, Ghahramani & Adams
+# 2015). At eight levels fewer than ten of 500 chains carry the weights, and the library
+# warns; the bounds hold all the same.
 
 # %%
 dim, chains = 20, 500
@@ -135,7 +135,8 @@ ax.set(xlabel="levels", ylabel="log Z")
 _ = ax.legend()
 for b in brackets:
     print(
-        f"[{b.lower:.3f}, {b.upper:.3f}]  Bennett {b.log_z:.3f} +- {b.standard_error:.3f}"
+        f"[{b.lower:.3f}, {b.upper:.3f}]  "
+        f"Bennett {b.log_z:.3f} +- {b.standard_error:.3f}"
     )
 assert all(b.lower < truth < b.upper for b in brackets)
 assert (means[:, 0] < truth).all() and (means[:, 1] > truth).all()
@@ -155,18 +156,19 @@ data = exact[:250]
 bounds = log_likelihood(energy, data, brackets[-1])
 value = log_likelihood(energy, data, truth).mean
 print(
-    f"log-likelihood in [{bounds.lower:.3f}, {bounds.upper:.3f}] nats, exact {value:.3f}"
+    f"log-likelihood in [{bounds.lower:.3f}, {bounds.upper:.3f}] nats, "
+    f"exact {value:.3f}"
 )
 assert bounds.lower < value < bounds.upper
 
 # %% [markdown]
-# ## When the upper bound is none
+# ## When the upper bound fails
 #
-# The reverse run must start from draws of the target. Take two modes, far apart, with
-# weights 0.3 and 0.7, and a base that lies near the lighter one. Chains that sit in
-# that mode alone look well: their energies do not drift. Yet their "bound" is too low,
-# by the logarithm of the share of forward chains that end there over 0.3. The two
-# bounds cross, and the library says so.
+# The reverse run must start from draws of the target. The example has two distant modes
+# with weights 0.3 and 0.7, and a base near the lighter one. Chains that stay in that
+# mode pass the check of stationarity: their energies do not drift. Yet their "bound" is
+# too low, by the logarithm of the share of forward chains that end in this mode over
+# 0.3. The two bounds cross, and the library warns.
 
 # %%
 modes = targets.mixture([0.3, 0.7], [[-4.0], [4.0]], 0.6)
@@ -187,8 +189,8 @@ assert abs(float(back.drift)) < 5
 assert ahead.bound() < 0
 assert back.bound() < -0.2
 assert abs(back.log_z + off) < 0.1
-with warnings.catch_warnings(record=True) as said:
+with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     bennett(ahead, back)
-print(said[0].message)
-assert "the bounds cross" in str(said[0].message)
+print(caught[0].message)
+assert "the bounds cross" in str(caught[0].message)

@@ -10,8 +10,9 @@
 #
 # *You need: notebook 4 (Metropolis-Hastings) and notebook 12. Runs in a minute.*
 #
-# A chain moves a step at a time, and does not cross where there is no mass. What helps
-# is another density on the way: wide enough to cross, near enough to come back.
+# A chain makes local moves and does not cross regions without mass. Tempering adds
+# intermediate densities: the wide ones connect the modes, and neighbouring ones
+# overlap.
 
 # %%
 import jax
@@ -32,8 +33,9 @@ key = jax.random.key(0)
 # %% [markdown]
 # ## Two modes, 25 standard deviations apart
 #
-# Their weights are 0.3 and 0.7. Chains that start in the right one stay there; what
-# they report is where they started. No diagnostic of these chains alone can say so.
+# Their weights are 0.3 and 0.7. Chains that start in the right mode stay there, so
+# their result depends on where they started. No diagnostic of these chains alone shows
+# this.
 
 # %%
 target = targets.mixture([0.3, 0.7], [[-12.5, 0.0], [12.5, 0.0]], 1.0)
@@ -70,11 +72,12 @@ assert valleys[1.0] < 1e-20
 # %% [markdown]
 # ## Parallel tempering
 #
-# A replica at each of ten values of $\beta$; neighbours swap with the probability that
-# keeps every density (Geyer 1991). Pairs take turns, even and odd, which makes replicas
-# travel rather than wander (Syed et al. 2022). The ladder adapts to equal rejection
-# rates. Their sum, the communication barrier, belongs to the path and not to the
-# ladder: ten and sixteen replicas find the same.
+# There is one replica for each of ten values of $\beta$. Neighbours swap with the
+# probability that keeps every density invariant (Geyer 1991). Even and odd pairs swap
+# in turn, which makes replicas travel along the ladder in one direction instead of
+# diffusing (Syed et al. 2022). The ladder adapts to equal rejection rates. Their sum,
+# the communication barrier, is a property of the path, not of the ladder: ten and
+# sixteen replicas give the same value.
 
 # %%
 ten, sixteen = (
@@ -107,8 +110,9 @@ for found, colour in ((ten, plotting.DATA), (sixteen, plotting.THIRD)):
 _ = axes[1].set(title="rejected swaps", xlabel="$\\beta$", ylabel="rate", ylim=(0, 0.5))
 
 # %% [markdown]
-# The same run has log Z, by stepping stones between neighbours and by integrating the
-# mean of $E_1 - E_0$ over $\beta$. The target is normalised: it is 0.
+# The same run estimates log Z by stepping stones between neighbours, and by integrating
+# the mean of $E_1 - E_0$ over $\beta$. The target is normalised, so the exact value is
+# 0.
 
 # %%
 spread = ten.thermodynamic_of_ladders.std(ddof=1) / 4
@@ -120,9 +124,10 @@ assert abs(ten.thermodynamic_log_z) < 4.5 * spread + 0.02
 # %% [markdown]
 # ## Particles
 #
-# Sequential Monte Carlo carries a population along the path once: it moves on as far as
-# half of the weights stay effective, resamples, and moves by the kernel. What log Z is
-# off by is seen from independent repeats, which run side by side in one program.
+# Sequential Monte Carlo moves a population along the path once. Each step in $\beta$ is
+# chosen so that half of the weights stay effective; then the particles are resampled
+# and moved by the kernel. Independent repeats, which run side by side in one program,
+# give the standard error of log Z.
 
 # %%
 found = sequential_monte_carlo(

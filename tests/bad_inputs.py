@@ -1,9 +1,10 @@
-"""The table of bad inputs: what is passed, and what comes of it.
+"""The table of bad inputs and of the response to each.
 
     python tests/bad_inputs.py        writes docs/bad_inputs.md
 
-Each row is a test (tests/test_bad_inputs.py): "raises" within a second and before anything long is compiled,
-"warns" at the end of a run, "reported" by the doctor ``ebmjax.check``, or "works".
+Each row is a test (tests/test_bad_inputs.py): it "raises" within a second and before
+any long compilation, "warns" at the end of a run, is "reported" by ``ebmjax.check``, or
+"works".
 """
 
 import sys
@@ -40,7 +41,7 @@ class Row(NamedTuple):
 
 
 def sample(key=KEY, kernel=KERNEL, start=START, num_steps=20, **options):
-    if isinstance(start, eb.State):  # the same key again is an error of its own
+    if isinstance(start, eb.State):  # using the same key again is a separate error
         key = jax.random.fold_in(key, 1)
     return eb.sample(key, kernel, start, num_steps, **options)
 
@@ -121,12 +122,12 @@ def slots_are_in():
     return True
 
 
-def doctor(energy):
+def checked(energy):
     return lambda: str(eb.check(energy, jnp.array([0.7, -1.2]), KEY).issues)
 
 
 def same(call):
-    """The same numbers as of a typed key."""
+    """The same numbers as with a typed key."""
     return lambda: np.array_equal(call().draws, sample().draws)
 
 
@@ -204,12 +205,12 @@ ROWS = [
     Row(23, "an energy that returns (value, aux)", "raises", of(lambda x: (ENERGY(x), 1)), "got tuple; return the energy alone", T),
     Row(23, "an energy that cannot be called", "raises", lambda: eb.mala(3.0, 0.5), "energy must be a function, got 3.0 (float)", T),
     Row(24, "NumPy or `float()` inside an energy", "raises", of(lambda x: np.sum(np.asarray(x) ** 2)), "traced array", jax.errors.TracerArrayConversionError),
-    Row(24, "the same", "reported", doctor(lambda x: float(x[0])), "use jax.numpy in place of numpy, float() and .item()"),
+    Row(24, "the same", "reported", checked(lambda x: float(x[0])), "use jax.numpy in place of numpy, float() and .item()"),
     Row(25, "a Python `if` on a value", "raises", of(python_if), "boolean", jax.errors.TracerBoolConversionError),
-    Row(25, "the same", "reported", doctor(python_if), "use jnp.where or lax.cond"),
-    Row(26, "an energy that has no gradient", "reported", doctor(lambda x: ENERGY(jnp.round(9 * x))), "it is not differentiable"),
-    Row(27, "an energy that ignores a coordinate", "reported", doctor(lambda x: x[0] ** 2), "does not depend on 1 of 2 coordinates"),
-    Row(28, "a log density for an energy", "reported", doctor(lambda x: -ENERGY(x)), "pass from_log_density(log_density)"),
+    Row(25, "the same", "reported", checked(python_if), "use jnp.where or lax.cond"),
+    Row(26, "an energy that has no gradient", "reported", checked(lambda x: ENERGY(jnp.round(9 * x))), "it is not differentiable"),
+    Row(27, "an energy that ignores a coordinate", "reported", checked(lambda x: x[0] ** 2), "does not depend on 1 of 2 coordinates"),
+    Row(28, "a log density for an energy", "reported", checked(lambda x: -ENERGY(x)), "pass from_log_density(log_density)"),
     *[Row(n, f"step size {h} for {make.__name__}", "raises", partial(make, ENERGY, h), f"step_size must be finite and above 0, got {h}")
       for n, h in ((29, -0.1), (30, 0.0), (31, float("nan"))) for make in (eb.random_walk, eb.mala, eb.ula, eb.underdamped_langevin)],
     *[Row(n, f"step size {h} for hmc", "raises", partial(eb.hmc, ENERGY, h, 2), f"step_size must be finite and above 0, got {h}")
@@ -245,14 +246,14 @@ ROWS = [
     Row(53, "a file of bytes: scaled to [0, 1]", "works", with_bytes),
     Row(54, "a batch larger than the data", "raises", lambda: fit(batch_size=51), "batch_size must be at most the number of points, 50, got 51"),
     Row(54, "more chains than the buffer", "raises", lambda: fit(num_chains=9, chain_init=eb.replay_buffer(lambda key, n: jnp.zeros((n, 2)), 4)), "num_chains must be at most the buffer's size, 4, got 9"),
-    Row(55, "a buffer of 16 where the starts index 32", "raises", lambda: fit(chain_init=buffer(32), change=lambda s: s._replace(buffer=jnp.zeros((16, 2)))), "state.buffer must hold the 32 chains of chain_init, got 16"),
-    Row(55, "a state without a buffer where the starts index 32", "raises", lambda: fit(chain_init=buffer(32), change=lambda s: s._replace(buffer=None)), "state.buffer must hold the 32 chains of chain_init, got none"),
+    Row(55, "a buffer of 16 for a chain_init of 32", "raises", lambda: fit(chain_init=buffer(32), change=lambda s: s._replace(buffer=jnp.zeros((16, 2)))), "state.buffer must hold the 32 chains of chain_init, got 16"),
+    Row(55, "a state without a buffer for a chain_init of 32", "raises", lambda: fit(chain_init=buffer(32), change=lambda s: s._replace(buffer=None)), "state.buffer must hold the 32 chains of chain_init, got none"),
     Row(55, "a label beyond the classes", "raises", lambda: eb.labelled(np.ones((3, 2), np.float32), [0, 1, 2], num_classes=2), "labels must lie in [0, 2), got 0 to 2"),
-    Row(55, "indices that the buffer draws: each one in it, none twice", "works", slots_are_in),
+    Row(55, "indices that the buffer draws: all valid, none twice", "works", slots_are_in),
     Row(56, "an optimiser state of other parameters", "raises", lambda: fit(change=lambda s: s._replace(opt_state=optax.adam(1e-2).init({"b": jnp.zeros(2)}))), "", Exception),
     Row(57, "a negative learning rate", "raises", lambda: build(learning_rate=-1e-3), "learning_rate must be finite and above 0, got -0.001"),
     Row(57, "a learning rate of NaN", "raises", lambda: build(learning_rate=float("nan")), "learning_rate must be finite and above 0, got nan"),
-    Row(58, "a start that is used twice: ours is a copy", "works", lambda: sample().draws.shape == sample(start=sample().state).draws.shape and not START.is_deleted()),
+    Row(58, "a start that is used twice: `sample` copies it", "works", lambda: sample().draws.shape == sample(start=sample().state).draws.shape and not START.is_deleted()),
     Row(59, "a configuration as a static argument", "works", lambda: hash(build().config) != hash(build(seed=1).config)),
     Row(60, "a start of 1e30", "raises", lambda: sample(start=START * 1e30), "energy must be finite where a chain starts, got inf at chain 0"),
     Row(61, "a checkpoint of another model", "raises", other_model, "['b'] is missing; ['w'] is float32[2, 3], wanted float32[2, 4]"),
@@ -270,11 +271,12 @@ def document() -> str:
     lines = [
         "# Bad inputs",
         "",
-        "What comes of them. Errors come when called, within a second and before anything long is compiled; warnings at",
-        "the end of a run. Every row is a test; this page is made by `python tests/bad_inputs.py`, and a test holds it to",
-        "its rows. Numbers are those of the list of 62, of which some have several forms.",
+        "The response to 62 kinds of bad input. Errors are raised at the call, within a second and",
+        "before any long compilation; warnings come at the end of a run. Each row is a test. The page",
+        "is made by `python tests/bad_inputs.py`, and a test checks that it is up to date. Some of the",
+        "62 kinds have several rows.",
         "",
-        "| | input | | what it says |",
+        "| | input | response | message |",
         "|---|---|---|---|",
     ]
     for row in ROWS:

@@ -1,4 +1,5 @@
-"""What all tests share.  Warnings of the library are errors unless a test expects them (setup.cfg)."""
+"""Common settings.  Warnings of the library are errors unless a test expects them
+(setup.cfg)."""
 
 import gc
 import os
@@ -10,7 +11,7 @@ CACHE = (
 CACHE = Path(os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE)))
 if worker := os.environ.get(
     "PYTEST_XDIST_WORKER"
-):  # each its own: a file that is half written aborts its reader
+):  # one per worker: a partially written file aborts its reader
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE / worker)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 

@@ -1,7 +1,8 @@
-"""Kills mutants: imports the library anew with one piece of text replaced, and calls the test that should fail.
+"""Kills mutants: imports the library with one piece of text replaced, and calls the
+test that should fail.
 
-Only what a test says counts as a kill: an AssertionError, pytest's Failed, or the error that the row names.  Any
-other error is an accident, of the mutant or of the call, and no proof that a test looks there.
+A mutant counts as killed only by an AssertionError, pytest's Failed, or the error that
+its row names.  Any other error is accidental, of the mutant or of the call.
 """
 
 import contextlib
@@ -19,15 +20,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
-FIXTURES = {"key", "tmp_path", "monkeypatch"}  # that a killer may ask for
+FIXTURES = {"key", "tmp_path", "monkeypatch"}  # that a killer may use
 
 
 class TextIsGone(Exception):
-    """A mutant whose text does not stand in its file once."""
+    """The text of a mutant does not occur exactly once in its file."""
 
 
 class NoSuchTest(Exception):
-    """A killer that pytest would not run: no such parameter, or a fixture that is not known here."""
+    """A killer that cannot run: an unknown parameter or fixture."""
 
 
 class Mutant(NamedTuple):
@@ -36,11 +37,11 @@ class Mutant(NamedTuple):
     old: str
     new: str
     killer: str  # module:test or module:test:id, as pytest writes it in brackets
-    error: str = ""  # a pattern of "Type: message" where the mutant dies of the library's own error
+    error: str = ""  # a pattern of "Type: message", if an error of the library kills it
 
 
 def pattern(text: str) -> re.Pattern[str]:
-    """Matches a piece of code however the formatter has broken its lines."""
+    """A pattern that matches code independently of its line breaks."""
     tokens = re.findall(r"\w+|[^\w\s]", text)
     parts = [r",?\s*" + re.escape(t) if t in ")]}" else re.escape(t) for t in tokens]
     return re.compile(r"\s*".join(parts))
@@ -50,7 +51,7 @@ def pattern(text: str) -> re.Pattern[str]:
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Compiles one file with its text replaced, past the cache of byte code."""
+    """Compiles one file with its text replaced, without the cache of byte code."""
 
     def __init__(self, name, path, mutant):
         super().__init__(name, path)
@@ -87,7 +88,7 @@ def _is_ours(name):
 
 @contextlib.contextmanager
 def mutated(mutant: Mutant):
-    """The library and its tests, imported anew with the mutant in place."""
+    """The library and its tests, imported again with the mutant."""
     kept = {n: m for n, m in sys.modules.items() if _is_ours(n)}
     for name in kept:
         del sys.modules[name]
@@ -108,7 +109,8 @@ def mutated(mutant: Mutant):
 
 
 def find(killer: str) -> tuple[Any, dict[str, Any]]:
-    """A test of ``tests/`` and its arguments but fixtures, by the id that pytest gives them."""
+    """A test of ``tests/`` and its arguments but fixtures, by the id that pytest gives
+    them."""
     module, name, *wanted = killer.split(":", 2)
     test = getattr(importlib.import_module(module), name, None)
     if test is None:
@@ -181,7 +183,7 @@ def call(killer: str) -> None:
 
 
 def verdict(mutant: Mutant) -> str:
-    """``killed``, ``survives``, or the error that it died of by accident."""
+    """``killed``, ``survives``, or an accidental error."""
     from _pytest.outcomes import Failed  # of pytest.raises, no Exception
 
     with mutated(mutant):

@@ -1,4 +1,4 @@
-"""What tests/test_devices.py runs in processes of its own: several devices, and several processes.
+"""Programs that tests/test_devices.py runs in separate processes, with several devices.
 
     python tests/multi.py sample|train|all OUT.npz NUM      on NUM devices
 
@@ -32,7 +32,7 @@ from ebmjax.training.fit import placed
 
 MESH = (
     devices.connect() if "JAX_NUM_PROCESSES" in os.environ else None
-)  # before anything else of JAX
+)  # before any other use of JAX
 SCALES = jnp.array([0.5, 1.0, 2.0])
 ENERGY = lambda x: (
     0.5 * jnp.sum((x / SCALES) ** 2) + jnp.sum(jnp.cos(x))
@@ -55,7 +55,7 @@ def sample(mesh, path):
         if name in BACKENDS:
             options |= {"checkpoint": path / name, "backend": BACKENDS[name]}
         samples = eb.sample(KEY, kernel, jnp.ones((16, 3)), 64, **options)
-        if name in BACKENDS:  # what was lost is computed again, beside what is read
+        if name in BACKENDS:  # missing chunks are computed again, others are read
             lose_newest(path / name)
             samples = eb.sample(KEY, kernel, jnp.ones((16, 3)), 64, **options)
         found[name] = devices.to_host(samples.draws)
@@ -113,7 +113,7 @@ def train(mesh, path, num_updates=60):
 
 
 def buffer(mesh):
-    """What is taken from a divided buffer and put back has the bits of one that is whole."""
+    """Reading and writing a sharded buffer gives the bits of an unsharded one."""
     chain_init = eb.replay_buffer(
         lambda key, n: jax.random.normal(key, (n, 3)), 64, 0.1
     )

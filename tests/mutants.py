@@ -1,11 +1,12 @@
-"""Seeded bugs, and the test that kills each.
+"""Seeded bugs, and the test that detects each.
 
     python tests/mutants.py            runs all and writes docs/mutants.md
-    python tests/mutants.py ula        runs those whose name holds the word
+    python tests/mutants.py ula        runs those whose name contains the word
 
-A mutant is one file of the library with one piece of text replaced; ``killing.py`` imports it and calls its
-killer, a test of ``tests/``.  Beside it runs the test that one usually finds: long chains on a Gaussian, mean and
-standard deviation within 10 %.
+A mutant is one file of the library with one piece of text replaced.  ``killing.py``
+imports it and calls its killer, a test of ``tests/``.  For comparison each mutant also
+runs under a typical test: long chains on a Gaussian, mean and standard deviation within
+10 %.
 """
 
 import importlib
@@ -408,7 +409,7 @@ SAMPLERS = (
 
 
 def is_seen_by_the_usual_test(mutant: Mutant) -> bool:
-    """Whether it fails, or does not even run."""
+    """Whether the usual test fails or raises."""
     with mutated(mutant), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -421,22 +422,22 @@ def is_seen_by_the_usual_test(mutant: Mutant) -> bool:
 
 
 def classifier_metrics(mutant: Mutant) -> tuple[str, str]:
-    """What its killer makes of a mutant, and whether the usual test sees it."""
+    """The verdict of the killer, and whether the usual test detects the mutant."""
     import conftest  # noqa: F401  (the cache of compiled programs)
 
     usual = is_seen_by_the_usual_test(mutant) if mutant.file in SAMPLERS else None
-    return verdict(mutant), {True: "yes", False: "**no**", None: "not its business"}[
+    return verdict(mutant), {True: "yes", False: "**no**", None: "not applicable"}[
         usual
     ]
 
 
 def page(results: list[tuple[Mutant, str, str]]) -> str:
-    """The matrix, of mutants, verdicts and what the usual test saw."""
+    """The page of docs/: a row for each mutant with its verdicts."""
     import jax
 
     num_killed = sum(found == "killed" for _, found, _ in results)
     missed = sum(seen == "**no**" for _, _, seen in results)
-    judged = sum(seen != "not its business" for _, _, seen in results)
+    judged = sum(seen != "not applicable" for _, _, seen in results)
     rows = []
     for mutant, found, seen in results:
         _, test, *case = mutant.killer.split(":", 2)
@@ -446,10 +447,10 @@ def page(results: list[tuple[Mutant, str, str]]) -> str:
     return "\n".join([
         "# Seeded bugs",
         "",
-        f"{len(results)} bugs all over the library, one at a time, and the test that kills each: {num_killed} killed,",
-        f"{len(results) - num_killed} not. Killed is what fails an assertion; an error by accident does not count. The last column is the test",
-        "that one usually finds: six samplers on a 2-d Gaussian, mean and standard deviation within 10 %. It misses",
-        f"{missed} of the {judged} bugs in kernels, states and chains, which are its business.",
+        f"{len(results)} bugs in the library, one at a time, and the test that detects each: {num_killed} killed,",
+        f"{len(results) - num_killed} not. A mutant is killed if an assertion fails; an accidental error does not count. The last",
+        "column is a typical test: six samplers on a 2-d Gaussian, mean and standard deviation within 10 %.",
+        f"It misses {missed} of the {judged} bugs in kernels, states and chains, to which it applies.",
         "",
         f"Made by `python tests/mutants.py` (jax {jax.__version__}, {jax.devices()[0].platform}, {time.strftime('%Y-%m-%d')}). CI runs every killer on its mutant",
         "(`tests/test_mutants.py`) and fails if one survives.",

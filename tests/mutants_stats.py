@@ -53,7 +53,7 @@ MUTANTS = [
     Mutant("bfloat16 as raw bytes", ARVIZ, 'if array.dtype.kind == "V":', "if False:", "test_export:test_bfloat16_is_written_as_float32:.npz", "(ValueError|TypeError|AssertionError)"),
     Mutant("a part of a file is left", FILES, "        with contextlib.suppress(OSError):\n            aside.unlink(missing_ok=True)", "", "test_export:test_text_is_written_aside"),
     Mutant("written in place", FILES, 'aside = path.with_name(f".{path.stem}.tmp{path.suffix}")', "aside = path", "test_export:test_text_is_written_aside", "(FileNotFoundError|AssertionError)"),
-    Mutant("links aside are followed", FILES, "aside.unlink(missing_ok=True)  # of a process that was killed; or a link", "pass", "test_checkpoint:test_what_a_link_points_to_is_not_written_over", ".*CheckpointError|CheckpointError"),
+    Mutant("links aside are followed", FILES, "aside.unlink(missing_ok=True)  # left by a killed process; or a link", "pass", "test_checkpoint:test_what_a_link_points_to_is_not_written_over", ".*CheckpointError|CheckpointError"),
     Mutant("the word of a header is taken", ARCHIVE, "or claimed > there:", "or False:", "test_checkpoint:test_a_leaf_that_claims_ten_gigabytes_allocates_nothing"),
     Mutant("compressed members are unpacked", ARCHIVE, "if member.compress_type != zipfile.ZIP_STORED:", "if False:", "test_checkpoint:test_a_leaf_that_claims_ten_gigabytes_allocates_nothing"),
     Mutant("leaves read before names are compared", CHECKPOINT, "        serialization.check_same(path, stored, wanted)\n", "        archive.read(file)\n        serialization.check_same(path, stored, wanted)\n", "test_checkpoint:test_names_are_compared_before_any_leaf_is_read"),

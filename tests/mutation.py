@@ -1,18 +1,19 @@
-"""Mutation testing: small changes all over the library, and whether any test notices.
+"""Mutation testing: small random changes of the library, and whether a test detects
+them.
 
     python tests/mutation.py --num 300 --seed 1            a random sample, hours of CPU
     python tests/mutation.py --files verify/report.py      every mutant of some files
     python tests/mutation.py --list --num 5                shows them and runs none
 
-A mutant is one node of the syntax tree changed: an operator, a comparison, a constant, an
-index, a condition negated, a call dropped, a return of an argument.  Its file is compiled
-from the changed tree in a process of its own, past the cache of byte code; nothing on
-disk changes.  There run the test modules that import the module, directly or by a name of
-the top level, with a limit of time each.  Killed is what fails, does not import or runs
-out of time.  Survivors go to ``mutation_survivors.md``, each to be judged: equivalent, in
-writing, or a test that is missing.
+A mutant is one node of the syntax tree changed: an operator, a comparison, a constant,
+an index, a condition negated, a call dropped, a return of an argument.  Its file is
+compiled from the changed tree in a separate process, without the cache of byte code; no
+file on disk changes.  The process runs the test modules that import the module,
+directly or by a name of the top level, each with a time limit.  A mutant is killed if a
+test fails, the import fails or the time is up.  Survivors are written to
+``mutation_survivors.md``; each is either equivalent or shows a missing test.
 
-It is meant for a schedule and not for CI.
+It is meant for a schedule, not for CI.
 """
 
 import argparse
@@ -52,7 +53,7 @@ class Site(NamedTuple):
 
 
 class _Walker(ast.NodeTransformer):
-    """Counts the sites of a tree, and changes the one that is wanted."""
+    """Counts the sites of a tree, and changes a given one."""
 
     def __init__(self, wanted: int = -1):
         self.wanted, self.found, self.depth = wanted, [], 0
@@ -175,7 +176,7 @@ def changed(file: str, number: int) -> ast.Module:
 
 
 def install() -> None:
-    """Have the library import the mutant that the environment names."""
+    """Make the library import the mutant named in the environment."""
     import importlib.machinery
     import importlib.util
 

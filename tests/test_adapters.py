@@ -1,4 +1,4 @@
-"""BlackJAX's loops with our kernels, our loops with BlackJAX's, each verified."""
+"""Conversion of kernels to and from BlackJAX, each verified."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -45,7 +45,8 @@ def test_theirs_of_another_density_is_rejected(key):
 
 
 def test_a_cache_that_is_carried_along_is_rejected(key):
-    """What ``from_blackjax`` avoids: their state kept while another kernel moves the position."""
+    """``from_blackjax`` avoids this: a BlackJAX state kept while another kernel
+    moves."""
     algorithm = THEIRS["hmc"]()
     walk = eb.random_walk(TARGET.energy, 0.9)
 
@@ -55,7 +56,7 @@ def test_a_cache_that_is_carried_along_is_rejected(key):
         ours, _ = walk.step(key_ours, ours)
         theirs = theirs._replace(
             position=ours.position
-        )  # its gradient and log density are of before
+        )  # its gradient and log density are out of date
         theirs, info = algorithm.step(key_theirs, theirs)
         return (walk.init(theirs.position), theirs), info
 
@@ -107,7 +108,7 @@ def test_their_divergences_are_ours(key):
 
 
 def test_a_divergence_with_a_rate_is_one_all_the_same(key):
-    """NUTS has rates of the points before it."""
+    """A divergent NUTS step has the rate of the points before the divergence."""
 
     class Theirs(NamedTuple):
         acceptance_rate: float = 0.5
@@ -126,7 +127,7 @@ def test_a_divergence_with_a_rate_is_one_all_the_same(key):
 
 
 def test_the_kernel_that_theirs_gives_without_a_cycle_is_theirs(key):
-    """The same key, the same step."""
+    """The same key gives the same step."""
     algorithm, x = THEIRS["nuts"](), jnp.array([0.3, 0.8])
     kernel = adapters.from_blackjax(algorithm, TARGET.energy)
     wants, _ = algorithm.step(jax.random.split(key)[1], algorithm.init(x))

@@ -224,7 +224,7 @@ def test_bases_are_normalised_and_their_draws_have_their_law():
     assert np.allclose(jax.vmap(fitted.log_prob)(points), wants, atol=0.2)
     assert not np.allclose(jax.vmap(fitted.log_prob)(2 * points), wants, atol=0.2)
     network = Flow((2,), (8,), 2)
-    params = network.init(KEY, jnp.zeros(2))  # a fresh flow is the identity
+    params = network.init(KEY, jnp.zeros(2))  # a new flow is the identity
     params = jax.tree.map(lambda x: x + 0.3 * (x.size == 2), params)
     learned = flow(network, params)
     draws = np.asarray(learned.sample(KEY, NUM))
@@ -313,7 +313,7 @@ def test_bounds_that_cross_weights_of_few_and_drifting_samples_are_named():
     right = annealed_importance_sampling(
         KEY, PATH, eb.mala, BETAS, 0.4, positions=exact(KEY, 256), is_reversed=True
     )
-    assert abs(float(right.drift)) < 5  # and no warning, which would be an error
+    assert abs(float(right.drift)) < 5  # without a warning, which would be an error
     bennett(ahead, right)
 
 

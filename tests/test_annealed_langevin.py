@@ -1,4 +1,5 @@
-"""Annealed Langevin sampling: its law level by level, the rules for the ladder, the network that goes with it."""
+"""Annealed Langevin sampling: the distribution at each level, the rules for the levels,
+and the noise-conditional network."""
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +61,8 @@ def test_each_level_is_its_linear_recursion():
 
 
 def test_levels_draw_noise_of_their_own():
-    """On a flat energy all steps are sums of noise: the variance is the sum of those of all steps."""
+    """On a flat energy the variance of the draws is the sum of the variances of all
+    steps."""
     call = jax.jit(
         lambda key: annealed_langevin(
             key, lambda x, noise: 0 * x, jnp.zeros(NUM), LEVELS, 1.0, 2
@@ -74,8 +76,9 @@ def test_levels_draw_noise_of_their_own():
 
 
 def test_neighbours_overlap_by_one_half():
-    """Where the upper end is out of reach the rule is linear, gamma = sqrt(2D) / (sqrt(2D) - 3); and the norms
-    of noise, chi distributed, overlap as it says, to what a normal in place of a chi is worth."""
+    """If the upper end is out of reach the rule is linear,
+    gamma = sqrt(2D) / (sqrt(2D) - 3).  The norms of noise, chi distributed, overlap by
+    one half up to the error of the normal approximation."""
     for dim in (200, 3072):
         ratio = ratio_of_levels(dim)
         assert ratio == pytest.approx(
@@ -105,7 +108,7 @@ def test_the_ladder_falls_by_one_ratio_from_the_largest_distance_to_the_smallest
 
 
 def test_the_step_leaves_the_variance_that_the_next_level_expects():
-    """Around one point, by the recursion itself; any other step leaves more to do."""
+    """Around one point, by the recursion; any other step leaves a larger difference."""
 
     def miss(step, variance, num_steps):
         for _ in range(num_steps):
@@ -127,7 +130,7 @@ def test_a_noise_conditional_network_of_zero_weights_is_a_gaussian_of_the_right_
         wants = 0.5 * np.sum((np.asarray(x) - MEAN) ** 2) / (SCALE**2 + noise**2)
         assert float(network.apply(zero, x, noise)) == pytest.approx(wants, rel=1e-5)
         assert float(network.apply(params, x, noise)) != pytest.approx(wants, rel=1e-3)
-    with pytest.raises(AssertionError):  # it knows its level
+    with pytest.raises(AssertionError):  # the network depends on the level
         a, b = (
             jax.grad(network.apply, argnums=1)(params, 0 * x + MEAN, noise)
             for noise in (0.5, 1.0)
@@ -136,8 +139,8 @@ def test_a_noise_conditional_network_of_zero_weights_is_a_gaussian_of_the_right_
 
 
 def test_multi_scale_and_the_network_learn_every_level_and_the_sampler_returns_the_data():
-    """Data N(m, s^2): the score at each level is -(x - m) / (s^2 + sigma^2), within 15 % of its size; chains
-    end as the recursion says for that score."""
+    """Data N(m, s^2): the score at each level is -(x - m) / (s^2 + sigma^2), within 15
+    %; chains end with the moments of the recursion for that score."""
     data = MEAN + SCALE * jax.random.normal(jax.random.key(3), (4000, 1))
     levels = noise_levels(data, 0.2)
     network = networks.NoiseConditional(

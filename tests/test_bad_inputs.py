@@ -1,4 +1,4 @@
-"""Every row of the table of bad inputs, and inputs that nobody listed (hypothesis)."""
+"""Every row of the table of bad inputs, and random inputs (hypothesis)."""
 
 import time
 import warnings

@@ -87,7 +87,7 @@ def test_runs_are_kept_as_they_end_and_not_run_again(tmp_path, monkeypatch):
         and row["num_rollbacks"] == 4
     )
     assert row["log-likelihood"] == pytest.approx(-(1 + 3 + 4) / 3)
-    again = {**options, "num_updates": 6}  # other choices: in the place of the old
+    again = {**options, "num_updates": 6}  # other options: replaces the old run
     assert (
         len(list(objectives.runs(num_seeds=1, **again))) == 1
         and len(objectives.load(path)) == 4

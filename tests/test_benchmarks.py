@@ -10,7 +10,8 @@ NUM_STEPS, NUM_CHAINS = 300, 64
 
 
 def squared_jumps(make, name):
-    """Of each chain, the mean squared length of a step: it tells a wrong step size, length or accept."""
+    """The mean squared length of a step of each chain, which depends on step size,
+    length and acceptance."""
     key = jax.random.key(5)
     start = jax.random.normal(key, (NUM_CHAINS, 2))
     x = np.asarray(make(name, 2, NUM_STEPS, key, start)())

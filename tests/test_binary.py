@@ -1,5 +1,6 @@
-"""Bits: sums over all states against closed forms, kernels against their transition matrices, contrastive
-divergence of a restricted Boltzmann machine against its exact law."""
+"""Bits: sums over all states against closed forms, kernels against their transition
+matrices, contrastive divergence of a restricted Boltzmann machine against its exact
+distribution."""
 
 from functools import partial
 
@@ -17,7 +18,7 @@ from ebmjax.objectives import Chains
 
 V, H = 5, 3
 WEIGHTS = 1.8 + 0.4 * np.random.default_rng(0).normal(size=(V, H)).astype(np.float32)
-MODEL = boltzmann.RBM(  # all units on, or all off, and seldom from one to the other
+MODEL = boltzmann.RBM(  # all units on, or all off, with rare transitions
     jnp.asarray(WEIGHTS),
     jnp.asarray(-0.5 * WEIGHTS.sum(axis=1)),
     jnp.asarray(-0.5 * WEIGHTS.sum(axis=0)),
@@ -96,7 +97,7 @@ def test_exact_draws_have_the_probabilities(key):
 
 
 def test_draws_of_twenty_four_bits_have_their_last_bit(key):
-    """More states than float32 tells apart between 0 and 1."""
+    """More states than float32 values between 0 and 1."""
     x = np.asarray(enumeration.sampler(lambda x: 0.0 * jnp.sum(x), 24)(key, 4000))
     assert (np.abs(x.mean(axis=0) - 0.5) < 5 * 0.5 / np.sqrt(4000)).all()
 
@@ -127,7 +128,8 @@ def test_flip_has_detailed_balance():
 
 
 def test_block_gibbs_and_sweeps_leave_the_model_alone(key):
-    """Counts of 2^V states after ten steps from exact draws, and after one step from one state."""
+    """Counts of 2^V states after ten steps from exact draws, and after one step from
+    one state."""
     energy, num = partial(boltzmann.rbm, MODEL), 40_000
     p = enumeration.probabilities(energy, V)
     matrix = exact_block_gibbs(MODEL, STATES)

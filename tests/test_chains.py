@@ -1,4 +1,4 @@
-"""Chains: the noise of each is its own, in every step."""
+"""Chains: each has independent noise in every step."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The checker finds what is wrong with an energy, and no issue in healthy ones."""
+"""``check`` finds the issues of energies, and none in healthy ones."""
 
 import dataclasses
 
@@ -88,7 +88,7 @@ ILL = {
     "constant": (lambda x: jnp.float32(1.0), jnp.ones(2), "is constant", "argument"),
     "a leaf": (lambda x: SQUARE(x["a"]), {"a": jnp.ones(2), "b": jnp.ones(1)}, "position['b']", "prior"),
     "a coordinate": (lambda x: SQUARE(x[1:]), jnp.ones(3), "1 of 3 coordinates (0)", "prior"),
-    "offset": (lambda x: 1e7 + SQUARE(x), jnp.ones(2), "rounding error of 1.2 nat", "subtract a constant"),
+    "offset": (lambda x: 1e7 + SQUARE(x), jnp.ones(2), "rounding error of 1.2 nats", "subtract a constant"),
     "wrong sign": (wrong_grad(-1.0), jnp.ones(3), "disagrees with finite differences", "custom_vjp"),
     "gradient times 1.5": (wrong_grad(1.5), jnp.ones(3), "it is 1.5 times them", "custom_vjp"),
     "stopped on a part": (lambda x: SQUARE(x[1:]) + 0.5 * jax.lax.stop_gradient(x[0]) ** 2, jnp.ones(3), "with respect to x[0] is zero", "stop_gradient"),
@@ -100,7 +100,7 @@ ILL = {
     "logarithmic growth": (lambda x: 1.2 * jnp.log1p(jnp.sum(x**2)), jnp.ones(3), "grows as 2.4 log r", "confine"),
     "logarithmic growth of one": (lambda x: 0.4 * jnp.log1p(x[0] ** 2) + SQUARE(x[1:]), jnp.ones(3), "far out along x[0]", "prior"),
     "relu": (relu, jnp.ones(3), "has kinks", "swish"),
-    "raises": (lambda x: x.no_such_thing, jnp.ones(3), "raises AttributeError", "mend it"),
+    "raises": (lambda x: x.no_such_thing, jnp.ones(3), "raises AttributeError", "correct the error there"),
     "while loop": (loop, jnp.ones(3), "has no gradient", "lax.scan"),
     "callback": (callback, jnp.ones(3), "has no gradient", "custom_jvp"),
     "dataclass": (Quadratic(jnp.float32(-1.0)), jnp.ones(3), "falls without end in every", "from_log_density"),
@@ -145,7 +145,7 @@ def test_bad_input(arguments, error, key):
 
 
 def test_the_rounding_error_is_that_of_the_energy_at_the_position(key):
-    """Far probes with large energies are no issue of the position."""
+    """Large energies of far probes do not count."""
     steep = lambda x: SQUARE(x) + 1e7 * jnp.maximum(jnp.abs(x[0]) - 1.2, 0.0) ** 2
     assert not any(
         "rounding" in i.message for i in eb.check(steep, jnp.zeros(2), key).issues
@@ -154,7 +154,7 @@ def test_the_rounding_error_is_that_of_the_energy_at_the_position(key):
         i.message for i in eb.check(lambda x: 1e7 + SQUARE(x), jnp.ones(2), key).issues
     ]
     assert found == [
-        "an energy of 1e+07 at the position carries a rounding error of 1.2 nat in float32"
+        "an energy of 1e+07 at the position has a rounding error of 1.2 nats in float32"
     ]
 
 

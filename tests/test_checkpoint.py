@@ -1,4 +1,4 @@
-"""Checkpoints: everything comes back, and damage is named."""
+"""Checkpoints: all leaves are restored, and damage is reported."""
 
 import contextlib
 import errno
@@ -69,7 +69,7 @@ def test_a_file_cut_short_is_damaged(tmp_path, keep):
 
 
 def corruptions(content, rng):
-    """Forty flips of a bit, twenty cuts, ten insertions, and pieces that change places: seventy-five in all."""
+    """Forty flipped bits, twenty cuts, ten insertions, five exchanges of parts."""
     for position in rng.choice(len(content), 40, replace=False):
         wrong = bytearray(content)
         wrong[position] ^= 1 << rng.integers(8)
@@ -161,7 +161,7 @@ def test_a_disk_that_fails_leaves_the_older_file(fault, tmp_path, monkeypatch):
     elif fault == "open":
         (
             tmp_path / ".c.tmp.npz"
-        ).mkdir()  # what cannot be opened for writing, also as root
+        ).mkdir()  # a path that even root cannot open for writing
         new, message = TREE["w"] + 1, "Is a directory"
     else:
         new, message = jnp.zeros(100_000), "File too large"
@@ -178,7 +178,7 @@ def test_a_disk_that_fails_leaves_the_older_file(fault, tmp_path, monkeypatch):
 
 @contextlib.contextmanager
 def limited(size):
-    """No file of this process may grow beyond a size: as a full disk does, by the system itself."""
+    """Limit the size of files of this process, which acts as a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size if size else before[0], before[1]))

@@ -1,5 +1,7 @@
-"""Bad input: one clear error that names the argument, what it got and what it wants (rows of the table of bad
-inputs that the kernels and chains meet; files, training and the command line have theirs beside them)."""
+"""Bad input: one clear error that names the argument, what it got and what it wants.
+
+For kernels and chains; tests of files, training and the command line have further rows.
+"""
 
 import re
 import warnings
@@ -126,7 +128,7 @@ BAD = {
     "empty cycle": (lambda: eb.cycle(), ValueError, "at least one kernel is needed, got none"),
     "cycle of functions": (lambda: eb.cycle(ENERGY), TypeError, "kernels must be Kernels, got function"),
     "weights": (lambda: eb.mixture([KERNEL, KERNEL], [1.0]), ValueError, "weights must be one a kernel, got shape (1,) for 2 kernels"),
-    # what is found when one tries to break it
+    # further bad inputs
     "no chunks": (lambda: sample(num_chunks=0), ValueError, "num_chunks must be at least 1, got 0"),
     "steps beyond the keys": (lambda: sample(start=2**31 - 5), ValueError, "start and the steps must end at 2147483647 or before"),
     "progress of 3": (lambda: sample(progress=3), TypeError, "progress must be True, False or a function (done, total, text), got 3"),
@@ -281,7 +283,7 @@ def test_one_point_without_its_chain_axis_is_told(key):
         eb.sample(key, eb.hmc(energy, 0.3, 5), jnp.zeros((1, 2)), 5)
         eb.sample(
             key, eb.hmc(lambda x: 0.5 * x**2, 0.3, 5), jnp.zeros(2), 5
-        )  # numbers, and meant so
+        )  # valid numbers
 
 
 def test_what_runs_from_the_host_says_so_inside_jit(key):

@@ -18,7 +18,8 @@ def two_classes(confidence, is_right):
 
 
 def test_the_calibration_error_of_four_rows_by_hand():
-    """Bins (0.5, 0.6], (0.6, 0.7], ...: gaps of 0.55 - 1/2 for two rows, of 1 - 0.95 and 0 - 0.65 for one each."""
+    """Bins (0.5, 0.6], (0.6, 0.7], ...: gaps of 0.55 - 1/2 for two rows, of 1 - 0.95
+    and 0 - 0.65 for one each."""
     rows = two_classes(
         np.array([0.52, 0.58, 0.95, 0.65]), np.array([True, False, True, False])
     )

@@ -1,4 +1,4 @@
-"""The command line: it works, its help helps, a mistake is one line and exit code 2."""
+"""The command line: commands, help, and mistakes (one line and exit code 2)."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def error_of(result):
 
 @pytest.fixture(scope="module", autouse=True)
 def without_optimisations():
-    """These tests follow an option to its picture; numbers are tested elsewhere."""
+    """These tests check options and files; numbers are tested elsewhere."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -155,7 +155,7 @@ def test_every_objective_trains(objective, tmp_path):
     "objective", ["multi_scale", "recovery", "flow_contrastive", "adversarial"]
 )
 def test_what_is_more_than_an_energy_trains_goes_on_and_samples(objective, tmp_path):
-    """Levels of noise, a flow, a critic: they come back from the folder, too."""
+    """Levels of noise, a flow, a critic are restored from the folder, too."""
     out = tmp_path / "run"
     result = call(
         *("train", "--data", "two_moons", "--objective", objective, "--out", out),
@@ -199,7 +199,7 @@ BAD = {
     "huge number of updates": (["train", "--data", "two_moons", "--out", "OUT", "--num-updates", str(10**18)], "--num-updates"),
     "chains beyond memory": (["train", "--data", "two_moons", "--out", "OUT", "--num-chains", "2000000000", "--buffer-size", "2000000000", "--features", "1000000000"], "GiB of memory"),
     "a network beyond memory": (["train", "--data", "two_moons", "--out", "OUT", "--features", "2000000,2000000"], "parameters needs"),
-    "convolution of points": (["train", "--data", "two_moons", "--out", "OUT", "--network", "conv"], "the network conv wants images"),
+    "convolution of points": (["train", "--data", "two_moons", "--out", "OUT", "--network", "conv"], "the network conv needs images"),
     "layout of a toy": (["train", "--data", "two_moons", "--out", "OUT", "--layout", "grey"], "--layout is an option of files"),
     "markup in brackets": (["train", "--data", "TMP/[v2][/b].csv", "--out", "OUT"], "[v2][/b].csv does not exist"),
     "file in a file": (["train", "--data", "TMP/empty.csv/x.npy", "--out", "OUT"], "x.npy cannot be read: Not a directory"),
@@ -227,7 +227,7 @@ BAD = {
     "negative rate": (["train", "--data", "two_moons", "--out", "OUT", "--learning-rate", "-1"], "learning_rate must be finite and above 0"),
     "zero updates": (["train", "--data", "two_moons", "--out", "OUT", "--num-updates", "0"], "--num-updates"),
     "more chains than buffer": (["train", "--data", "two_moons", "--out", "OUT", "--num-chains", "99", "--buffer-size", "9"], "num_chains must be at most the buffer's size"),
-    "convolution of noise levels": (["train", "--data", "two_moons", "--out", "OUT", "--objective", "multi_scale", "--network", "conv"], "multi_scale wants the network mlp"),
+    "convolution of noise levels": (["train", "--data", "two_moons", "--out", "OUT", "--objective", "multi_scale", "--network", "conv"], "multi_scale needs the network mlp"),
     "no smallest noise": (["train", "--data", "two_moons", "--out", "OUT", "--objective", "recovery", "--noise", "0"], "smallest must be finite and above 0"),
     "existing": (["train", "--data", "two_moons", "--out", "TMP"], "exists and is not empty"),
     "unwritable": (["train", "--data", "two_moons", "--out", "/proc/none"], "cannot be written"),
@@ -317,7 +317,7 @@ def test_bits_train_from_the_command_line(tmp_path):
     with np.load(out / "samples-gibbs-1" / "samples.npz") as file:
         assert np.isin(file["x"], (0, 1)).all()
     grey = call("train", "--data", "digits", *arguments, "--out", tmp_path / "grey")
-    assert grey.exit_code == 2 and "wants data of 0 and 1" in grey.stderr
+    assert grey.exit_code == 2 and "needs data of 0 and 1" in grey.stderr
 
 
 def test_bits_of_digits_are_trained_on_as_they_are():
@@ -336,7 +336,7 @@ def test_bits_of_digits_are_trained_on_as_they_are():
 
 
 def test_what_is_printed_is_printed_as_it_is(capsys):
-    """Brackets and colons of a path are no markup."""
+    """Brackets and colons in a path are not markup."""
     text = "runs/[v2]/a[/b] [red]x[/] :smile: [/"
     from ebmjax.cli.app import fail, say, warn
 

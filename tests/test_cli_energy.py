@@ -1,4 +1,4 @@
-"""``sample MODULE:ENERGY``: an energy is tuned, sampled, judged and written."""
+"""``sample MODULE:ENERGY``: an energy is tuned, sampled, summarised and written."""
 
 import os
 import signal
@@ -265,7 +265,7 @@ BAD = {
     "missing attribute": (["plain:nothing", "--dim", "2"], "plain:nothing cannot be loaded"),
     "missing module": (["nowhere:energy", "--dim", "2"], "nowhere:energy cannot be loaded"),
     "no function": (["plain:not_a_function", "--dim", "2"], "plain:not_a_function must be a function"),
-    "no start": (["plain:energy"], "where do chains start? --dim D, --start FILE.npy"),
+    "no start": (["plain:energy"], "initial positions are missing: --dim D, --start FILE.npy"),
     "two starts": (["plain:energy", "--dim", "2", "--start", "rows.npy"], "give either --dim or --start"),
     "missing rows": (["plain:energy", "--start", "none.npy"], "none.npy"),
     "rows of words": (["plain:energy", "--start", "words.npy"], "words.npy must hold numbers"),
@@ -273,7 +273,7 @@ BAD = {
     "too few from initial": (["with_few:energy"], "initial(key, n) must return n points, got 1 for 4"),
     "vector": (["plain:vector", "--dim", "2"], "energy must return a scalar for one point, got shape (2,)"),
     "negative step": (["plain:energy", "--dim", "2", "--step-size", "-1"], "step_size must be finite and above 0"),
-    "two step sizes": (["plain:energy", "--dim", "2", "--step-size", "1", "--num-warmup", "50"], "--step-size is in place of the warm-up"),
+    "two step sizes": (["plain:energy", "--dim", "2", "--step-size", "1", "--num-warmup", "50"], "--step-size replaces the warm-up"),
     "hmc without a length": (["plain:energy", "--dim", "2", "--step-size", "1", "--kernel", "hmc"], "needs its --leapfrog-steps"),
     "leapfrog of nuts": (["plain:energy", "--dim", "2", "--leapfrog-steps", "3"], "--leapfrog-steps is an option of --kernel hmc"),
     "ula": (["plain:energy", "--dim", "2", "--kernel", "ula"], "--kernel of an energy must be one of nuts, hmc, mala, random_walk"),

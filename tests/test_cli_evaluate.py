@@ -1,4 +1,4 @@
-"""``evaluate``: bounds of a run that hold its quadrature, files, and refusals."""
+"""``evaluate``: bounds that contain the quadrature, files, and errors."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Kernels of kernels."""
+"""Combinations of kernels."""
 
 import jax
 import jax.numpy as jnp

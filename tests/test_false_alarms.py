@@ -1,9 +1,9 @@
-"""False alarms are measured: over fresh keys, right kernels fail at the stated rate.
+"""Measured false alarms: over new keys, correct kernels fail at the stated rate.
 
     python tests/test_false_alarms.py     prints the tables
 
-One round: P(p < alpha) <= alpha for the Bonferroni-adjusted p-value of a report, and for
-every single statistic.  In all: P(FAILED) <= alpha for the sequential test.
+One round: P(p < alpha) <= alpha for the Bonferroni-adjusted p-value of a report, and
+for every single statistic.  In all: P(FAILED) <= alpha for the sequential test.
 """
 
 import jax
@@ -74,7 +74,7 @@ def test_right_kernels_fail_at_most_at_the_stated_rate(name):
             share = (p < rate).mean()
             assert share <= at_most(rate, len(p)) + 0.02, f"{statistic}: {share}"
     shares = [(p < 0.2).mean() for p in single.values()]
-    assert np.mean(shares) > 0.08  # and are no tests that never reject
+    assert np.mean(shares) > 0.08  # and the tests do reject
 
 
 def test_a_test_with_too_many_false_alarms_would_be_noticed():

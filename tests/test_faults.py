@@ -1,4 +1,5 @@
-"""Chains that break in mid-run: undone, restarted or reported, and counted one by one."""
+"""Non-finite and stuck chains: rejected, restarted or reported, and counted per
+chain."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ START = jnp.ones((4, 2))
 
 
 def careless(energy):
-    """A user's kernel that walks into NaN and does not look."""
+    """A user's kernel that does not reject NaN."""
 
     def move(noise, state):
         position = state.position + noise
@@ -34,7 +35,7 @@ def careless(energy):
 HOLE = lambda x: jnp.where(x[0] > 1.5, jnp.nan, ENERGY(x))
 TRAP = lambda x: jnp.where(
     x[1] > 50, 1e6 * jnp.sum((x - 100.0) ** 2), ENERGY(x)
-)  # nobody leaves it
+)  # no chain leaves it
 TRAPPED = START.at[2].set(100.0)
 
 
@@ -220,7 +221,8 @@ def test_nothing_is_compiled_after_the_first_chunk_and_nothing_piles_up(tmp_path
 
 
 def test_totals_are_right_after_ten_billion_steps():
-    """Chunks of 10^6 steps: rates sum in float64, proposals in int64; float32 is the control."""
+    """Chunks of 10^6 steps: rates sum in float64, proposals in int64; float32 is the
+    control."""
     one = np.ones(1, bool)
     info = Info(np.float32([0.7]), one, np.float32([0]), np.int32([10**6]))
     totals, naive = Totals.zeros(1), np.float32(0)

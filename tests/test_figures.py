@@ -1,4 +1,4 @@
-"""The figures of the notes, as runs."""
+"""The figures of the notes, reproduced."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,8 @@ from ebmjax import targets
 
 
 def test_figure_one_from_a_far_base_to_both_modes_with_the_right_weights(key):
-    """MH from N((0, 10), 0.25 I), far above both modes; weights 0.4 and 0.6 within five standard errors."""
+    """MH from N((0, 10), 0.25 I), far above both modes: weights 0.4 and 0.6 within five
+    standard errors."""
     target = targets.figure_one()
     start = targets.figure_one_base().sample(key, 4000)
     samples = eb.sample(key, eb.random_walk(target.energy, 1.5), start, 400, thin=100)
@@ -22,13 +23,14 @@ def test_figure_one_from_a_far_base_to_both_modes_with_the_right_weights(key):
         target.covariance.max() / 4000
     )
     after_few = eb.sample(key, eb.random_walk(target.energy, 1.5), start, 3).draws[-1]
-    assert after_few[:, 1].mean() > 3  # not there yet: the test can fail
+    assert after_few[:, 1].mean() > 3  # not converged yet: the test can fail
 
 
 def test_figure_three_hmc_falls_into_the_valley_and_travels_along_it(key):
-    """Start (-4, 5) on Rosenbrock, E = 606.  Steps until three of four chains have been in the valley (below
-    a typical energy), and at its other end (x1 > 2).  At the step size of HMC a walk needs tens of times its
-    steps to fall in; and a walk of any step size needs hundreds to travel along."""
+    """Start (-4, 5) on Rosenbrock, E = 606.  Steps until three of four chains have
+    reached the valley (below a typical energy), and its other end (x1 > 2).  With the
+    step size of HMC a walk needs tens of times more steps to the valley, and with any
+    step size hundreds of times more steps along it."""
     target = targets.rosenbrock()
     typical = np.quantile(jax.vmap(target.energy)(target.sample(key, 10_000)), 0.9)
     start = jnp.tile(jnp.array([-4.0, 5.0]), (200, 1))

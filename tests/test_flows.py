@@ -19,7 +19,7 @@ X = TARGET.sample(jax.random.key(5), 20_000)
 
 
 def a_flow(shape=(2,), num_couplings=4, size=0.3):
-    """With parameters far from those of a fresh one."""
+    """A flow with parameters far from the initial ones."""
     flow = flows.Flow(shape, (16,), num_couplings)
     params = flow.init(jax.random.key(0), jnp.zeros(shape))
     leaves, tree = jax.tree.flatten(params)
@@ -137,7 +137,7 @@ def test_at_the_truth_it_is_2_log_2_and_nothing_moves(key):
     assert value < 2 * np.log(2) - 0.01
     assert (
         jnp.abs(grads.other).min() > scale
-    )  # while the energy, at the data's already, stays
+    )  # the energy already matches the data and stays
     assert max(jnp.abs(x).max() for x in jax.tree.leaves(grads.energy)) < scale
 
 

@@ -1,5 +1,5 @@
 """Barker's proposal, preconditioned Crank-Nicolson and elliptical slice sampling, from
-exact draws of a posterior that is known."""
+exact draws of a known posterior."""
 
 import jax
 import jax.numpy as jnp

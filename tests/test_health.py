@@ -1,4 +1,4 @@
-"""The verdict on chains: what is wrong is named, what is right is not."""
+"""Diagnostics of chains: issues are reported, and healthy chains have none."""
 
 import functools
 import pickle
@@ -67,7 +67,8 @@ def test_stuck_and_copied_chains_are_named():
 
 
 def test_chains_that_move_or_differ_at_all_are_not_named():
-    """By one coordinate at one step, the last; and a chain that is another one later."""
+    """Chains that differ in one coordinate at the last step; a chain equal to another
+    one at a later time."""
     draws = np.broadcast_to(GOOD[0, 0], (50, 6, 2)).copy()
     draws[-1, :, 1] += 1e-3 * np.arange(6)
     assert jax.jit(health.stuck)(draws).tolist() == [True] + [False] * 5
@@ -101,7 +102,8 @@ def recorded():
 
 
 def test_the_hamiltonian_is_that_of_each_start():
-    """Recomputed from the noise of each step, and the energy of the position before it."""
+    """Recomputed from the noise of each step, and the energy of the position before
+    it."""
     position, energy, info = recorded().draws
     keys = eb.chain_keys(jax.random.key(2), 4)
     kernel = eb.hmc(targets.correlated_gaussian(5, 0.5).energy, 0.4, 5)
@@ -162,7 +164,7 @@ def test_an_error_that_is_no_number_is_a_divergence():
 
 
 def test_a_heavy_tail_has_a_small_bfmi(key):
-    """Cauchy in ten dimensions: momenta change H by little beside what it varies by."""
+    """Cauchy in ten dimensions: momenta change H much less than H varies."""
     cauchy = lambda x: 5.5 * jnp.log1p(jnp.sum(x**2))
     samples = eb.sample(
         key, eb.hmc(cauchy, 0.3, 10), jnp.zeros((4, 10)), 2000, collect=eb.collect_stats
@@ -208,7 +210,8 @@ SHAPES = [(6, 2, 3), (9, 4, 2), (37, 1, 2), (300, 4, 5), (64, 33, 2)]
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_host_and_the_device_agree(shape):
-    """NumPy in float64 and JAX, to rounding, on correlated draws, rounded ones, constants."""
+    """NumPy in float64 and JAX, to rounding, on correlated draws, rounded ones,
+    constants."""
     rng = np.random.default_rng(shape[0])
     draws = rng.normal(size=shape)
     draws += 0.2 * draws.cumsum(axis=0)
@@ -282,7 +285,7 @@ def test_what_is_wrong_with_one_of_many_short_chains_is_seen():
 
 
 def test_a_lost_chain_of_hundreds_is_named():
-    """Where R-hat is below 1.01."""
+    """Although R-hat is below 1.01."""
     draws = autoregression(1, 1000, 400, rho=0.6)
     assert health.summary(draws).warnings == []
     draws[:, 77, 1] += 2
@@ -324,7 +327,8 @@ def _info(num_steps, num_chains, **changes):
 
 
 def test_a_wall_is_no_divergence():
-    """A half-normal by HMC: infinite errors, no NaN; with NaN beyond the wall, divergences."""
+    """A half-normal by HMC: infinite errors without NaN; with NaN beyond the boundary,
+    divergences."""
 
     def run(beyond):
         energy = lambda x: jnp.where(x[0] > 0, 0.5 * x[0] ** 2, beyond)
@@ -352,7 +356,8 @@ def test_walls_and_divergences_step_by_step():
 
 
 def test_bfmi_of_few_draws_raises_no_false_alarm():
-    """Exact Gaussians of one dimension, slow, with fresh momenta: H = (x^2 + p^2) / 2."""
+    """Exact Gaussians of one dimension, slow, with fresh momenta: H = (x^2 + p^2) /
+    2."""
     rng = np.random.default_rng(0)
     x = autoregression(0, 100, 128 * 20, 0.95, 1)[..., 0]
     h = ((x**2 + rng.normal(size=x.shape) ** 2) / 2).astype(np.float32)

@@ -1,4 +1,5 @@
-"""Every kernel starts from exact draws of six targets and stays exact; wrong ones do not."""
+"""Every kernel keeps the distribution of six targets from exact draws; wrong ones do
+not."""
 
 import jax
 import pytest

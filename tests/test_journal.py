@@ -1,4 +1,5 @@
-"""Sampling on disk: what was computed is not lost, and what goes on ends in the same bytes."""
+"""Sampling on disk: nothing computed is lost, and a continued run ends in the same
+bytes."""
 
 import os
 import signal
@@ -182,7 +183,7 @@ def test_processes_that_look_at_once_do_not_disturb_each_other(tmp_path):
 
 
 def test_a_hangup_that_is_ignored_stays_ignored():
-    """As nohup does."""
+    """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with folder.postponed_stop() as is_stopped:
@@ -211,5 +212,5 @@ def test_a_checkpoint_of_another_kernel_is_refused(tmp_path, kernel, message):
     sorted(tmp_path.glob("*.npz"))[-1].unlink()
     with pytest.raises(CheckpointError, match=message):
         run(tmp_path, kernel=kernel)
-    again = run(tmp_path)  # the same kernel, made anew, goes on
+    again = run(tmp_path)  # the same kernel, made again, continues
     assert equal(again.draws, run().draws)

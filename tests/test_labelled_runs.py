@@ -24,7 +24,8 @@ SMALL = {
 
 
 def test_constants_of_classes_are_their_shares_over_their_z():
-    """Normals of known width and share: E_y without its constants, and a control with shares alone."""
+    """Normals of known width and share: E_y without its constants, and a control with
+    shares alone."""
     shares, means, widths = (
         np.array([0.2, 0.5, 0.3]),
         np.array([0.0, 2.0, -1.0]),

@@ -1,4 +1,4 @@
-"""The laws of the design, each with what would break it."""
+"""Properties of the design, each with a negative control."""
 
 import ast
 import subprocess

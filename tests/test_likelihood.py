@@ -1,4 +1,4 @@
-"""Log-likelihood between bounds, against a density whose log Z is known."""
+"""Bounds on the log-likelihood, against a density with known log Z."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The one accept/reject."""
+"""The Metropolis-Hastings accept step."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from ebmjax.kernels.metropolis import Proposal
 
 
 def to(value, log_ratio=0.0):
-    """A proposal of one fixed point."""
+    """A proposal that always returns one fixed point."""
     return Proposal(
         lambda key, position: None,
         lambda noise, state: (
@@ -58,7 +58,8 @@ def test_nan_and_minus_infinity_are_rejected_and_counted():
 
 
 def test_impossible_moves_are_never_accepted(key):
-    """With log(uniform) in float32, a uniform of zero accepts anything, once in 2^23."""
+    """With log(uniform) in float32, a uniform of zero accepts anything, once in
+    2^23."""
     exponential = jax.random.exponential(key, (2**22,))
     assert float(exponential.max()) < 100
     assert not move(2.0, float(exponential.max()), log_ratio=-1e6)[1].is_accepted
@@ -67,7 +68,8 @@ def test_impossible_moves_are_never_accepted(key):
 def test_a_proposal_of_ones_own_by_its_density_is_right_and_with_arguments_swapped_is_not(
     key,
 ):
-    """Exp(1) by a random walk of log x: forgotten or swapped, the mean is far from 1."""
+    """Exp(1) by a random walk of log x: without the ratio, or swapped, the mean is far
+    from 1."""
     energy = lambda x: x
     q = lambda key, x: x * jnp.exp(0.7 * jax.random.normal(key))
     log_q = lambda to, given: -jnp.log(to) - 0.5 * (jnp.log(to / given) / 0.7) ** 2

@@ -1,4 +1,5 @@
-"""An expectation and its standard error: that it covers the truth as often as it says, weights or none."""
+"""The standard error of an expectation has the stated coverage, with and without
+weights."""
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +19,8 @@ DRAWS = sample(
 
 
 def test_standard_error_of_an_expectation_covers():
-    """Over 300 runs of a walk, (estimate - truth) / standard error has the spread of a standard normal; with
-    the autocorrelation ignored it has not."""
+    """Over 300 runs of a walk, (estimate - truth) / standard error has the spread of a
+    standard normal; with the autocorrelation ignored it has not."""
     target, key = targets.standard_normal(1), jax.random.key(5)
     draws = sample(
         key, random_walk(target.energy, 2.4), target.sample(key, 1200), 400
@@ -49,8 +50,9 @@ def importance(x):
 
 
 def test_standard_error_with_importance_weights_covers():
-    """Over 300 runs of a walk on the wrong density, weighed: E[x^2] = 1 within its standard errors.  Without
-    the weights, or with the weights and without the autocorrelation, not."""
+    """Over 300 runs of a walk on the wrong density, weighed: E[x^2] = 1 within its
+    standard errors.  Without the weights, or with the weights and without the
+    autocorrelation, not."""
     key = jax.random.key(6)
     draws = sample(
         key, random_walk(WRONG.energy, 3.0), WRONG.sample(key, 1200), 400

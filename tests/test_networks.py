@@ -64,7 +64,7 @@ def test_a_run_with_convolutions_has_widths_for_its_images():
     assert chosen.features == (8, 16)
     assert experiment.build(config, dataset).num_params < 1e6
     points = data.Dataset("mine", x[:, 0, :5])
-    with pytest.raises(experiment.RunError, match="the network conv wants images"):
+    with pytest.raises(experiment.RunError, match="the network conv needs images"):
         experiment.build(experiment.preset(points, network="conv"), points)
 
 
@@ -136,7 +136,7 @@ def test_an_nnx_module_is_an_energy_by_one_line(key):
 
 @pytest.mark.parametrize("dtype", [">f4", ">f2", "<f4"])
 def test_big_endian_arrays_are_positions(dtype):
-    """They crashed inside JAX."""
+    """They raise inside JAX without the conversion."""
     found = checks.position({"x": np.array([[1.0, 2.0]], dtype)})["x"]
     assert isinstance(found, jax.Array) and found.tolist() == [[1.0, 2.0]]
 

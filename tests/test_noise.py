@@ -1,4 +1,4 @@
-"""The generator: known answers, JAX's own hash, and the laws of its numbers."""
+"""The generator: known answers, JAX's own hash, and the distribution of its numbers."""
 
 import jax
 import jax.numpy as jnp

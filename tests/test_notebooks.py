@@ -1,6 +1,7 @@
-"""The course: every notebook is its script, executed, light, and free of the machine it ran on.
+"""The course: every notebook equals its script, is executed, small, and without local
+paths.
 
-They are executed by ``make notebooks``, not here.
+``make notebooks`` executes them, not this test.
 """
 
 import json
@@ -29,7 +30,7 @@ def cells_of(script: str) -> list[tuple[str, str]]:
 
 
 def troubles(script: str, notebook: dict) -> list[str]:
-    """What is wrong with a notebook, in words."""
+    """Messages about a notebook."""
     found = []
     cells = notebook["cells"]
     if [(c["cell_type"], "".join(c["source"]).strip()) for c in cells] != cells_of(

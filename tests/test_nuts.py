@@ -1,4 +1,5 @@
-"""The no-U-turn sampler: its tree against one grown by recursion, its counts, its weights."""
+"""The no-U-turn sampler: its tree against one grown by recursion, its counts, its
+weights."""
 
 from functools import partial
 
@@ -20,7 +21,7 @@ def turns(stretch):
 
 
 def any_stretch_turns(momenta):
-    """By recursion over all binary stretches, as the paper has it."""
+    """By recursion over all subtrees, as in the paper."""
     if len(momenta) == 1:
         return False
     half = len(momenta) // 2
@@ -32,7 +33,8 @@ def any_stretch_turns(momenta):
 
 
 def grown_by_recursion(x, n, is_forward, step_size, max_depth):
-    """All points of the trajectory that count, in order of time, and how many gradients it took."""
+    """All valid points of the trajectory, in order of time, and the number of
+    gradients."""
 
     def leapfrog(x, n, eps):
         n = n - eps / 2 * PRECISION * x
@@ -57,7 +59,7 @@ def grown_by_recursion(x, n, is_forward, step_size, max_depth):
 
 
 def any_stretch_turns_ending_at(momenta):
-    """The binary stretches that the last leaf closes."""
+    """The subtrees that the last leaf completes."""
     count, length = len(momenta), 2
     while count % length == 0:
         if turns(momenta[-length:]):
@@ -87,14 +89,14 @@ def test_the_tree_is_the_one_grown_by_recursion(step_size, key):
             distances = [np.abs(np.asarray(new.position) - x).max() for x, _ in points]
             assert (
                 min(distances) < 1e-9
-            )  # what was chosen lies on the trajectory that counts
+            )  # the chosen point lies on the valid trajectory
             taken.append(wants)
             chosen.append(int(np.argmin(distances)))
     assert len(set(taken)) > 3 and len(set(chosen)) > 3  # not one tree sixty times
 
 
 def test_reference_knows_every_stretch():
-    """The recursion of the paper and the stretches that leaves close are the same set."""
+    """The recursion of the paper and the completed subtrees are the same set."""
     rng = np.random.default_rng(0)
     found = set()
     for _ in range(200):
@@ -108,7 +110,8 @@ def test_reference_knows_every_stretch():
 
 
 def test_points_are_drawn_by_their_weight(key):
-    """In one doubling the new point replaces the old one with probability min(1, exp(H - H'))."""
+    """In one doubling the new point replaces the old one with probability min(1, exp(H
+    - H'))."""
     kernel = eb.nuts(lambda x: 0.5 * jnp.sum(x**2), 1.2, max_depth=1)
     start = jnp.array([0.2])
     state = kernel.init(start)
@@ -122,7 +125,7 @@ def test_points_are_drawn_by_their_weight(key):
 
 
 def test_chains_together_are_chains_alone(key):
-    """What stops early waits for the others and changes nothing."""
+    """A chain that stops early waits for the others without a change."""
     kernel = eb.nuts(targets.rosenbrock().energy, 0.1, max_depth=6)
     chain_init = targets.rosenbrock().sample(key, 8)
     together = eb.sample(
@@ -174,7 +177,7 @@ def test_divergences_are_told_and_the_chain_stays(key):
 
 
 def test_a_hard_wall_is_no_fault(key):
-    """An energy of plus infinity is a place without density: refused like any other, and not counted."""
+    """Proposals with energy plus infinity are rejected and not counted."""
     wall = lambda x: jnp.where(x[0] > 0, 0.5 * jnp.sum(x**2), jnp.inf)
     for kernel in (eb.nuts(wall, 0.4), eb.ula(wall, 0.2), eb.mala(wall, 0.4)):
         samples = eb.sample(key, kernel, jnp.ones((8, 2)), 300, on_fault="raise")

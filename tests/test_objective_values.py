@@ -1,5 +1,4 @@
-"""Objectives as values: what each is made of, and that another number compiles
-nothing."""
+"""Objectives as values: their leaves, and that a new number compiles nothing."""
 
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -227,7 +226,7 @@ def test_a_number_that_is_structure_compiles_again():
 
 
 def test_a_fitted_noise_is_numbers():
-    """Of other data it has the same structure, and another density."""
+    """With other data it has the same structure and another density."""
     other = nce.fitted_normal(2 * X + 1.0)
     assert jax.tree.structure(other) == jax.tree.structure(NOISE) and other != NOISE
     log_q = jax.jit(lambda noise, x: noise.log_prob(x))

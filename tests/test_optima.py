@@ -2,8 +2,8 @@
 starts and four keys.
 
 Every run is compared with the closed form; the tolerance is five standard errors, of
-the runs among themselves and of the data, and may not exceed a tenth.  What is trained
-beside the energy is made by ``init`` and scaled by ``update_scale``.
+the runs among themselves and of the data, and may not exceed a tenth.  A second trained
+model is made by ``init`` and scaled by ``update_scale``.
 """
 
 from functools import partial
@@ -166,7 +166,7 @@ def test_the_optimum_is_the_data_from_three_starts(name):
 
 
 def test_energy_discrepancy_of_few_draws_is_too_sharp_without_its_stabiliser():
-    """The logarithm of a mean of M is low; w = 1 makes up for it, within a thousandth
+    """The logarithm of a mean of M draws is biased; w = 1 corrects this to a thousandth
     at 16 draws."""
     found = train(Case(energy_discrepancy(energy, 0.5, 16, stabiliser=0.0)))[..., 0]
     assert (found > 1.04 / SPREAD).all()

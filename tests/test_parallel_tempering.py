@@ -60,7 +60,7 @@ def test_the_joint_kernel_leaves_all_replicas_invariant():
 
 @value
 class Wrong(joint.ReplicaExchange):
-    """The library's kernel with one thing in its swap changed."""
+    """The library's kernel with one change in its swap."""
 
     change: str = static(default="")
 

@@ -1,4 +1,4 @@
-"""Faults that public bug reports of samplers describe, tried on this library."""
+"""Faults from public bug reports of samplers, tested on this library."""
 
 import functools
 
@@ -19,7 +19,8 @@ KEY = jax.random.key(7)
 
 @pytest.mark.parametrize("num", [1, 2, 5])
 def test_flip_has_no_period_on_a_flat_energy(num):
-    """Every second draw has the mean 1/2 of bits and half of the states of odd number."""
+    """Every second draw has the mean 1/2 of bits and half of the states of odd
+    number."""
     kernel = flip(lambda x: 0.0 * jnp.sum(x))
     found = eb.sample(KEY, kernel, jnp.zeros((64, num)), 400, thin=2, num_warmup=50)
     draws = np.asarray(found.draws)
@@ -55,8 +56,8 @@ def test_a_kernel_of_real_numbers_does_not_wander_on_a_model_of_bits():
 
 @pytest.mark.parametrize("make", [eb.mala, functools.partial(eb.hmc, num_steps=5)])
 def test_positions_in_bfloat16_have_their_own_energy(make):
-    """The energy that is kept is that of the position that is kept, and the variance of a
-    standard normal is 1: 1.09 to 1.13 without the rounding."""
+    """The energy that is kept is that of the position that is kept, and the variance of
+    a standard normal is 1: 1.09 to 1.13 without the rounding."""
     energy = lambda x: 0.5 * jnp.sum(jnp.square(x.astype(jnp.float32)))
     start = jax.random.normal(KEY, (512, 16)).astype(jnp.bfloat16)
     collect = lambda state, info: (state.position, state.energy)
@@ -68,8 +69,8 @@ def test_positions_in_bfloat16_have_their_own_energy(make):
 
 
 def test_nuts_keeps_a_target_with_steps_of_a_thousand_nats():
-    """Weights on a grid of plateaus, every second of them 1000 nats higher: where a
-    trajectory ends must not depend on where it begins."""
+    """Weights on a grid of plateaus, every second of them 1000 nats higher: the end of
+    a trajectory must not depend on its initial point."""
 
     def energy(x):
         shape = 0.5 * x[0] ** 2
@@ -102,7 +103,7 @@ def test_log_q_by_position_and_a_kernel_in_the_place_of_a_list():
 
 
 def test_unadjusted_takes_a_function():
-    """A contraction with the law N(0, 1) of its own."""
+    """A contraction with the stationary distribution N(0, 1)."""
     target = targets.gaussian(np.zeros(2), np.eye(2))
     right = lambda key, x: 0.6 * x + 0.8 * jax.random.normal(key, x.shape)
     wrong = lambda key, x: 0.6 * x + 0.9 * jax.random.normal(key, x.shape)
@@ -174,8 +175,8 @@ def test_optimisers_that_cannot_work_are_refused_by_name():
 
 
 def test_an_own_loop_is_watched_in_one_line():
-    """60 healthy updates, then energies that run apart: the state to go on from is one
-    that was healthy 25 updates later, with smaller steps; healthy metrics change nothing."""
+    """60 healthy updates, then energies that diverge: the monitor returns a state that
+    was healthy for 25 updates, with smaller steps; healthy metrics change nothing."""
     optax = pytest.importorskip("optax")
     sgd = optax.sgd(0.1)
     state = eb.init_state(KEY, {"w": jnp.zeros(2)}, sgd, step_size=0.3)
@@ -197,7 +198,7 @@ def test_an_own_loop_is_watched_in_one_line():
 
 
 def test_random_starts_without_a_finite_energy_are_drawn_again():
-    """Half of the box has none; where no point has one, that is said."""
+    """Half of the box has no finite energy; an error if no point has one."""
     half = lambda x: jnp.where(x[0] > 0, 0.5 * jnp.sum(x**2), jnp.inf)
     x, num_redrawn = random_positions(KEY, half, 64, 2)
     assert (x[:, 0] > 0).all() and 30 < num_redrawn < 110  # 64, and its square root

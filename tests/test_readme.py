@@ -1,4 +1,4 @@
-"""The examples of the README run, as they stand; its commands and files exist."""
+"""The examples of the README run; its commands and files exist."""
 
 import re
 import sys
@@ -46,7 +46,7 @@ def test_options_named_in_the_readme_exist():
 
 
 def test_doctests_of_the_library():
-    """Docstring examples, where they are complete."""
+    """Docstring examples, except skipped ones."""
     import doctest
     import importlib
 

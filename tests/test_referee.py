@@ -1,6 +1,6 @@
-"""Bugs that simple tests miss are found, right kernels of unusual kinds are not rejected.
+"""Bugs that simple tests miss are detected; correct kernels of unusual kinds pass.
 
-The rows run with fewer chains and steps than the defaults where that is enough.
+The rows run with fewer chains and steps than the defaults if that is sufficient.
 """
 
 import re
@@ -23,7 +23,7 @@ SHORT = {"num_chains": 20_000, "num_steps": 20}
 ONE = {"num_chains": 10_000, "num_steps": (1, 5)}
 MOMENTUM = {"complete": zoo.fresh_momentum}
 
-WRONG = {  # kernel, target, options, what the worst finding is called
+WRONG = {  # kernel, target, options, name of the worst finding
     "a coordinate that never moves": (
         zoo.stuck(TILTED.energy, 0.8, coordinate=1), TILTED, SHORT, r"x\[1\] ever moved"),
     "Gibbs that forgets a coordinate": (
@@ -103,7 +103,7 @@ def test_a_kernel_that_accepts_nothing_is_inconclusive(key):
 
 
 def test_chains_that_share_their_noise_are_found(key):
-    """Each is invariant by itself; together they are no sample."""
+    """Each chain is invariant, but they are not independent."""
     shared = zoo.of(
         lambda k, x: jax.random.normal(jax.random.key(3), x.shape) * 0.6 + 0.8 * x
     )
@@ -113,7 +113,7 @@ def test_chains_that_share_their_noise_are_found(key):
 
 
 def test_an_atom_is_found(key):
-    """Positions clipped at a wall in the place of a rejection."""
+    """Positions clipped at a boundary instead of rejected."""
     box = zoo.Target(
         "normal below 2",
         lambda x: jnp.where(x[0] <= 2, 0.5 * jnp.sum(x**2), jnp.inf),

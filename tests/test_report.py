@@ -1,4 +1,4 @@
-"""Pictures and tables: of the right content; and a classifier that judges samples."""
+"""Contents of pictures and tables, and metrics of samples by a classifier."""
 
 import jax
 import jax.numpy as jnp
@@ -195,7 +195,7 @@ def test_log_z_refuses_many_dimensions():
 @pytest.mark.parametrize("objective", ["multi_scale", "recovery"])
 def test_chains_of_a_noise_conditional_run_come_down_its_ladder(objective, key):
     """With weights of zero the network is the Gaussian of the data with noise: chains
-    end as wide as the data, from noise several times as wide, in one step of their own."""
+    start from noise several times as wide and end as wide as the data."""
     moons = data.load("two_moons", num_points=500)
     run = experiment.build(
         experiment.preset(moons, objective=objective, features=(8,)), moons
@@ -212,4 +212,4 @@ def test_chains_of_a_noise_conditional_run_come_down_its_ladder(objective, key):
     assert np.abs(found.mean(axis=0)).max() < 5 / np.sqrt(400)
     assert (
         np.asarray(run.draw(key, 400)).std() > 1.3
-    )  # where other runs start: the control
+    )  # the starts of other runs: the control

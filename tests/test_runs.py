@@ -1,4 +1,5 @@
-"""A run on disk: killed and resumed it is the same, byte for byte; without its data, too."""
+"""A run on disk: killed and resumed it is the same, byte for byte, also without its
+data."""
 
 import dataclasses
 import functools
@@ -42,7 +43,7 @@ def make(num_updates=60, name="two_moons", **choices):
 
 
 def content(folder):
-    """Of the last checkpoint and the metrics, every byte."""
+    """All bytes of the last checkpoint and the metrics."""
     return newest(folder).read_bytes(), (folder / "metrics.csv").read_bytes()
 
 
@@ -92,7 +93,7 @@ def test_resumed_equals_not_stopped(tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
 def test_killed_and_resumed_equals_not_stopped(tmp_path, how):
-    """In a process of its own; SIGKILL leaves it no time to save."""
+    """In a separate process; it cannot save after SIGKILL."""
     options = [
         "--num-updates",
         "2000",
@@ -203,7 +204,7 @@ def test_the_last_three_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tm
     path = newest(part)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.warns(
-        RuntimeWarning, match="000000200.npz is damaged: .*; going on from step 150"
+        RuntimeWarning, match="000000200.npz is damaged: .*; continuing from step 150"
     ):
         train(run, part, is_resumed=True)
     assert content(part) == content(whole)
@@ -255,7 +256,7 @@ def test_bits_and_their_kernel_belong_together():
         make(kernel="gibbs")
     with pytest.raises(
         experiment.RunError,
-        match="ratio_matching wants the kernel gibbs, of bits, got mala",
+        match="ratio_matching needs the kernel gibbs, of bits, got mala",
     ):
         make(name="binary_digits", objective="ratio_matching", kernel="mala")
 
@@ -290,7 +291,8 @@ def test_every_kernel_and_start_trains(chain_init, kernel, tmp_path):
 
 
 def test_a_run_is_loaded_where_its_data_are_not(tmp_path, monkeypatch):
-    """From the folder alone: all of small data, a part of large data; the same energy."""
+    """From the folder alone: all of small data, a part of large data; the same
+    energy."""
     path = tmp_path / "mine.csv"
     rng = np.random.default_rng(0)
     x, y = rng.normal(3, 5, size=(400, 2)), rng.integers(0, 2, 400)
@@ -373,7 +375,9 @@ def test_damaged_metrics_are_named_and_do_not_stop_a_run(tmp_path, name):
         with pytest.raises(runs.RunError, match="metrics.csv is damaged"):
             runs.metrics(part)
     longer = make(62, features=(8,), chain_steps=1)
-    with pytest.warns(RuntimeWarning, match=f"goes on with {num_left} of its 60 rows"):
+    with pytest.warns(
+        RuntimeWarning, match=f"continues with {num_left} of its 60 rows"
+    ):
         state = train(longer, part, is_resumed=True)
     assert runs.metrics(part)["step"].tolist() == [*range(num_left), 60, 61]
     assert int(state.step) == 62

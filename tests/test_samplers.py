@@ -1,4 +1,4 @@
-"""Random walk, Langevin, Hamiltonian: what their equations say of a single step."""
+"""Random walk, Langevin, Hamiltonian: properties of a single step."""
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,8 @@ def test_leapfrog_is_equation_20():
 
 
 def test_leapfrog_keeps_the_modified_energy_of_an_oscillator():
-    """p^2 + a x^2 (1 - eps^2 a / 4) is constant on a x^2 / 2 (Leimkuhler & Reich 2004)."""
+    """p^2 + a x^2 (1 - eps^2 a / 4) is constant on a x^2 / 2 (Leimkuhler & Reich
+    2004)."""
     a, eps = 2.0, 0.5
     energy = lambda x: 0.5 * a * x**2
     with jax.enable_x64(True):
@@ -118,7 +119,8 @@ def test_step_jitter_is_even_and_keeps_the_length(key):
 
 
 def test_acceptance_is_one_over_many_at_stationarity(key):
-    """E[exp(-dH)] = 1 for any step, from exact draws; the ratio of another energy does not have it."""
+    """E[exp(-dH)] = 1 for any step, from exact draws; the ratio of another energy does
+    not have it."""
     start = TARGET.sample(key, 200_000)
     kernel = eb.hmc(TARGET.energy, 0.6, 3)
 
@@ -193,7 +195,8 @@ def test_friction_is_the_decay_of_a_free_momentum():
 
 
 def test_mclachlan_beats_two_leapfrogs():
-    """At the same cost the error of its best two-stage splitting is a fraction of that of the leapfrog."""
+    """At the same cost the error of McLachlan's two-stage splitting is much smaller
+    than that of the leapfrog."""
     energy = targets.double_well(1).energy
     with jax.enable_x64(True):
         state, n = (

@@ -1,4 +1,5 @@
-"""Checkpoints by Orbax: everything comes back, and what Orbax would not notice is refused."""
+"""Checkpoints by Orbax: all leaves are restored, and damage that Orbax does not detect
+raises."""
 
 import shutil
 import sys
@@ -85,7 +86,7 @@ def test_every_file_is_sealed(tmp_path):
 
 
 def test_orbax_alone_does_not_notice(tmp_path):
-    """The control: why there is a seal."""
+    """The control: the reason for the manifest of digests."""
     path, x = tmp_path / "c.orbax", np.asarray(jax.random.normal(KEY, (400, 3)))
     sharded.save(path, x)
     largest = max(files(path), key=lambda f: f.stat().st_size)
@@ -241,7 +242,7 @@ def test_training_goes_on_in_the_same_numbers(tmp_path):
     )
     largest.write_bytes(largest.read_bytes()[:-9] + bytes(9))
     with pytest.warns(
-        RuntimeWarning, match=r"orbax is damaged: .*; going on from step \d+"
+        RuntimeWarning, match=r"orbax is damaged: .*; continuing from step \d+"
     ):
         resumed = runs.train(
             runs.reopen(tmp_path / "part"),

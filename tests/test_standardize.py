@@ -1,4 +1,4 @@
-"""Units of training: right for any scale, offset, dtype and number of rows."""
+"""Units of training, for any scale, offset, dtype and number of rows."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ Z = np.random.default_rng(0).normal(size=(2000, 3))
 @pytest.mark.parametrize("scale", [1e-30, 1e-9, 1.0, 1e9, 1e30])
 @pytest.mark.parametrize("offset", [0.0, 1e3, -1e6])
 def test_any_scale_and_offset_in_standard_deviations(scale, offset):
-    """z does not know the units, and samples come back in them."""
+    """z does not depend on the units, and samples are in the units of the data."""
     x = scale * (Z + offset)
     standard = Standard.of(Dataset("mine", x))
     z = standard.forward(x)
@@ -39,7 +39,7 @@ def test_constant_columns_are_left_out_named_and_come_back():
     z = standard.forward(x)
     assert z.shape == (2000, 3) and np.abs(z.std(axis=0) - 1).max() < 1e-5
     assert np.abs(standard.backward(z) - x).max() < 1e-5
-    assert "2 constant columns (five, zero) are left out" in atoms(dataset, standard)[0]
+    assert "2 constant columns (five, zero) are excluded" in atoms(dataset, standard)[0]
     assert standard.backward(z[0]).shape == (5,)
     tiny = np.column_stack([1e-12 * Z[:, 0], 1e12 + Z[:, 1]])  # small is not constant
     assert Standard.of(Dataset("mine", tiny)).varying is None
@@ -52,7 +52,7 @@ def test_data_without_any_variation_are_refused(x):
 
 
 def test_values_that_repeat_are_named_and_rounded_numbers_are_not():
-    """A density has no maximum where 90 % of a pixel, or all of a sex, is one number."""
+    """The likelihood is unbounded if 90 % of the values of a coordinate are equal."""
     rng = np.random.default_rng(2)
     pixel = np.where(rng.uniform(size=2000) < 0.9, 0.0, Z[:, 0])
     x = np.column_stack(

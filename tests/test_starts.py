@@ -1,4 +1,4 @@
-"""Where chains start."""
+"""Chain initialisation."""
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,8 @@ def test_restarts_have_their_probability(key):
 
 
 def test_the_age_of_a_chain_in_the_buffer_is_geometric(key):
-    """With B of N slots an update and restarts of probability p, ages in turns are geometric(p)."""
+    """With B of N slots an update and restarts of probability p, ages in turns are
+    geometric(p)."""
     size, num_chains, p = 4000, 1000, 0.2
     chain_init = eb.replay_buffer(lambda key, n: jnp.zeros((n, 1)), size, p)
 

@@ -1,4 +1,4 @@
-"""Running statistics are the formulas of the whole, in memory that does not grow."""
+"""Running statistics agree with the formulas for all draws, in constant memory."""
 
 import functools
 import pickle
@@ -26,7 +26,7 @@ def tree_equal(a, b):
 
 
 def fed(reducer, values):
-    """A statistic of given values ``[T, C, ...]``, which stand in for positions."""
+    """A statistic of given values ``[T, C, ...]`` in place of positions."""
     values = jax.tree.map(jnp.asarray, values)
     state = lambda x: eb.State(x, None)
     carry = reducer.init(state(jax.tree.map(lambda x: x[0], values)), None)
@@ -37,7 +37,7 @@ def fed(reducer, values):
 
 @functools.cache
 def both():
-    """What is reduced, and the draws, of the same run."""
+    """The reduced statistic and the draws of the same run."""
     key = jax.random.key(1)
     reducer = streaming.together(
         m=streaming.moments(),
@@ -106,7 +106,8 @@ def test_batches_join_wherever_the_run_ends(num_steps):
 
 
 def test_the_standard_error_of_batch_means_covers():
-    """Over 400 runs of an autoregression, each draw worth an eleventh; without the autocorrelation it does not."""
+    """Over 400 runs of an autoregression, each draw worth an eleventh; without the
+    autocorrelation it does not."""
     rho = 5 / 6
     noise = jax.random.normal(jax.random.key(5), (4000, 400, 4))
     step = lambda x, n: ((x := rho * x + np.sqrt(1 - rho**2) * n), x)
@@ -263,8 +264,8 @@ def going_on(reducer, carry, values):
 
 
 def test_sums_are_right_after_ten_billion_steps():
-    """16,384 draws about 5 after 10^10 about 0: they move mean and variance by 1e-5 of them,
-    and a sum in float32, the control, not at all."""
+    """16,384 draws about 5 after 10^10 about 0: they move mean and variance by 1e-5 of
+    them, and a sum in float32, the control, not at all."""
     found = going_on(streaming.moments(), after_many(MANY), RECENT)
     n, recent = len(RECENT), RECENT.astype(np.float64)
     assert found.num_steps == MANY + n and found.num_steps.dtype == np.int64

@@ -1,4 +1,4 @@
-"""The printer of tables: what stands where, in text and in HTML."""
+"""The printer of tables: layout in text and in HTML."""
 
 import numpy as np
 import pytest

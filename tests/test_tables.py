@@ -1,4 +1,4 @@
-"""Tables of text: each dialect is read as it was meant, or refused with line and column."""
+"""Text tables: each format is read correctly, or refused with line and column."""
 
 import numpy as np
 import pytest
@@ -87,7 +87,7 @@ def test_a_column_of_labels_is_found_wherever_it_is(tmp_path, name):
 
 @pytest.mark.parametrize("front", [True, False])
 def test_labels_without_a_heading_are_not_guessed(tmp_path, front):
-    """A coordinate or labels: the caller says, by number, by heading, or none."""
+    """A coordinate or labels: the caller decides, by number, by header, or none."""
     text = lines(Y, A, B) if front else lines(A, B, Y)
     column = "1" if front else "3"
     with pytest.raises(data.DataError, match=f"column {column} holds 3 whole numbers"):
@@ -144,7 +144,7 @@ BAD = {
     "thousands of both kinds": ("1.234,5;2,5\n3,5;1,5\n", "line 1, column 1 reads '1.234,5'"),
     "underscores": ("1_000,2\n3,4\n", "line 1, column 1 reads '1_000'"),
     "hexadecimal": ("1,2\n3,0x10\n", "line 2, column 2 reads '0x10'"),
-    "an open quote": ('1,"2\n3,4\n5,6\n', "cannot be cut into cells"),
+    "an open quote": ('1,"2\n3,4\n5,6\n', "cannot be split into cells"),
     "zero bytes": ("1,2\0\n3,4\n", "is not text: it holds zero bytes"),
     "a picture": (bytes(range(128, 256)), "is not text in UTF-8"),
     "a label missing": ("a,label\n1.5,0\n2.5,\n", "has no label in line 3"),

@@ -28,7 +28,8 @@ def test_draws_have_the_mean_and_covariance(name, key):
 
 @pytest.mark.parametrize("name", targets.TARGETS)
 def test_draws_belong_to_the_energy(name, key):
-    """E[grad E . f] = E[div f] (Stein), with bounded f = sin(x / s + 0.7); at twice the temperature it fails."""
+    """E[grad E . f] = E[div f] (Stein), with bounded f = sin(x / s + 0.7); at twice the
+    temperature it fails."""
     target = targets.TARGETS[name]()
     num = NUM if target.dim > 20 else 5 * NUM
     x = target.sample(key, num)

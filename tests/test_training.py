@@ -1,4 +1,5 @@
-"""The training loop: it learns, it is the same when resumed, and nothing diverges silently."""
+"""The training loop: it learns, it resumes exactly, and it does not diverge
+silently."""
 
 from functools import partial
 
@@ -251,7 +252,8 @@ def test_every_update_sees_another_batch():
 
 
 def test_chains_that_no_longer_follow_are_named():
-    """An energy that sharpens faster than its chains can walk: far above the data, but not infinitely."""
+    """An energy that sharpens faster than its chains move: they are far above the data,
+    by a finite gap."""
     metrics = {
         "is_skipped": np.zeros(25),
         "acceptance_rate": np.full(25, 0.4),

@@ -257,7 +257,7 @@ def test_fit_compiles_nothing_for_other_numbers():
     assert traced is not None
 
 
-# --- one kernel a chain -------------------------------------------------------------
+# --- one kernel per chain -----------------------------------------------------------
 
 
 def test_a_stack_of_kernels_equals_a_loop_over_them():
@@ -356,7 +356,7 @@ def test_a_draw_that_reads_values_raises_everywhere():
     assert eb.sample(KEY, walk(False), START, 10).draws.shape == (10, 4, 2)
 
 
-# --- promises -----------------------------------------------------------------------
+# --- properties of kernels ----------------------------------------------------------
 
 
 def test_promises_are_fields():

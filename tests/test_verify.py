@@ -1,4 +1,4 @@
-"""The tests are tested: size, power, verdicts, and what reports say."""
+"""Tests of ``verify``: size, power, verdicts, and reports."""
 
 import re
 from functools import partial
@@ -40,7 +40,8 @@ def test_a_report_reads():
 
 
 def test_rank_passes_reversible_kernels_and_rejects_others(key):
-    """A rotation of a round Gaussian is invariant and not reversible: only the rank test can tell."""
+    """A rotation of an isotropic Gaussian is invariant and not reversible; only the
+    rank test detects this."""
     verify.rank(key, MALA, TARGET).require()
     assert not verify.rank(key, eb.ula(TARGET.energy, 0.9), TARGET).is_passed
     c, s = np.cos(0.3), np.sin(0.3)
@@ -67,7 +68,7 @@ def test_a_sample_of_another_size_is_refused(key):
 
 
 def test_where_no_chain_moves_nothing_is_tested(key):
-    """A right kernel may do so: it does not fail, and does not pass."""
+    """A correct kernel may not move: it neither fails nor passes."""
     still = eb.metropolis(TARGET.energy, lambda key, x: x, symmetric=True)
     for report in (
         verify.invariance(key, still, TARGET, **SHORT),
@@ -87,7 +88,8 @@ def test_a_kernel_that_gives_nan_is_rejected(key):
 
 
 def test_power_is_what_the_table_says(key):
-    """A shift of the mean by the detectable effect is found most of the time, a tenth of it is not."""
+    """A shift of the mean by the detectable effect is found in most runs, a tenth of it
+    is not."""
 
     target = targets.standard_normal(1)
     walk = lambda size: eb.Kernel(
@@ -116,7 +118,7 @@ def test_power_is_what_the_table_says(key):
 
 
 def test_other_pairs_of_init_and_step_are_taken(key):
-    """What BlackJAX has: a state with a position, and step(key, state)."""
+    """As in BlackJAX: a state with a position, and step(key, state)."""
 
     class Algorithm:
         init = staticmethod(lambda x: eb.State(x, TARGET.energy(x)))
@@ -173,7 +175,8 @@ def test_labels_are_those_of_the_position_and_numbers_in_its_units(key):
 
 
 def test_sequential_stops_early_for_clear_cases_and_keeps_its_rate(key):
-    """With p-values that are truly uniform the share of failures is alpha; clear ones need one round."""
+    """With p-values that are truly uniform the share of failures is alpha; clear ones
+    need one round."""
     rounds = []
 
     def test(key, *, num_chains, alpha, p=None):

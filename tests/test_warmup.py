@@ -1,4 +1,4 @@
-"""Warm-up finds scales, step sizes and lengths that are known, and says so when it does not."""
+"""Warm-up finds known scales, step sizes and lengths, and reports failures."""
 
 from functools import partial
 
@@ -64,7 +64,8 @@ def test_the_scale_is_a_root_and_falls_back_where_nothing_moved():
 
 
 def test_correlations_are_as_dense_as_the_points_can_tell(key):
-    """The share that is left is that of Schaefer & Strimmer's formula, and whitens better than all or none."""
+    """The shrinkage is that of Schaefer & Strimmer's formula, and whitens better than
+    all correlations or none."""
     dim, num = 12, 300
     white = jax.random.normal(key, (num, dim))
     covariance = 0.8 * np.ones((dim, dim)) + 0.2 * np.eye(dim)
@@ -104,8 +105,8 @@ def test_dual_averaging_finds_the_root_of_a_known_curve(num_chains):
 
 
 def rotated(t):
-    """T dC/dT, C and 2V of |x| where x is standard normal and turned by an angle t: E|x x_t| is
-    2/pi (sin t + cos t asin cos t)."""
+    """T dC/dT, C and 2V of |x| where x is standard normal and turned by an angle t: E|x
+    x_t| is 2/pi (sin t + cos t asin cos t)."""
     square = 2 - 4 / np.pi * (np.sin(t) + np.cos(t) * (np.pi / 2 - t))
     return Jump(
         t * 4 / np.pi * np.sin(t) * (np.pi / 2 - t), square, 2 * (1 - 2 / np.pi)
@@ -120,7 +121,7 @@ def test_the_criterion_of_a_length_is_that_of_a_rotation():
         after, velocity = np.cos(t) * x + np.sin(t) * n, np.cos(t) * n - np.sin(t) * x
         after = jnp.where(
             is_accepted[:, None], after, 7.0
-        )  # what is refused says nothing
+        )  # rejected proposals carry no information
         found = chees(x, after, velocity, jnp.full(num, t), is_accepted)
         for name, value in rotated(t)._asdict().items():
             assert float(getattr(found, name)) == pytest.approx(value, abs=0.02), (
@@ -194,7 +195,8 @@ def test_dense_mass_whitens(key):
 
 
 def test_a_bent_target_gets_the_steps_that_its_narrow_places_want(key):
-    """The harmonic mean of the chains' acceptance is what was asked for; the mean itself is well above."""
+    """The harmonic mean of the chains' acceptance rates reaches the target; their mean
+    is clearly above."""
     bent = targets.TARGETS["banana"]()
     tuned = eb.warm_up(
         key, eb.hmc, bent.energy, bent.sample(key, 256), num_steps=200, target=0.651
@@ -225,7 +227,7 @@ def test_the_length_of_trajectories_is_that_of_a_round_gaussian(key):
     )
     assert (
         plain.num_steps > 2 * dense.num_steps
-    )  # where a direction is slow, trajectories are long
+    )  # a slow direction needs long trajectories
 
 
 @pytest.mark.parametrize(
@@ -243,8 +245,9 @@ def test_the_tuned_kernel_is_invariant(make, key):
 )  # it is steep there
 @pytest.mark.parametrize("seed", [1, 4])
 def test_far_tails_are_survived(seed, make):
-    """Rosenbrock from far outside: its energy there is of order 1e7, its curvature of order 1e4.  Of exact draws
-    it is exponential beyond its least: above 15 in one run of 64 chains in fifty thousand."""
+    """Rosenbrock from far outside, with energies of order 1e7 and curvature of order
+    1e4. The energy of exact draws is exponential above its minimum: above 15 in one run
+    of 64 chains in fifty thousand."""
     key, target = jax.random.key(seed), targets.rosenbrock()
     start = 20.0 * jax.random.normal(key, (64, 2))
     tuned = eb.warm_up(key, make, target.energy, start, num_steps=200)
@@ -261,8 +264,9 @@ def test_far_tails_are_survived(seed, make):
 
 
 def test_chains_that_lag_set_the_pace(key):
-    """One chain in four lives in a well fifty times as narrow.  Where the others accept all, the harmonic mean
-    of rates is at 0.574 when its own is 0.25; without it, it would be 0.00."""
+    """One chain in four is in a well fifty times as narrow.  If the others always
+    accept, the harmonic mean of rates is 0.574 when the rate of this chain is 0.25;
+    with the mean of rates it would be 0.00."""
     place = targets.mixture([0.5, 0.5], [[0.0], [30.0]], [1.0, 0.02])
     start = jnp.concatenate([jnp.zeros((48, 1)), jnp.full((16, 1), 30.0)])
     tuned = eb.warm_up(key, eb.mala, place.energy, start, mass=None, num_steps=300)
@@ -321,7 +325,7 @@ def test_gradients_are_counted(key):
 
 
 def test_gradients_of_a_free_length_are_counted(key):
-    """They are the length of trajectories, where that has long come to rest."""
+    """They equal the length of trajectories after it has converged."""
     start = CORRELATED.sample(key, 64)
     short, long = (
         eb.warm_up(
@@ -387,7 +391,7 @@ def test_bad_input(options, message, key):
         eb.warm_up(key, **arguments)
 
 
-# --- chains and scales that used to spoil it ----------------------------------------
+# --- regression tests: lost chains and extreme scales -------------------------------
 
 
 def test_scales_far_apart_are_found_and_a_flat_coordinate_is_survived(key):
@@ -461,7 +465,7 @@ def test_any_integrator_has_its_length_tuned(key):
 
 
 class Fixed(Adapter):
-    """Leaves the step size where it begins."""
+    """Keeps the initial step size."""
 
     def init(self, tuning, num_chains):
         return tuning.log_step_size

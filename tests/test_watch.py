@@ -1,4 +1,5 @@
-"""Watching: each way to diverge is named, a roll-back saves a run, and its temperature is not forgotten."""
+"""The divergence monitor: each kind of divergence is reported, roll-backs, and the
+temperature of training."""
 
 import re
 from functools import partial
@@ -125,7 +126,7 @@ def test_a_few_skipped_updates_are_no_divergence_however_short_the_chunks(chunk)
 
 HUGE = optax.sgd(
     optax.piecewise_constant_schedule(0.3, {60: 100.0})
-)  # goes well, and then far too fast
+)  # first healthy, then far too fast
 
 
 def test_a_run_that_diverges_goes_back_and_reaches_its_target():
@@ -159,7 +160,7 @@ def test_the_roll_backs_are_bounded():
 
 @pytest.mark.filterwarnings("ignore:training diverged")
 def test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit():
-    """A run that was killed just before a roll-back makes it again."""
+    """A run that is killed just before a roll-back repeats it."""
     seen = []
     whole, _ = train(
         HUGE,
@@ -175,7 +176,7 @@ def test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit():
 
 
 def test_one_goes_back_as_far_however_short_the_chunks():
-    """A chunk of five before the trouble is seen, the energy is ill already."""
+    """With chunks of five the energy has already diverged before it is detected."""
     with pytest.warns(UserWarning, match="training diverged") as reported:
         train(HUGE, num_updates=100, rollback=RollbackPolicy(6), chunk=5)
     seen, back = map(
@@ -218,7 +219,8 @@ def test_another_learning_rate_or_step_size_compiles_nothing():
 
 
 def test_the_density_that_is_learned_at_a_temperature_is_that_of_the_tempered_energy():
-    """Chains on E / T learn exp(-E / T): its covariance is that of the data, and that of exp(-E) is 1/T as wide."""
+    """Chains on E / T learn exp(-E / T): its covariance is that of the data, and that
+    of exp(-E) is 1/T as wide."""
     state, metrics = train(optax.adam(0.02), temperature=0.25)
     covariance = np.linalg.inv(state.ema["root"].T @ state.ema["root"])  # of exp(-E)
     assert np.abs(0.25 * covariance - np.cov(DATA.T)).max() < 0.1

@@ -1,4 +1,4 @@
-"""With x64 on, as many users have it: what adapts and what trains carry their types through their loops."""
+"""With x64: warm-up and training keep the types of their loops."""
 
 from functools import partial
 

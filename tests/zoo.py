@@ -1,6 +1,6 @@
-"""Kernels that nobody of the library wrote: right ones, and the same with a bug.
+"""User-style kernels: correct ones, and the same with a bug.
 
-Each is a pair ``init(position)``, ``step(key, state) -> (state, info)``, as a user's is.
+Each is a pair ``init(position)``, ``step(key, state) -> (state, info)``.
 """
 
 from typing import Any, NamedTuple
@@ -50,7 +50,7 @@ def _accept(key, log_ratio):
 
 
 def walk(energy, size, *, always=lambda key, x: False):
-    """Random-walk Metropolis; ``always`` says where anything is accepted."""
+    """Random-walk Metropolis; it accepts everything where ``always`` is true."""
 
     def move(key, x):
         keys = jax.random.split(key, 3)
@@ -61,7 +61,7 @@ def walk(energy, size, *, always=lambda key, x: False):
     return of(move)
 
 
-# --- coordinates that stand still -----------------------------------------------------
+# --- coordinates that never move ------------------------------------------------------
 
 
 def stuck(energy, size, *, coordinate):
@@ -77,7 +77,8 @@ def stuck(energy, size, *, coordinate):
 
 
 def gibbs(precision, *, forgets=0):
-    """Gibbs on N(0, precision^-1), each coordinate in turn but the last ``forgets``."""
+    """Gibbs on N(0, precision^-1), each coordinate in turn except the last
+    ``forgets``."""
     precision = np.asarray(precision, np.float32)
 
     def move(key, x):
@@ -103,7 +104,7 @@ def leapfrog(energy, x, p, size, num):
 
 
 def ghmc(energy, size, *, num=3, persistence=0.9, is_flipped=True):
-    """Horowitz (1991): the momentum persists, and turns round on a rejection."""
+    """Horowitz (1991): the momentum persists and is reversed after a rejection."""
 
     def init(position):
         return Phase(position, jnp.zeros_like(position))
@@ -132,7 +133,8 @@ def fresh_momentum(key, state):
 
 
 def delayed_rejection(energy, size, *, is_right=True, shrink=0.3):
-    """Two stages (Tierney & Mira 1999), normal steps of ``size`` and ``shrink size``."""
+    """Two stages (Tierney & Mira 1999), normal steps of ``size`` and
+    ``shrink size``."""
 
     def log_q(x, y):
         return -jnp.sum((x - y) ** 2) / (2 * size**2)
@@ -268,11 +270,12 @@ def stretch(energy, *, a=2.0):
     return of(move)
 
 
-# --- right marginals, wrong joint -----------------------------------------------------
+# --- correct marginals, wrong joint ---------------------------------------------------
 
 
 def signs(*, is_right=True):
-    """Independent signs of three normals; the wrong one ties the third to the others."""
+    """Independent signs of three normals; the wrong one ties the third to the
+    others."""
 
     def move(key, x):
         s = jax.random.rademacher(key, x.shape).astype(x.dtype)
@@ -339,7 +342,7 @@ def nuts(energy, size, *, depth=3, one_end=False):
     """The multinomial tree by recursion on the host's side of tracing: 2^depth points.
 
     All trees of up to ``depth`` doublings are formed on a line of 2^(depth+1) points.
-    ``one_end`` looks at a turn at the right end alone: wrong.
+    ``one_end`` checks for a turn only at the right end: wrong.
     """
     num = 2**depth
 

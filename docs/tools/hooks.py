@@ -68,7 +68,7 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     if page.file.src_uri.startswith("notebooks/"):
-        return markdown
+        return markdown.replace("](../docs/", "](../")
     markdown = re.sub(r"\{\{ README block (\d) \}\}", readme_block, markdown)
     markdown = re.sub(r"(\]\(\.\./notebooks/\w+)\.ipynb\)", r"\1.md)", markdown)
     for old, new in LINKS.items():

@@ -1,8 +1,8 @@
-"""The application: its console, and how errors are shown.
+"""The application: its console, and error messages.
 
-A wrong option or a bad file is one clear line and exit code 2, and nothing is
-overwritten.  An error raised in code of the user names its file and line.  With
-``EBMJAX_TRACEBACK=1`` in the environment the whole traceback is shown.
+A wrong option or a bad file gives one line and exit code 2, and nothing is
+overwritten.  An error raised in the user's code is shown with its file and line.
+``EBMJAX_TRACEBACK=1`` in the environment shows the whole traceback.
 """
 
 import importlib
@@ -32,12 +32,13 @@ app = typer.Typer(
 )
 console = Console()
 STOPPED = 130  # the exit code after Ctrl-C
-MOST_FRAMES = 3  # of a user's code, shown with an error
-_user_files: set[str] = set()  # of modules named on the command line
+MOST_FRAMES = 3  # frames of the user's code, shown with an error
+_user_files: set[str] = set()  # the user's modules named on the command line
 
 
 def say(text: object, style: str = "") -> None:
-    """Print text as it is: brackets and colons in it, of a path say, mean nothing."""
+    """Print text without markup: brackets and colons, in a path for example, are
+    plain."""
     console.print(Text(str(text), style), soft_wrap=True)
 
 
@@ -47,14 +48,14 @@ def warn(text: object) -> None:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Print an error and leave."""
+    """Print an error and exit."""
     shown = Text.assemble(("error: ", "red"), message)
     Console(stderr=True, soft_wrap=True).print(shown)
     raise typer.Exit(code)
 
 
 def require(module: str, extra: str) -> None:
-    """Leave with what to install unless a module of an extra is there."""
+    """Exit with an install hint unless a module of an extra is installed."""
     if importlib.util.find_spec(module) is None:
         fail(f"this needs {module}: pip install 'ebmjax[{extra}]'", 2)
 
@@ -69,9 +70,9 @@ def one_line() -> Iterator[None]:
     except typer.Exit:
         raise
     except KeyboardInterrupt:
-        fail("stopped; nothing more was written", STOPPED)
+        fail("stopped; no further file was written", STOPPED)
     except TrainingDiverged as error:
-        fail(f"{error}; the last good state is in the checkpoint", 1)
+        fail(f"{error}; the last healthy state is in the checkpoint", 1)
     except Exception as error:
         if os.environ.get("EBMJAX_TRACEBACK"):
             raise
@@ -82,7 +83,7 @@ def one_line() -> Iterator[None]:
 
 
 def _message(error: Exception) -> str | None:
-    """What to print of an error; None where only its traceback would help."""
+    """The message of an error; None if only its traceback is useful."""
     kind = type(error).__name__
     if where := in_user_code(error):
         return f"{kind}: {error}\n{where}"
@@ -96,7 +97,7 @@ def _message(error: Exception) -> str | None:
 
 
 def in_user_code(error: BaseException) -> str:
-    """The frames of a traceback that are in code of the user, a line each."""
+    """The frames of a traceback in the user's code, one line each."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f)]
     if isinstance(error, SyntaxError) and error.filename:
         return (
@@ -121,7 +122,8 @@ def _is_users(frame: traceback.FrameSummary) -> bool:
 
 
 def load_attribute(name: str) -> Any:
-    """What ``module:attribute`` names, of the modules here and of those installed."""
+    """The object ``module:attribute``, from the current folder or an installed
+    module."""
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         fail(f"give the factory as module:function, got {name!r}", 2)

@@ -1,4 +1,4 @@
-"""Sampling an energy of the user: starts, a tuned kernel, the table, the files."""
+"""Sampling a user's energy: initial positions, a tuned kernel, the table, the files."""
 
 import importlib.util
 import sys
@@ -38,9 +38,9 @@ KERNELS: dict[str, Callable[..., Kernel]] = {
     "random_walk": random_walk,
     "barker": barker,
 }
-REACH = 2.0  # random starts are uniform on (-REACH, REACH), as Stan's
+REACH = 2.0  # random starts are uniform on (-REACH, REACH), as in Stan
 MOST_ROWS = 20
-MIN_DRAWS = 6  # of a chain, for R-hat
+MIN_DRAWS = 6  # draws per chain, for R-hat
 
 
 def sample_energy(
@@ -59,7 +59,8 @@ def sample_energy(
     seed: int,
     out: Path | None,
 ) -> None:
-    """Tune, sample, judge, and write a folder; what is wrong is refused first."""
+    """Tune, sample, summarise, and write a folder; invalid options are refused
+    first."""
     if num_steps % thin:
         raise ValueError(
             f"--num-steps must be a multiple of --thin, got {num_steps} and {thin}"
@@ -73,7 +74,7 @@ def sample_energy(
         raise ValueError("--leapfrog-steps is an option of --kernel hmc")
     if step_size is not None and (num_warmup is not None or is_dense):
         raise ValueError(
-            "--step-size is in place of the warm-up: leave out --num-warmup and --dense"
+            "--step-size replaces the warm-up: omit --num-warmup and --dense"
         )
     if step_size is not None and kernel_name == "hmc" and leapfrog_steps is None:
         raise ValueError("--kernel hmc with a --step-size needs its --leapfrog-steps")
@@ -107,7 +108,7 @@ def sample_energy(
 
 
 def _written(samples: Samples, folder: Path) -> list[Path]:
-    """Table, draws and pictures in a folder, the table and its warnings printed."""
+    """Write table, draws and pictures to a folder; print the table and its warnings."""
     if jax.tree.leaves(samples.draws)[0].shape[0] < MIN_DRAWS:
         export.save(samples, folder / "draws.npz")
         warn("too few draws for R-hat: more steps, or a lower --thin")
@@ -136,7 +137,8 @@ def _written(samples: Samples, folder: Path) -> list[Path]:
 
 
 def _tuned(key, make, energy, positions, step_size, num_warmup, is_dense):
-    """A kernel with fixed parameters, where its chains are, and how it was tuned."""
+    """A kernel with fixed parameters, the positions of its chains, and how it was
+    tuned."""
     if step_size is not None:
         return make(energy, step_size), positions, "no warm-up"
     mass = "dense" if is_dense else "auto"
@@ -156,7 +158,8 @@ def _tuned(key, make, energy, positions, step_size, num_warmup, is_dense):
 def _starts(
     key: Key, name: str, energy: Energy, num_chains: int | None, dim, path
 ) -> Position:
-    """Where chains start, ``[C, ...]``: a file, random points, or as a module says."""
+    """Initial positions ``[C, ...]``: from a file, random, or from the user's
+    module."""
     checks.function(energy, name)
     if dim is not None and path is not None:
         raise ValueError("give either --dim or --start")
@@ -197,13 +200,14 @@ def _starts(
             lambda x: jnp.broadcast_to(x, (num_chains, *x.shape)), point
         )
     raise ValueError(
-        f"where do chains start? --dim D, --start FILE.npy, or in {module.__name__} a "
+        f"initial positions are missing: --dim D, --start FILE.npy, or in {module.__name__} a "
         "function initial(key, n) or a point start"
     )
 
 
 def shown(summary: health.Summary) -> str:
-    """The table; of many coordinates those with the smallest effective sample sizes."""
+    """The table; for many coordinates the rows with the smallest effective sample
+    sizes."""
     if len(summary.names) <= MOST_ROWS:
         return str(summary._replace(warnings=[]))
     rows = np.argsort(summary.columns["ess_bulk"], kind="stable")[:MOST_ROWS]
@@ -216,7 +220,7 @@ def shown(summary: health.Summary) -> str:
 
 
 def end_early(done: int, num_steps: int) -> None:
-    """After a signal, say how far the chains came, and leave with its exit code."""
+    """After a signal: print the number of completed steps, and exit with its code."""
     if done < num_steps:
         warn(
             f"stopped by a signal after {done} of {num_steps} steps, which are written"

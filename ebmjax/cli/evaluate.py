@@ -11,28 +11,33 @@ from ebmjax.cli.app import app, one_line
 @app.command()
 def evaluate(
     folder: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")
+        Path, typer.Argument(metavar="RUN", help="Folder of a trained run.")
     ],
     data_file: Annotated[
-        str, typer.Option("--data", help="Held-out points: a name or a file.")
+        str, typer.Option("--data", help="Held-out points: a data set or a file.")
     ] = "",
     num_chains: Annotated[
-        int, typer.Option(help="Of annealed importance sampling.", min=32)
+        int,
+        typer.Option(help="Number of chains of annealed importance sampling.", min=32),
     ] = 256,
     num_levels: Annotated[
-        int, typer.Option(help="Between the base and the model.", min=32)
+        int,
+        typer.Option(help="Number of levels between the base and the model.", min=32),
     ] = 1024,
     num_steps: Annotated[int, typer.Option(help="Of a level.", min=1)] = 1,
     num_relax: Annotated[
-        int, typer.Option(help="Steps of the chains before they are used.", min=20)
+        int, typer.Option(help="Steps of the chains before the measurement.", min=20)
     ] = 1000,
     num_replicas: Annotated[
         int,
-        typer.Option("--replicas", help="Of parallel tempering beside; 0 for none."),
+        typer.Option(
+            "--replicas", help="Number of replicas of parallel tempering; 0 to skip it."
+        ),
     ] = 0,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="A new folder; RUN/evaluation by default.")
+        Path | None,
+        typer.Option(help="New folder for the results; RUN/evaluation by default."),
     ] = None,
 ) -> None:
     """Log-likelihoods of a trained run between bounds, and tests of its chains.

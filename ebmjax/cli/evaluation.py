@@ -1,4 +1,4 @@
-"""What ``evaluate`` shows: a table, numbers for programs, pictures."""
+"""Output of ``evaluate``: a table, numbers as JSON, pictures."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from ebmjax.tempering.parallel_tempering import Tempered
 
 
 class Evaluation(NamedTuple):
-    """What is measured of a run."""
+    """The measurements of a run."""
 
     brackets: dict[int, Bracket]  # by number of levels
     likelihoods: dict[str, Likelihood]  # by group of points
@@ -44,7 +44,7 @@ def table(folder: Path, found: Evaluation) -> Table:
     for label, value in found.likelihoods.items():
         low, high = value.bits_per_dim
         shown.add_row(
-            f"log-likelihood, {label} [nat]",
+            f"log-likelihood, {label} [nats]",
             f"[{value.lower:.3f}, {value.upper:.3f}] +- {value.standard_error:.3f}",
         )
         shown.add_row(f"bits per dimension, {label}", f"[{low:.4f}, {high:.4f}]")
@@ -56,14 +56,14 @@ def table(folder: Path, found: Evaluation) -> Table:
             f"{tempered.log_z:.3f} +- {tempered.standard_error:.3f}",
         )
         shown.add_row(
-            "round trips an iteration, at best",
+            "round trips per iteration, at best",
             f"{tempered.round_trip_rate:.4f}, {tempered.best_round_trip_rate:.4f}",
         )
     return shown
 
 
 def numbers(found: Evaluation) -> dict[str, Any]:
-    """Everything that is shown, for programs."""
+    """All results as plain numbers, for JSON."""
     content: dict[str, Any] = {
         "log_z": {str(n): b.log_z._asdict() for n, b in found.brackets.items()},
         "log_likelihood": {k: v._asdict() for k, v in found.likelihoods.items()},
@@ -102,7 +102,7 @@ def _work(bracket: Bracket):
     ):
         ax.hist(values, bins, density=True, alpha=0.4, color=colour, label=label)
     ax.axvline(bracket.log_z.log_z, color="black", lw=1, label="log Z")
-    ax.set(xlabel="minus the work [nat]", ylabel="density")
+    ax.set(xlabel="minus the work [nats]", ylabel="density")
     ax.legend()
     return fig
 
@@ -125,7 +125,7 @@ def _bounds(brackets: dict[int, Bracket]):
 
 @plotting.styled
 def _swaps(tempered: Tempered):
-    """Rejection rates of swaps along the ladder, which adapted to be equal."""
+    """Rejection rates of swaps along the ladder; adaptation makes them equal."""
     fig, ax = plotting.figure(size=(5.2, 3.2))
     middle = 0.5 * (tempered.betas[1:] + tempered.betas[:-1])
     ax.plot(middle, tempered.rejection_rate, "o-", color=plotting.DATA)

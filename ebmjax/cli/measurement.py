@@ -24,16 +24,16 @@ from ebmjax.tempering.parallel_tempering import parallel_tempering
 from ebmjax.tempering.paths import geometric
 from ebmjax.tempering.schedule import Schedule
 
-MOST_POINTS = 10_000  # of a data set, whose likelihood is computed
-MOST_TESTED = 500  # of each sample in a test
-LEAST_PROBABILITY = 0.02  # of a bit of the base
-SHORTER = (16, 4)  # the bounds are shown at levels fewer by these factors, too
+MOST_POINTS = 10_000  # points of a data set in the likelihood
+MOST_TESTED = 500  # points of each sample in a test
+LEAST_PROBABILITY = 0.02  # smallest probability of a bit of the base
+SHORTER = (16, 4)  # bounds are also shown for fewer levels, by these factors
 
 
 def evaluate_run(
     folder: Path, data_file: str, out: Path | None, seed: int, **options: Any
 ) -> None:
-    """Measure, print the table, and write pictures and numbers."""
+    """Measure, print the table, write pictures and numbers."""
     run, state = runs.load(folder)
     target = out or folder / "evaluation"
     runs.check_new(target)
@@ -64,9 +64,10 @@ def measure(
     progress: Any = True,
     **options: Any,
 ) -> tuple[shown.Evaluation, report.Chains]:
-    """Bounds, likelihoods and tests, and the chains that they are of.
+    """Bounds, likelihoods and tests, and the chains on which they are based.
 
-    ``name`` is that of a kernel; ``held_out`` are points in units of training, or none.
+    ``name`` is the name of a kernel; ``held_out`` are points in units of training, or
+    ``None``.
     """
     keys = jax.random.split(key, 6)
     energy: Energy = run.trained(state)
@@ -109,7 +110,7 @@ def measure(
 
 
 def _brackets(key, energy, positions, base, name, step_size, options):
-    """Bounds at all numbers of levels, the largest first: its pilot is that of all."""
+    """Bounds for all numbers of levels, the largest first; all use its pilot."""
     num_levels = options["num_levels"]
     options = {
         "base": base,
@@ -130,7 +131,7 @@ def _brackets(key, energy, positions, base, name, step_size, options):
     for factor in SHORTER:
         schedule = _thinned(best.schedule, factor)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # few levels are meant to be poor
+            warnings.simplefilter("ignore")  # a warning is expected for few levels
             found[num_levels // factor] = bracket_log_z(
                 jax.random.fold_in(key, factor),
                 energy,
@@ -142,7 +143,7 @@ def _brackets(key, energy, positions, base, name, step_size, options):
 
 
 def _thinned(schedule: Schedule, factor: int) -> Schedule:
-    """The same path in fewer levels."""
+    """The same path with fewer levels."""
     num = len(schedule.betas) - 1
     at, places = np.arange(num + 1), np.linspace(0, num, num // factor + 1)
     betas, sizes = (np.interp(places, at, x) for x in schedule)
@@ -170,7 +171,7 @@ def is_binary(run: Any) -> bool:
 
 
 def noisy(key: Any, run: Any, z: Any) -> Any:
-    """Points with the noise of training: what the energy is the density of."""
+    """Points with the noise of training, whose density the energy describes."""
     if is_binary(run) or not run.config.noise:
         return z
     return z + run.config.noise * jax.random.normal(key, z.shape)
@@ -185,9 +186,9 @@ def base_of(run: Any, z: Any) -> Base:
 
 
 def held_out(run: Any, name: str) -> Any:
-    """Points ``[N, ...]`` in units of training; those that the run held out by default.
+    """Points ``[N, ...]`` in units of training; by default those that the run held out.
 
-    Of a toy set these are new ones.
+    For a toy set these are new points.
     """
     if name:
         x, shape = data.load(name).x, run.kept.x.shape[1:]

@@ -1,8 +1,8 @@
-"""Sampling that a signal ends early, with what there is until then.
+"""Sampling that a signal ends early, with the draws so far.
 
-The chains run in pieces.  Ctrl-C, SIGTERM and SIGHUP wait for the end of a piece, and
-its draws and those before are returned.  The pieces are those of one run: they are the
-same numbers as without pieces.
+The chains run in chunks.  Ctrl-C, SIGTERM and SIGHUP wait for the end of a chunk, and
+all draws until then are returned.  They are the same numbers as those of one
+uninterrupted run.
 """
 
 import warnings
@@ -30,12 +30,12 @@ def sample_until_stopped(
     collect: Any,
     progress: Any = True,
 ) -> Samples:
-    """As :func:`ebmjax.sample`; its ``num_steps`` says how far it came."""
+    """As :func:`ebmjax.sample`; its ``num_steps`` is the number of completed steps."""
     length = max(1, -(-num_steps // (PIECES * thin))) * thin
     report, done = reporter(progress, "sampling"), 0
     pieces: list[Samples] = []
     with folder.postponed_stop() as is_signalled, warnings.catch_warnings():
-        # of a piece: a chain that does not move in a short one is no news
+        # of a chunk: a chain may not move in a short chunk
         warnings.simplefilter("ignore", RuntimeWarning)
         while done < num_steps and not (pieces and is_signalled()):
             num = min(length, num_steps - done)

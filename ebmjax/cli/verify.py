@@ -28,24 +28,30 @@ from ebmjax.verify.pair import as_target
 @app.command()
 def selftest(
     is_full: Annotated[
-        bool, typer.Option("--full", help="Every kernel on every target.")
+        bool, typer.Option("--full", help="Test every kernel on every target.")
     ] = False,
     num_chains: Annotated[
-        int, typer.Option(help="Of a first round.", min=1000, max=10**7)
+        int,
+        typer.Option(help="Number of chains in the first round.", min=1000, max=10**7),
     ] = 20_000,
     alpha: Annotated[
-        float, typer.Option(help="False-alarm rate, of all together.", min=0, max=1)
+        float,
+        typer.Option(help="False-alarm rate of all tests together.", min=0, max=1),
     ] = 1e-4,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**32 - 1, help="By default, of the clock."),
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            help="Seed of all random numbers; from the clock by default.",
+        ),
     ] = None,
 ) -> None:
     """Verify the kernels of this library on this machine.
 
-    Chains start from exact draws of a target and must still follow it.  Kernels that are
-    wrong on purpose run beside, and must be rejected.  Exit code 1 if any outcome is
-    another.
+    Chains start from exact draws of a target and must still follow it.  Kernels that
+    are wrong on purpose must be rejected.  Exit code 1 if any outcome is not as
+    expected.
     """
     with one_line():
         seed = time.time_ns() % 2**32 if seed is None else seed
@@ -77,7 +83,7 @@ def selftest(
         for report in wrong:
             say(f"\n{report}")
         seconds = time.perf_counter() - begin
-        summary = f"{total - len(wrong)} of {total} as they should be, {seconds:.0f} s"
+        summary = f"{total - len(wrong)} of {total} as expected, {seconds:.0f} s"
         say(summary, f"bold {'red' if wrong else 'green'}")
     if wrong:
         raise typer.Exit(1)
@@ -91,12 +97,13 @@ def verify_kernel(
     target: Annotated[
         str,
         typer.Option(
-            help=f"One of {', '.join(TARGETS)}; or MODULE:TARGET of yours, a pair "
+            help=f"One of {', '.join(TARGETS)}; or your own MODULE:TARGET, a pair "
             "(energy, sample), which is checked first."
         ),
     ] = "rosenbrock",
     num_chains: Annotated[
-        int | None, typer.Option(min=1000, max=10**7, help="Of the first round.")
+        int | None,
+        typer.Option(min=1000, max=10**7, help="Number of chains in the first round."),
     ] = None,
     num_steps: Annotated[
         int | None,
@@ -109,11 +116,13 @@ def verify_kernel(
         bool, typer.Option("--reversible", help="Test that, too.")
     ] = False,
     picture: Annotated[
-        Path | None, typer.Option(help="Where to draw the result, a .png.")
+        Path | None, typer.Option(help="Path of a picture of the result, a .png.")
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="A folder for a page with table, pictures, versions, power."),
+        typer.Option(
+            help="Folder for a page with table, pictures, versions and power."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
 ) -> None:
@@ -171,7 +180,7 @@ def verify_kernel(
 
 
 def _target(name: str) -> Any:
-    """A target of the library, or what ``module:attribute`` names."""
+    """A target of the library, or of ``module:attribute``."""
     if name in TARGETS:
         return TARGETS[name]()
     if ":" not in name:

@@ -1,4 +1,5 @@
-"""Diagnostics of chains: convergence statistics, running statistics, expectations, the summary."""
+"""Diagnostics of chains: convergence and running statistics, expectations,
+summaries."""
 
 from ebmjax.diagnostics.convergence import (
     ess_bulk,

@@ -26,8 +26,8 @@ class BatchMeans(NamedTuple):
 
     moments: Moments
     exponent: Array  # [] int32, a batch has 2^exponent draws
-    place: Array  # [] int32, full batches, and the number of the one that fills
-    filled: Count  # draws in that one
+    place: Array  # [] int32, full batches; the index of the open one
+    filled: Count  # draws in the open batch
     batches: TwoFloat  # [M, C, ...] sums relative to the first value, the rest zero
 
     @property
@@ -47,7 +47,7 @@ class BatchMeans(NamedTuple):
 
     @property
     def ess(self) -> Any:
-        """N var(x) / sigma^2, ``[...]``, from the full batches; 0 where nothing moves."""
+        """N var(x) / sigma^2, ``[...]``, from the full batches; 0 for a constant."""
         m, size = self.moments, self.size
 
         def of(variance, relative, origin, high, low, sum_high, sum_low):
@@ -82,8 +82,9 @@ def batch_means(value_fn: Collect = position_of, *, num_batches: int = 32) -> Re
 
     Args:
       value_fn: as in :func:`moments`.
-      num_batches: M of each chain, even; between M / 2 and M of them are full at any time.
-        Many batches over all chains make the error precise, long batches make it unbiased.
+      num_batches: M of each chain, even; between M / 2 and M of them are full at any
+        time.  Many batches over all chains reduce the variance of the error, long
+        batches its bias.
 
     Raises:
       TypeError, ValueError: as :func:`moments`; ``num_batches`` odd or below 4.
@@ -124,7 +125,7 @@ def _add_to_batches(value_fn, num_batches, b: BatchMeans, state, info) -> BatchM
 
 
 def _joined(batches: TwoFloat) -> TwoFloat:
-    """Neighbours summed, in the first half; the second half zero."""
+    """Sums of neighbours in the first half; zeros in the second half."""
 
     def pairs_of(high, batches):
         del high

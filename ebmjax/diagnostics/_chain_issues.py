@@ -1,4 +1,4 @@
-"""Chains that never moved or repeat another, draws whose axes are exchanged."""
+"""Checks for chains that never moved or repeat another, and for exchanged axes."""
 
 import hashlib
 from collections import Counter
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-CHANCE = 0.01  # that chains of few values are alike without a fault
+CHANCE = 0.01  # of equal chains by chance
 
 
 def of_chains(leaves: list[np.ndarray]) -> list[str]:
-    """Of draws ``[T, C, ...]``."""
+    """Messages about draws ``[T, C, ...]``."""
     is_stuck = stuck(leaves)
     found = []
     if is_stuck.any():
@@ -25,7 +25,7 @@ def of_chains(leaves: list[np.ndarray]) -> list[str]:
     if _is_exchanged(leaves):
         steps, chains = leaves[0].shape[:2]
         found.append(
-            f"draws of {steps} steps of {chains} chains: neighbouring chains are alike and "
+            f"draws of {steps} steps of {chains} chains: neighbouring chains are correlated and "
             "neighbouring steps are not, as if the axes were [C, T]; wanted [T, C, ...]"
         )
     return found
@@ -40,11 +40,11 @@ def stuck(leaves: list[np.ndarray]) -> np.ndarray:
 
 
 def copies(leaves: list[np.ndarray], is_stuck: np.ndarray) -> np.ndarray:
-    """Chains that repeat an earlier one and hardly by chance, their numbers.
+    """The indices of chains that repeat an earlier one, unless chance explains it.
 
-    Short chains of few values are alike by chance, and then many more pairs are alike over
-    one half of the draws than over both; of few chains the chance is estimated, from the
-    values that occur and the times at which chains move.
+    Short chains of few values may be equal by chance; then many more pairs are equal
+    over one half of the draws than over both.  For few chains the probability is
+    estimated, from the values that occur and the times at which chains move.
     """
     half = len(leaves[0]) // 2
     parts = [_prints(x[:half] for x in leaves), _prints(x[half:] for x in leaves)]
@@ -78,12 +78,12 @@ def _prints(leaves) -> list[bytes]:
 
 
 def _pairs(prints) -> int:
-    """Pairs that are alike."""
+    """The number of equal pairs."""
     return sum(comb(number, 2) for number in Counter(prints).values())
 
 
 def _chance(leaves, chain) -> float:
-    """About the probability that another chain is bit for bit like this one."""
+    """The approximate probability that another chain equals this one bit for bit."""
     flat = [np.ascontiguousarray(x.reshape(*x.shape[:2], -1)) for x in leaves]
     moves = np.any(
         [(np.diff(x[:, chain], axis=0) != 0).any(axis=1) for x in flat], axis=0
@@ -97,7 +97,8 @@ def _chance(leaves, chain) -> float:
 
 
 def _is_exchanged(leaves) -> bool:
-    """Whether neighbours along the second axis are alike and those along the first are not."""
+    """Whether neighbours along the second axis are correlated and those along the first
+    are not."""
     x = np.concatenate([x.reshape(*x.shape[:2], -1)[..., :64] for x in leaves], axis=2)
     steps, chains = x.shape[:2]
     if chains < 30 or chains <= steps:

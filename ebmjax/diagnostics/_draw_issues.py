@@ -1,9 +1,8 @@
-"""Chains that do not agree, too few effective draws, angles that wind.
+"""Checks for chains that disagree, too few effective draws, and unwrapped angles.
 
-Thresholds are those of Vehtari et al. 2021 for four chains; many short chains are
-judged by nested R-hat over as many groups as four chains have halves (Margossian et al.
-2024), and by the variance of their means, which should be what their autocorrelation
-explains.
+Thresholds are those of Vehtari et al. 2021 for four chains.  Many short chains are
+tested by nested R-hat over as many groups as four chains have halves (Margossian et al.
+2024), and by the variance of their means, which their autocorrelation should explain.
 """
 
 import numpy as np
@@ -15,7 +14,7 @@ from ebmjax.diagnostics._chain_issues import few
 LARGEST_RHAT, LEAST_ESS = 1.01, 400
 MANY_CHAINS, NUM_GROUPS = 16, 8  # four chains are eight halves
 APART = 6.0  # standard deviations of a chain's mean
-STAYS = 25.0  # var(means of chains) / var(halves of a chain): chains that stay
+STAYS = 25.0  # var(means of chains) / var(halves of a chain): chains that do not mix
 
 
 def of_draws(
@@ -24,7 +23,8 @@ def of_draws(
     columns: dict[str, np.ndarray],
     spreads: tuple[_host.Spread, _host.Spread],
 ) -> list[str]:
-    """Of coordinates ``[T, C, D]``, their table and the spreads of their ranks."""
+    """Messages about draws ``[T, C, D]``, their table and the spreads of their
+    ranks."""
     found = of_angles(names, x, columns["sd"])
     num_steps, num_chains = x.shape[:2]
     apart = np.array([chains_apart(s, num_steps) for s in spreads]).any(
@@ -64,9 +64,11 @@ def of_draws(
 
 @np.errstate(divide="ignore", invalid="ignore")
 def agree(spreads, num_steps: int) -> np.ndarray:
-    """Whether many chains agree, ``[D]``: by nested R-hat of the same number of groups as
-    four chains have halves, and by the spread of their means, which is no larger than their
-    autocorrelation explains."""
+    """Whether many chains agree, ``[D]``.
+
+    By nested R-hat of as many groups as four chains have halves, and by the spread of
+    their means, which must not exceed what their autocorrelation explains.
+    """
     result = np.ones(spreads[0].tau.shape, bool)
     for s in spreads:
         num_chains = len(s.means) // 2
@@ -97,7 +99,7 @@ def chains_apart(s: _host.Spread, num_steps: int) -> np.ndarray:
 
 @np.errstate(divide="ignore", invalid="ignore")
 def stay(s: _host.Spread) -> np.ndarray:
-    """Variance of the means of chains over that which the halves of a chain show, ``[D]``."""
+    """Variance of the means of chains over that of the halves of a chain, ``[D]``."""
     first, second = np.split(s.means, 2)
     if len(first) < 2:
         return np.zeros(s.tau.shape)
@@ -111,12 +113,12 @@ def chain_means(s: _host.Spread) -> np.ndarray:
 
 
 def _mean_variance(s, num_steps) -> np.ndarray:
-    """Of the mean of a chain, as its autocorrelation explains it, ``[D]``."""
+    """The variance of the mean of a chain, from its autocorrelation, ``[D]``."""
     return s.variances.mean(axis=0) * s.tau / num_steps
 
 
 def of_angles(names, x, sd) -> list[str]:
-    """Coordinates that move over many turns of 2 pi and have one shape in each."""
+    """Coordinates that cover many periods of 2 pi with the same shape in each."""
     found = []
     for d in np.flatnonzero(sd > np.pi):
         z = x[:, :, d].astype(np.float64)
@@ -132,6 +134,6 @@ def of_angles(names, x, sd) -> list[str]:
     if not found:
         return []
     return [
-        f"{few(names[found])} wander over many turns of 2 pi with one shape in each: if they "
+        f"{few(names[found])} cover many periods of 2 pi with the same shape in each: if they "
         "are angles, wrap them, or give the energy their sine and cosine"
     ]

@@ -1,8 +1,8 @@
-"""The estimators of :mod:`ebmjax.diagnostics.convergence` in NumPy, float64, on the host.
+"""The estimators of :mod:`ebmjax.diagnostics.convergence` in NumPy, float64, on the
+host.
 
-Nothing is compiled, so that a table of a few thousand draws takes milliseconds.  All
-functions take draws ``[T, C, D]`` and treat the coordinates alike; a test holds them
-against those of JAX.
+Nothing is compiled, so a table of a few thousand draws takes milliseconds.  All
+functions take draws ``[T, C, D]``; a test compares them with those of JAX.
 """
 
 import os
@@ -13,23 +13,24 @@ import numpy as np
 from scipy.special import ndtri
 
 TAILS = (0.05, 0.95)
-AT_ONCE = 2**19  # numbers of the coordinates that are worked on together
+AT_ONCE = 2**19  # numbers of the coordinates in one batch
 
 
 class Spread(NamedTuple):
-    """How the scores of chains vary, of ranks or of folded ranks; halves are ``[2 C, D]``."""
+    """Spread of the scores of ranks or folded ranks; halves are ``[2 C, D]``."""
 
     means: np.ndarray  # of the first halves of the chains, then of the second
     variances: np.ndarray
-    tau: np.ndarray  # [D] autocorrelation time of halves, from within the chains alone
+    tau: np.ndarray  # [D] autocorrelation time within halves
 
 
 def table(x: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[Spread, Spread]]:
-    """The columns of a summary, ``[D]`` each, and the spreads of ranks and folded ranks."""
+    """The columns of a summary, ``[D]`` each, and the spreads of ranks and folded
+    ranks."""
     width = max(1, AT_ONCE // (x.shape[0] * x.shape[1]))
     starts = range(0, x.shape[2], width)
     part = lambda i: _columns(x[:, :, i : i + width].astype(np.float64))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets go of the interpreter
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy releases the lock
         parts = list(pool.map(part, starts)) if len(starts) > 1 else [part(0)]
     joined = {k: np.concatenate([p[0][k] for p in parts]) for k in parts[0][0]}
     bulk, folded = (
@@ -89,7 +90,7 @@ def normal_scores(x: np.ndarray) -> np.ndarray:
 
 
 def plain_rhat(x: np.ndarray) -> np.ndarray:
-    """R-hat of chains, neither split nor of ranks, ``[D]``."""
+    """R-hat of chains, neither split nor rank-normalised, ``[D]``."""
     length = len(x)
     between = x.mean(axis=0).var(axis=0, ddof=1)
     within = x.var(axis=0, ddof=1).mean(axis=0)
@@ -97,7 +98,8 @@ def plain_rhat(x: np.ndarray) -> np.ndarray:
 
 
 def ess(x: np.ndarray) -> np.ndarray:
-    """C T / tau, ``[D]``, tau by Geyer's initial monotone sequence, at least 1 / log10(C T)."""
+    """C T / tau, ``[D]``; tau by Geyer's initial monotone sequence, at least
+    1 / log10(C T)."""
     length, num_chains = x.shape[:2]
     covariance = autocovariance(x)
     within = covariance[0] * length / (length - 1)

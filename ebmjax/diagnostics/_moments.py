@@ -69,7 +69,8 @@ class Moments(NamedTuple):
 
     @property
     def rhat(self) -> Any:
-        """sqrt(var+ / W) of whole chains, ``[...]``; no sign of a drift that all share."""
+        """sqrt(var+ / W) of whole chains, ``[...]``; it does not detect a common
+        drift."""
 
         def of(relative, variances):
             between, t = relative.var(axis=0, ddof=1), as_float(self)
@@ -78,7 +79,8 @@ class Moments(NamedTuple):
         return jax.tree.map(of, self.relative_means(), self.variances)
 
     def nested_rhat(self, num_groups: int) -> Any:
-        """:func:`ebmjax.diagnostics.convergence.nested_rhat` of all draws, ``[...]``."""
+        """:func:`ebmjax.diagnostics.convergence.nested_rhat` of all draws,
+        ``[...]``."""
 
         def of(relative, squares):  # the variance within one step is zero
             variances = squares / jnp.maximum(as_float(self) - 1, 1)
@@ -92,11 +94,12 @@ class Moments(NamedTuple):
 
 
 def moments(value_fn: Collect = position_of) -> Reducer:
-    """Mean and variance of each chain and of all, R-hat, nested R-hat: :class:`Moments`.
+    """Mean and variance of each chain and overall, R-hat, nested R-hat:
+    :class:`Moments`.
 
     Args:
-      value_fn: from ``(state, info)`` to the value, floating leaves ``[C, ...]``; the position
-        by default.  Numbers of a ``functools.partial`` may change and compile nothing.
+      value_fn: from ``(state, info)`` to the value, floating leaves ``[C, ...]``; the
+        position by default.  New numbers in a ``functools.partial`` compile nothing.
 
     Raises:
       TypeError: ``value_fn`` is no function, or returns something else.

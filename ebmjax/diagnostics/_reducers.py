@@ -1,4 +1,4 @@
-"""Parts of running statistics: checks of values, sums relative to a first value."""
+"""Helpers of running statistics: checks of values, sums relative to a first value."""
 
 import functools
 
@@ -26,7 +26,7 @@ def value_shapes(value_fn, state, info):
 
 
 def with_origin(value, origin, steps: Count):
-    """The value in the dtype of the sums, and the first value there was."""
+    """The value in the dtype of the sums, and the first value."""
     value = jax.tree.map(lambda x, o: x.astype(o.dtype), value, origin)
     is_first = steps.is_zero()
     return value, jax.tree.map(lambda x, o: jnp.where(is_first, x, o), value, origin)
@@ -41,7 +41,7 @@ def as_float(sums) -> Array:
 
 
 def total_of(*parts):
-    """A sum of parts of falling size: in float64 on the host, where digits allow it."""
+    """A sum of parts of decreasing size, in float64 on the host."""
     if checks.is_traced(parts):
         return functools.reduce(jnp.add, parts[::-1])
     return np.sum([np.asarray(part, np.float64) for part in parts], axis=0)

@@ -1,4 +1,4 @@
-"""Chains far above the others in energy, divergences, E-BFMI, trees of maximal depth."""
+"""Checks of energies of chains, divergences, E-BFMI, and trees of maximal depth."""
 
 from typing import NamedTuple
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from ebmjax.diagnostics._chain_issues import few
 
-DIVERGENT = 1000.0  # nat; Stan's
+DIVERGENT = 1000.0  # nats; as in Stan
 LEAST_BFMI = 0.3
-# fewer draws are too noisy: of all chains together, of a chain alone
+# fewer draws are too noisy: of all chains together, of one chain
 BFMI_DRAWS, BFMI_STEPS = 200, 1000
 LEAST_GAP = 10.0  # nat
 FULL_TREE, FULL_SHARE = 2**10 - 1, 0.05  # gradients of a tree of depth 10
@@ -24,7 +24,8 @@ class Stats(NamedTuple):
 
 
 def of_energy(energy: np.ndarray) -> list[str]:
-    """Of energies ``[T, C]``: chains beyond a gap that no fluctuation explains."""
+    """Messages about energies ``[T, C]``: chains above a gap that chance does not
+    explain."""
     energy = energy.astype(np.float64)
     medians = np.median(energy, axis=0)
     order = np.argsort(medians)
@@ -46,7 +47,7 @@ def of_energy(energy: np.ndarray) -> list[str]:
 
 
 def of_sampler(stats: Stats) -> list[str]:
-    """Of a kernel with momenta; of others, nothing is known."""
+    """Messages about a kernel with momenta; none for other kernels."""
     if not np.any(stats.hamiltonian):
         return []
     found = []
@@ -73,7 +74,7 @@ def of_sampler(stats: Stats) -> list[str]:
 
 
 def is_divergent(energy_error: np.ndarray, num_nonfinite: np.ndarray) -> np.ndarray:
-    """Whether the integrator lost the trajectory: an error above 1000 nat, or NaN.
+    """Whether the integrator diverged: an error above 1000 nats, or NaN.
 
     An infinite error without a non-finite energy is a hard boundary of the support.
     """
@@ -82,7 +83,7 @@ def is_divergent(energy_error: np.ndarray, num_nonfinite: np.ndarray) -> np.ndar
 
 
 def is_bfmi_low(hamiltonian: np.ndarray) -> np.ndarray:
-    """Which chains, ``[C]``; of short chains, all of them judged together."""
+    """Which chains have a low E-BFMI, ``[C]``; short chains are tested together."""
     h = hamiltonian.astype(np.float64)
     if not np.isfinite(h).all():  # a start at a hard boundary; its energy is reported
         return np.zeros(h.shape[1], bool)

@@ -1,4 +1,4 @@
-"""Sums that keep their digits over very many steps: pairs of floats, pairs of words.
+"""Sums without loss of precision over very many steps: pairs of floats, pairs of words.
 
     s + e = a + b exactly,  s = fl(a + b),  v = fl(s - a),  e = (a - (s - v)) + (b - v)
 
@@ -44,7 +44,7 @@ def add(total: TwoFloat, value: Array, low: Array | float = 0.0) -> TwoFloat:
 
 
 def subtract(a: TwoFloat, b: TwoFloat) -> Array:
-    """a - b as one float: right to its own rounding where both are near each other."""
+    """a - b as one float, accurate to its rounding if both are close."""
     return (a.high - b.high) + (a.low - b.low)
 
 
@@ -67,14 +67,14 @@ class Count(NamedTuple):
         return (self.blocks == 0) & (self.rest == 0)
 
     def is_power(self, exponent: Array) -> Array:
-        """Whether it is 2^exponent."""
+        """Whether the count is 2^exponent."""
         bit = jnp.int32(1) << (exponent % BLOCK_BITS)
         is_small = exponent < BLOCK_BITS
         blocks, rest = jnp.where(is_small, 0, bit), jnp.where(is_small, bit, 0)
         return (self.blocks == blocks) & (self.rest == rest)
 
     def as_float(self, dtype: Any = jnp.float32) -> Array:
-        """Rounded; what is divided by it needs no more."""
+        """The count as a rounded float, accurate enough for a division."""
         return self.blocks.astype(dtype) * BLOCK + self.rest.astype(dtype)
 
     def value(self) -> Any:

@@ -1,27 +1,27 @@
-"""Have the chains converged, and how many independent draws are they equal to?
+"""Convergence diagnostics and effective sample sizes.
 
-    rhat            sqrt(var+ / W) on split chains, of ranks and folded ranks, the larger  [V21]
-    ess_bulk        effective sample size of the ranks                                     [V21]
+    rhat            sqrt(var+ / W) on split chains, of ranks and folded ranks [V21]
+    ess_bulk        effective sample size of the ranks [V21]
     ess_quantile    that of the indicator x <= quantile
     ess_tail        the smaller at 5 % and 95 %
     ess_mean        effective sample size of the values themselves
     mcse_mean       sd / sqrt(ess_mean), the standard error of a mean
     mcse_sd         by the delta method from the squares
-    mcse_quantile   half the distance of the order statistics at the 16 % and 84 % points of
-                    Beta(ess p + 1, ess (1 - p) + 1)
-    nested_rhat     sqrt(1 + B / W) over groups of chains that began together              [M24]
+    mcse_quantile   half the distance of the order statistics at the 16 % and 84 %
+                    points of Beta(ess p + 1, ess (1 - p) + 1)
+    nested_rhat     sqrt(1 + B / W) over groups of chains with one initial point [M24]
 
     W     mean over chains of the variance within
     var+  (T - 1) / T W + variance of the means of chains
-    ESS   C T / tau,   tau = -1 + 2 sum_k min_{j <= k} (rho_2j + rho_2j+1)  while positive
-          (Geyer 1992)
+    ESS   C T / tau,   tau = -1 + 2 sum_k min_{j <= k} (rho_2j + rho_2j+1)  while
+          positive (Geyer 1992)
 
 [V21] Vehtari, Gelman, Simpson, Carpenter & Burkner 2021; [M24] Margossian et al. 2024.
-All functions take ``draws``, ``[T, C, ...]``, return one figure for each coordinate,
-and work inside ``jit``; their memory beside the draws does not grow with the number of
-coordinates.  A coordinate that never moves has an effective sample size of zero, not of
-its length.  Issues in words: :mod:`ebmjax.diagnostics.summary`; averages and their
-errors: :mod:`ebmjax.diagnostics.expectation`.
+All functions take ``draws``, ``[T, C, ...]``, return one number for each coordinate,
+and work inside ``jit``.  Their additional memory does not grow with the number of
+coordinates. A coordinate that never moves has an effective sample size of zero.  Issues
+in words: :mod:`ebmjax.diagnostics.summary`; averages and their errors:
+:mod:`ebmjax.diagnostics.expectation`.
 """
 
 import functools
@@ -36,13 +36,14 @@ from ebmjax import _validation as checks
 from ebmjax.base import Array
 
 TAILS = (0.05, 0.95)
-AT_ONCE = 2**22  # numbers of the coordinates that are worked on together
+AT_ONCE = 2**22  # numbers of the coordinates in one batch
 
 
 def _by_coordinate(estimator: Callable[..., Array]) -> Callable[..., Array]:
-    """An estimator of ``[T, C]``, lifted to draws ``[T, C, ...]``, a few coordinates at a time.
+    """An estimator of ``[T, C]``, lifted to draws ``[T, C, ...]`` in batches of
+    coordinates.
 
-    NaN for a coordinate of which a draw is not finite.
+    NaN for a coordinate with a non-finite draw.
     """
 
     @functools.wraps(estimator)
@@ -57,7 +58,7 @@ def _by_coordinate(estimator: Callable[..., Array]) -> Callable[..., Array]:
         number, at_once = x.shape[2], max(1, AT_ONCE // (x.shape[0] * x.shape[1]))
 
         def of(one):
-            centred = one - one[0, 0]  # no figure depends on the place, and digits do
+            centred = one - one[0, 0]  # to reduce rounding
             found = estimator(centred, *arguments)
             return jnp.where(jnp.isfinite(one).all(), found, jnp.nan)
 
@@ -74,10 +75,10 @@ def _by_coordinate(estimator: Callable[..., Array]) -> Callable[..., Array]:
 
 @_by_coordinate
 def rhat(draws: Array) -> Array:
-    """Rank-normalised split R-hat, ``[...]``; near one where chains agree.
+    """Rank-normalised split R-hat, ``[...]``; near one if chains agree.
 
-    Infinite, or as large as rounding allows, where chains stand still at different
-    values; NaN where all stand at the same.
+    Infinite, or as large as rounding allows, if chains are constant at different
+    values; NaN if all are constant at the same value.
 
     >>> rhat(jax.random.normal(jax.random.key(0), (1000, 4, 3))).shape
     (3,)
@@ -88,11 +89,12 @@ def rhat(draws: Array) -> Array:
 
 
 def nested_rhat(draws: Array, num_groups: int) -> Array:
-    """R-hat for many short chains, ``[...]``: in ``num_groups`` groups of neighbours, each begun
-    at one point.
+    """R-hat for many short chains, ``[...]``: in ``num_groups`` groups of neighbours,
+    each with one initial point.
 
     Raises:
-      ValueError: unless there are at least two groups, of two chains or more, all alike.
+      ValueError: unless there are at least two groups of equal size, two or more chains
+        each.
     """
     draws = checked(draws, least=1)
     variances = (
@@ -102,7 +104,8 @@ def nested_rhat(draws: Array, num_groups: int) -> Array:
 
 
 def nested_rhat_of_moments(means: Array, variances: Array, num_groups: int) -> Array:
-    """:func:`nested_rhat` from the mean and the variance of each chain, ``[C, ...]``."""
+    """:func:`nested_rhat` from the mean and the variance of each chain,
+    ``[C, ...]``."""
     num_chains = len(means)
     if (
         checks.count(num_groups, "num_groups", least=2) > num_chains // 2
@@ -122,7 +125,8 @@ def nested_rhat_of_moments(means: Array, variances: Array, num_groups: int) -> A
 
 @_by_coordinate
 def ess_bulk(draws: Array) -> Array:
-    """Effective sample size of the ranks, ``[...]``: for the middle of the distribution."""
+    """Effective sample size of the ranks, ``[...]``: for the middle of the
+    distribution."""
     return _ess(_normal_scores(_halves(draws)))
 
 
@@ -146,14 +150,15 @@ def ess_mean(draws: Array) -> Array:
 
 @_by_coordinate
 def mcse_mean(draws: Array) -> Array:
-    """Standard error of the mean over all draws, ``[...]``; not finite where nothing moves."""
+    """Standard error of the mean over all draws, ``[...]``; not finite for a
+    constant."""
     return draws.std(ddof=1) / jnp.sqrt(_ess(_halves(draws)))
 
 
 @_by_coordinate
 def mcse_sd(draws: Array) -> Array:
-    """Standard error of the standard deviation over all draws, ``[...]``; not finite where
-    nothing moves."""
+    """Standard error of the standard deviation over all draws, ``[...]``; not finite
+    for a constant."""
     squares = (draws - draws.mean()) ** 2
     variance = squares.mean()
     return jnp.sqrt(squares.var() / _ess(_halves(squares)) / variance) / 2
@@ -161,7 +166,8 @@ def mcse_sd(draws: Array) -> Array:
 
 @_by_coordinate
 def mcse_quantile(draws: Array, probability: float) -> Array:
-    """Standard error of the quantile at a probability, ``[...]``; NaN where nothing moves."""
+    """Standard error of the quantile at a probability, ``[...]``; NaN for a
+    constant."""
     ess = _ess_quantile(draws, probability)
     places = (
         _beta_interval(ess * probability + 1, ess * (1 - probability) + 1) * draws.size
@@ -184,7 +190,8 @@ def checked(draws, least=6) -> Array:
 
 
 def _halves(draws):
-    """The halves of each chain as chains; of an odd number the middle draw is dropped."""
+    """The halves of each chain as chains; the middle draw of an odd number is
+    dropped."""
     half = len(draws) // 2
     return jnp.concatenate([draws[:half], draws[-half:]], axis=1)
 
@@ -209,12 +216,13 @@ def _plain_rhat(x):
 
 def _ess_quantile(x, probability):
     is_below = x <= jnp.quantile(x, probability)
-    is_edge = is_below.all() & (jnp.ptp(x) > 0)  # of bits: nothing lies beyond
+    is_edge = is_below.all() & (jnp.ptp(x) > 0)  # binary draws: no value lies beyond
     return jnp.where(is_edge, x.size, _ess(_halves(is_below.astype(x.dtype))))
 
 
 def _ess(x):
-    """C T / tau of ``[T, C]`` by Geyer's initial monotone sequence, with tau at least 1 / log10(C T)."""
+    """C T / tau of ``[T, C]`` by Geyer's initial monotone sequence; tau at least
+    1 / log10(C T)."""
     length, num_chains = x.shape
     spectrum = jnp.abs(jnp.fft.rfft(x - x.mean(axis=0), 2 * length, axis=0)) ** 2
     covariance = jnp.fft.irfft(spectrum, axis=0)[:length].mean(axis=1) / length  # [T]
@@ -241,7 +249,7 @@ def _ess(x):
 def _beta_interval(a, b):
     """A standard deviation to each side: the 16 % and 84 % points of Beta(a, b).
 
-    By bisection, or where float32 has no digits for that, by Abramowitz & Stegun
+    By bisection, or where float32 is not precise enough, by Abramowitz & Stegun
     26.5.22.
     """
 

@@ -1,4 +1,5 @@
-"""Monte Carlo (notes, section 2.1): an expectation as an average over draws, and its error.
+"""Monte Carlo (notes, section 2.1): an expectation as an average over draws, with its
+standard error.
 
     E[f(x)]  ~  1/n sum_i f(x_i)                                       (eq. 11)
 
@@ -21,7 +22,7 @@ from ebmjax.diagnostics.convergence import mcse_mean
 from ebmjax.sampling.loop import Record
 from ebmjax.sampling.sample import Samples, draws_of
 
-HEAVY = 0.1  # a share of one weight in all that makes the standard error a guess
+HEAVY = 0.1  # share of one weight above which the standard error is unreliable
 
 
 class Estimate(NamedTuple):
@@ -56,20 +57,21 @@ def expectation(
 ) -> Estimate:
     """E[f(x)] as the mean over draws (notes, eq. 11), with its standard error.
 
-    With weights w, of draws from another density q and proportional to exp(-E) / q, it
-    is the self-normalised sum w f / sum w, and its error by the delta method that of
-    the mean of w (f - E[f]) / mean(w), with the autocorrelation of that.
+    For draws of another density q with weights w proportional to exp(-E) / q, it is the
+    self-normalised sum w f / sum w.  Its error, by the delta method, is that of the
+    mean of w (f - E[f]) / mean(w), with the autocorrelation of that.
 
     Args:
       function: of one point, to an array.
       draws: ``[T, C, ...]`` on every leaf, or :class:`~ebmjax.sampling.sample.Samples`.
-      weights: ``[T, C]``, up to a constant; from log weights, ``jnp.exp(log_w - log_w.max())``.
+      weights: ``[T, C]``, up to a constant; from log weights,
+        ``jnp.exp(log_w - log_w.max())``.
 
     Raises:
       ValueError: weights that are negative, not finite, all zero, or not ``[T, C]``.
 
     Warns:
-      where one draw has a tenth of all the weight.
+      if one draw has more than a tenth of the total weight.
 
     >>> second = expectation(lambda x: x**2, jax.random.normal(jax.random.key(0), (1000, 4)))
     """
@@ -85,8 +87,11 @@ def expectation(
 
 
 def _mean(values: Array, weights: Array | float = 1.0) -> Array:
-    """Over the two leading axes, weights of mean one: about a first value and then about the
-    mean so found, since a sum of large values has no digits left for their differences."""
+    """The mean over the two leading axes, with weights of mean one.
+
+    In two passes, relative to a first value and then to the mean of the first pass, to
+    reduce rounding.
+    """
     origin = values[0, 0]
     first = jnp.mean(weights * (values - origin), axis=(0, 1))
     second = jnp.mean(weights * (values - origin - first), axis=(0, 1))
@@ -96,7 +101,7 @@ def _mean(values: Array, weights: Array | float = 1.0) -> Array:
 
 
 def _checked(weights: Array, shape: tuple[int, ...]) -> Array:
-    """Weights in a shape, none negative, not all zero; warns where one is a large share."""
+    """Weights of a shape, none negative, not all zero; warns of one large weight."""
     array = jnp.asarray(weights)
     if array.shape != shape:
         raise ValueError(
@@ -110,7 +115,7 @@ def _checked(weights: Array, shape: tuple[int, ...]) -> Array:
         if largest > HEAVY * total:
             checks.warn(
                 f"one draw has {largest / total:.0%} of the weights: the estimate depends on "
-                "it, and its standard error is a guess",
+                "it, and its standard error is unreliable",
                 RuntimeWarning,
             )
     return array

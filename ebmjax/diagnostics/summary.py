@@ -1,16 +1,15 @@
-"""A table of draws and what is wrong with their chains, in words.
+"""A table of statistics of draws, and issues of their chains in words.
 
     stuck         chains that never moved;    copies   chains that repeat another, bit for bit
-    divergences   steps whose error of H is above 1000 nat or NaN: the integrator lost the
-                  trajectory.  An infinite error without a NaN is a hard boundary of the
-                  support, not a divergence
+    divergences   steps whose error of H is above 1000 nats or NaN.  An infinite error
+                  without a NaN is a hard boundary of the support, not a divergence
     bfmi          sum_t (H_t - H_t-1)^2 / sum_t (H_t - mean)^2 of a chain, H_t = E + kinetic
                   energy where step t begins; where it is small, momenta change H too little to
                   reach the tails (Betancourt 2016, arXiv:1604.00695)
 
 These four work inside ``jit``.  The last two need the infos of a run:
-``sample(..., collect=collect_stats)``.  :func:`summary` works on the host, in float64, and
-compiles nothing.
+``sample(..., collect=collect_stats)``.  :func:`summary` works on the host, in float64,
+and compiles nothing.
 """
 
 from typing import NamedTuple
@@ -67,14 +66,15 @@ def stuck(draws: Position) -> Array:
 
 
 def copies(draws: Position) -> Array:
-    """Which chains repeat an earlier one bit for bit, ``[C]``, of draws ``[T, C, ...]``.
+    """Which chains repeat an earlier one bit for bit, ``[C]``, of draws
+    ``[T, C, ...]``.
 
-    Chains are told apart by two sums of their bits modulo 2^32 with random odd weights.
+    Chains are compared by two sums of their bits modulo 2^32 with random odd weights.
     """
     prints = [jnp.uint32(0)] * 2
     for i, leaf in enumerate(jax.tree.leaves(draws)):
         wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-        # of float64 two words, on a last axis
+        # float64 has two words, on a last axis
         bits = jax.lax.bitcast_convert_type(wide, jnp.uint32)
         for j in range(2):
             key = jax.random.fold_in(jax.random.key(2 * i + j), 0)
@@ -93,20 +93,21 @@ def divergences(info: Info) -> Array:
 
 
 def is_divergent(info: Info) -> Array:
-    """Whether each step diverged: an error above 1000 nat or NaN, and no hard boundary."""
+    """Whether each step diverged: an error above 1000 nats or NaN, no hard boundary."""
     is_wall = (info.energy_error == jnp.inf) & (info.num_nonfinite == 0)
     return ~(info.energy_error <= DIVERGENT) & ~is_wall
 
 
 def bfmi(hamiltonian: Array) -> Array:
-    """Of each chain, ``[C]``, of ``Info.hamiltonian`` ``[T, C]``; below 0.3 is poor."""
-    centred = hamiltonian - hamiltonian.mean(axis=0)  # differences keep their digits
+    """E-BFMI of each chain, ``[C]``, from ``Info.hamiltonian`` ``[T, C]``; below 0.3 is
+    poor."""
+    centred = hamiltonian - hamiltonian.mean(axis=0)  # less rounding in differences
     changes = jnp.sum(jnp.diff(centred, axis=0) ** 2, axis=0)
     return changes / jnp.sum(centred**2, axis=0)
 
 
 class Summary(NamedTuple):
-    """What :func:`summary` found; prints as a table, with warnings in words."""
+    """The result of :func:`summary`; prints as a table, with warnings in words."""
 
     names: list[str]  # of the coordinates, D
     columns: dict[str, np.ndarray]  # [D] each, float64
@@ -130,7 +131,7 @@ class Summary(NamedTuple):
         return _table.paragraphs(title) + table + _table.paragraphs(lines[len(title) :])
 
     def _rows(self) -> tuple[list[str], np.ndarray]:
-        """All coordinates, or the worst of many and a line that says so."""
+        """All coordinates, or the worst of many, with a line that says so."""
         number = len(self.names)
         if number <= MOST_ROWS:
             return [], np.arange(number)
@@ -193,7 +194,8 @@ def assert_healthy(draws: Samples | Record | Position) -> Summary:
 
 
 def _leaves(draws) -> tuple[list[str], list[np.ndarray]]:
-    """Names of the coordinates, and the leaves ``[T, C, ...]`` on the host, all finite."""
+    """Names of the coordinates, and the leaves ``[T, C, ...]`` on the host, all
+    finite."""
     names, leaves = [], []
     checks.on_host(draws, "summary", "the functions of ebmjax.diagnostics.convergence")
     for path, leaf in jax.tree_util.tree_leaves_with_path(draws):
@@ -206,7 +208,7 @@ def _leaves(draws) -> tuple[list[str], list[np.ndarray]]:
                 "draws must be [T, C, ...] with at least 6 steps, got "
                 f"{checks.describe(leaf)}"
             )
-        if x.dtype.kind == "V":  # bfloat16 and the like
+        if x.dtype.kind == "V":  # bfloat16 and similar types
             x = x.astype(np.float32)
         checks.finite_rows(x, where)
         leaves.append(x)

@@ -1,9 +1,9 @@
 """Metrics of image samples by a classifier that is trained on the real images.
 
-They are no likelihood: they measure whether samples look like one of the classes, and
-whether all classes appear.  Chains that repeat ten training images would score well, so
-the distance to the nearest training image is part of the metrics; compare them with
-those of real images that are held out.
+They are not a likelihood: they measure whether samples look like one of the classes,
+and whether all classes appear.  Chains that repeat ten training images would score
+well, so the metrics include the distance to the nearest training image.  Compare them
+with the metrics of held-out real images.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class ClassifierMetrics(NamedTuple):
     mean_confidence: float  # mean of the largest class probability
     share_confident: float  # share of images with that above 0.9
     class_shares: np.ndarray  # [K] by predicted class
-    nearest: float  # median RMS distance, a pixel, to the nearest training image
+    nearest: float  # median RMS distance per pixel to the nearest training image
 
     @property
     def num_classes(self) -> int:
@@ -108,7 +108,7 @@ def classifier_metrics(
 
 
 def nearest_distances(samples: Any, images: Any) -> np.ndarray:
-    """RMS distance, a pixel, of each sample to its nearest image, ``[N]``."""
+    """RMS distance per pixel of each sample to its nearest image, ``[N]``."""
     a, b = (jnp.reshape(jnp.asarray(x), (len(x), -1)) for x in (samples, images))
     squares = jnp.sum(a**2, 1)[:, None] + jnp.sum(b**2, 1)[None] - 2 * a @ b.T
     return np.sqrt(np.maximum(np.asarray(jnp.min(squares, axis=1)), 0.0) / a.shape[1])

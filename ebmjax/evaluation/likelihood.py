@@ -2,8 +2,8 @@
 
     log p(x) = -E(x) - log Z,       log p(u) = log p(x) - log |s|  for  u = m + s x
 
-so that bounds on log Z are bounds on the mean log-likelihood, the other way round; the
-points add a standard error of their own.  In bits per dimension it is
+so a lower bound on log Z is an upper bound on the mean log-likelihood, and vice versa.
+The points contribute a separate standard error.  In bits per dimension it is
 -log p / (D log 2).
 """
 
@@ -41,8 +41,7 @@ def log_likelihood(
     Args:
       energy: of one point.
       x: a tree of arrays.
-      log_z: from :func:`ebmjax.evaluation.log_z.bracket_log_z`, or a number that is
-        known.
+      log_z: from :func:`ebmjax.evaluation.log_z.bracket_log_z`, or a known number.
       log_scale: log |s| of the affine map from points of the energy to units of the
         data, summed over all coordinates.
 

@@ -1,9 +1,9 @@
 """log Z of an energy between bounds, in one call.
 
-A pilot, annealed importance sampling from a base, and back from samples of the target:
-:mod:`ebmjax.tempering.schedule`, :mod:`~ebmjax.tempering.ais`,
+A pilot, then annealed importance sampling from a base, and in reverse from samples of
+the target: :mod:`ebmjax.tempering.schedule`, :mod:`~ebmjax.tempering.ais`,
 :mod:`~ebmjax.tempering.bennett`.  In one or two dimensions quadrature is exact
-(:mod:`ebmjax.evaluation.quadrature`), and for up to 24 bits a sum over all states is
+(:mod:`ebmjax.evaluation.quadrature`), and so is a sum over all states for up to 24 bits
 (:mod:`ebmjax.energies.enumeration`).
 """
 
@@ -30,7 +30,7 @@ WIDEN = 1.1  # of the standard deviations of a base that is fitted
 
 
 class Bracket(NamedTuple):
-    """log Z, and the runs that it comes from."""
+    """log Z, and the runs that estimate it."""
 
     log_z: LogZ
     forward: AnnealedWeights
@@ -57,7 +57,7 @@ def bracket_log_z(
     confidence: float = 0.99,
     schedule: Schedule | None = None,
 ) -> Bracket:
-    """Bounds on log Z from both sides, and Bennett's estimate.
+    """Lower and upper bounds on log Z, and Bennett's estimate.
 
     Args:
       key: one key.

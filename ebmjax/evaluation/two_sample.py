@@ -1,4 +1,4 @@
-"""Tests with p-values: do two samples, or a sample and an energy, agree?
+"""Two-sample and goodness-of-fit tests with p-values.
 
 mmd           MMD^2 = mean k(x, x') + mean k(y, y') - 2 mean k(x, y), a Gaussian kernel;
               p-value by permutation of the pooled points, exact for independent points
@@ -7,7 +7,7 @@ kernel_stein  KSD^2 of points under exp(-E) (:mod:`ebmjax.objectives.stein`), p-
               the wild bootstrap: B = n^-2 sum_ij w_i w_j u(x_i, x_j) with signs w that
               flip with probability a from point to point (Chwialkowski, Strathmann &
               Gretton 2016, eq. 6); a = 1/2 for independent points, less for chains
-classifier    a network learns to tell the samples apart on one half of each; on the
+classifier    a network is trained to classify the samples on one half of each; on the
               other half, its mean score on x minus that on y, p-value by permutation
               (Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests")
 
@@ -33,7 +33,7 @@ LEARNING_RATE = 0.02
 class TestResult(NamedTuple):
     """Of one test; arrays ``[]``."""
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # not a test class of pytest
 
     statistic: Array
     p_value: Array
@@ -47,7 +47,7 @@ def mmd(
     width: float | None = None,
     num_permutations: int = 499,
 ) -> TestResult:
-    """Whether points ``[N, ...]`` and ``[M, ...]`` are of one distribution.
+    """Test whether points ``[N, ...]`` and ``[M, ...]`` have the same distribution.
 
     Args:
       key: one key.
@@ -95,7 +95,7 @@ def kernel_stein(
     flip_probability: float = 0.5,
     num_bootstrap: int = 499,
 ) -> TestResult:
-    """Whether points ``[N, ...]`` are of the density exp(-energy) / Z; Z is not needed.
+    """Test whether points ``[N, ...]`` follow exp(-energy) / Z; Z is not needed.
 
     Args:
       key: one key.
@@ -103,8 +103,8 @@ def kernel_stein(
       x: a tree of arrays.
       width: of the kernel; the median distance by default.
       kernel: ``imq`` or ``rbf``.
-      flip_probability: a of the module; below 1/2 for points that follow each other in
-        a chain, about 1 / (their correlation time).
+      flip_probability: a in the module docstring; 1/2 for independent points, about
+        1 / (correlation time) for consecutive points of a chain.
       num_bootstrap: bootstrap draws.
 
     Returns:
@@ -141,7 +141,7 @@ def classifier(
     num_updates: int = 200,
     num_permutations: int = 499,
 ) -> TestResult:
-    """Whether a network of one hidden layer can tell two samples apart.
+    """Test whether a network of one hidden layer can distinguish two samples.
 
     Args:
       key: one key.
@@ -150,8 +150,8 @@ def classifier(
       num_permutations: of the scores of the second halves.
 
     Returns:
-      The accuracy on the second halves, 1/2 if they are of one distribution and of one
-      size, and the p-value of the difference of mean scores.
+      The accuracy on the second halves (1/2 for equal distributions and sizes) and the
+      p-value of the difference of mean scores.
 
     Raises:
       ValueError: as :func:`mmd`.
@@ -218,7 +218,7 @@ def _form(matrix, vectors):
 
 
 def _result(statistic, null):
-    slack = 1e-6 * jnp.abs(statistic)  # what is equal but for rounding counts
+    slack = 1e-6 * jnp.abs(statistic)  # values that are equal up to rounding count
     num = jnp.sum(null >= statistic - slack)
     return TestResult(statistic, (1 + num) / (1 + len(null)))
 

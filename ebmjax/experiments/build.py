@@ -1,4 +1,4 @@
-"""What a configuration names: network, starts of chains, optimiser; and its checks."""
+"""Network, chain initialisation and optimiser of a configuration, and its checks."""
 
 import numpy as np
 import optax
@@ -13,7 +13,7 @@ from ebmjax.training.chain_init import ChainInit, from_data, from_noise, replay_
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
 CHAIN_INITS = ("buffer", "data", "noise")
 COUNTS = ("num_updates", "chain_steps", "num_chains", "buffer_size", "batch_size")
-MOST = 2**31 - 1  # that a counter of 32 bits holds
+MOST = 2**31 - 1  # largest value of a 32-bit counter
 
 
 class RunError(ValueError):
@@ -21,7 +21,7 @@ class RunError(ValueError):
 
 
 def check(config) -> None:
-    """Raise a :class:`RunError` at unknown names and numbers out of their range."""
+    """Raise a :class:`RunError` for unknown names and numbers out of range."""
     for name, known in (
         ("objective", METHODS),
         ("network", NETWORKS),
@@ -62,12 +62,12 @@ def check(config) -> None:
 
 
 def network_of(config, facts):
-    """The energy network, its units those of the data as the facts of the run say."""
+    """The energy network, in the units of the data."""
     center = facts.center
     if METHODS[config.objective].is_noise_conditional:
         if config.network != "mlp":
             raise RunError(
-                f"{config.objective} wants the network mlp, got {config.network}"
+                f"{config.objective} needs the network mlp, got {config.network}"
             )
         return networks.NoiseConditional(
             config.features,
@@ -77,7 +77,7 @@ def network_of(config, facts):
         )
     if config.network == "conv" and not facts.is_image:
         raise RunError(
-            f"the network conv wants images, and the points have shape {facts.shape}; "
+            f"the network conv needs images, and the points have shape {facts.shape}; "
             "--network mlp, or --layout if they are images"
         )
     if config.noise > 0 and facts.is_image:
@@ -95,7 +95,7 @@ def network_of(config, facts):
 
 
 def chain_init_of(config, objective: Objective, draw, batches) -> ChainInit:
-    """Of chains of points; with labels where classes are learned one by one."""
+    """The chain initialisation; with labels if classes are learned separately."""
     method = METHODS[config.objective]
     if not objective.uses_chains:
         return from_data()
@@ -115,8 +115,10 @@ def chain_init_of(config, objective: Objective, draw, batches) -> ChainInit:
 
 
 def optimizer_of(config, objective: Objective) -> optax.GradientTransformation:
-    """Adam: warm-up, constant, and from the middle on a line down to 2 %; the updates of
-    what is trained beside the energy scaled as the objective says."""
+    """Adam: linear warm-up, constant, and from the middle on linear decay to 2 %.
+
+    ``update_scale`` of the objective scales the updates of a second trained model.
+    """
     warm, half = min(50, config.num_updates // 10 + 1), config.num_updates // 2
     schedule = optax.join_schedules(
         [
@@ -128,7 +130,7 @@ def optimizer_of(config, objective: Objective) -> optax.GradientTransformation:
         ],
         [warm, half],
     )
-    # chains lag behind the parameters, and momentum overshoots
+    # no momentum: chains lag behind the parameters, and momentum overshoots
     momentum = 0.0 if objective.uses_chains else 0.9
     adam = optax.scale_by_adam(b1=momentum, b2=0.999)
     return optax.chain(adam, optax.scale_by_learning_rate(schedule))

@@ -1,4 +1,4 @@
-"""What is trained on and what is held out; and what makes classes comparable."""
+"""Training and held-out points; constants that make class energies comparable."""
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,12 @@ SHARE_HELD = 0.2
 def parts(
     dataset: Dataset, seed: int, share: float = SHARE_HELD
 ) -> tuple[Dataset, Dataset | None]:
-    """For training, and held out: new points of a toy set, a random share of others.
+    """Training points and held-out points.
 
-    The choice is the same at every call and for every seed.  With labels each class
-    gives its share, and keeps at least one point for training.  None is held out of
-    data that are too few for it.
+    Held-out points are new points for a toy set, a random share for other data.  The
+    choice is the same in every call and for every seed.  With labels the share is taken
+    of each class, with at least one training point left.  Nothing is held out of very
+    small data sets.
     """
     if dataset.name in data.TOYS:
         new = data.load(dataset.name, seed=(seed + 1) % 2**32)
@@ -37,10 +38,10 @@ def parts(
 def labelled_parts(
     dataset: Dataset, seed: int, share: float = SHARE_HELD
 ) -> tuple[Dataset, Dataset]:
-    """As :func:`parts`, of data whose labels can be learned.
+    """As :func:`parts`, for data with labels.
 
     Raises:
-      DataError: no labels, fewer than two classes, or nothing that could be held out.
+      DataError: no labels, fewer than two classes, or no held-out points.
     """
     if dataset.labels is None:
         raise DataError(
@@ -57,8 +58,8 @@ def labelled_parts(
     if held is None:
         raise DataError(
             f"no point of {dataset.name} is held out ({share:.0%} of "
-            f"{len(dataset.x)}), and a classifier is judged on such points; its labels "
-            "need several points a class, and held_out a share above 0"
+            f"{len(dataset.x)}), and a classifier is tested on such points; its labels "
+            "need several points per class, and held_out a share above 0"
         )
     return kept, held
 
@@ -71,11 +72,11 @@ def _rows(dataset, index):
 def class_constants(energies: Array, labels: Array, num_steps: int = 200) -> Array:
     """c with p(y | x) ~ exp(c_y - E_y(x)), mean zero, by maximum likelihood.
 
-    Of energies and labels ``[N, K]``.
+    From energies and labels ``[N, K]``.
 
-    Energies of classes that were learned apart each have a free constant.  Where E_y
-    is right but for it, c_y = log p(y) - log Z_y up to one constant: what estimators
-    of ratios of Z by reweighting find too (Geyer 1994, "Estimating normalizing
+    Class energies that are learned separately each have a free constant.  If E_y is
+    correct up to it, c_y = log p(y) - log Z_y up to one constant, as in estimators of
+    ratios of Z by reweighting (Geyer 1994, "Estimating normalizing
     constants and reweighting mixtures").
     """
     shares = labels.mean(axis=0)

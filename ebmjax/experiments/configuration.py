@@ -13,10 +13,10 @@ MOST_BYTES = 2**20
 
 
 def read_json(path: Path, kind: type) -> dict[str, Any]:
-    """The values of a dataclass of names and numbers, each of its type.
+    """The fields of a dataclass of names and numbers, with checked types.
 
     Raises:
-      RunError: there is none, or it is a folder, a pipe, very long, or not JSON.
+      RunError: no such file, or a folder, a pipe, a very long file, or not JSON.
       ValueError, TypeError: JSON with other fields or types.
     """
     folder = path.parent

@@ -1,6 +1,6 @@
-"""An experiment: every choice of a training run in one configuration, made functions.
+"""An experiment: the configuration of a training run, and the functions built from it.
 
-Data are standardised by an affine map, and all else happens in those units: images
+Data are standardised by an affine map, and all computations use those units: images
 span [0, 1], coordinates have mean 0 and standard deviation 1.
 """
 
@@ -48,7 +48,7 @@ from ebmjax.training.step import TrainState, init_state, train_step
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Every choice of a run; lengths are in standardised units (images span [0, 1])."""
+    """All options of a run; lengths are in standardised units (images span [0, 1])."""
 
     data: str
     objective: str = "maximum_likelihood"
@@ -66,19 +66,19 @@ class Config:
     step_size: float = 0.3
     num_chains: int = 256
     buffer_size: int = 1024
-    # 0: chains that are still on their way raise the energy where they are
+    # 0: chains that have not converged raise the energy at their positions
     restart_probability: float = 0.0
     batch_size: int = 256
     learning_rate: float = 2e-3
     regularisation: float = 0.0
     # of the training chains; the density learned is exp(-E / temperature)
     temperature: float = 1.0
-    # to the last healthy state, with smaller steps, before a run stops
+    # before a diverging run stops
     max_rollbacks: int = 4
     ema_decay: float = 0.995
     num_updates: int = 3000
     held_out: float = SHARE_HELD  # share of the data that is not trained on
-    labels: str = "auto"  # these three: how a file of data is read
+    labels: str = "auto"  # these three: options of reading a data file
     header: str = "auto"
     layout: str = "auto"
     seed: int = 0
@@ -87,11 +87,11 @@ class Config:
     def save(self, path: Path) -> None:
         aside = path.with_name(path.name + ".tmp")
         aside.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
-        os.replace(aside, path)  # whole or not there
+        os.replace(aside, path)  # atomic
 
     @staticmethod
     def load(path: Path) -> "Config":
-        """Read a ``config.json``; raises :class:`RunError` where it is none."""
+        """Read a ``config.json``; raises :class:`RunError` if it is invalid."""
         try:
             return Config(**read_json(path, Config))
         except (ValueError, TypeError) as error:
@@ -103,7 +103,7 @@ class Config:
 
     @property
     def reading(self) -> dict[str, str]:
-        """The options with which a file of data is read."""
+        """The options of reading a data file."""
         return {"labels": self.labels, "header": self.header, "layout": self.layout}
 
 
@@ -147,7 +147,7 @@ def preset(dataset: Dataset, **choices: Any) -> Config:
 
 
 class Run(NamedTuple):
-    """A configuration made into functions."""
+    """The functions of a configuration."""
 
     config: Config
     dataset: Dataset
@@ -156,11 +156,11 @@ class Run(NamedTuple):
     network: Callable[..., Array]  # of the parameters and one standardised point
     energy: Callable[
         [Any, Array], Array
-    ]  # of the same, a number: with K classes, that of their sum
+    ]  # of the same, a scalar: for K classes, the energy of their sum
     fit: Callable[..., tuple[TrainState, dict[str, np.ndarray]]]
     init: Callable[[], TrainState]
     draw: Callable[[Array, int], Array]  # fresh chains
-    batches: Any  # what training takes its batches from: z, or points and labels
+    batches: Any  # source of the batches: z, or points and labels
     step: Callable[..., tuple[TrainState, dict]]  # one update, (key, state, batch)
     kept: Dataset  # trained on
     held: Dataset | None  # held out
@@ -169,7 +169,7 @@ class Run(NamedTuple):
     objective: Objective
 
     def lower(self, params: Any) -> Any:
-        """From what is trained to the parameters of the energy."""
+        """The parameters of the energy, from the trained parameters."""
         return self.objective.energy_params(params)
 
     def trained(self, state: TrainState) -> Energy:
@@ -189,7 +189,7 @@ class Run(NamedTuple):
         )
 
     def of_classes(self, state: TrainState) -> Callable[[Array], Array]:
-        """Minus log p(x, y) of all classes y, up to one constant; of labelled runs."""
+        """Minus log p(x, y) of all classes y, up to one constant; for labelled runs."""
         energies = functools.partial(self.network, state.ema)
         if METHODS[self.config.objective].learns_shares:
             return energies
@@ -199,13 +199,13 @@ class Run(NamedTuple):
 
 
 def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
-    """Network, objective, optimiser and starts of a configuration.
+    """Network, objective, optimiser and chain initialisation of a configuration.
 
-    ``facts`` are those of an earlier run; they hold the units, and where they hold only
-    a part of the data, ``dataset`` is that part.
+    ``facts`` are those of an earlier run; they hold the units.  If they hold only a
+    part of the data, ``dataset`` is that part.
 
     Raises:
-      RunError: an unknown name, or data that are not those of the configuration.
+      RunError: an unknown name, or data that differ from those of the configuration.
     """
     check(config)
     method = METHODS[config.objective]
@@ -306,16 +306,16 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
 
 
 def _check_bits(config, dataset) -> None:
-    """Raise unless bits, their objectives and their kernel come together."""
+    """Raise unless data, objective and kernel are all binary or all real."""
     if METHODS[config.objective].is_binary:
         if config.noise or not np.isin(dataset.x, (0, 1)).all():
             raise RunError(
-                f"{config.objective} wants data of 0 and 1 and no noise; "
+                f"{config.objective} needs data of 0 and 1 and no noise; "
                 "try --data binary_digits"
             )
         if config.kernel != "gibbs":
             raise RunError(
-                f"{config.objective} wants the kernel gibbs, of bits, "
+                f"{config.objective} needs the kernel gibbs, of bits, "
                 f"got {config.kernel}"
             )
     elif config.kernel == "gibbs":
@@ -326,7 +326,7 @@ def _check_bits(config, dataset) -> None:
 
 
 def _facts(config, dataset, kept, held) -> Facts:
-    """Units and sizes of new data, with a warning of what they lack."""
+    """Units and sizes of new data, with warnings about them."""
     method = METHODS[config.objective]
     if method.is_binary:
         standard = Standard(np.float64(0), np.float64(1))
@@ -339,7 +339,7 @@ def _facts(config, dataset, kept, held) -> Facts:
 
 
 def _size_of(config, shapes, z) -> int:
-    """The number of parameters; raises where the run does not fit the memory."""
+    """The number of parameters; raises if the run does not fit into memory."""
     num = sum(x.size for x in jax.tree.leaves(shapes))
     copies = 6  # parameters, average, gradient, two moments of Adam, update
     points = config.buffer_size + 4 * config.num_chains + 4 * config.batch_size

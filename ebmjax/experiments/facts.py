@@ -1,8 +1,9 @@
-"""What a run keeps of its data, in ``data.npz``: enough to load and sample it anywhere.
+"""Facts about the data of a run, in ``data.npz``: a run is loaded and sampled without
+its data.
 
 Numbers that enter the energy (units, the centre and spread of the network, the mean of
-the data) are kept exactly.  Of the points all are kept where they take at most 32 MiB,
-else a random part of those trained on and of those held out, for pictures and tables.
+the data) are stored exactly.  Points are stored if they take at most 32 MiB, else a
+random part of the training and held-out points, for pictures and tables.
 """
 
 import contextlib
@@ -22,26 +23,30 @@ from ebmjax.experiments.data.arrays import read_array_of
 from ebmjax.experiments.standardize import Standard
 
 FILE = "data.npz"
-MOST_BYTES = 32 * 2**20  # of points that are kept whole
-MAY_CHANGE = {"num_updates", "max_rollbacks", "data"}  # in a run that goes on
+MOST_BYTES = 32 * 2**20  # largest size of points that are stored completely
+MAY_CHANGE = {
+    "num_updates",
+    "max_rollbacks",
+    "data",
+}  # in a continued run
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """Of the data of one run, standardised where it says ``z``."""
+    """Facts about the data of one run; ``z`` denotes standardised points."""
 
     standard: Standard
     shape: tuple[int, ...]  # of one z
     num_points: int  # trained on
-    num_reference: int  # of them kept here
+    num_reference: int  # stored here
     num_classes: int | None
     is_image: bool
     center: float  # mean of all z
     spread: float  # standard deviation of all z
     mean: np.ndarray  # [*shape] of z
-    config: dict[str, Any]  # the choices with which the run began
+    config: dict[str, Any]  # the options at the beginning of the run
     dataset: Dataset  # all data, or the reference points
-    held: Dataset | None  # where the dataset is a part: points held out
+    held: Dataset | None  # if the dataset is a part: held-out points
     is_whole: bool  # whether the dataset is all data
 
     @staticmethod
@@ -53,7 +58,7 @@ class Facts:
         standard: Standard,
         num_classes: int | None,
     ) -> "Facts":
-        """Of data that are split and whose units are known."""
+        """Facts of split and standardised data."""
         z = jnp.asarray(standard.forward(kept.x), jnp.float32)
         is_whole = dataset.x.nbytes <= MOST_BYTES
         num = max(1, MOST_BYTES // max(1, dataset.x[:1].nbytes)) // 2
@@ -77,7 +82,7 @@ class Facts:
         )
 
     def check(self, config: Any) -> None:
-        """Raise :class:`RunError`, by name, where a configuration was changed."""
+        """Raise :class:`RunError` with the names of changed options."""
         now = dataclasses.asdict(config)
         for name, began in self.config.items():
             if name not in MAY_CHANGE and _plain(now.get(name)) != _plain(began):
@@ -87,7 +92,7 @@ class Facts:
                 )
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all."""
+        """Write the file atomically."""
         arrays = {"mean": self.mean}
         for name, value in self.standard._asdict().items():
             if value is not None:
@@ -111,7 +116,7 @@ class Facts:
 
     @staticmethod
     def load(path: Path) -> "Facts | None":
-        """What :meth:`save` wrote; None where there is no such file.
+        """Read a file of :meth:`save`; None if it does not exist.
 
         Raises:
           RunError: the file is damaged, or of another version.
@@ -147,7 +152,7 @@ _NUMBERS = (*_COUNTS, "is_image", "center", "spread", "is_whole")
 
 
 def write_npz(path: Path, **arrays: Any) -> None:
-    """An ``.npz`` written aside, synced and renamed: whole or not there.
+    """Write an ``.npz`` atomically.
 
     Raises:
       RunError: the disk is full, the folder cannot be written.

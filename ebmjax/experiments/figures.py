@@ -1,8 +1,8 @@
 """Pictures of a run: its training, its energies, its density or its images.
 
-Chains are shown at the noise of the data and, where there is noise, also denoised: the
-posterior mean of the clean point under the trained energy itself
-(:func:`ebmjax.energies.transforms.denoise`), no second network.
+Chains are shown with the noise of training and, if there is noise, also denoised: the
+posterior mean of the clean point under the trained energy
+(:func:`ebmjax.energies.transforms.denoise`), without a second network.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from ebmjax.experiments.metrics import metrics
 from ebmjax.experiments.registry import METHODS
 from ebmjax.training.step import TrainState
 
-LARGEST_OFFSET = 1e3  # of data from zero, in standard deviations, in a picture
+LARGEST_OFFSET = 1e3  # of data from zero in a picture, in standard deviations
 
 
 def clean(run: Run, energy: Energy) -> Callable[[Any], np.ndarray]:
@@ -40,10 +40,10 @@ def pictures(
     folder: Path,
     metrics_in: Path | None = None,
 ) -> list[Path]:
-    """Draw everything into a folder; the paths.
+    """Draw all pictures into a folder; returns their paths.
 
-    The curves of training are those of ``metrics.csv`` in ``metrics_in``, by default
-    the same folder; where it is damaged, that is a warning and there are no curves.
+    The training curves are those of ``metrics.csv`` in ``metrics_in``, by default the
+    same folder.  If it is damaged, a warning is printed and there are no curves.
     """
     history = history_of(metrics_in or folder)
     figures = {"training.png": plotting.training_curves(history)} if history else {}
@@ -54,11 +54,11 @@ def pictures(
 
 
 def history_of(folder: Path) -> dict[str, np.ndarray]:
-    """The metrics of a run; empty, with a warning, where they are damaged."""
+    """The metrics of a run; empty, with a warning, if they are damaged."""
     try:
         found = metrics(folder)
     except RunError as error:
-        checks.warn(f"{error}; what it would show is left out")
+        checks.warn(f"{error}; its curves are omitted")
         return {}
     return found if len(found.get("step", ())) else {}
 
@@ -84,7 +84,7 @@ def _figures(run, state, chains) -> dict[str, Any]:
 
 
 def _images(run, chains, shown) -> dict[str, Any]:
-    """Data and chains side by side, and a film of ten chains."""
+    """Data and chains side by side, and ten chains over time."""
     limits, last = value_range(run), chains.positions[-1]
     panels = {"data": run.kept.x[:100]}
     if run.config.noise:
@@ -103,14 +103,14 @@ def _images(run, chains, shown) -> dict[str, Any]:
 
 
 def viewable(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Images of a shape ``[H, W(, c)]`` as they are drawn: of 1 or 3 channels as they
-    are, of others the mean."""
+    """Images of shape ``[H, W(, c)]`` for a picture: unchanged for 1 or 3 channels,
+    else the mean of the channels."""
     return x.mean(axis=-1) if len(shape) == 3 and shape[2] not in (1, 3) else x
 
 
 def _density(run, energy, chains) -> Any:
-    """The density in units of the data; standardised where those are far from zero,
-    since the points of its grid are float32."""
+    """The density in units of the data, or standardised if the data are far from zero,
+    because its grid is float32."""
     center, spread = run.standard.center, run.standard.spread
     z = chains.positions[-max(1, len(chains.positions) // 2) :].reshape(-1, 2)
     z = z[np.random.default_rng(0).permutation(len(z))[:3000]]
@@ -122,5 +122,5 @@ def _density(run, energy, chains) -> Any:
 
 
 def value_range(run: Run) -> tuple[float, float]:
-    """Of the values of the data, where it is not known that of all of them."""
+    """The range of the values, or that of the data if unknown."""
     return run.dataset.range or (float(run.dataset.x.min()), float(run.dataset.x.max()))

@@ -1,9 +1,9 @@
-"""What a run on labelled points is worth, on points held out: as a classifier, and as
-a detector of points that are not like the data.
+"""Evaluation of a labelled run on held-out points: as a classifier, and as a detector
+of out-of-distribution inputs.
 
-Synthetic out-of-distribution inputs are made of the held-out points:
+Synthetic out-of-distribution inputs are made from the held-out points:
 
-    shuffled     each coordinate of another point: the margins are right, no more
+    shuffled     each coordinate from another point: only the marginals are correct
     midpoints    of two points of different classes
     uniform      in the box of the data
 """
@@ -22,8 +22,8 @@ from ebmjax.training.step import TrainState
 
 
 class Judged(NamedTuple):
-    """Of points held out: class probabilities ``[N, K]``, labels, and scores -E of them
-    and of out-of-distribution inputs."""
+    """Class probabilities ``[N, K]`` and labels of held-out points, and scores -E of
+    them and of out-of-distribution inputs."""
 
     probabilities: np.ndarray
     labels: np.ndarray
@@ -31,7 +31,7 @@ class Judged(NamedTuple):
     confidence: dict[str, np.ndarray]  # the largest probability
 
     def rows(self) -> list[tuple[str, str]]:
-        """Accuracy, calibration, and how well other inputs are detected."""
+        """Accuracy, calibration, and detection of out-of-distribution inputs."""
         right = classification.accuracy(self.probabilities, self.labels)
         error = classification.calibration_error(self.probabilities, self.labels)
         auroc = lambda of, name: f"{classification.auroc(of['held out'], of[name]):.3f}"
@@ -64,7 +64,7 @@ class Judged(NamedTuple):
 def judged(run: Run, state: TrainState) -> Judged:
     """The classes of a labelled run on points held out, with the noise of training."""
     held = run.held
-    assert held is not None  # labelled runs always hold points out
+    assert held is not None  # labelled runs always have held-out points
     labels = np.asarray(held.labels)
     x = jnp.asarray(run.standard.forward(held.x), jnp.float32)
     key_noise, *keys = jax.random.split(jax.random.key(run.config.seed), 4)

@@ -1,4 +1,5 @@
-"""``metrics.csv`` of a run: a row an update, cut back to the checkpoint's step."""
+"""``metrics.csv`` of a run: one row per update, truncated to the step of a
+checkpoint."""
 
 import contextlib
 import csv
@@ -16,7 +17,7 @@ from ebmjax.sampling import devices
 
 
 def metrics(path: Path) -> dict[str, np.ndarray]:
-    """The columns of ``metrics.csv`` in a folder, an update a row, and ``step``.
+    """The columns of ``metrics.csv`` in a folder, one row per update, and ``step``.
 
     Raises:
       RunError: it is missing or damaged, with the first line that cannot be read.
@@ -29,7 +30,7 @@ def metrics(path: Path) -> dict[str, np.ndarray]:
 
 
 def read(path: Path) -> tuple[list[str], list[list[float]], str]:
-    """Names, the rows before the first that is damaged, and that damage in words."""
+    """Names, the rows before the first damaged one, and a description of the damage."""
     try:
         check_regular(path)
         with open(path, newline="") as file:
@@ -38,7 +39,7 @@ def read(path: Path) -> tuple[list[str], list[list[float]], str]:
         return [], [], f"{path} is damaged: {error}"
     names, rows = (lines[0] if lines else []), []
     if lines and names[:1] != ["step"]:
-        return [], [], f"{path} is damaged: line 1 is not a heading"
+        return [], [], f"{path} is damaged: line 1 is not a header"
     for number, line in enumerate(lines[1:], 2):
         try:
             rows.append([float(value) for value in line])
@@ -51,13 +52,13 @@ def read(path: Path) -> tuple[list[str], list[list[float]], str]:
 
 
 class Rows:
-    """``metrics.csv``, cut back to a number of rows and appended to; by process 0.
+    """``metrics.csv``, truncated to a number of rows and extended; by process 0.
 
     Raises:
       RunError: the file cannot be written.
 
     Warns:
-      where it is damaged: what is behind the damage is lost, and said.
+      if it is damaged; the rows after the damage are lost.
     """
 
     def __init__(self, path: Path, keep: int):
@@ -82,8 +83,8 @@ class Rows:
         if len(rows) < keep:
             damage = damage or f"{self.path} is too short"
             checks.warn(
-                f"{damage}; it goes on with {len(rows)} of its {keep} rows, and the "
-                "training state is not concerned",
+                f"{damage}; it continues with {len(rows)} of its {keep} rows, and the "
+                "training state is not affected",
                 RuntimeWarning,
             )
         if not names:
@@ -95,7 +96,7 @@ class Rows:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        with contextlib.suppress(OSError):  # write has reported a full disk
+        with contextlib.suppress(OSError):  # write has already reported a full disk
             self.file.close()
 
     def write(self, first: int, columns: dict[str, np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""Which choices an objective uses: one that it does not use is refused by its name."""
+"""Options that an objective uses; an unused option is refused by name."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ RUNS_CHAINS = ("recovery",)  # from its own starts
 
 
 def unused(objective: str, values: dict[str, Any]) -> dict[str, str]:
-    """The choices that an objective does not use, each with the reason.
+    """The options that an objective does not use, each with the reason.
 
-    ``values`` are the choices made; ``kernel`` and ``chain_init`` among them decide
-    whether a step size, and a buffer, are used.
+    ``values`` are the given options; ``kernel`` and ``chain_init`` among them decide
+    whether a step size and a buffer are used.
     """
     method = METHODS[objective]
     found: dict[str, str] = {}
@@ -42,7 +42,7 @@ def unused(objective: str, values: dict[str, Any]) -> dict[str, str]:
 
 
 def refuse_unused(objective: str, values: dict[str, Any]) -> None:
-    """Raise :class:`RunError` naming every choice that would have no effect."""
+    """Raise :class:`RunError` naming every option without effect."""
     if found := unused(objective, values):
         listed = "; ".join(f"{flag(name)}: {why}" for name, why in found.items())
         hint = ""

@@ -1,4 +1,4 @@
-"""The ways to train by name, with what each needs of a configuration.
+"""Training methods by name, with their requirements on a configuration.
 
 maximum_likelihood                        :mod:`ebmjax.objectives.likelihood`, chains
 improved                                  :mod:`ebmjax.objectives.improved`, chains
@@ -46,7 +46,7 @@ from ebmjax.objectives.noise_contrastive import fitted_normal
 from ebmjax.objectives.recovery import recovery, sample_recovery
 from ebmjax.tempering.annealed_langevin import annealed_langevin, noise_levels, step_for
 
-KERNELS = {  # those that training can run
+KERNELS = {  # kernels for training
     name: entry for name, entry in kernels.KERNELS.items() if entry.training is not None
 }
 
@@ -57,16 +57,16 @@ def make_kernel(name: str) -> Callable[..., Kernel]:
 
 
 def acceptance_target(name: str) -> float | None:
-    """At which the step size is adapted in training."""
+    """The acceptance rate to which training adapts the step size."""
     return KERNELS[name].properties().acceptance_target
 
 
-MAX_MIXTURE_DIM = 8  # coordinates up to which a mixture of normals is the sampler
-STEPS_A_LEVEL = 30  # of the chains that a report sends down a ladder
+MAX_MIXTURE_DIM = 8  # coordinates up to which the sampler is a mixture of normals
+STEPS_A_LEVEL = 30  # steps of the chains of a report at each noise level
 
 
 class Method(NamedTuple):
-    """An objective by name, and what it needs of a configuration, network and data.
+    """An objective, with its requirements on configuration, network and data.
 
     Whether it runs chains, adds noise, and trains more than the energy are properties
     of the objective.
@@ -78,16 +78,16 @@ class Method(NamedTuple):
     is_binary: bool = False  # needs points of bits, 0 or 1
     # needs points with labels, and a network of one energy a class
     is_labelled: bool = False
-    learns_shares: bool = True  # of the classes; else only points given their label
+    learns_shares: bool = True  # learns the classes; else only points given their label
     # energy(params, x, noise); the energy of a run is that of ``config.noise``
     is_noise_conditional: bool = False
-    # (key, config, energy(x, noise), z, start) -> chains down the ladder
+    # (key, config, energy(x, noise), z, start) -> chains over the noise levels
     descend: Callable | None = None
-    defaults: dict[str, Any] = {}  # choices of a configuration, for points
+    defaults: dict[str, Any] = {}  # options of a configuration, for points
 
 
 def _chains(config) -> dict[str, Any]:
-    """What the objectives with chains have in common."""
+    """Common arguments of the objectives with chains."""
     return {
         "make_kernel": make_kernel(config.kernel),
         "num_steps": config.chain_steps,
@@ -202,7 +202,7 @@ METHODS: dict[str, Method] = {
 
 
 def _noise(config, z):
-    """A normal fitted to the data as the network sees them."""
+    """A normal fitted to the data in the units of the network."""
     variance = float(z.var())
     return fitted_normal(z, widen=((variance + config.noise**2) / variance) ** 0.5)
 
@@ -244,8 +244,7 @@ def _learned_stein(config, energy):
 
 
 def _adversarial(config, energy, z):
-    """The sampler is a mixture of 64 normals where there are few coordinates, else a
-    flow."""
+    """The sampler is a mixture of 64 normals for few coordinates, else a flow."""
     options = {"gradient_penalty": config.regularisation}
     if z.ndim == 2 and z.shape[1] <= MAX_MIXTURE_DIM:
         return adversarial(energy, mixture, sampler_init=_mixture_init, **options)
@@ -259,7 +258,7 @@ def _mixture_init(key, x):
 
 
 def _flow_contrastive(config, energy, z):
-    """With the likelihood of the flow, too, which stabilises the game."""
+    """With the likelihood of the flow, which stabilises the training."""
     flow = _flow(config, z)
     return flow_contrastive(
         energy,

@@ -1,4 +1,4 @@
-"""What a run shows in the end: its chains, and tables of figures and of judgements.
+"""The report of a run: its final chains and tables of results.
 
 Pictures are in :mod:`ebmjax.experiments.figures`.
 """
@@ -44,9 +44,9 @@ from ebmjax.training.step import TrainState
 __all__ = ["Chains", "clean", "pictures", "run_chains", "table", "verdicts", "viewable"]
 
 Rows = list[tuple[str, str]]
-# of a trained energy: those that train, and those that are exact
+# kernels for a trained energy: those of training, and the exact ones
 SAMPLERS = {n: e for n, e in KERNELS.items() if e.is_exact or e.training is not None}
-MOST_BYTES = 2**28  # of the draws that are kept
+MOST_BYTES = 2**28  # largest size of the stored draws
 MOST_TABLED, NUM_TABLED = 50, 20  # coordinates in a table of effective sample sizes
 
 
@@ -74,10 +74,10 @@ def run_chains(
     """Chains of a run's energy, from its buffer or from fresh noise.
 
     Args:
-      thin: keep every so many steps; by default :func:`thinning`, which keeps all
-        where they take at most 256 MiB.
-      is_fresh: start from noise.  The buffer is drawn from with replacement where it
-        holds fewer chains.
+      thin: steps per stored draw; by default :func:`thinning`, which stores all draws
+        if they take at most 256 MiB.
+      is_fresh: start from noise.  Starts are drawn from the buffer with replacement if
+        it holds fewer chains.
       sampler: called as :func:`ebmjax.sample`.
     """
     checks.count(num_chains, "num_chains")
@@ -99,7 +99,7 @@ def run_chains(
 
 
 def thinning(run: Run, num_chains: int, num_steps: int) -> int:
-    """The steps from one draw to the next with which all draws fit in 256 MiB."""
+    """The smallest number of steps per stored draw so that all draws fit in 256 MiB."""
     size = 4 * num_chains * int(np.prod(run.facts.shape))
     return max(1, min(num_steps, -(-num_steps * size // MOST_BYTES)))
 
@@ -110,7 +110,7 @@ def starts(
     """Where chains start, ``[C, ...]`` in standardised units."""
     key_start, method = key, METHODS[run.config.objective]
     method = METHODS[run.config.objective]
-    if method.descend is not None:  # energies are known near the data of their level
+    if method.descend is not None:  # energies are accurate near the data of their level
         key_start, key_descend = jax.random.split(key_start)
         noise = jax.random.normal(key_start, (num_chains, *run.z.shape[1:]))
         of_noise = lambda x, noise: run.network(run.lower(state.ema), x, noise)
@@ -128,10 +128,10 @@ def starts(
 
 
 def summary_of(run: Run, chains: Chains) -> tuple[Summary, str]:
-    """Table of R-hat and effective sample sizes, and which coordinates are in it.
+    """Table of R-hat and effective sample sizes, and a note on its coordinates.
 
-    Of the energy and of the coordinates in units of the data; of more than 50, of 20
-    that are spread evenly.
+    Rows are the energy and the coordinates in units of the data; of more than 50
+    coordinates, 20 at equal distances.
     """
     num_steps, num_chains = chains.energies.shape
     z = chains.positions.reshape(num_steps, num_chains, -1)
@@ -176,7 +176,7 @@ def _names(run, index) -> list[str]:
 
 
 def points_of(buffer: Any) -> Any:
-    """The chains of a buffer, without their labels where they have some."""
+    """The chains of a buffer, without labels."""
     return buffer.point if isinstance(buffer, Labelled) else buffer
 
 
@@ -188,7 +188,7 @@ def kernel_of(
 
 
 def step_size_for(key: Key, run: Run, state: TrainState, name: str) -> float:
-    """The step size with which chains of training ended; else one tuned from noise."""
+    """The last step size of training; else one tuned from noise."""
     is_tuned = run.objective.uses_chains and name == run.config.kernel
     target = SAMPLERS[name].properties().acceptance_target
     if is_tuned or target is None:
@@ -208,14 +208,14 @@ def step_size_for(key: Key, run: Run, state: TrainState, name: str) -> float:
 def log_likelihood(
     run: Run, state: TrainState, points: Dataset | None = None
 ) -> float | None:
-    """Mean log-likelihood in nat and units of the data, with Z by quadrature or a sum.
+    """Mean log-likelihood in nats and units of the data, with Z by quadrature or a sum.
 
     Args:
-      points: by default those held out, new ones of a toy set; where none are, those
-        trained on.
+      points: by default held-out points (new ones of a toy set), or, if there are none,
+        the training points.
 
     Returns:
-      None with more than two coordinates that vary (twenty, of bits).
+      None for more than two coordinates that vary (twenty for bits).
     """
     points = points or run.held or run.kept
     x, dim = points.x, run.facts.shape
@@ -233,7 +233,7 @@ def log_likelihood(
 
 
 def log_likelihoods(run: Run, state: TrainState) -> dict[str, float]:
-    """Of the points trained on and of those held out, by name, where Z is known."""
+    """Log-likelihoods of training and held-out points by name, if Z is known."""
     is_toy = run.config.data in data.TOYS
     groups = {"training data": run.kept}
     if run.held is not None:
@@ -248,7 +248,7 @@ def log_likelihoods(run: Run, state: TrainState) -> dict[str, float]:
 def _log_z(energy: Energy, dim: int) -> float:
     """log Z over six standard deviations of the data to each side, or more.
 
-    The square is doubled as long as that adds mass.
+    The square is doubled until its mass stops growing.
     """
     within = lambda reach: log_z(energy, [-reach] * dim, [reach] * dim, resolution=600)
     reach = 6.0
@@ -257,7 +257,7 @@ def _log_z(energy: Energy, dim: int) -> float:
         reach, inside = 2 * reach, wider
         if reach > 200:
             checks.warn(
-                "the energy is so flat that its log Z is not known; confinement helps"
+                "the energy is so flat that log Z cannot be computed; use confinement"
             )
             break
     return inside
@@ -274,11 +274,11 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
             (
                 "energy of data, of chains (last 100 updates)",
                 f"{tail['energy_data'].mean():+.2f}, "
-                f"{tail['energy_model'].mean():+.2f} nat",
+                f"{tail['energy_model'].mean():+.2f} nats",
             ),
             (
                 "spread of the energy over data",
-                f"{tail['energy_spread'].mean():.2f} nat",
+                f"{tail['energy_spread'].mean():.2f} nats",
             ),
             (
                 "acceptance in training, step size",
@@ -289,7 +289,7 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
         rows.append(("loss (last 100 updates)", f"{tail['loss'].mean():.4f}"))
     if run.config.temperature != 1.0:
         rows.append(
-            ("temperature; figures are of exp(-E / T)", f"{run.config.temperature:g}")
+            ("temperature; results are for exp(-E / T)", f"{run.config.temperature:g}")
         )
     how = "a sum" if METHODS[run.config.objective].is_binary else "quadrature"
     for points, value in log_likelihoods(run, state).items():
@@ -302,7 +302,7 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
     rolled = []
     if int(state.num_rollbacks):
         scale = f"{int(state.num_rollbacks)}, {float(state.lr_scale):.2g}"
-        rolled = [("roll-backs, learning rate against the first", scale)]
+        rolled = [("roll-backs, factor of the learning rate", scale)]
     return [
         *rows,
         (
@@ -319,23 +319,23 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
 
 
 def _energy_row(run, state) -> tuple[str, str]:
-    """Mean energies of points trained on and held out, with the noise of training."""
+    """Mean energies of training and held-out points, with the noise of training."""
     energy, values = jax.jit(jax.vmap(run.trained(state))), []
     for points in (run.kept, run.held):
         z = jnp.asarray(run.standard.forward(points.x[:5000]), jnp.float32)
         noise = run.config.noise * jax.random.normal(jax.random.key(2), z.shape)
         values.append(float(np.asarray(energy(z + noise), np.float64).mean()))
     name = "energy of training data, of held-out data"
-    return name, f"{values[0]:+.2f}, {values[1]:+.2f} nat"
+    return name, f"{values[0]:+.2f}, {values[1]:+.2f} nats"
 
 
 def verdicts(
     key: Key, run: Run, state: TrainState, chains: Chains
 ) -> dict[str, ClassifierMetrics]:
-    """What a classifier says, where data are labelled images.
+    """Metrics by a classifier, for labelled images.
 
-    It is trained on the points of training, and judges real ones held out, the chains
-    of training, and the final chains.
+    It is trained on the training points and applied to held-out images, the chains of
+    training, and the final chains.
     """
     x, labels = run.kept.x, run.kept.labels
     if labels is None or run.held is None or not run.facts.is_image:

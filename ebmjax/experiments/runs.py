@@ -1,15 +1,15 @@
-"""A training run on disk: everything needed to look at it, to sample it, and to go on.
+"""A training run on disk: everything needed to inspect, sample and continue it.
 
-    RUN/config.json    every choice, and a digest of the data
+    RUN/config.json    all options, and a digest of the data
     RUN/data.npz       units, sizes, labels, and the data or a part of them
                        (:mod:`ebmjax.experiments.facts`)
-    RUN/metrics.csv    a row an update (:mod:`ebmjax.experiments.metrics`)
-    RUN/checkpoints/   the training state, the last three times
+    RUN/metrics.csv    one row per update (:mod:`ebmjax.experiments.metrics`)
+    RUN/checkpoints/   the training state, the last three checkpoints
                        (:mod:`ebmjax.io.run_directory`)
     RUN/*.png          pictures (:mod:`ebmjax.plotting`)
 
-A run that was killed goes on from its newest good checkpoint and ends in the same bytes
-as one that was not.  SIGTERM, SIGHUP and Ctrl-C wait for the end of a chunk of updates,
+A killed run continues from its newest valid checkpoint and ends in the same bytes as an
+uninterrupted run.  SIGTERM, SIGHUP and Ctrl-C wait for the end of a chunk of updates,
 which is saved.  With several processes, process 0 writes.
 """
 
@@ -37,7 +37,7 @@ from ebmjax.training.step import TrainState
 __all__ = ["RunError", "check_new", "load", "metrics", "reopen", "resume", "train"]
 
 CHECKPOINTS = "checkpoints"
-# all that a run killed in its first second can leave
+# files that a run killed in its first second can leave
 BEGINNINGS = {CHECKPOINTS, "config.json.tmp", "data.npz", "data.npz.tmp"}
 
 
@@ -51,17 +51,18 @@ def train(
     backend: str | None = None,
     **options: Any,
 ) -> TrainState:
-    """Train in a folder, saving as it goes; returns the last state.
+    """Train in a folder with checkpoints; returns the last state.
 
     ``options`` are those of ``fit``.  ``backend`` writes the checkpoints, ``"npz"`` or
-    ``"orbax"`` (:mod:`ebmjax.io.run_directory`); by default that of the newest there.
+    ``"orbax"`` (:mod:`ebmjax.io.run_directory`); by default that of the newest
+    checkpoint.
 
     Raises:
       RunError: the folder is not empty (and not resumed), or cannot be written.
       FolderError: another run writes there.
-      CheckpointError: nothing could be saved; what was saved before is intact.
-      TrainingDiverged: with the checkpoint of the last good state in the folder.
-      KeyboardInterrupt: a signal to stop, after a chunk was finished and saved.
+      CheckpointError: the checkpoint cannot be written; earlier ones are intact.
+      TrainingDiverged: the checkpoint of the last healthy state is in the folder.
+      KeyboardInterrupt: a signal to stop, after the chunk is completed and saved.
     """
     backend = folder.check_backend(backend or folder.backend_of(path / CHECKPOINTS))
     with contextlib.ExitStack() as stack:
@@ -107,7 +108,7 @@ def train(
 
 
 def resume(run: Run, path: Path, mesh: jax.sharding.Mesh | None = None) -> TrainState:
-    """The training state of the newest good checkpoint; warns of damaged ones."""
+    """The training state of the newest valid checkpoint; warns of damaged ones."""
     return folder.newest(path / CHECKPOINTS, placed(jax.eval_shape(run.init), mesh))[1]
 
 
@@ -115,8 +116,8 @@ def load(path: str | Path, data_file: str | None = None) -> tuple[Run, TrainStat
     """The run in a folder and its last saved state.
 
     ``run.trained(state)`` is its energy, of points in standardised units:
-    ``run.standard.forward(x)``.  Where the data are gone, or were changed, the folder
-    serves alone; arguments as of :func:`reopen`.
+    ``run.standard.forward(x)``.  If the data are missing or changed, the folder is
+    sufficient; arguments as of :func:`reopen`.
 
     Raises:
       RunError: no run there; CheckpointError.
@@ -135,14 +136,14 @@ def reopen(
     """The run in a folder, as :func:`load`, without its state.
 
     Args:
-      data_file: where the data are now.
+      data_file: the present path of the data.
       is_training: whether all of the data are needed.
-      changes: of the configuration, those that a run that goes on can take:
+      changes: of the configuration, as far as a continued run allows them:
         ``num_updates``, ``max_rollbacks``.
 
     Raises:
-      RunError: no run there; a file with other data; in training, data that have
-        changed, or are missing where the folder has a part of them only.
+      RunError: no run there; a file with other data; for training, data that have
+        changed, or are missing if the folder has only a part of them.
     """
     path = Path(path)
     config = Config.load(path / "config.json")
@@ -154,7 +155,7 @@ def reopen(
 
 
 def _data_of(config, facts, data_file, is_training) -> Dataset:
-    """The data where they are now, or what the folder has of them."""
+    """The data from their present path, or the part in the folder."""
     name = config.data if data_file is None else data_file
     reading = {} if name in (*data.TOYS, *data.REAL) else config.reading
     try:
@@ -170,7 +171,7 @@ def _data_of(config, facts, data_file, is_training) -> Dataset:
             raise RunError(
                 f"{error}; the folder keeps {facts.num_reference} of "
                 f"{facts.num_points} points, and training needs all: "
-                "--data FILE says where the data are"
+                "--data FILE gives the path of the data"
             ) from None
         return facts.dataset
     if digest(dataset) == config.data_digest:
@@ -180,7 +181,7 @@ def _data_of(config, facts, data_file, is_training) -> Dataset:
     if facts is None or is_training:
         raise RunError(
             f"the data of {config.data!r} have changed since this run began; "
-            "--data FILE names the file with those it began with"
+            "--data FILE names the file with the original data"
         )
     checks.warn(
         f"the data of {config.data!r} have changed since this run began, and are not "
@@ -190,13 +191,13 @@ def _data_of(config, facts, data_file, is_training) -> Dataset:
 
 
 def check_new(path: Path) -> None:
-    """Make a folder; raise unless it was missing or empty and can be written."""
+    """Make a folder; raise unless it is missing or empty and can be written."""
     check_free(path)
     folder.check_writable(path)
 
 
 def check_free(path: Path) -> None:
-    """Raise unless a folder is missing or empty; nothing is made."""
+    """Raise unless a folder is missing or empty; nothing is created."""
     try:
         if path.exists() and (
             not path.is_dir() or {p.name for p in path.iterdir()} - BEGINNINGS
@@ -207,7 +208,7 @@ def check_free(path: Path) -> None:
 
 
 def _check_same(run, path) -> None:
-    """Raise unless a run is the one in a folder; save what may change in it."""
+    """Raise unless a run is the one in a folder; save options that may change."""
     if (facts := Facts.load(path / kept_facts.FILE)) is not None:
         facts.check(run.config)
     if Config.load(path / "config.json") != run.config:
@@ -215,7 +216,8 @@ def _check_same(run, path) -> None:
 
 
 def _begin(run, path, backend, mesh):
-    """The first checkpoint, then the configuration, which says that both are there."""
+    """Write the first checkpoint, then the configuration, which marks both as
+    complete."""
     state = run.init()
     state = devices.put_as(state, placed(state, mesh))
     if devices.is_main():

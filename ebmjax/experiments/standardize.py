@@ -4,9 +4,9 @@
     points   z = (x - mean) / sd, each coordinate to mean 0 and standard deviation 1
     bits     as they are
 
-A coordinate that is constant has no density: it is left out of z, and comes back with
-its value.  "Constant" is relative to the size of the values, so data of any scale and
-any offset are treated alike.
+A constant coordinate has no density: it is omitted from z and restored with its value.
+"Constant" is relative to the size of the values, so the rule is the same for data of
+any scale and offset.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from ebmjax.experiments.data import TOYS, DataError, Dataset, is_image
 
 __all__ = ["Standard", "atoms", "digest", "is_image"]
 
-SMALLEST_SPREAD = 1e-14  # of a coordinate, relative to its mean: rounding in float64
-NUM_LOOKED_AT = 2000  # points among which repeated values are counted
-LARGEST_SHARE = 0.05  # of the points that may have the same value of a coordinate
+SMALLEST_SPREAD = 1e-14  # smallest spread relative to the mean: rounding in float64
+NUM_LOOKED_AT = 2000  # points in which repeated values are counted
+LARGEST_SHARE = 0.05  # largest share of points with the same value of a coordinate
 
 
 def digest(dataset: Dataset) -> str:
-    """Of points and labels; of a toy set, whose last bits depend on device and
-    compiler, of its moments to three decimals."""
+    """A digest of points and labels; for a toy set, whose last bits depend on device
+    and compiler, of its moments to three decimals."""
     x = dataset.x
     if dataset.name in TOYS:
         x = np.round([x.mean(axis=0, dtype=float), x.std(axis=0, dtype=float)], 3) + 0.0
@@ -102,13 +102,13 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     apart = x - center
     shift = apart.mean(axis=0)
     apart -= shift
-    size = np.abs(apart).max(axis=0)  # squares of it neither overflow nor vanish
+    size = np.abs(apart).max(axis=0)  # so that squares neither overflow nor underflow
     apart /= np.where(size > 0, size, 1.0)
     return center + shift, size * np.sqrt((apart**2).mean(axis=0))
 
 
 def names_of(dataset: Dataset, which: np.ndarray, most: int = 8) -> str:
-    """Coordinates by name, or by number from 1, the first few of them."""
+    """The first few coordinates, by name or by number from 1."""
     index = np.flatnonzero(which)
     named = dataset.columns or [str(i + 1) for i in range(which.size)]
     more = f" and {len(index) - most} more" if len(index) > most else ""
@@ -116,8 +116,8 @@ def names_of(dataset: Dataset, which: np.ndarray, most: int = 8) -> str:
 
 
 def atoms(dataset: Dataset, standard: Standard) -> list[str]:
-    """In words, coordinates that a density cannot describe without noise: constant
-    ones, and those that repeat a value in more than 5 % of the points."""
+    """Messages about coordinates without a density: constant ones, and those that
+    repeat a value in more than 5 % of the points."""
     x, found = dataset.x, []
     if is_image(dataset):
         return []
@@ -127,7 +127,7 @@ def atoms(dataset: Dataset, standard: Standard) -> list[str]:
         constant = ~standard.varying
         found.append(
             f"{constant.sum()} constant columns ({names_of(dataset, constant)}) are "
-            "left out of the model; samples have their values"
+            "excluded from the model; samples have their values"
         )
     elif constant.any():
         found.append(

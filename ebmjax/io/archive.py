@@ -1,10 +1,9 @@
-"""Arrays in ``.npz`` archives, and ``.npy``: sizes that are claimed are checked before they
-are read.
+"""Arrays in ``.npz`` archives, and ``.npy``; sizes in headers are checked before
+reading.
 
-An archive is written as ``numpy.savez`` writes it, uncompressed, so that no member can
-be larger than the file.  A header that claims more bytes than there are, a compressed
-member, or two members of one name are refused with a ``ValueError``: nothing is
-allocated on the word of a header.
+An archive is written as by ``numpy.savez``, uncompressed, so no member can be larger
+than the file.  A header that claims more bytes than the file has, a compressed member,
+or two members of one name raise a ``ValueError`` before memory is allocated.
 """
 
 import math
@@ -29,13 +28,13 @@ DAMAGES = (
     NotImplementedError,
     zipfile.BadZipFile,
     zipfile.zlib.error,  # type: ignore[attr-defined]
-)  # that reading the bytes of an archive may raise, whatever they are
+)  # exceptions of reading arbitrary bytes as an archive
 
 
 def write(
     file: BinaryIO, arrays: Mapping[str, np.ndarray], comment: bytes = b""
 ) -> None:
-    """Write an archive of plain arrays, no pickle."""
+    """Write an archive of plain arrays, without pickle."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             with archive.open(name + ".npy", "w", force_zip64=True) as member:
@@ -44,7 +43,7 @@ def write(
 
 
 def names(file: BinaryIO) -> list[str]:
-    """Of the arrays in an archive whose members fit in the file."""
+    """The names of the arrays in an archive whose members fit in the file."""
     return list(_members(file))
 
 
@@ -52,7 +51,8 @@ def read(file: BinaryIO, wanted: Iterable[str] | None = None) -> dict[str, np.nd
     """The arrays of those names, or all of them.
 
     Raises:
-      ValueError, KeyError, BadZipFile and others of :data:`DAMAGES`: it is no such archive.
+      ValueError, KeyError, BadZipFile and others of :data:`DAMAGES`: not a valid
+        archive.
     """
     members = _members(file)
     found = {}
@@ -64,7 +64,7 @@ def read(file: BinaryIO, wanted: Iterable[str] | None = None) -> dict[str, np.nd
 
 
 def read_array(file: Any, size: int, name: str = "it") -> np.ndarray:
-    """An array in the format of NumPy, of a file that has ``size`` bytes from here."""
+    """An array in NumPy's format, from a file with ``size`` more bytes."""
     start = file.tell()
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
@@ -83,7 +83,7 @@ def read_array(file: Any, size: int, name: str = "it") -> np.ndarray:
 
 
 def _members(file) -> dict[str, zipfile.ZipInfo]:
-    """By name, without ``.npy``."""
+    """The members by name, without ``.npy``."""
     size = file.seek(0, os.SEEK_END)
     found: dict[str, zipfile.ZipInfo] = {}
     with zipfile.ZipFile(file) as archive:

@@ -4,11 +4,11 @@
     sample_stats   lp = -E, acceptance_rate, diverging, energy_error, is_accepted; with momenta,
                    energy (of the pair x and p) and n_steps; step_size where given
 
-``sample(..., collect=collect_stats)`` keeps what the second group needs.  A leaf whose
-name is taken (``draw``, ``chain``, a dimension, that of another leaf) gets another one,
-with a warning. bfloat16 becomes float32.  ArviZ is imported when it is needed; from 0.x
-comes an ``InferenceData``, from 1.x an xarray ``DataTree``.  Of the two files, netCDF
-is for ArviZ, and ``.npz`` opens with NumPy alone: its arrays are named ``posterior/x``.
+``sample(..., collect=collect_stats)`` collects the second group.  A leaf whose name is
+taken (``draw``, ``chain``, a dimension, that of another leaf) is renamed with a
+warning. bfloat16 becomes float32.  ArviZ is imported when it is needed; version 0.x
+returns an ``InferenceData``, 1.x an xarray ``DataTree``.  netCDF files are for ArviZ;
+``.npz`` files need only NumPy, and their arrays are named ``posterior/x``.
 """
 
 import re
@@ -36,14 +36,14 @@ def groups(samples: Samples | Record | Position, *, step_size: Any = None) -> Gr
 
     Args:
       samples: the result of ``sample``, or its draws ``[T, C, ...]``.
-      step_size: of all steps, a number, to be written beside them.
+      step_size: of all steps, one number, stored in the second group.
 
     Raises:
-      TypeError: what was collected are not draws; ValueError: a step size that is not one
-        number.
+      TypeError: the collected values are not draws.
+      ValueError: a step size that is not one number.
 
     Warns:
-      where a leaf is stored under another name than its own.
+      if a leaf is renamed.
     """
     draws = samples.draws if isinstance(samples, Samples) else samples
     record = draws if isinstance(draws, Record) else None
@@ -71,12 +71,13 @@ def to_arviz(samples: Samples | Record | Position, *, step_size: Any = None) -> 
 def save(
     samples: Samples | Record | Position, path: str | Path, *, step_size: Any = None
 ) -> None:
-    """Write a new file, ``.nc`` (needs ArviZ) or ``.npz``, aside and renamed at the end.
+    """Write a new file, ``.nc`` (needs ArviZ) or ``.npz``, via a temporary file.
 
     Raises:
-      FileExistsError: there is one already; ValueError: another suffix.
-      ebmjax.io.files.WriteError: a full disk, a folder that cannot be written; no part of a
-        file is left, and the samples are as they were.
+      FileExistsError: the file exists.
+      ValueError: another suffix.
+      ebmjax.io.files.WriteError: a full disk or a read-only folder; no partial file is
+        left, and the samples are unchanged.
     """
     path = Path(path)
     if path.exists():
@@ -98,11 +99,11 @@ def save(
 
 
 def load(path: str | Path) -> Any:
-    """What :func:`save` wrote, either file, as :func:`to_arviz` gives it.
+    """Read a file of :func:`save`, as the type that :func:`to_arviz` returns.
 
     Raises:
-      FileNotFoundError, OSError: there is no such file, or it is not a regular one.
-      ValueError: it is damaged, or not of :func:`save`.
+      FileNotFoundError, OSError: the file does not exist or is not a regular file.
+      ValueError: it is damaged, or not written by :func:`save`.
     """
     path = Path(path)
     suffix = _suffix(path)
@@ -121,11 +122,13 @@ def load(path: str | Path) -> Any:
 
 
 def pictures(samples: Samples | Record | Position, folder: str | Path) -> list[Path]:
-    """ArviZ's traces, ranks and autocorrelations, and its picture of the energy where there is
-    one, as ``.png`` in the folder: of the first six coordinates, and of eight chains at most.
+    """ArviZ's plots of traces, ranks, autocorrelations and, if present, the energy.
+
+    They are ``.png`` files in the folder, of the first six coordinates and at most
+    eight chains.
 
     Raises:
-      ebmjax.io.files.WriteError: a full disk; the pictures that are named are whole.
+      ebmjax.io.files.WriteError: a full disk; the listed pictures are complete.
     """
     import matplotlib.pyplot
 
@@ -163,7 +166,7 @@ def _draw(drawn, path) -> None:
 
 
 def _posterior(draws) -> dict[str, np.ndarray]:
-    """The leaves under names that are all different and none of them a dimension."""
+    """The leaves under distinct names that are not dimensions."""
     leaves = jax.tree_util.tree_leaves_with_path(draws)
     wanted = [
         jax.tree_util.keystr(path, simple=True, separator=".") or "x"
@@ -207,7 +210,7 @@ def _stats(record) -> dict[str, np.ndarray]:
 
 
 def _coordinates(posterior) -> dict[str, np.ndarray]:
-    """The first coordinates, a variable each."""
+    """The first coordinates, one variable each."""
     found = {}  # type: ignore[var-annotated]
     for name, x in posterior.items():
         for i in np.ndindex(*x.shape[2:]):
@@ -221,7 +224,7 @@ def _by_chain(x) -> np.ndarray:
     if np.ndim(x) < 2:
         raise TypeError(f"draws must be [T, C, ...], got {checks.describe(x)}")
     array = np.asarray(x)
-    if array.dtype.kind == "V":  # bfloat16 and the like, which files do not know
+    if array.dtype.kind == "V":  # bfloat16 and similar types
         array = array.astype(np.float32)
     return np.swapaxes(array, 0, 1)
 

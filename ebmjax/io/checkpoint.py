@@ -1,11 +1,11 @@
-"""Checkpoints: one ``.npz``, no pickle, written aside, synced and renamed.
+"""Checkpoints: one ``.npz`` without pickle, written atomically.
 
 A tree of arrays is stored leaf by leaf under its path, with a manifest of shapes,
-dtypes, SHA-256 and versions.  The file ends in a seal, the SHA-256 of every byte before
-it, in the place where zip keeps a comment: a flipped, missing or exchanged byte is
-noticed.  A file made for another tree is refused with the paths that differ, before any
-leaf is read; a crash or a full disk while writing leaves the older file as it was.
-Typed keys and bfloat16 are kept: the manifest says what the stored bytes mean.
+dtypes, SHA-256 and versions.  The zip comment at the end of the file is the SHA-256 of
+all bytes before it, so a flipped, missing or exchanged byte is detected.  A file of
+another tree raises with the paths that differ, before any leaf is read.  A crash or a
+full disk while writing leaves the older file unchanged.  Typed keys and bfloat16 are
+supported: the manifest records the types of the stored bytes.
 """
 
 import contextlib
@@ -39,10 +39,11 @@ SEAL = 64  # hexadecimal digits of SHA-256
 
 
 def save(path: str | Path, tree: Any, **notes: Any) -> None:
-    """Write a tree of arrays; ``notes`` (JSON values) go into the manifest.
+    """Write a tree of arrays; ``notes`` (JSON values) are stored in the manifest.
 
     Raises:
-      CheckpointError: the disk is full, the folder read-only; the older file is still there.
+      CheckpointError: the disk is full or the folder read-only; an older file is
+        intact.
     """
     arrays, entries = {}, {}
     for name, leaf in serialization.flatten(tree).items():
@@ -81,10 +82,10 @@ def load(
       check: called with the notes first; may raise.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      CorruptCheckpointError: it is not as it was written.
-      CheckpointError: its leaves are not those of ``like``, which are named; or it cannot be
-        read.
+      FileNotFoundError: the file does not exist.
+      CorruptCheckpointError: the file is damaged.
+      CheckpointError: its leaves differ from those of ``like``; the message names them.
+        Or it cannot be read.
     """
     wanted = serialization.flatten(like)
     with _opened(path) as (file, manifest):
@@ -130,7 +131,7 @@ def _seal(file, size) -> bytes:
 
 @contextlib.contextmanager
 def _opened(path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The file, found as it was written, and its manifest."""
+    """The verified file, and its manifest."""
     try:
         file = files.open_regular(path)
     except FileNotFoundError:
@@ -156,7 +157,7 @@ def _opened(path) -> Iterator[tuple[Any, dict[str, Any]]]:
 
 @contextlib.contextmanager
 def _damages(path) -> Iterator[None]:
-    """Errors of reading, as those of a checkpoint."""
+    """Convert errors of reading to errors of a checkpoint."""
     try:
         yield
     except OSError as error:
@@ -170,7 +171,7 @@ def _unreadable(path, error) -> CheckpointError:
 
 
 def _check_leaf(name, array, entry) -> None:
-    """Raise unless an array is the one that the manifest describes."""
+    """Raise unless an array agrees with the manifest."""
     if _digest(array) != entry["sha256"]:
         raise ValueError(f"the bytes of {name} do not match their SHA-256")
     dtype = "uint32" if entry["dtype"].startswith("key<") else entry["dtype"]
@@ -182,14 +183,15 @@ def _check_leaf(name, array, entry) -> None:
 
 
 def _plain(leaf):
-    """Bytes that NumPy can store, and the dtype that they mean."""
+    """Bytes that NumPy can store, as the dtype of the leaf."""
     data, dtype = serialization.encode(leaf)
     array = np.asarray(data)
     return array.view(_storable(array.dtype)), dtype
 
 
 def _storable(dtype):
-    """The dtype itself, or words for bfloat16, float8, int4: NumPy does not know them."""
+    """The dtype, or an unsigned integer for bfloat16, float8, int4, which NumPy
+    lacks."""
     return np.dtype(f"uint{8 * dtype.itemsize}") if dtype.kind == "V" else dtype
 
 

@@ -1,9 +1,9 @@
-"""The chunks of a long computation on disk: what is there is not computed again.
+"""The chunks of a long computation on disk; stored chunks are not computed again.
 
 A chunk is a pure function of the state before it.  Its file holds the state after it,
-the totals so far and what it collected, so that every file is both a result and a state
-to resume from.  A file that is damaged is named, and its chunk computed again from the
-one before: the bytes come out the same.
+the totals so far and the collected values, so every file is both a result and a state
+to resume from.  A damaged file is reported, and its chunk is computed again from the
+previous one, with the same bytes.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class ChunkStore:
-    """The files of one call, made by :meth:`at`; without a folder it keeps nothing."""
+    """The files of one call, made by :meth:`at`; without a folder it stores nothing."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class ChunkStore:
 
         Args:
           path: the folder; made if missing.
-          call: what the result depends on, JSON values; a file of another call is refused.
-          is_collecting: chunks collect something, so that all files are kept, and not only
-            the last few.
-          backend: of :data:`ebmjax.io.run_directory.BACKENDS`, that writes.
+          call: JSON values on which the result depends; a file of another call raises.
+          is_collecting: chunks collect values, so that all files are kept, not only the
+            last few.
+          backend: for writing, of :data:`ebmjax.io.run_directory.BACKENDS`.
         """
         if path is None:
             yield ChunkStore(None, call, is_collecting, lambda: False)
@@ -69,8 +69,8 @@ class ChunkStore:
             yield ChunkStore(path, call, is_collecting, is_interrupted, backend)
 
     def first(self, steps: Sequence[int], like: Callable[[int], Any]) -> int:
-        """The number of the chunk to begin with: 0, or where nothing is collected the newest on
-        disk."""
+        """The index of the first chunk: 0, or the newest on disk if nothing is
+        collected."""
         if self.path is not None and not self.is_collecting:
             for i in reversed(range(len(steps))):
                 if self.load(steps[i], functools.partial(like, i)) is not None:
@@ -78,8 +78,8 @@ class ChunkStore:
         return 0
 
     def load(self, step: int, like: Callable[[], Any]) -> Any | None:
-        """The chunk that ends with a step, in the structure of ``like()``; ``None`` without a good
-        file."""
+        """The chunk that ends with a step, in the structure of ``like()``; ``None``
+        without a valid file."""
         for path in (
             run_directory.files(self.path, step) if self.path is not None else ()
         ):
@@ -116,7 +116,7 @@ class ChunkStore:
 
 
 def fingerprint(tree: Any) -> str:
-    """16 hexadecimal digits of SHA-256 over the values of a tree, typed keys included."""
+    """16 hexadecimal digits of the SHA-256 of a tree, typed keys included."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
         dtype = getattr(leaf, "dtype", np.float64)  # a plain float has none

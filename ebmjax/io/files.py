@@ -1,7 +1,8 @@
-"""Files: written aside, synced and renamed; read only where they are regular files.
+"""Files: written atomically (temporary file, sync, rename); only regular files are
+read.
 
-A crash, a full disk or an interrupt while writing leaves the older file as it was, and
-no part of a new one under its name.
+A crash, a full disk or an interrupt while writing leaves an older file unchanged and no
+partial file under its name.
 
 >>> with replacing("draws.csv") as aside:  # doctest: +SKIP
 ...     aside.write_text("0.1,0.2")
@@ -25,9 +26,9 @@ KINDS = {
 
 
 class WriteError(OSError):
-    """A file that cannot be written; what was at its path before is still there.
+    """A file cannot be written; an older file at its path is unchanged.
 
-    ``reason`` is the system's, such as "No space left on device".
+    ``reason`` is the system's message, such as "No space left on device".
     """
 
     def __init__(self, path: str | Path, error: BaseException):
@@ -47,7 +48,7 @@ class WriteError(OSError):
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A path beside the given one, with its suffix, to write to; renamed at the end.
+    """A temporary path in the same folder, with the same suffix; renamed at the end.
 
     Raises:
       WriteError: an ``OSError`` inside, or while syncing and renaming.
@@ -55,7 +56,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     aside = path.with_name(f".{path.stem}.tmp{path.suffix}")
     try:
-        aside.unlink(missing_ok=True)  # of a process that was killed; or a link
+        aside.unlink(missing_ok=True)  # left by a killed process; or a link
         yield aside
         with open(aside, "rb") as file:
             os.fsync(file.fileno())
@@ -72,7 +73,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def reserve(path: str | Path, size: int) -> None:
     """Raise ``OSError`` unless the disk has space for so many bytes; leaves no file.
 
-    For writers, such as HDF5, that do not survive a full disk.
+    For writers such as HDF5 that do not handle a full disk.
     """
     try:
         with open(path, "xb") as file:
@@ -83,7 +84,7 @@ def reserve(path: str | Path, size: int) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file aside and rename it; raises :class:`WriteError`."""
+    """Write a text file atomically; raises :class:`WriteError`."""
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
@@ -91,7 +92,7 @@ def write_text(path: str | Path, text: str) -> None:
 def open_regular(path: str | Path) -> BinaryIO:
     """Open a file to read; raises ``OSError`` for a folder, a named pipe, a device.
 
-    A pipe is not waited for.
+    It does not wait for a pipe.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
@@ -109,7 +110,7 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Names that were given there, on disk."""
+    """Sync the entries of a folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,14 +1,14 @@
-"""Checkpoints of several hosts: a folder that Orbax writes, each process its own shards, sealed.
+"""Checkpoints of several hosts: Orbax writes a folder, each process its own shards.
 
     STEP.orbax/state/      of Orbax; nothing is gathered
-    STEP.orbax/manifest    shapes, dtypes, notes, the SHA-256 of every file of Orbax; then its own
+    STEP.orbax/manifest    shapes, dtypes, notes, the SHA-256 of every file and of itself
 
-Orbax does not notice a flipped bit.  So it is given files only after each of them was
-found as it was written, inside the folder and regular; the processes share that work
-and come to the same result.  The folder is written aside, synced and renamed: an
-incomplete one has no such name.
+Orbax does not detect a flipped bit.  So each file is verified before Orbax reads it:
+its digest, and that it is a regular file inside the folder.  The processes share this
+work and agree on the result.  The folder is written atomically, so an incomplete one
+never has the final name.
 
-Every process makes these calls.  Orbax is imported when they are made; it comes with
+Every process makes these calls.  Orbax is imported by them; it comes with
 ``ebmjax[orbax]``.
 """
 
@@ -36,7 +36,7 @@ STATE, MANIFEST = "state", "manifest"
 
 
 def orbax() -> Any:
-    """The package; raises :class:`CheckpointError` where it is missing."""
+    """The package; raises :class:`CheckpointError` if it is missing."""
     try:
         import orbax.checkpoint
     except ImportError:
@@ -47,10 +47,11 @@ def orbax() -> Any:
 
 
 def save(path: str | Path, tree: Any, **notes: Any) -> None:
-    """Write a tree of arrays, divided over devices and processes as they are.
+    """Write a tree of arrays with their sharding over devices and processes.
 
     Raises:
-      CheckpointError: no Orbax, a full disk, a read-only folder; other checkpoints are intact.
+      CheckpointError: no Orbax, a full disk, a read-only folder; other checkpoints are
+        intact.
     """
     ocp, path = orbax(), Path(path).absolute()
     entries, arrays = _described(tree)
@@ -58,7 +59,7 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
     old = path.with_name(path.name + ".old")
     try:
         if devices.is_main():
-            for left in (aside, old):  # by a process that was killed
+            for left in (aside, old):  # left by a killed process
                 shutil.rmtree(left, ignore_errors=True)
             aside.mkdir()
         devices.wait("folder made")
@@ -92,7 +93,7 @@ def save(path: str | Path, tree: Any, **notes: Any) -> None:
 
 
 def _described(tree) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Entries of the manifest, and the arrays for Orbax, which stores no empty ones."""
+    """Entries of the manifest, and the non-empty arrays, which Orbax stores."""
     entries, arrays = {}, {}
     for i, (name, leaf) in enumerate(serialization.flatten(tree).items()):
         data, dtype = serialization.encode(leaf)
@@ -128,10 +129,10 @@ def load(
     *,
     check: Callable[[dict[str, Any]], None] | None = None,
 ) -> Any:
-    """Read a tree in the structure of ``like``, each process what it needs for the sharding that is there.
+    """Read a tree in the structure of ``like``; each process reads its own shards.
 
-    Args and errors are those of :func:`ebmjax.io.checkpoint.load`.  The mesh may be another than that of
-    saving.
+    Arguments and errors are those of :func:`ebmjax.io.checkpoint.load`.  The mesh may
+    differ from that of saving.
     """
     ocp, path = orbax(), Path(path).absolute()
     manifest = _verified(path)
@@ -168,7 +169,7 @@ def load(
 
 
 def _verified(path) -> dict[str, Any]:
-    """The manifest, all files found as they were written."""
+    """The manifest, after all files are verified."""
     if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint at {path}")
     try:
@@ -197,7 +198,8 @@ def _verified(path) -> dict[str, Any]:
 
 
 def _digests(folder, files, *, is_synced=False) -> list[str]:
-    """Of files, each read by one of the processes; of zeros for one that cannot be read."""
+    """Digests of files, each read by one of the processes; zeros for unreadable
+    files."""
     table = np.zeros((len(files), 32), np.uint8)
     for i in range(jax.process_index(), len(files), jax.process_count()):
         with contextlib.suppress(OSError), open_regular(folder / files[i]) as file:

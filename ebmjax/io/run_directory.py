@@ -1,16 +1,15 @@
-"""A folder that one run writes: locked, its last checkpoints kept, left in order when stopped.
+"""The folder of one run: a lock, the last checkpoints, and orderly interruption.
 
     FOLDER/000001500.npz     the state after 1500 steps, gathered and written by process 0
                              (:mod:`ebmjax.io.checkpoint`)
     FOLDER/000001500.orbax   or written by all processes, each its own part
                              (:mod:`ebmjax.io.orbax`)
 
-The suffix says which backend reads a file, so a folder may hold both.  Every process
-calls :func:`save`.  A checkpoint that is a link to somewhere outside of the folder is
-refused.
+The suffix determines the backend, so a folder may hold both.  Every process calls
+:func:`save`.  A checkpoint that is a link to a path outside of the folder raises.
 
-The lock is on the folder itself and belongs to the process: the system releases it
-however the process ends.
+The lock is on the folder and belongs to the process: the system releases it when the
+process ends in any way.
 """
 
 import contextlib
@@ -38,7 +37,7 @@ class Backend(NamedTuple):
     suffix: str
     save: Callable[..., None]  # (path, tree, **notes)
     load: Callable[..., Any]  # (path, like, check=)
-    require: Callable[[], Any]  # raises where something is not installed
+    require: Callable[[], Any]  # raises if a package is not installed
 
 
 def _gathered(path, tree, **notes):
@@ -55,7 +54,7 @@ _BY_SUFFIX = {backend.suffix: name for name, backend in BACKENDS.items()}
 
 
 def check_backend(name: str) -> str:
-    """Raise unless there is such a backend and it is installed; to fail early."""
+    """Raise early unless the backend exists and is installed."""
     BACKENDS[checks.one_of(name, "backend", BACKENDS)].require()
     return name
 
@@ -65,10 +64,10 @@ class FolderError(ValueError):
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder; raise :class:`FolderError` unless it can be written; to fail early."""
+    """Make the folder; raise :class:`FolderError` early unless it can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # without a name: several processes may look at once
+        # without a name: several processes may check at once
         tempfile.TemporaryFile(dir=folder).close()
     except FileExistsError:
         raise FolderError(f"{folder} is not a folder") from None
@@ -80,7 +79,7 @@ def check_writable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold a folder; raises :class:`FolderError` where another run does."""
+    """Lock a folder; raises :class:`FolderError` if another run holds the lock."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         _lock(descriptor, folder)
@@ -93,9 +92,9 @@ def lock(folder: Path) -> Iterator[None]:
 def postponed_stop() -> Iterator[Callable[[], bool]]:
     """SIGTERM, SIGHUP and Ctrl-C wait for the end of a chunk.
 
-    Gives a function that says whether one came.  A second signal stops at once.  A SIGHUP that
-    is ignored, by nohup, stays ignored.  Outside the main thread Python allows no handler, and
-    nothing waits.
+    Yields a function that returns whether a signal came.  A second signal stops at
+    once. A SIGHUP that is ignored (nohup) stays ignored.  Outside the main thread
+    Python allows no handler, and signals act at once.
     """
     is_stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -129,7 +128,8 @@ def files(folder: Path, step: int) -> list[Path]:
 
 
 def steps(folder: Path) -> list[int]:
-    """Steps that have a checkpoint in a folder, the newest first; its file may be damaged."""
+    """Steps that have a checkpoint in a folder, the newest first; its file may be
+    damaged."""
     names = {p.stem for p in folder.glob("*") if p.suffix in _BY_SUFFIX}
     return sorted((int(n) for n in names if n.isdecimal()), reverse=True)
 
@@ -147,7 +147,7 @@ def load(path: Path, like: Any, **options: Any) -> Any:
     """Read a checkpoint by the backend that wrote it; options are those of the backend.
 
     Raises:
-      CheckpointError: as the backend; or the path is a link to the outside of its folder.
+      CheckpointError: as the backend; or the path is a link out of its folder.
     """
     if not is_inside(path, path.parent):
         raise CheckpointError(
@@ -165,7 +165,8 @@ def save(
     backend: str = "npz",
     **notes: Any,
 ) -> None:
-    """Write the checkpoint of a step, and remove all but the last ``keep`` (``None``: keep all)."""
+    """Write the checkpoint of a step, and remove all but the last ``keep`` (``None``:
+    keep all)."""
     BACKENDS[backend].save(file_of(folder, step, backend), tree, step=step, **notes)
     if keep is None or not devices.is_main():
         return
@@ -178,13 +179,13 @@ def save(
 
 
 def newest(folder: Path, like: Any) -> tuple[int, Any]:
-    """The step and the tree of the newest good checkpoint.
+    """The step and the tree of the newest valid checkpoint.
 
     Raises:
-      CheckpointError: none is good; or the newest that is whole belongs to something else.
+      CheckpointError: none is valid; or the newest valid one belongs to another run.
 
     Warns:
-      naming each damaged file that was skipped.
+      of each damaged file that is skipped.
     """
     damages = []
     for step, path in [(s, path) for s in steps(folder) for path in files(folder, s)]:
@@ -194,7 +195,7 @@ def newest(folder: Path, like: Any) -> tuple[int, Any]:
             damages.append(str(error))
             continue
         for damage in damages:
-            checks.warn(f"{damage}; going on from step {step}", RuntimeWarning)
+            checks.warn(f"{damage}; continuing from step {step}", RuntimeWarning)
         return step, tree
     raise CheckpointError("; ".join(damages) or f"there is no checkpoint in {folder}")
 

@@ -1,4 +1,4 @@
-"""A tree of arrays, leaf by leaf: its names, its dtypes, how it differs from another."""
+"""Trees of arrays, leaf by leaf: names, dtypes, and differences from another tree."""
 
 import json
 from typing import Any
@@ -12,11 +12,11 @@ from ebmjax.sampling import devices
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or written, or belongs to something else."""
+    """A checkpoint that cannot be read or written, or belongs to another tree."""
 
 
 class CorruptCheckpointError(CheckpointError):
-    """A checkpoint whose bytes are not those that were written."""
+    """A damaged checkpoint."""
 
 
 def flatten(tree: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def flatten(tree: Any) -> dict[str, Any]:
 
 
 def encode(leaf: Any) -> tuple[Any, str]:
-    """An array without typed keys, on the devices where it is, and the dtype that it means."""
+    """An array without typed keys, on its devices, and its original dtype."""
     dtype = getattr(leaf, "dtype", None)
     if dtype is not None and _is_key(dtype):
         return jax.random.key_data(leaf), f"key<{jax.random.key_impl(leaf)}>"
@@ -55,7 +55,8 @@ def sharding_of(like: Any) -> NamedSharding | None:
 
 
 def check_same(path: Any, stored: dict[str, dict], wanted: dict[str, Any]) -> None:
-    """Raise :class:`CheckpointError` unless shapes and dtypes are those wanted, with what differs."""
+    """Raise :class:`CheckpointError` with the differences of shapes and dtypes, if
+    any."""
     lines = [f"{name} is missing" for name in wanted if name not in stored]
     lines += [f"{name} is not wanted" for name in stored if name not in wanted]
     for name in wanted.keys() & stored.keys():
@@ -75,7 +76,7 @@ def check_same(path: Any, stored: dict[str, dict], wanted: dict[str, Any]) -> No
 def _wants(leaf):
     if isinstance(leaf, jax.ShapeDtypeStruct):
         if _is_key(leaf.dtype):
-            impl: list[Any] = []  # of any kind of key: a traced key knows its own
+            impl: list[Any] = []  # of any kind of key; a traced key has its own
 
             def data_of(key):
                 impl.append(jax.random.key_impl(key))
@@ -93,7 +94,7 @@ def _is_key(dtype) -> bool:
 
 
 def parsed_manifest(text: bytes) -> dict[str, Any]:
-    """A manifest of JSON; raises ``ValueError`` unless it has what every manifest has."""
+    """A manifest from JSON; raises ``ValueError`` unless all entries are present."""
     manifest = json.loads(text)
     wanted = {"format": int, "notes": dict, "leaves": dict}
     for name, kind in wanted.items():

@@ -1,1 +1,1 @@
-"""Markov kernels: the one accept, proposals after the lecture's sections, and kernels made of kernels."""
+"""Markov kernels: Metropolis-Hastings, its proposals, and combinations of kernels."""

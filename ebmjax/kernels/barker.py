@@ -6,13 +6,13 @@ Each coordinate makes a symmetric step and chooses its sign by the gradient,
     z_i ~ N(0, eps^2),     x*_i = x_i + b_i z_i,
     b_i = +1 with probability 1 / (1 + exp(z_i d_i E(x))),  else -1,
 
-so that the step follows -grad E without growing with it.  The log ratio of the densities
-is, with the difference v = x* - x,
+so that the step follows the sign of -grad E but does not grow with its size.  The log
+ratio of the densities is, with the difference v = x* - x,
 
     sum_i  log(1 + exp(v_i d_i E(x))) - log(1 + exp(-v_i d_i E(x*))).
 
-It accepts at the rate of MALA near the best step and is far less sensitive to a step
-that is too large.
+Its acceptance rate is that of MALA near the optimal step size, and far less sensitive
+to a step size that is too large.
 """
 
 from typing import Any

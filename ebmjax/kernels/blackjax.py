@@ -1,14 +1,14 @@
-"""Kernels of this library in the loops of BlackJAX, and BlackJAX's in ours.
+"""Conversion of kernels to and from BlackJAX.
 
-BlackJAX's algorithm is a pair ``init(position)``, ``step(key, state) -> (state, info)``
-on a log density, with a state and an info of its own.  There, a kernel of ours is the
-same pair on ``-energy``.  Here, an algorithm of theirs becomes a
-:class:`~ebmjax.base.Kernel` whose noise is a key; its state is made anew from the
-position at every step, at the price of one evaluation, so that it mixes with any kernel
-and no cache outlives the energy or the position it is of.  What its ``init`` draws
-besides (a momentum that persists, a slice) is kept from step to step in
-``state.momentum``; at the start it comes from a key that is a hash of the position, so
-that chains that start at different points have independent ones.
+An algorithm of BlackJAX is a pair ``init(position)``,
+``step(key, state) -> (state, info)`` on a log density, with its own types of state and
+info.  :func:`to_blackjax` returns this pair for a kernel, on ``-energy``.
+:func:`from_blackjax` returns a :class:`~ebmjax.base.Kernel` whose noise is a key.  Its
+BlackJAX state is rebuilt from the position at every step, at the cost of one
+evaluation, so that it can be combined with any kernel and no cached value is out of
+date.  Persistent parts of the state that ``init`` draws (a momentum, a slice) are kept
+in ``state.momentum``; their first value is drawn with a hash of the position as key, so
+chains that start at different points have independent values.
 
 >>> kernel = cycle(random_walk(energy, 0.5),
 ...                from_blackjax(blackjax.nuts(log_p, h, mass), energy))  # doctest: +SKIP
@@ -30,8 +30,8 @@ def to_blackjax(kernel: Kernel) -> Any:
     """The kernel as a ``blackjax.base.SamplingAlgorithm``, for one chain.  Needs
     blackjax.
 
-    Its states have a ``position`` and its infos an ``acceptance_rate``, as those of
-    BlackJAX have; ``energy`` takes the place of ``logdensity``.
+    Its states have a ``position`` and its infos an ``acceptance_rate``, as in BlackJAX;
+    ``energy`` replaces ``logdensity``.
     """
     if not isinstance(kernel, Kernel):
         raise TypeError(f"kernel must be a Kernel, got {checks.describe(kernel)}")
@@ -53,9 +53,9 @@ class FromBlackJAX(Kernel):
         if not self.takes_key:
             return evaluate(self.energy, position)
         kept = _persistent(self.algorithm.init(position, rng_key=_hash(position)))
-        if not kept:  # a key that their init takes and does not use
+        if not kept:  # a key that init takes and does not use
             return evaluate(self.energy, position)
-        # with a gradient, for in a cycle this state stands for those of all kernels
+        # with a gradient: in a cycle this state serves all kernels
         state = evaluate(self.energy, position, with_grad=True)
         return state._replace(momentum=kept)
 
@@ -77,7 +77,7 @@ class FromBlackJAX(Kernel):
 
     @property
     def takes_key(self) -> bool:
-        """Whether their ``init`` draws a part of the state."""
+        """Whether ``init`` draws a part of the state."""
         return "rng_key" in inspect.signature(self.algorithm.init).parameters
 
 
@@ -85,7 +85,7 @@ CACHED = {"position", "logdensity", "logdensity_grad"}  # of the position
 
 
 def _persistent(theirs) -> dict[str, Any]:
-    """The fields of their state that are no cache."""
+    """The fields of the BlackJAX state that are not cached values."""
     return {k: getattr(theirs, k) for k in theirs._fields if k not in CACHED}
 
 
@@ -102,7 +102,7 @@ def _hash(position) -> jax.Array:
 
 
 def from_blackjax(algorithm: Any, energy: Energy) -> Kernel:
-    """An algorithm of BlackJAX as a kernel of ``exp(-energy)``.
+    """A BlackJAX algorithm as a kernel of ``exp(-energy)``.
 
     Args:
       algorithm: of ``-energy``, such as
@@ -120,14 +120,14 @@ def from_blackjax(algorithm: Any, energy: Energy) -> Kernel:
 
 
 def _info(theirs, state, new) -> Info:
-    """What can be known; minus the log ratio is that of the rate, unless the step was
-    sure to be accepted."""
+    """The available statistics.  The energy error is minus the log of the acceptance
+    rate, or the largest float if the step diverged."""
     dtype = new.energy.dtype
     is_moved = differs(new.position, state.position)
     rate = jnp.asarray(getattr(theirs, "acceptance_rate", is_moved), dtype)
-    least = jnp.finfo(dtype).tiny  # a rate that underflows is no divergence
+    least = jnp.finfo(dtype).tiny  # a rate that underflows is not a divergence
     is_divergent = jnp.asarray(getattr(theirs, "is_divergent", False))
-    largest = jnp.finfo(dtype).max  # infinity would be a hard boundary
+    largest = jnp.finfo(dtype).max  # infinity would mean a hard boundary
     error = jnp.where(is_divergent, largest, -jnp.log(jnp.maximum(rate, least)))
     return Info(
         acceptance_rate=rate,

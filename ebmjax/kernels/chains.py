@@ -1,7 +1,7 @@
 """Many chains as one kernel.
 
-parallel(K)            C independent chains, K on each; keys have one entry a chain
-stack([K1, K2, ...])   one kernel a chain: K1 on the first, K2 on the second, ...
+parallel(K)            C independent chains, K on each; one key per chain
+stack([K1, K2, ...])   one kernel per chain: K1 on the first, K2 on the second, ...
 """
 
 import functools
@@ -40,10 +40,10 @@ class Parallel(Wrapper):
 
 @value
 class Stacked(Wrapper):
-    """One kernel a chain; made by :func:`stack` and :func:`stacked`.
+    """One kernel per chain; made by :func:`stack` and :func:`stacked`.
 
-    The leaves of ``kernel`` have a leading axis ``[C]`` where ``is_stacked`` says so, in
-    the order of ``jax.tree.leaves``; the others belong to all chains.
+    The leaves of ``kernel`` for which ``is_stacked`` is true, in the order of
+    ``jax.tree.leaves``, have a leading axis ``[C]``; the others are shared.
     """
 
     kernel: Kernel = part()
@@ -92,7 +92,7 @@ class Stacked(Wrapper):
 
 def parallel(kernel: Kernel) -> Kernel:
     """The kernel on ``C`` chains: positions, states, keys and infos get a leading axis
-    ``[C]``.  A kernel of :func:`stack` is one already and is returned as it is.
+    ``[C]``.  A kernel of :func:`stack` is returned unchanged.
 
     >>> kernel = parallel(mala(lambda x: 0.5 * jnp.sum(x**2), 0.5))
     >>> kernel.init(jnp.zeros((4, 2))).energy.shape
@@ -103,10 +103,10 @@ def parallel(kernel: Kernel) -> Kernel:
 
 
 def stack(kernels: Sequence[Kernel]) -> Kernel:
-    """One kernel a chain: kernels that differ in their numbers alone.
+    """One kernel per chain, from kernels that differ only in their numbers.
 
-    A leaf that is one and the same object in all kernels (the parameters of a network)
-    is kept once; the others are stacked.
+    A leaf that is the same object in all kernels (the parameters of a network) is
+    stored once; the others are stacked.
 
     Raises:
       ValueError: kernels of different structure, naming the first that differs.
@@ -136,8 +136,8 @@ def stack(kernels: Sequence[Kernel]) -> Kernel:
 
 
 def stacked(kernel: Kernel) -> Kernel:
-    """One kernel a chain, of a kernel whose leaves all have a leading axis ``[C]``, as
-    ``jax.vmap`` over a function that makes kernels returns it.
+    """One kernel per chain, from a kernel whose leaves all have a leading axis ``[C]``,
+    as returned by ``jax.vmap`` of a function that makes kernels.
 
     >>> energy = lambda x: 0.5 * jnp.sum(x**2)
     >>> ladder = jax.vmap(lambda h: mala(energy, h))(jnp.array([0.1, 0.2, 0.4]))

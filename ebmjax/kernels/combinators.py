@@ -1,13 +1,13 @@
-"""Kernels made of kernels.  Each leaves invariant what its parts leave invariant (Tierney
-1994, section 2.4).
+"""Combinations of kernels.  Each leaves invariant what its parts leave invariant
+(Tierney 1994, section 2.4).
 
     repeat(K, n)           = K^n
     cycle(K1, K2, ...)     = ... K2 K1
     mixture(Ks, w)         = w1 K1 + w2 K2 + ...
-    reject_nonfinite(K)    K, but a step to where the energy is not finite is undone
+    reject_nonfinite(K)    K, with steps to a non-finite energy rejected
 
-They mix freely because there is one state and one info.  Where any part of a cycle needs
-the gradient, the state of all of them carries it.
+All kernels share one type of state and of info, so any combination is possible.  If any
+part of a cycle needs the gradient, the state carries it.
 """
 
 from collections.abc import Sequence
@@ -74,11 +74,10 @@ class RejectNonfinite(Wrapper):
 
 
 def reject_nonfinite(kernel: Kernel) -> Kernel:
-    """The kernel, but a step to where the energy is NaN or infinite is undone, and
-    counted.
+    """The kernel with steps to a NaN or infinite energy rejected and counted.
 
-    A kernel whose ``rejects_nonfinite`` is true sees to that itself and is returned as
-    it is.
+    A kernel whose ``rejects_nonfinite`` is true does this itself and is returned
+    unchanged.
     """
     check_kernels([kernel])
     return kernel if kernel.rejects_nonfinite else RejectNonfinite(kernel)
@@ -141,7 +140,7 @@ class Cycle(_OfKernels):
 
 
 def cycle(*kernels: Kernel) -> Kernel:
-    """One step of each in turn.  All must be kernels of the same energy.
+    """One step of each kernel in turn.  All must have the same energy.
 
     >>> energy = lambda x: 0.5 * jnp.sum(x**2)
     >>> kernel = cycle(random_walk(energy, 2.0), mala(energy, 0.5))
@@ -189,8 +188,8 @@ def mixture(kernels: Sequence[Kernel], weights: Any = None) -> Kernel:
     """One of the kernels, chosen at random each step with the given weights (equal by
     default).
 
-    Under ``parallel`` all of them are computed and one is kept: a mixture of chains
-    costs the sum.
+    Under ``parallel`` all of them are computed and one is selected, so the cost of a
+    step is the sum of their costs.
 
     >>> energy = lambda x: 0.5 * jnp.sum(x**2)
     >>> kernel = mixture([random_walk(energy, 2.0), mala(energy, 0.5)], [0.3, 0.7])

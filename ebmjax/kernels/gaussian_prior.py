@@ -1,18 +1,19 @@
 """Kernels for a Gaussian prior, x ~ N(mean, C), and any likelihood.
 
-The energy of the posterior is E(x) = 1/2 (x - m)^T C^-1 (x - m) + U(x); both kernels get
-U, minus the log-likelihood, and leave exp(-E) invariant.  With nu ~ N(0, C):
+The energy of the posterior is E(x) = 1/2 (x - m)^T C^-1 (x - m) + U(x); both kernels
+get U, minus the log-likelihood, and leave exp(-E) invariant.  With nu ~ N(0, C):
 
     pcn                  x* = m + sqrt(1 - beta^2) (x - m) + beta nu,  accepted with
                          probability min(1, exp(U(x) - U(x*))): preconditioned
                          Crank-Nicolson (Cotter, Roberts, Stuart & White 2013, eq. 1.2).
                          The acceptance does not fall with the dimension.
-    elliptical_slice     x* = m + (x - m) cos t + nu sin t, on a level drawn below U(x);
-                         the bracket of t shrinks towards 0 until a point is accepted.  It
-                         has no step size (Murray, Adams & MacKay 2010, figure 2).
+    elliptical_slice     x* = m + (x - m) cos t + nu sin t, with a random threshold for
+                         U; the bracket of t shrinks towards 0 until a point is
+                         accepted.  It has no step size (Murray, Adams & MacKay 2010,
+                         figure 2).
 
-The prior's covariance is given by ``scale``, a square root of C: a scalar, an array that
-broadcasts to the position, or ``Dense(matrix)``.
+The prior's covariance is given by ``scale``, a square root of C: a scalar, an array
+that broadcasts to the position, or ``Dense(matrix)``.
 """
 
 from typing import Any
@@ -39,7 +40,7 @@ from ebmjax.base import (
 from ebmjax.base import scale as scaled
 from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
 
-MOST_SHRINKS = 100  # of a bracket: (1/2)^100 of the circle, on average
+MOST_SHRINKS = 100  # shrinkages of a bracket: to (1/2)^100 of the circle, on average
 
 
 @value
@@ -190,8 +191,10 @@ class EllipticalSlice(Kernel):
 def elliptical_slice(
     likelihood_energy: Energy, *, mean: Any = 0.0, scale: Any = 1.0
 ) -> Kernel:
-    """Elliptical slice sampling for a Gaussian prior; a few energies a step, their number
-    is one over ``info.acceptance_rate``.  Arguments as :func:`pcn`.
+    """Elliptical slice sampling for a Gaussian prior.
+
+    The number of energies in a step is one over ``info.acceptance_rate``.  Arguments as
+    of :func:`pcn`.
 
     >>> kernel = elliptical_slice(lambda x: 0.5 * jnp.sum((x - 1.0) ** 2))
     """

@@ -1,23 +1,23 @@
-"""Langevin dynamics, the section that the notes leave empty (2.1.4).
+"""Langevin dynamics (notes, 2.1.4, an empty section).
 
 The diffusion  dX = -1/2 grad E(X) dt + dW  leaves exp(-E) invariant.  One
 Euler-Maruyama step over a time ``eps^2`` is
 
     x* = x - eps^2/2 grad E(x) + eps xi,   xi ~ N(0, I).
 
-* ``ula`` takes it as it is.  It converges to a law that is off by O(eps^2): on a
-  Gaussian of precision a, its variance is 1 / (a (1 - eps^2 a / 4)), and it diverges
-  beyond eps^2 a = 4  (Roberts & Tweedie 1996).
-* ``mala`` corrects it by Metropolis.  Written through the noise that would lead back,
+* ``ula`` uses it without correction.  Its stationary distribution is biased by
+  O(eps^2): on a Gaussian of precision a, its variance is 1 / (a (1 - eps^2 a / 4)), and
+  it diverges for eps^2 a >= 4  (Roberts & Tweedie 1996).
+* ``mala`` uses it as a Metropolis proposal.  In terms of the noise that leads back,
   xi* = eps/2 (grad E(x) + grad E(x*)) - xi, the log ratio of the densities is
   (|xi|^2 - |xi*|^2) / 2.  This is Hamiltonian Monte Carlo with one leapfrog step (Neal
   2011, 5.2), bit for bit.
-* ``underdamped_langevin`` keeps a momentum,  dX = P dt,
+* ``underdamped_langevin`` has a momentum,  dX = P dt,
   dP = -grad E dt - gamma P dt + sqrt(2 gamma) dW, split as B A O A B (Leimkuhler &
   Matthews 2013): kick, drift, Ornstein-Uhlenbeck, drift, kick.
 
-``step_size`` is the leapfrog's ``eps`` everywhere.  Papers that write
-x - alpha grad E + sigma xi  with ``alpha`` and ``sigma`` apart sample at another
+``step_size`` is always the leapfrog's ``eps``.  Papers that write
+x - alpha grad E + sigma xi  with independent ``alpha`` and ``sigma`` sample at another
 temperature:  eps = sigma  and  ``temper(energy, sigma^2 / (2 alpha))``; see
 :func:`separate_noise`.
 """
@@ -119,7 +119,7 @@ def langevin(energy: Energy, step_size: Any) -> Proposal:
 
 
 def mala(energy: Energy, step_size: Any, *, covariance: Any = None) -> Kernel:
-    """Metropolis-adjusted Langevin (Roberts & Tweedie 1996); one gradient a step.
+    """Metropolis-adjusted Langevin (Roberts & Tweedie 1996); one gradient per step.
 
     Args:
       energy: of one point, differentiable.
@@ -144,11 +144,11 @@ def ula(energy: Energy, step_size: Any, *, covariance: Any = None) -> Kernel:
 
 
 def separate_noise(alpha: float, sigma: float) -> tuple[float, float]:
-    """``(step_size, temperature)`` of the papers' x - alpha grad E + sigma xi: sigma and
+    """``(step_size, temperature)`` of the update x - alpha grad E + sigma xi: sigma and
     sigma^2 / (2 alpha).
 
-    Du & Mordatch (2019) have alpha = 10 and sigma = 0.005; their energy is 800,000 times
-    too flat for -log p:
+    Du & Mordatch (2019) have alpha = 10 and sigma = 0.005; their energy is -log p times
+    the temperature 1 / 800,000:
 
     >>> separate_noise(10.0, 0.005)[1]
     1.25e-06
@@ -200,7 +200,7 @@ class UnderdampedLangevin(Kernel):
         x = axpy(0.5, scale(eps, p_new), x)  # A
         new = moved(self.energy, state, x)
         p = axpy(-0.5, scale(eps, new.grad), p_new)  # B
-        heat = half_square(p_half) - half_square(p_new)  # what the O step takes
+        heat = half_square(p_half) - half_square(p_new)  # removed by the O step
         kinetic = half_square(p) - half_square(state.momentum)
         work = new.energy - state.energy + kinetic + heat
         return revert_nonfinite(state, new._replace(momentum=p), work)
@@ -217,8 +217,8 @@ def underdamped_langevin(energy: Energy, step_size: Any, friction: Any = 1.0) ->
     Args:
       energy: of one point, differentiable.
       step_size: eps; a scalar, or an array or tree that broadcasts to the position.
-      friction: gamma, per unit of time; the momentum keeps exp(-gamma eps) of itself in
-        a step.
+      friction: gamma, per unit of time; a step multiplies the momentum by
+        exp(-gamma eps).
 
     Raises:
       ValueError: a step size or friction that is not positive, or a matrix.

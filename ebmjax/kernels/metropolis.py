@@ -1,18 +1,18 @@
-"""Metropolis-Hastings: the only accept/reject of the library (notes, 2.1.2).
+"""Metropolis-Hastings: the accept step of the library (notes, 2.1.2).
 
     1. draw a candidate  x* ~ q(x* | x)
     2. r = E(x) - E(x*) + log q(x | x*) - log q(x* | x)
     3. x' = x*  with probability  min(1, exp r),  else x' = x
 
-A proposal returns the candidate and the log ratio  log q(x | x*) - log q(x* | x); any
-such proposal becomes a kernel with detailed balance with respect to exp(-E) (Metropolis
+A proposal returns the candidate and the log ratio  log q(x | x*) - log q(x* | x).  Any
+such proposal yields a kernel with detailed balance with respect to exp(-E) (Metropolis
 et al. 1953; Hastings 1970; Green 1995 for proposals that are deterministic given extra
 noise).
 
-The comparison is ``-exponential < r``: with ``log(uniform) < r`` a float32 uniform is
-zero once in 2^23 draws and then accepts anything.  A ratio that is NaN, and a candidate
-of energy minus infinity, are rejected and counted; plus infinity is a hard boundary of
-the support, rejected and not counted.
+The comparison is ``-exponential < r``: in ``log(uniform) < r`` a float32 uniform is
+zero once in 2^23 draws and then accepts any candidate.  A ratio that is NaN, and a
+candidate of energy minus infinity, are rejected and counted; plus infinity is a hard
+boundary of the support, rejected and not counted.
 """
 
 from collections.abc import Callable
@@ -40,11 +40,11 @@ from ebmjax.base import (
 
 
 class Proposal(Value):
-    """A random move of a state, and the log ratio of its densities, back over forth.
+    """A random move of a state, and the log ratio of its reverse and forward densities.
 
     ``Proposal(draw, propose, uses_grad=False)`` makes one of two functions:
 
-        draw(key, shapes) -> noise                 as that of a kernel
+        draw(key, shapes) -> noise                 as of a kernel
         propose(noise, state) -> (state*, ratio)   ratio: log q(x | x*) - log q(x* | x)
 
     The proposals of the library are subclasses with fields.
@@ -79,7 +79,8 @@ class _FunctionProposal(Proposal):
 
 @value
 class Density(Proposal):
-    """A user's ``q(key, x) -> x*`` with ``log_q(to=, given=)``; symmetric without."""
+    """A user's ``q(key, x) -> x*`` with ``log_q(to=, given=)``; symmetric if that is
+    ``None``."""
 
     energy: Energy = function()
     q: Callable[[Key, Position], Position] = function()
@@ -109,10 +110,10 @@ class Density(Proposal):
 
 
 class MetropolisKernel(Kernel):
-    """Accepts or rejects the moves of ``self.proposal``; the base of the kernels that do."""
+    """Accepts or rejects the moves of ``self.proposal``; a base class."""
 
     energy: Energy
-    proposal: Proposal  # a field, or a property made of the fields
+    proposal: Proposal  # a field, or a property computed from the fields
     rejects_nonfinite = True
     is_reversible = True
 
@@ -184,7 +185,7 @@ def metropolis(
     log_q: Callable[..., Array] | None = None,
     symmetric: bool = False,
 ) -> Kernel:
-    """A proposal, corrected so that exp(-energy) is invariant.
+    """A kernel that accepts or rejects a proposal, so that exp(-energy) is invariant.
 
     Args:
       energy: of one point.
@@ -207,10 +208,10 @@ def unadjusted(
     energy: Energy,
     proposal: Proposal | Callable[[Key, Position], Position],
 ) -> Kernel:
-    """A proposal, always accepted: biased in general.
+    """A kernel that always accepts a proposal; biased in general.
 
-    A move to a point whose energy or gradient is not finite is reverted; and counted,
-    unless the energy is plus infinity, a hard boundary.
+    A move to a point of non-finite energy or gradient is rejected; it is counted unless
+    the energy is plus infinity, a hard boundary.
 
     Args:
       energy: of one point.
@@ -225,7 +226,7 @@ def unadjusted(
 
 
 def proposal_of(energy, proposal, log_q, symmetric) -> Proposal:
-    """A proposal as it is, or one of a function ``q`` with its density."""
+    """The given ``Proposal``, or one made from a function ``q`` and its density."""
     checks.function(energy, "energy")
     if isinstance(proposal, Proposal):
         if log_q is not None or symmetric:
@@ -288,8 +289,8 @@ class Independent(Proposal):
 def revert_nonfinite(
     state: State, proposed: State, energy_error: Array
 ) -> tuple[State, Info]:
-    """The proposed state, or the old one where its energy or the error is not finite:
-    the end of an unadjusted move."""
+    """The proposed state, or the old one if its energy or the error is not finite; the
+    last step of an unadjusted move."""
     is_finite = jnp.isfinite(proposed.energy) & jnp.isfinite(energy_error)
     info = Info(
         acceptance_rate=is_finite.astype(energy_error.dtype),

@@ -2,10 +2,10 @@
 
     x* = x + S xi,   xi ~ N(0, I)
 
-The move is symmetric, so that the acceptance ratio is exp(E(x) - E(x*)) alone.  ``S`` is
-the step size: a scalar, one number a coordinate, or a square root of a covariance.  On a
-Gaussian in D dimensions the best step is about 2.38 / sqrt(D) standard deviations, with
-acceptance 0.234 as D grows (Roberts, Gelman & Gilks 1997).
+The move is symmetric, so the acceptance ratio is exp(E(x) - E(x*)).  ``S`` is the step
+size: a scalar, one number per coordinate, or a square root of a covariance.  On a
+Gaussian in D dimensions the optimal step is about 2.38 / sqrt(D) standard deviations,
+with acceptance 0.234 as D grows (Roberts, Gelman & Gilks 1997).
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ class RandomWalk(MetropolisKernel):
 
 
 def random_walk(energy: Energy, step_size: Any, *, covariance: Any = None) -> Kernel:
-    """Random-walk Metropolis; one energy a step.
+    """Random-walk Metropolis; one energy per step.
 
     Args:
       energy: of one point.

@@ -1,8 +1,8 @@
-"""The kernels of the library by name.  Warm-up, verification, benchmarks and the command
-line read this table and no other.
+"""The kernels of the library by name; the only table of kernels.
 
-A new kernel is a line here: then it is verified on every target
-(:mod:`ebmjax.verify.suite`), can be tuned, trained with and named on the command line.
+Warm-up, verification, benchmarks and the command line read it.  A new kernel needs a
+line here: then it is verified on every target (:mod:`ebmjax.verify.suite`), and it can
+be tuned, used in training and named on the command line.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
         return self.kernel(energy, step_size, **(self.training or {}))
 
     def kernel(self, energy: Energy, step_size: Any, **options: Any) -> Kernel:
-        """The kernel, where it has a step size or where it has none."""
+        """The kernel, with its step size if it has one."""
         arguments = (energy, step_size) if self.has_step_size else (energy,)
         return self.make(*arguments, **options)
 

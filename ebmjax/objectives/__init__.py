@@ -1,23 +1,23 @@
-"""Objectives: values with one signature, one paper a file.
+"""Objectives: values with one signature, one paper per file.
 
     loss(params, key, batch, chains) -> (loss, (chains, metrics))
 
-    base                what an objective is
+    base                the definition of an objective
     likelihood          maximum likelihood with Markov chains      notes, section 2
     improved            with a gradient through the chains         Du et al. 2021
     score_matching      explicit, sliced, denoising, multi-scale   [SK21] section 3
     noise_contrastive   binary, ranking, conditional               [SK21] section 4
-    flow_contrastive    noise that is trained, a normalising flow  Gao et al. 2020
+    flow_contrastive    noise from a trained normalising flow      Gao et al. 2020
     energy_discrepancy  a point against its noisy neighbours       Schroeder et al. 2023
     stein               kernel Stein discrepancy                   Liu et al. 2016
-    learned_stein       the same with a critic that is trained     Grathwohl et al. 2020
-    adversarial         a sampler that is trained, its entropy     [SK21] section 5.3
+    learned_stein       the same with a trained critic             Grathwohl et al. 2020
+    adversarial         a trained sampler, its entropy             [SK21] section 5.3
     recovery            of points given noisier copies             Gao et al. 2021
     joint               points and labels: a classifier's energy   Grathwohl et al. 2020
     binary_data         pseudo-likelihood, ratio matching          Hyvarinen 2007
 
 [SK21] Song & Kingma 2021, "How to train your energy-based models", arXiv:2101.03288.
-Objectives without chains return them as they came.
+Objectives without chains return them unchanged.
 """
 
 from ebmjax.objectives.base import (

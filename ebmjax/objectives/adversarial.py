@@ -1,22 +1,22 @@
-"""Adversarial training: a trained sampler in the place of chains ([SK21] section 5.3).
+"""Adversarial training: a trained sampler in place of chains ([SK21] section 5.3).
 
-For any density q,  log Z >= -E_q[E] + H(q),  with equality where q is the model (the
-inequality of Gibbs).  The energy and a sampler q, whose entropy is H, play
+For any density q,  log Z >= -E_q[E] + H(q),  with equality if q is the model (Gibbs'
+inequality).  The energy and a sampler q with entropy H solve
 
     min over E, max over q of  E_data[E] - E_q[E] + H(q),
 
-which is minus a log-likelihood where q is at its best.  In one update each moves along
-its own gradient:
+which is minus the log-likelihood at the optimal q.  In one update each moves along its
+own gradient:
 
     loss = E_data[E] - E_{sg q}[E] + E_q[sg E] - H(q).
 
-The entropy must be that of q, or q collapses to the minimum of the energy: the sampler
-returns each point with its log density.  An affine map of a normal (:func:`affine`) has
-one, so has a mixture of them in equal shares (:func:`mixture`), and an invertible
-network, such as :mod:`ebmjax.energies.flows`, by the change of variables
+Without the exact entropy q collapses to the minimum of the energy, so the sampler
+returns each point with its log density.  It is known for an affine map of a normal
+(:func:`affine`), for a mixture of them in equal shares (:func:`mixture`), and for an
+invertible network, such as :mod:`ebmjax.energies.flows`, by the change of variables
 (:func:`through_map`).
 
-The game may oscillate around its equilibrium.  ``gradient_penalty`` adds
+The training may oscillate around its equilibrium.  ``gradient_penalty`` adds
 w/2 E_data |grad E|^2,  which damps it (R1 of Mescheder, Geiger & Nowozin 2018, "Which
 training methods for GANs do actually converge?") and flattens the energy by as much.
 """
@@ -111,7 +111,7 @@ def adversarial(
     sampler_init: Callable[[Key, Position], Params] | None = None,
     sampler_scale: Any = 5.0,
 ) -> Objective:
-    """Energy against sampler.
+    """An energy trained against a sampler.
 
     It trains ``Players(energy, sampler)``, which ``init`` makes.
 
@@ -123,10 +123,10 @@ def adversarial(
       sampler_init: ``sampler_init(key, x)``, the first parameters of the sampler;
         without it ``init`` raises.
       sampler_scale: multiplies the updates of the sampler, which must stay near its
-        best.
+        optimum.
 
     Metrics: the mean energies, the entropy, the lower bound on log Z and the standard
-    deviation of -E - log q, which is constant where q is the model.
+    deviation of -E - log q, which is constant if q is the model.
 
     Raises:
       ValueError: a negative penalty, a scale that is not positive.
@@ -161,7 +161,7 @@ class Affine(NamedTuple):
 
 
 def affine_params(dim: int) -> Affine:
-    """A standard normal."""
+    """The parameters of a standard normal."""
     return Affine(jnp.zeros(dim), jnp.zeros(dim), jnp.zeros((dim, dim)))
 
 
@@ -186,8 +186,8 @@ def mixture(params: Affine, key: Key, num: int) -> tuple[Array, Array]:
     """Draws ``[n, D]`` of the mixture of normals in equal shares, and their log
     density.
 
-    With fixed shares the choice of a normal needs no gradient; the normals take turns,
-    from a random one on.
+    With fixed shares the choice of a normal needs no gradient; the draws cycle through
+    the normals, from a random one on.
     """
     count, dim = params.mean.shape
     key_normal, key_turn = jax.random.split(key)

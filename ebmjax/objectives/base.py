@@ -1,17 +1,17 @@
-"""What an objective is: three functions, as an Optax transformation is two.
+"""Objectives: three functions, as an Optax transformation is two functions.
 
-    init(key, params, data) -> trained       what is trained, from the parameters of the
-                                             energy: with log Z, a critic, a flow
+    init(key, params, data) -> trained       the trained parameters, of the energy and
+                                             of log Z, a critic, a flow
     loss(trained, key, batch, chains) -> (loss, (chains, metrics))
-    energy_params(trained) -> params         the parameters of the energy again
+    energy_params(trained) -> params         the parameters of the energy
 
-Training is Optax on the gradient of ``loss``.  Objectives without chains return them as
-they came.  An objective is a value: its weights and temperatures are leaves, so that
-another number compiles nothing, and the energy, the kernel and the rest are structure.
+Training is Optax on the gradient of ``loss``.  Objectives without chains return them
+unchanged.  An objective is a pytree: its weights and temperatures are leaves, so that a
+new number compiles nothing, and the energy, the kernel and the rest are structure.
 
-A learned part that wants another learning rate says so in ``update_scale``, a tree
-prefix of ``trained`` whose numbers multiply the updates of the optimiser.
-:func:`ebmjax.fit` and ``train_step`` apply it; a loop on Optax alone chains it,
+``update_scale`` sets a different learning rate for a learned part: it is a tree prefix
+of ``trained`` whose numbers multiply the updates of the optimiser.  :func:`ebmjax.fit`
+and ``train_step`` apply it; a loop on Optax alone chains it,
 
     optimizer = optax.chain(optax.adam(1e-3), scale_updates(objective.update_scale))
 """
@@ -35,15 +35,14 @@ Loss = Callable[[Params, Key, Position, Any], tuple[Array, tuple[Any, Metrics]]]
 
 
 class Chains(NamedTuple):
-    """What is carried from update to update: positions, never energies, and the length
-    of a step."""
+    """The chains between updates: positions, but no energies, and the step size."""
 
     position: Position  # [C, ...]
     step_size: Array  # []
 
 
 class Players(NamedTuple):
-    """The parameters of an energy and of what is trained with or against it."""
+    """The parameters of an energy and of a second model that is trained with it."""
 
     energy: Params
     other: Params
@@ -54,14 +53,14 @@ class Objective(Value):
 
     ``Objective(loss)`` makes one of a function
     ``loss(params, key, batch, chains) -> (loss, (chains, metrics))``; ``init`` and
-    ``energy_params`` are the identity unless given.  The objectives of the library are
+    ``energy_params`` are the identity by default.  The objectives of the library are
     subclasses with fields.
 
     Attributes:
       uses_chains: ``loss`` moves the chains that it gets.
-      adds_noise: ``loss`` adds noise to the data itself, so that the loop must not.
-      update_scale: multiplies the updates of the optimiser, a tree prefix of what is
-        trained.
+      adds_noise: ``loss`` adds noise to the data, so the loop must not.
+      update_scale: multiplies the updates of the optimiser, a tree prefix of the
+        trained parameters.
 
     >>> def loss(params, key, batch, chains):
     ...     return jnp.mean((batch - params) ** 2), (chains, {})
@@ -79,7 +78,7 @@ class Objective(Value):
         raise NotImplementedError  # every subclass is a dataclass and has its own
 
     def init(self, key: Key, params: Params, data: Any = None) -> Any:
-        """What is trained; ``data`` ``[N, ...]`` are the points of training."""
+        """The trained parameters; ``data`` ``[N, ...]`` are the training points."""
         return params
 
     def loss(
@@ -89,7 +88,7 @@ class Objective(Value):
         raise NotImplementedError
 
     def energy_params(self, params: Any) -> Params:
-        """The parameters of the energy, of what is trained."""
+        """The parameters of the energy, from the trained parameters."""
         return params
 
     def __call__(self, params, key, batch, chains):
@@ -135,22 +134,22 @@ class MeanOverPoints(Objective):
 
 
 def as_objective(item: Any) -> Objective:
-    """An objective as it is, or one of a function ``loss``."""
+    """The given objective, or one made from a function ``loss``."""
     return item if isinstance(item, Objective) else Objective(item)
 
 
 def optional(number: Any) -> Any:
-    """``None`` in place of a plain zero, so that a term that is off costs nothing."""
+    """``None`` in place of a plain zero, so that a disabled term costs nothing."""
     is_plain = isinstance(number, int | float) and not isinstance(number, bool)
     return None if is_plain and number == 0 else number
 
 
 def means_of(chains: Array, is_finite: Array) -> Array:
-    """The mean over chains that are finite; NaN where none is."""
+    """The mean over finite chains; NaN if there is none."""
     return jnp.sum(jnp.where(is_finite, chains, 0.0)) / jnp.sum(is_finite)
 
 
-# --- a part that learns beside the energy -------------------------------------------
+# --- a second trained model ---------------------------------------------------------
 
 
 def init_other(

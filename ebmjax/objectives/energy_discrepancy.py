@@ -9,8 +9,8 @@ energy convolved with the noise,
 
 which is least where exp(-E) is the density of the data, up to its constant.  As t -> 0,
 ED / t becomes score matching; as t -> infinity, ED becomes maximum likelihood.  The
-integral is estimated by M draws around the noisy point, and w keeps the logarithm from
-falling where they are few:
+integral is estimated by M draws around the noisy point, and w bounds the logarithm from
+below:
 
     loss = E log( w / M + 1/M sum_j exp(E(x) - E(x + sqrt(t) xi + sqrt(t) xi_j)) ).
 
@@ -76,9 +76,9 @@ def energy_discrepancy(
       energy: ``energy(params, x)`` of one point.
       noise: sqrt(t), the standard deviation of the noise, in units of the data.
       num_draws: M, for each data point.
-      stabiliser: w.  The logarithm of a mean of M is low, by O(1/M), and w / M makes up
-        for it: with w = 1 and 16 draws the precision of a normal in two dimensions is
-        right, with w = 0 and 32 draws 5 % high.
+      stabiliser: w.  The logarithm of a mean of M draws has a bias of -O(1/M), which
+        w / M compensates: with w = 1 and 16 draws the precision of a normal in two
+        dimensions is correct, with w = 0 and 32 draws 5 % too high.
 
     Raises:
       ValueError: a noise that is not positive, a negative stabiliser, a number of draws

@@ -1,17 +1,17 @@
 """Flow contrastive estimation (Gao, Nijkamp, Kingma, Xu, Dai & Wu 2020,
-arXiv:1912.00589): noise contrastive estimation whose noise is trained, too.
+arXiv:1912.00589): noise contrastive estimation with trained noise.
 
-The energy, with its log Z, classifies data against draws of a normalising flow q; the
-flow is trained to make them alike:
+The energy, with its log Z, classifies data against draws of a normalising flow q, and
+the flow is trained to make this impossible:
 
     V = E_data[log p / (p + q)] + E_q[log q / (p + q)],      p(x) = exp(-E(x) - c),
     the energy and c maximise V, the flow minimises it.
 
-Where p = q = the density of the data, V is -2 log 2 and its gradients are zero.  One
-loss does both: its value is -V, its gradient is that of -V for the energy, and of V for
-the flow, through the draws and through log q.  ``likelihood_weight`` adds
--E_data[log q], minus the log-likelihood of the flow itself, which has the same optimum
-where the flow can represent the data, and stabilises the game.
+If p = q = the density of the data, V is -2 log 2 and its gradients are zero.  One loss
+trains both: its value is -V; its gradient is that of -V for the energy, and that of V
+for the flow, through the draws and through log q.  ``likelihood_weight`` adds
+-E_data[log q], minus the log-likelihood of the flow, which has the same optimum if the
+flow can represent the data, and stabilises the training.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,7 @@ class FlowContrastive(Objective):
         return params.energy.energy
 
     def confusion(self, player, flow, batch, draws):
-        """-V, and the share of data and draws that is classified right."""
+        """-V, and the share of data and draws that is classified correctly."""
         energy = partial(scalar(self.energy), player.energy)
         log_odds = lambda x: -energy(x) - player.log_z - self.log_prob(flow, x)
         of_data, of_draws = jax.vmap(log_odds)(batch), jax.vmap(log_odds)(draws)
@@ -85,7 +85,7 @@ class FlowContrastive(Objective):
         draws = self.draw(flow, key, checks.num_chains(batch, "batch"))
         value, right = self.confusion(player, stop(flow), batch, stop(draws))
         of_flow, _ = self.confusion(stop(player), flow, batch, draws)
-        value += stop(of_flow) - of_flow  # zero, with minus the gradient of the flow
+        value += stop(of_flow) - of_flow  # value zero, reversed gradient of the flow
         log_q = jnp.mean(jax.vmap(partial(self.log_prob, flow))(batch))
         if self.likelihood_weight is not None:
             value += self.likelihood_weight * (stop(log_q) - log_q)
@@ -106,7 +106,7 @@ def flow_contrastive(
     flow_init: Callable[[Key, Position], Params] | None = None,
     flow_scale: Any = 0.3,
 ) -> Objective:
-    """Energy against flow.
+    """An energy trained against a flow.
 
     It trains ``Players(with_log_z(energy), flow)``, which ``init`` makes.
 
@@ -118,9 +118,9 @@ def flow_contrastive(
       likelihood_weight: of the likelihood of the flow.
       flow_init: ``flow_init(key, x)``, the first parameters of the flow; without it
         ``init`` raises.
-      flow_scale: multiplies the updates of the flow; noise need not be at its best.
+      flow_scale: multiplies the updates of the flow, which need not be optimal.
 
-    Metrics: the share of data and draws that is classified right, log Z, the mean
+    Metrics: the share of data and draws that is classified correctly, log Z, the mean
     log-likelihood of the flow.
 
     Raises:

@@ -6,12 +6,12 @@ terms account for that, with x(theta) the end of a chain as a function of the pa
 and sg a stopped gradient:
 
     loss = E_data[E] - E[E(sg x)]          contrastive divergence
-           + E[E_{sg theta}(x(theta))]     samples go where the energy is low,
-           - w H(x(theta))                 and do not all go to the same place,
+           + E[E_{sg theta}(x(theta))]     samples have low energy
+           - w H(x(theta))                 and high entropy
 
-which are KL(q_theta | p_{sg theta}), up to log Z: they move the law q of the chains to
-the model.  Where the chains have that law already these two have no gradient, and the
-optimum is that of maximum likelihood.
+The last two are KL(q_theta | p_{sg theta}), up to log Z: they move the distribution q
+of the chains to the model.  If q already equals the model, their gradient is zero, and
+the optimum is that of maximum likelihood.
 
 The entropy H is estimated from the distance rho_i of each chain to the nearest other
 one (Kozachenko & Leonenko 1987):
@@ -19,9 +19,9 @@ one (Kozachenko & Leonenko 1987):
     H = psi(C) - psi(1) + log V_D + (D / C) sum_i log rho_i,
                                            V_D the volume of the unit ball.
 
-Its gradient is right on average but heavy in the tails, as 1 / rho is: for points of
-two dimensions or more.  ``num_through`` is the number of last steps that the gradient
-passes.  Only unadjusted kernels are differentiable maps of the parameters: ``ula``.
+Its gradient is unbiased but has heavy tails, as 1 / rho has; it needs points of at
+least two dimensions.  The gradient passes through the last ``num_through`` steps.  Only
+unadjusted kernels are differentiable maps of the parameters: ``ula``.
 """
 
 import functools
@@ -81,7 +81,7 @@ class ImprovedContrastive(Objective):
         state, acceptance = self.end_of_chains(energy, params, stopped, key, chains)
         fixed = jax.lax.stop_gradient(state)
         samples, is_finite = mark_broken(fixed.position, fixed.energy)
-        # NaN where no chain is left: the update is skipped
+        # NaN if no finite chain is left: the update is skipped
         weight = is_finite / jnp.sum(is_finite)
 
         of_params = jax.vmap(functools.partial(energy, params))

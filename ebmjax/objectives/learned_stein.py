@@ -1,5 +1,5 @@
-"""The learned Stein discrepancy: a critic finds where the score of the model is not
-that of the data.
+"""The learned Stein discrepancy: a critic estimates the difference of the scores of
+model and data.
 
 Grathwohl, Wang, Jacobsen, Duvenaud & Zemel 2020, "Learning the Stein discrepancy for
 training and evaluating energy-based models without sampling".  With s = -grad E and a
@@ -9,17 +9,16 @@ critic f from points to vectors,
     min over E, max over f of  S(E, f) - lambda E_data|f|^2.
 
 If the data have density p, S = E_data[(s - grad log p).f], so that the best critic is
-f* = (s - grad log p) / (2 lambda), and S - lambda E|f|^2 there is
-E_data|s - grad log p|^2 / (4 lambda), the Fisher divergence: score matching, with the
-score of the data learned in place of integrated by parts.
+f* = (s - grad log p) / (2 lambda), and S - lambda E|f|^2 there is E_data|s - grad log
+p|^2 / (4 lambda), the Fisher divergence: score matching with a learned score of the
+data in place of integration by parts.
 
-Both move in one update, each along its own gradient (``stop_gradient`` keeps them
-apart):
+One update moves both, each along its own gradient (by ``stop_gradient``):
 
     loss = S(E, sg f) - S(sg E, f) + lambda E|f|^2.
 
-Its value is that of the penalty alone; the discrepancy is among the metrics.  The trace
-is exact, a direction at a time, or an average over random signs.
+The value of the loss is the penalty; the discrepancy is a metric.  The trace is exact,
+one direction at a time, or an average over random signs.
 """
 
 from collections.abc import Callable
@@ -122,7 +121,7 @@ def learned_stein(
     critic_init: Callable[[Key, Position], Params] | None = None,
     critic_scale: Any = 5.0,
 ) -> Objective:
-    """Energy against critic.
+    """An energy trained against a critic.
 
     It trains ``Players(energy, critic)``, which ``init`` makes.
 
@@ -133,7 +132,8 @@ def learned_stein(
       num_projections: random signs for the trace; exact by default, D derivatives.
       critic_init: ``critic_init(key, x)``, the first parameters of the critic; without
         it ``init`` raises.
-      critic_scale: multiplies the updates of the critic, which must stay near its best.
+      critic_scale: multiplies the updates of the critic, which must stay near its
+        optimum.
 
     Metrics: S(E, f) - lambda E|f|^2 and E|f|^2.
 

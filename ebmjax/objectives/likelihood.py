@@ -1,20 +1,20 @@
 """Maximum likelihood with Markov chains (notes, eq. 6-10).
 
-With E_data the mean over a batch and E_model over chains that have run under the
-present parameters,
+With E_data the mean over a batch and E_model the mean over chains that have run with
+the present parameters,
 
     loss = E_data[E(x)] - E_model[E(sg x)],
     grad loss = -d/dtheta log-likelihood                                        (eq. 9)
 
-``sg`` stops the gradient: samples do not depend on the parameters here.  The value
-itself is not a likelihood, only its gradient means something.  Contrastive divergence
+``sg`` stops the gradient: samples do not depend on the parameters here.  The value of
+the loss is not a likelihood; only its gradient has a meaning.  Contrastive divergence
 (Hinton 2002), persistent chains (Tieleman 2008), a replay buffer (Du & Mordatch 2019)
-and short runs (Nijkamp et al. 2019) are this one objective: they differ in the
-``chains`` that come in (:mod:`ebmjax.training.chain_init`).
+and short runs (Nijkamp et al. 2019) are this objective with different initial
+``chains`` (:mod:`ebmjax.training.chain_init`).
 
 An unbounded energy can fall without end; ``regularisation`` adds
 lambda (E_data[E^2] + E_model[E^2])  (Du & Mordatch 2019, eq. 4), which fixes the free
-constant and bounds the scale.  It biases the gradient by its own.
+constant and bounds the scale, but biases the gradient.
 """
 
 import functools
@@ -129,9 +129,9 @@ def maximum_likelihood(
         E_data and E_model; :func:`overall` by default.
 
     Returns:
-      The objective.  Chains that end where the energy is not finite do not count in its
-      loss and come back as NaN, for the loop to restart; where none is left, the loss
-      is NaN.  Metrics: the two mean energies, their spread, the acceptance rate.
+      The objective.  Chains that end at a non-finite energy are excluded from the loss
+      and returned as NaN, for the loop to restart; if none is left, the loss is NaN.
+      Metrics: the two mean energies, their spread, the acceptance rate.
 
     >>> objective = maximum_likelihood(network.apply, mala, 40)  # doctest: +SKIP
     """
@@ -162,14 +162,13 @@ def metrics_of(
 
 
 def overall(batch: Any, chains: Any, is_finite: Array) -> tuple[Mean, Mean]:
-    """The plain means over a batch and over the chains that are finite; NaN where none
-    is, so that the update is skipped."""
+    """The means over a batch and over the finite chains; NaN if there is none, so that
+    the update is skipped."""
     return jnp.mean, lambda values: means_of(values, is_finite)
 
 
 def drift_of(state: State, step_size: Array) -> Metrics:
-    """eps^2/2 |grad E|, the drift of a Langevin step; empty where there is no
-    gradient."""
+    """eps^2/2 |grad E|, the drift of a Langevin step; empty without a gradient."""
     if state.grad is None:
         return {}
     return {
@@ -216,8 +215,8 @@ def mark_broken(position: Position, energy: Array) -> tuple[Position, Array]:
 
 
 def without_broken(position: Position, is_finite: Array) -> Position:
-    """The positions with a finite one in place of each that is not: 0 x NaN is NaN, so
-    a weight of zero is not enough."""
+    """The positions with non-finite ones replaced by a finite one: 0 x NaN is NaN, so a
+    weight of zero is not enough."""
     whole = jnp.argmax(is_finite)
     return jax.tree.map(
         lambda x: jnp.where(is_finite.reshape(-1, *[1] * (x.ndim - 1)), x, x[whole]),

@@ -1,7 +1,7 @@
-"""Noise contrastive estimation: learn a density by classifying data against noise of a
-known one ([SK21] section 4).
+"""Noise contrastive estimation: learn a density by classifying data against noise with
+a known density ([SK21] section 4).
 
-With noise density q and, for ``binary``, nu noise points to a data point,
+With noise density q and, for ``binary``, nu noise points per data point,
 
     binary       h(x) = -E(x) - c - log q(x) - log nu
                  L = -E_data[log sigmoid(h)] - nu E_q[log sigmoid(-h)]
@@ -11,11 +11,11 @@ With noise density q and, for ``binary``, nu noise points to a data point,
     conditional  L = E softplus(E(x) - E(y)),  y = x + eps xi
                                                      Ceylan & Gutmann 2018, eq. 13
 
-In ``binary`` the log partition function c is a parameter that is trained with the rest:
-at the optimum E is normalised by it, c = log Z.  ``ranking`` and ``conditional`` do not
-need it.  As nu grows the gradient of ``binary`` becomes that of maximum likelihood; as
-eps shrinks, ``conditional`` becomes score matching, L = log 2 + eps^2 / 4 J + O(eps^4)
-with J of :func:`ebmjax.objectives.score_matching.explicit`.
+In ``binary`` the log partition function c is a trained parameter: at the optimum c =
+log Z.  ``ranking`` and ``conditional`` do not need it.  As nu grows the gradient of
+``binary`` becomes that of maximum likelihood; as eps shrinks, ``conditional`` becomes
+score matching, L = log 2 + eps^2 / 4 J + O(eps^4) with J of
+:func:`ebmjax.objectives.score_matching.explicit`.
 """
 
 from collections.abc import Callable
@@ -38,13 +38,13 @@ LEAST_SHARE = 1e-4  # of the mean variance, added to the variance of each direct
 
 @value
 class Noise(Value):
-    """A distribution that can be drawn from and whose density is known.
+    """A distribution with a sampler and a known density.
 
     Attributes:
       sample: ``sample(key, n)``, points ``[n, ...]``.
       log_prob: of one point, normalised.
 
-    Numbers that the two carry as arguments of ``functools.partial`` are leaves.
+    Numbers in the arguments of a ``functools.partial`` are leaves.
     """
 
     sample: Callable[[Key, int], Position] = function()
@@ -55,10 +55,9 @@ def fitted_normal(data: Array, *, widen: float = 1.0) -> Noise:
     """The normal distribution fitted to data, the usual noise.
 
     Args:
-      data: ``[N, D]`` or ``[N, ...]``, at least two points.  Directions without
-        variance get a little.
-      widen: the standard deviation relative to that of the data; 1 for their
-        covariance.
+      data: ``[N, D]`` or ``[N, ...]``, at least two points.  A small variance is added
+        to each direction.
+      widen: factor on the standard deviations of the data.
 
     Raises:
       ValueError: data that are not finite or do not vary, a factor that is not
@@ -181,9 +180,9 @@ def binary(energy: TrainableEnergy, noise: Noise, ratio: int = 1) -> Objective:
     Args:
       energy: ``energy(params, x)`` of one point.
       noise: :func:`fitted_normal`, or any other :class:`Noise`.
-      ratio: nu, noise points a data point.
+      ratio: nu, noise points per data point.
 
-    Metrics: the share that is classified right, and log Z.
+    Metrics: the share that is classified correctly, and log Z.
 
     Raises:
       ValueError: a ratio that is not a positive count.
@@ -221,7 +220,7 @@ class Ranking(Objective):
 
 
 def ranking(energy: TrainableEnergy, noise: Noise, num_noise: int = 16) -> Objective:
-    """Find the data point among ``num_noise`` noise points (also called InfoNCE).
+    """Identify the data point among ``num_noise`` noise points (also called InfoNCE).
 
     Arguments, metrics and errors as of :func:`binary`; it needs no log Z.
     """
@@ -247,7 +246,7 @@ class Conditional(Objective):
 
 
 def conditional(energy: TrainableEnergy, noise: Any) -> Objective:
-    """Tell a point from the same point with noise.
+    """Distinguish a point from the same point with noise.
 
     Args:
       energy: ``energy(params, x)`` of one point.

@@ -1,22 +1,21 @@
 """Diffusion recovery likelihood (Gao, Song, Poole, Wu & Kingma 2021).
 
-In place of the density of points, that of a point y given a noisier copy,
-z = y + tau xi,
+The model is the density of a point y given a noisier copy, z = y + tau xi,
 
     p(y | z)  ~  exp( -E(y) - |y - z|^2 / (2 tau^2) ),
 
-which for small tau is nearly a normal around z, so that short chains from z reach it.
+which for small tau is nearly a normal around z, so that short chains from z converge.
 Minus its mean log-likelihood has the gradient of
 
     loss = E[E(y)] - E[E(sg y')],      y' ~ p(. | z),
 
-and is least where that of p(y) is.  Over a ladder of noise sigma_1 > ... > sigma_L one
+and has the optimum of p(y).  For levels of noise sigma_1 > ... > sigma_L one
 network ``energy(params, x, noise)`` learns the data with each noise but the largest: y
 has sigma_i and z sigma_{i-1}, tau^2 = sigma_{i-1}^2 - sigma_i^2.  (The paper also
 shrinks the points as the noise grows, a change of units.)
 
-Sampling goes down the ladder: from draws as wide as data with sigma_1, a chain on
-p(y | z) at each level.
+Sampling starts from draws as wide as data with noise sigma_1 and runs a chain on
+p(y | z) at each level in turn.
 
 On an energy of precision a around m, p(y | z) is normal, of precision P = a + 1 / tau^2
 and mean c = (a m + z / tau^2) / P; k Langevin steps of size h from z end with mean
@@ -67,7 +66,7 @@ class Recovery(Objective):
     num_steps: int = static()
     acceptance_target: Any = number(default=None)
     adaptation_rate: Any = number(default=0.05)
-    adds_noise = True  # and its chains start anew: uses_chains is false
+    adds_noise = True  # its chains restart in each update: uses_chains is false
 
     def check(self):
         num_steps = checks.count(self.num_steps, "num_steps")
@@ -102,12 +101,12 @@ class Recovery(Objective):
         data = of_params(y, noise)
         model = of_params(without_broken(state.position, is_finite), noise)
         gap = jnp.where(is_finite, data - model, 0.0)
-        # NaN where no chain is left: the update is skipped
+        # NaN if no finite chain is left: the update is skipped
         value = jnp.sum(gap) / jnp.sum(is_finite)
 
         acceptance, step_size = jnp.mean(info.acceptance_rate), chains.step_size
         metrics = metrics_of(data, jnp.mean(data) - value, acceptance, step_size)
-        # chains start anew in any case
+        # chains restart in any case
         metrics["num_broken"] = jnp.sum(~is_finite, dtype=jnp.int32)
         step_size = adapted(
             step_size, acceptance, self.acceptance_target, self.adaptation_rate
@@ -125,8 +124,8 @@ def recovery(
     acceptance_target: Any = None,
     adaptation_rate: Any = 0.05,
 ) -> Objective:
-    """Recovery likelihood over a ladder of noise; each point of a batch gets a level at
-    random.
+    """Recovery likelihood for levels of noise; each point of a batch gets a random
+    level.
 
     Args:
       energy: ``energy(params, x, noise)`` of one point and a level.
@@ -136,8 +135,8 @@ def recovery(
       num_steps: of each chain.
       acceptance_target, adaptation_rate: as of :func:`ebmjax.maximum_likelihood`.
 
-    ``chains.step_size`` is relative to tau; chains start anew in each update, and
-    ``chains.position`` is returned as it came.
+    ``chains.step_size`` is relative to tau; chains restart in each update, and
+    ``chains.position`` is returned unchanged.
 
     Raises:
       ValueError: levels that are not positive and falling, or fewer than two; an
@@ -212,7 +211,8 @@ def posterior(energy: Energy, z: Position, tau: Any) -> Energy:
 
 
 def rungs(levels: Any) -> tuple[Array, Array]:
-    """The lower and the upper noise of each rung of a ladder, ``[L - 1]``."""
+    """The lower and the upper noise of each pair of neighbouring levels,
+    ``[L - 1]``."""
     check_falls(levels, least=2)
     levels = jnp.asarray(levels, jnp.float32)
     return levels[1:], levels[:-1]

@@ -1,4 +1,4 @@
-"""Kernel Stein discrepancy: how far data are from a density, by its score alone.
+"""Kernel Stein discrepancy between data and a density, from its score.
 
 With the score s = -grad E, a kernel k(x, y) = phi(|x - y|^2), r = x - y and t = |r|^2,
 
@@ -8,10 +8,10 @@ With the score s = -grad E, a kernel k(x, y) = phi(|x - y|^2), r = x - y and t =
     KSD^2 = E u(x, y),   x, y ~ data, independent
                                         Liu, Lee & Jordan 2016; Chwialkowski, Strathmann
                                         & Gretton 2016
-    U-statistic  the mean over the pairs of a batch, without bias
-    V-statistic  with x = y too, at least zero
+    U-statistic  the mean over pairs of different points of a batch; unbiased
+    V-statistic  the mean over all pairs, x = y included; at least zero
 
-It is zero only where the two agree.  ``rbf``: phi = exp(-t / 2h^2); ``imq``:
+The discrepancy is zero only if the two agree.  ``rbf``: phi = exp(-t / 2h^2); ``imq``:
 phi = (1 + t / h^2)^(-1/2), whose tails detect mass that escapes (Gorham & Mackey 2017).
 Between N(m, I) and the model N(0, I), with ``rbf``, KSD^2 = |m|^2 (1 + 2 / h^2)^(-D/2).
 """
@@ -35,7 +35,7 @@ KERNELS: dict[str, Profile] = {
     "imq": lambda t, h: (1 + t / h**2) ** -0.5,
 }
 NUM_COMPARED = 256  # points whose distances give the default width
-LEAST_WIDTH = 1e-6  # added to that, for points that are all the same
+LEAST_WIDTH = 1e-6  # added to that, in case all points are equal
 
 
 @value
@@ -75,7 +75,7 @@ def kernel_stein(
       energy: ``energy(params, x)`` of one point.
       width: h, in units of the data; by default the median distance within the batch.
       kernel: ``"rbf"`` or ``"imq"``.
-      is_unbiased: the U-statistic, or else the V-statistic.
+      is_unbiased: U-statistic if true, else V-statistic.
 
     Raises:
       ValueError: a width that is not positive, an unknown kernel; when traced, a batch
@@ -120,7 +120,7 @@ def u_statistic(pairs: Array) -> Array:
 
 
 def centred(x: Array) -> Array:
-    """Points about their mean, where differences of squares keep their digits."""
+    """Points minus their mean, to reduce rounding in differences of squares."""
     return x - jax.lax.stop_gradient(jnp.mean(x, axis=0))
 
 

@@ -1,12 +1,12 @@
 """Tempering: paths between densities, log Z, and chains that cross between modes.
 
 bases                 densities with a sampler, to start from
-paths                 geometric paths, and the user's own
+paths                 geometric paths, and user-defined ones
 ais                   annealed importance sampling, forward and reverse
-bennett               both together: Bennett's acceptance ratio
+bennett               both combined: Bennett's acceptance ratio
 schedule              levels of equal thermodynamic length, from a pilot
 smc                   sequential Monte Carlo with adaptive temperatures
-parallel_tempering    replicas that swap, non-reversibly; replicas: its iteration
+parallel_tempering    non-reversible replica exchange; replicas: its iteration
 replica_exchange      the same as one kernel of all replicas
-annealed_langevin     down a ladder of noise
+annealed_langevin     sampling over decreasing levels of noise
 """

@@ -1,4 +1,4 @@
-"""Annealed importance sampling, forward and reverse: bounds on log Z from both sides.
+"""Annealed importance sampling, forward and reverse: lower and upper bounds on log Z.
 
 Neal 2001, "Annealed importance sampling".  Along a path ``E_0, ..., E_L``, with
 kernels ``T_t`` that leave ``exp(-E_t)`` invariant,
@@ -17,9 +17,9 @@ likelihood using bidirectional Monte Carlo").  With perfect transitions
     E log w = log Z_L/Z_0 - sum_t KL(pi_{t-1} || pi_t)      forward
     E log w = log Z_0/Z_L - sum_t KL(pi_t || pi_{t-1})      in reverse.
 
-The upper bound needs exact draws of the target.  Chains that have not found all of it
-bound something else, and no test of the chains alone can say so.  What can be seen, a
-drift of their energies, is reported.
+The upper bound needs exact draws of the target.  It is invalid for chains that have
+missed a mode, which no test of the chains alone can detect.  A drift of their energies
+is detected and reported.
 """
 
 import functools
@@ -46,8 +46,8 @@ from ebmjax.tempering.weights import AnnealedWeights
 
 MakeKernel = Callable[[Energy, Any], Kernel]
 FEW_CHAINS = 10.0  # an effective sample size below this is reported
-DRIFT = 5.0  # standard errors by which energies of target samples may move
-LEAST_DRIFT = 1e-4  # in units of the energies, or what rounding can do
+DRIFT = 5.0  # standard errors by which energies of target samples may drift
+LEAST_DRIFT = 1e-4  # in units of the energies, or the rounding error
 
 
 def annealed_importance_sampling(
@@ -63,7 +63,7 @@ def annealed_importance_sampling(
     is_reversed: bool = False,
     num_relax: int = 20,
 ) -> AnnealedWeights:
-    """Chains from the base to the target, or back, with their importance weights.
+    """Chains from the base to the target, or in reverse, with their importance weights.
 
     One compiled program; its memory does not grow with the number of levels.
 
@@ -73,20 +73,20 @@ def annealed_importance_sampling(
       make_kernel: ``(energy, step_size) -> kernel``, such as ``eb.mala``.
       betas: ``[L + 1]``, rising from 0 to 1; and
       step_sizes: one number, or a tree of ``[L + 1, ...]``.  Both of them from
-        :func:`~ebmjax.tempering.schedule.pilot`: ``*pilot(...)``.  A schedule that
-        looked at these same chains makes the weights biased.
+        :func:`~ebmjax.tempering.schedule.pilot`: ``*pilot(...)``.  A schedule adapted
+        to these chains makes the weights biased.
       num_chains: C, of a forward run.
-      num_steps: transitions a level.
-      positions: ``[C, ...]`` exact draws of the target, of a reverse run.
+      num_steps: transitions per level.
+      positions: ``[C, ...]`` exact draws of the target, for a reverse run.
       is_reversed: run from the target to the base.
       num_relax: transitions at the target that a reverse run begins with.
 
     Raises:
       ValueError, TypeError: a schedule that does not run from 0 to 1, no base, a base
         of another shape or of smaller support than the target, weights that are NaN,
-        no chain with a weight left.
+        no chain with a positive weight.
 
-    Warns of weights that few chains carry, and of positions whose energies drift.
+    Warns of a small effective sample size, and of positions whose energies drift.
 
     >>> path = geometric(gaussian(jnp.zeros(2), 3.0), energy)  # doctest: +SKIP
     >>> schedule = pilot(key_pilot, path, eb.mala, 0.5)  # doctest: +SKIP
@@ -228,7 +228,7 @@ def _program(
 
 
 def _add(total, rest, x):
-    """total + x with what rounding lost in ``rest`` (Knuth's two-sum)."""
+    """total + x, with the rounding error in ``rest`` (Knuth's two-sum)."""
     new = total + x
     part = new - total
     lost = (total - (new - part)) + (x - part)
@@ -236,7 +236,7 @@ def _add(total, rest, x):
 
 
 def _steps(step_sizes, num):
-    """A tree of ``[L + 1, ...]``; a number is that of all levels."""
+    """A tree of ``[L + 1, ...]``; a number is used for all levels."""
     checks.positive(step_sizes, "step_sizes")
     if not isinstance(step_sizes, dict | list | tuple) and np.ndim(step_sizes) == 0:
         return jnp.full(num, step_sizes, jnp.result_type(float))

@@ -1,4 +1,4 @@
-"""Annealed Langevin sampling: from noise to data, down a ladder of noise.
+"""Annealed Langevin sampling: from noise to data, over decreasing levels of noise.
 
 Song & Ermon 2019, "Generative modeling by estimating gradients of the data
 distribution".  At each level sigma_1 > ... > sigma_L, ``num_steps`` steps of Langevin
@@ -20,8 +20,8 @@ generative models":
 
       Phi(sqrt(2 D) (gamma - 1) + 3 gamma) - Phi(sqrt(2 D) (gamma - 1) - 3 gamma) = 1/2.
 
-  In few dimensions any ratio overlaps by that measure, and ``MAX_RATIO`` is the most;
-* the step leaves the variance that the next level expects.  Around a single point,
+  In few dimensions any ratio satisfies this, and the limit is ``MAX_RATIO``;
+* the step leaves the variance of the next level.  Around a single point,
   noise of gamma sigma becomes in T steps at sigma a variance of sigma^2 times
   w + (1 - u)^2T (gamma^2 - w),  u = step_size^2 / 2,  w = 2 / (2 - u):  nearest to 1.
 
@@ -53,12 +53,12 @@ def annealed_langevin(
     step_size: float,
     num_steps: int,
 ) -> Position:
-    """Chains ``[C, ...]`` carried down all levels; pure.
+    """Chains ``[C, ...]`` sampled over all levels in turn; pure.
 
     Args:
       key: one key.
       energy: ``energy(x, noise)`` of one point.
-      positions: where they start, as wide as noise of the first level.
+      positions: initial positions, as wide as noise of the first level.
       levels: of noise ``[L]``, falling.
       step_size: relative to the noise of a level; :func:`step_for`.
       num_steps: at each level.
@@ -93,7 +93,7 @@ def descend(
     num_levels: int,
     num_steps: int,
 ) -> Position:
-    """Chains ``[C, ...]`` down all levels, ``num_steps`` at each; pure.
+    """Chains ``[C, ...]`` over all levels in turn, ``num_steps`` at each; pure.
 
     ``kernel_of(i, start)`` is the kernel of level i for a chain that starts the level
     at ``start``.
@@ -114,7 +114,7 @@ def descend(
 
 
 def check_falls(levels: Any, least: int = 1) -> None:
-    """Raise unless ``least`` or more levels ``[L]`` are positive and fall."""
+    """Raise unless ``least`` or more levels ``[L]`` are positive and decreasing."""
     checks.positive(levels, "levels")
     if np.ndim(levels) != 1 or (
         not checks.is_traced(levels) and (np.diff(levels) >= 0).any()
@@ -127,7 +127,7 @@ def check_falls(levels: Any, least: int = 1) -> None:
 def noise_levels(
     data: Any, smallest: float, *, largest: float | None = None
 ) -> np.ndarray:
-    """The ladder for data ``[N, ...]``, largest first, ending at ``smallest``.
+    """The noise levels for data ``[N, ...]``, largest first, ending at ``smallest``.
 
     Raises:
       ValueError: a smallest level that is not positive or not below the largest, data
@@ -178,7 +178,7 @@ def ratio_of_levels(dim: int) -> float:
 
 
 def step_for(levels: Any, num_steps: int) -> float:
-    """The step, relative to the noise, for a ladder of at least two levels.
+    """The step size, relative to the noise, for at least two levels.
 
     Raises:
       ValueError: levels that are not positive and falling, or fewer than two.

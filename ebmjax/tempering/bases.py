@@ -1,4 +1,4 @@
-"""Densities to start from: a sampler and a normalised log density.
+"""Base densities: a sampler and a normalised log density.
 
     gaussian       N(mean, scale^2), or with a covariance
     fit_gaussian   with the mean and covariance of data or chains
@@ -7,8 +7,8 @@
     flow           a normalising flow, :mod:`ebmjax.energies.flows`
     Base           any pair of functions
 
-Positions are trees of arrays.  A base is a value (:mod:`ebmjax._value`): its numbers
-are leaves, so that a new base of one kind compiles nothing.
+Positions are trees of arrays.  A base is a pytree (:mod:`ebmjax._value`) whose numbers
+are leaves, so that a new base of the same kind compiles nothing.
 """
 
 import math
@@ -27,7 +27,7 @@ from ebmjax.base import Array, Energy, Key, Position
 from ebmjax.energies.transforms import MinusLog
 
 LOG_2PI = math.log(2 * math.pi)
-ROWS_A_COORDINATE = 5  # data points a coordinate that a full covariance wants
+ROWS_A_COORDINATE = 5  # data points per coordinate for a full covariance
 SHRINKAGE = 1e-3  # of the mean variance, added to a fitted covariance
 
 
@@ -53,7 +53,7 @@ def gaussian(mean: Any, scale: Any = 1.0, *, covariance: Any = None) -> Base:
     Args:
       mean: a tree of arrays, of the shape of a position.
       scale: standard deviations, a number or a tree that broadcasts to the mean.
-      covariance: ``[D, D]`` of all coordinates of the mean together, in its place.
+      covariance: ``[D, D]`` of all coordinates of the mean, in place of ``scale``.
 
     Raises:
       ValueError: a scale that is not positive, a covariance that is not positive
@@ -88,7 +88,7 @@ def fit_gaussian(x: Any, *, widen: float = 1.0, is_dense: bool | None = None) ->
       x: a tree of arrays with N rows.
       widen: factor on the standard deviations.
       is_dense: whether with correlations; by default if there are at least
-        ``ROWS_A_COORDINATE`` rows a coordinate.
+        ``ROWS_A_COORDINATE`` rows per coordinate.
 
     Raises:
       ValueError: fewer than two rows, values that are not finite, no spread.

@@ -1,4 +1,4 @@
-"""Bennett's acceptance ratio: log Z from forward and reverse weights together.
+"""Bennett's acceptance ratio: log Z from forward and reverse weights.
 
 With W = -log w of forward runs, V = -log w of reverse runs and D = -log Z_L/Z_0, D
 solves
@@ -6,15 +6,14 @@ solves
     sum_forward f(W - D + M) = sum_reverse f(V + D - M),    f(u) = 1 / (1 + exp u),
     M = log n_forward / n_reverse                            (Bennett 1976, eq. 12)
 
-for which it needs that the two laws of the work differ by a factor only,
-p_F(W) = exp(W - D) p_R(-W)  (Crooks 1999, "Entropy production fluctuation theorem").
-That holds where each kernel is reversible: Metropolis, MALA, HMC, single flips, sweeps
-that read the same both ways.  It has the least variance of all estimates of that form
-(Shirts & Pande 2005).  The error is Bennett's,
+This is valid if the distributions of the work satisfy  p_F(W) = exp(W - D) p_R(-W)
+(Crooks 1999, "Entropy production fluctuation theorem"), which holds for reversible
+kernels: Metropolis, MALA, HMC, single flips, palindromic sweeps.  It has the smallest
+variance of all estimates of that form (Shirts & Pande 2005).  The error is Bennett's,
 
     var D = (<f^2>_F / <f>_F^2 - 1) / n_F + (<f^2>_R / <f>_R^2 - 1) / n_R.
 
-With kernels that are not reversible the estimate is the mean of the forward and the
+For kernels that are not reversible the estimate is the mean of the forward and the
 reverse estimate, weighted by their inverse variances; the bounds hold all the same.
 """
 
@@ -31,7 +30,7 @@ APART = 10.0  # errors of the estimate by which forward and reverse may disagree
 
 
 class LogZ(NamedTuple):
-    """log Z_L / Z_0 with its error, and bounds that hold it with ``confidence``."""
+    """log Z_L / Z_0 with its standard error, and bounds of the given ``confidence``."""
 
     log_z: float
     standard_error: float
@@ -47,13 +46,14 @@ class LogZ(NamedTuple):
 def bennett(
     forward: AnnealedWeights, reverse: AnnealedWeights, *, confidence: float = 0.99
 ) -> LogZ:
-    """The estimate of both, and bounds of half of ``1 - confidence`` each.
+    """The combined estimate, and bounds that fail with probability
+    ``(1 - confidence) / 2`` each.
 
     Raises:
       ValueError: runs in the wrong order, or a confidence outside (0, 1).
 
-    Warns where the bounds cross: the samples that the reverse run began with are then
-    no draws of the target, or the kernels do not leave the path invariant.
+    Warns if the bounds cross: then the initial samples of the reverse run are not draws
+    of the target, or the kernels do not leave the densities of the path invariant.
 
     >>> bennett(forward, reverse).log_z  # doctest: +SKIP
     """

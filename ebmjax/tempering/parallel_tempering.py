@@ -1,4 +1,4 @@
-"""Parallel tempering: replicas along a path that swap neighbours, non-reversibly.
+"""Parallel tempering: replicas along a path with non-reversible swaps of neighbours.
 
 K replicas at ``0 = beta_0 < ... < beta_{K-1} = 1`` (Geyer 1991; Hukushima & Nemoto
 1996).  Iteration t swaps the pairs (k, k + 1) with k + t even, each with probability
@@ -6,11 +6,11 @@ min(1, exp r),
 
     r = E_k(x_k) + E_{k+1}(x_{k+1}) - E_k(x_{k+1}) - E_{k+1}(x_k),
 
-and then moves every replica by its own kernel.  Pairs in turn, not at random, make a
-replica travel without turning back, so that more replicas never hurt (Syed,
-Bouchard-Cote, Deligiannidis & Doucet 2022, "Non-reversible parallel tempering", JRSS B
-84).  Where the path has a base, the replica at beta = 0 is an independent draw of it.
-From the rejection rates r_k of the swaps:
+and then moves every replica by its own kernel.  Alternating pairs, in place of random
+ones, make a replica move persistently in one direction, so that more replicas never
+hurt (Syed, Bouchard-Cote, Deligiannidis & Doucet 2022, "Non-reversible parallel
+tempering", JRSS B 84).  If the path has a base, the replica at beta = 0 is an
+independent draw of it. From the rejection rates r_k of the swaps:
 
     barrier        Lambda = sum_k r_k, nearly the same for every ladder    (section 3.3)
     ladder         equal r_k, by interpolating their cumulated sum; rounds of doubled
@@ -18,7 +18,7 @@ From the rejection rates r_k of the swaps:
     round trips    of replicas 0 -> 1 -> 0, at a rate of at most
                    1 / (2 + 2 sum_k r_k / (1 - r_k)) an iteration          (section 3.4)
 
-log Z comes from the same run:
+The same run gives log Z:
 
     stepping stones    sum_k log E_k exp(E_k - E_{k+1}), and in the other direction;
                        their mean                     (Xie, Lewis, Fan, Kuo & Chen 2011)
@@ -52,14 +52,14 @@ from ebmjax.tempering.schedule import equal_lengths
 
 FIRST_ROUND = 32  # iterations of the first round of adaptation
 GAIN, DECAY = 1.0, 0.6  # of log step sizes on acceptance, t^-DECAY
-CROWDED = 0.9  # rejection rate of a swap above which replicas hardly meet
+CROWDED = 0.9  # rejection rate of a swap above which a warning is raised
 
 
 class Tempered(NamedTuple):
-    """Draws of the target, and what the ladder says of itself."""
+    """Draws of the target, and statistics of the ladder."""
 
     draws: Position  # [T, C, ...] at beta = 1
-    positions: Position  # [C, K, ...] of all replicas in the end
+    positions: Position  # [C, K, ...] of all replicas at the end
     betas: np.ndarray  # [K]
     step_sizes: np.ndarray  # [K]
     rejection_rate: np.ndarray  # [K - 1] of swaps
@@ -71,18 +71,18 @@ class Tempered(NamedTuple):
 
     @property
     def communication_barrier(self) -> float:
-        """Lambda: at least as many replicas are of use, and about twice as many."""
+        """Lambda; about twice as many replicas are a good choice."""
         return float(self.rejection_rate.sum())
 
     @property
     def round_trip_rate(self) -> float:
-        """Round trips an iteration of a ladder."""
+        """Round trips per iteration of a ladder."""
         first = jax.tree.leaves(self.draws)[0]
         return self.num_round_trips / (first.shape[0] * first.shape[1])
 
     @property
     def best_round_trip_rate(self) -> float:
-        """What it would be if kernels mixed perfectly between swaps."""
+        """The round trip rate if kernels mixed perfectly between swaps."""
         r = np.minimum(self.rejection_rate, 1 - 1e-9)
         return float(1 / (2 + 2 * np.sum(r / (1 - r))))
 
@@ -119,10 +119,10 @@ def parallel_tempering(
     target_acceptance: float = 0.65,
     betas: Any = None,
 ) -> Tempered:
-    """Draws of the target from replicas that travel between it and the base.
+    """Draws of the target from replicas that move between it and the base.
 
     The ladder and the step size of each replica adapt in ``num_adapt`` iterations,
-    whose draws are left out, and are then frozen.
+    whose draws are discarded, and are then fixed.
 
     Args:
       key: one key.
@@ -132,16 +132,16 @@ def parallel_tempering(
       num_iterations: T, of a swap and ``num_steps`` transitions each.
       step_size: a first guess of all replicas.
       num_ladders: C, independent; errors come from their spread.
-      num_replicas: K; twice the communication barrier is a good number.
+      num_replicas: K; twice the communication barrier is a good choice.
       num_steps: transitions between swaps.
       num_adapt: iterations of adaptation; 0 for none.
-      target_acceptance: that step sizes adapt to.
-      betas: ``[K]`` to begin with, in place of ``num_replicas``.
+      target_acceptance: the acceptance rate to which step sizes adapt.
+      betas: ``[K]``, initial values, in place of ``num_replicas``.
 
     Raises:
       ValueError, TypeError: a bad argument, a path without a base and no positions.
 
-    Warns of neighbours whose swaps are nearly always rejected.
+    Warns of neighbours whose swaps are almost always rejected.
 
     >>> found = parallel_tempering(key, path, eb.mala, 1000)  # doctest: +SKIP
     >>> found.log_z, found.communication_barrier  # doctest: +SKIP

@@ -1,15 +1,16 @@
-"""Paths between densities: from a base that is drawn from exactly to a target.
+"""Paths between densities: from a base with an exact sampler to a target.
 
     geometric    E_beta(x) = (1 - beta) E_0(x) + beta E_1(x),   0 <= beta <= 1
 
 with ``E_0 = -log q`` of a base ``q`` (Neal 2001, "Annealed importance sampling",
-eq. 3; Gelman & Meng 1998).  A path of your own is ``Path(energy, base)`` with
+eq. 3; Gelman & Meng 1998).  A user's path is ``Path(energy, base)`` with
 ``energy(beta, x)``; at beta = 0 it is the energy of the base.
 
-Bases are in :mod:`ebmjax.tempering.bases`.  Positions are trees of arrays, of bits too.
+Bases are in :mod:`ebmjax.tempering.bases`.  Positions are trees of real or binary
+arrays.
 
-Paths are values (:mod:`ebmjax._value`): numbers are leaves and code is
-structure, so that new numbers compile nothing.
+Paths are pytrees (:mod:`ebmjax._value`): numbers are leaves and code is structure, so
+that new numbers compile nothing.
 """
 
 from collections.abc import Callable
@@ -29,7 +30,7 @@ AT_BASE = 1e-3  # relative difference of the path at beta = 0 from its base
 
 @value
 class Path(Value):
-    """``energy(beta, x)``, and the base that it starts from, if it has a sampler."""
+    """``energy(beta, x)``, and its base if there is a sampler at beta = 0."""
 
     energy: Callable[[Array, Position], Array] = function()
     base: Base | None = part(default=None)
@@ -70,7 +71,7 @@ class Level(Value):
 
 @value
 class Geometric(Value):
-    """``(1 - beta) E_0(x) + beta E_1(x)``, and no weight counts an infinite energy."""
+    """``(1 - beta) E_0(x) + beta E_1(x)``; a term of weight 0 is omitted."""
 
     first: Energy = function()
     last: Energy = function()
@@ -85,11 +86,11 @@ class Geometric(Value):
 def geometric(base: Base | Energy, energy: Energy) -> Path:
     """The geometric path from a base, or from an energy, to an energy.
 
-    From an energy ``E_0`` there is no sampler: parallel tempering runs on it, and
-    log Z is relative to that of ``E_0``; annealed importance sampling wants a base.
+    A path from an energy ``E_0`` has no sampler.  Parallel tempering accepts it, and
+    log Z is relative to that of ``E_0``; annealed importance sampling needs a base.
 
     Raises:
-      TypeError: what is no function.
+      TypeError: an argument that is not a function.
 
     >>> from ebmjax.tempering.bases import gaussian
     >>> path = geometric(gaussian(jnp.zeros(2)), lambda x: jnp.sum(x**4))
@@ -106,7 +107,7 @@ def geometric(base: Base | Energy, energy: Energy) -> Path:
 
 
 def check_path(path: Any) -> Path:
-    """The path.  Raises TypeError for what is none."""
+    """The path.  Raises TypeError for any other type."""
     return checks.instance(
         path, Path, "path", "geometric(base, energy) or Path(energy, base)"
     )
@@ -116,8 +117,8 @@ def check_base(path: Path) -> None:
     """Raise unless draws of the base are points of the path, and the path starts there.
 
     Raises:
-      ValueError: no base, draws of a shape that the energy refuses, a path that is not
-        its base at beta = 0, a density without a number.
+      ValueError: no base, draws of a shape that the energy does not accept, a path that
+        differs from its base at beta = 0, a log density that is not finite.
     """
     if path.base is None:
         raise ValueError(
@@ -149,7 +150,7 @@ def check_support(path: Path, positions: Position, name: str) -> None:
     """Raise unless positions ``[C, ...]`` lie in the support of the base.
 
     Raises:
-      ValueError: with the number of those that do not.
+      ValueError: with the number of positions outside.
     """
     log_prob = np.asarray(_ends(path, positions)[2])
     num = int(np.isneginf(log_prob).sum())
@@ -210,7 +211,7 @@ def _ends(path, x):
 
 
 def _mix(e0, e1, beta):
-    """(1 - beta) e0 + beta e1; an infinite energy counts where its weight is not 0."""
+    """(1 - beta) e0 + beta e1; an infinite energy of weight 0 does not count."""
     inside = e0 + beta * (e1 - e0)
     is_out = ((e0 == jnp.inf) & (beta < 1)) | ((e1 == jnp.inf) & (beta > 0))
     one = jnp.where(e0 == jnp.inf, e1, e0)  # the other has weight 0

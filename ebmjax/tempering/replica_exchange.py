@@ -1,10 +1,10 @@
-"""Parallel tempering as a kernel: of all replicas together.
+"""Parallel tempering as one kernel of all replicas.
 
-The position is ``[K, ...]``, one point a replica, and the energy the sum of theirs,
+The position is ``[K, ...]``, one point per replica, and the energy is the sum
 
     E(x_0, ..., x_{K-1}) = sum_k E_k(x_k),
 
-so that what holds for a kernel can be tested on it: :func:`ebmjax.verify.invariance`.
+so that :func:`ebmjax.verify.invariance` can test it as any kernel.
 One step is an iteration with each parity of :mod:`ebmjax.tempering.parallel_tempering`.
 """
 
@@ -64,7 +64,7 @@ class ReplicaExchange(Kernel):
         return self.init(x), merge(jax.tree.map(lambda *i: jnp.stack(i), *infos))
 
     def swap(self, key, parity, x):
-        """Neighbours of one parity change places, each pair with its probability."""
+        """Swap the neighbours of one parity, each pair with its probability."""
         return swap(key, self.path, self.betas, parity, x)[0]
 
 

@@ -1,4 +1,4 @@
-"""Replicas at the levels of a path: swaps of neighbours, and what a run adds up.
+"""Replicas at the levels of a path: swaps of neighbours, and sums over a run.
 
 The iteration of :mod:`ebmjax.tempering.parallel_tempering`; replica k of a ladder is at
 ``betas[k]``, and arrays are ``[C, K, ...]`` for C ladders.
@@ -32,15 +32,15 @@ class Replicas(NamedTuple):
     positions: Position  # [C, K, ...]
     log_sizes: Array  # [K]
     totals: Totals
-    machine: Array  # [C, K] which replica is at each beta
+    machine: Array  # [C, K] index of the replica at each beta
     last_end: Array  # [C, K] of each replica: 1 at beta = 1, -1 at 0, 0 neither yet
     num_round_trips: Array  # [C]
 
 
 class Swaps(NamedTuple):
-    """What one set of swaps of a ladder was."""
+    """The result of one set of swaps of a ladder."""
 
-    order: Array  # [K] which replica comes to each beta
+    order: Array  # [K] index of the replica that moves to each beta
     rejection: Array  # [K - 1] probabilities, of all neighbours
     up: Array  # [K - 1] E_k - E_{k+1} at x_k
     down: Array  # [K - 1] E_{k+1} - E_k at x_{k+1}
@@ -78,7 +78,7 @@ def move(
     num_steps: int,
     x: Position,
 ):
-    """Every replica of ``x [K, ...]`` by its own kernel; the first drawn anew."""
+    """Move every replica of ``x [K, ...]`` by its kernel; the first is a new draw."""
     key_base, key_move = jax.random.split(key)
     one = functools.partial(explore, path, make_kernel, num_steps)
     keys = chain_keys(key_move, len(betas))
@@ -123,7 +123,7 @@ def iterate(
 
 
 def _ends_of(state, machine):
-    """Which end each replica has seen last, and round trips that end at beta = 0."""
+    """The end that each replica visited last, and round trips that end at beta = 0."""
     rows = jnp.arange(len(machine))
     bottom, top = machine[:, 0], machine[:, -1]
     is_back = state.last_end[rows, bottom] == 1

@@ -1,4 +1,4 @@
-"""Schedules for annealed importance sampling: from a pilot, then frozen.
+"""Schedules for annealed importance sampling, from a pilot run.
 
 Neighbouring levels of equal thermodynamic length
 
@@ -7,9 +7,8 @@ Neighbouring levels of equal thermodynamic length
 have equal Kullback-Leibler divergences to second order, and the smallest sum of them
 for their number (Neal 2001, section 4; Gelman & Meng 1998, section 4; Grosse, Maddison
 & Salakhutdinov 2013).  The pilot is a run of sequential Monte Carlo, whose steps are
-known lengths; between its levels the length is interpolated monotonically.  It uses
-its own key: a schedule that looks at the chains that it is for makes their weights
-biased.
+known lengths; between its levels the length is interpolated monotonically.  It uses a
+separate key: a schedule that adapts to the same chains makes their weights biased.
 """
 
 from typing import Any, NamedTuple
@@ -74,11 +73,11 @@ def pilot(
 
 
 def equal_lengths(betas: Any, lengths: Any, num_levels: int) -> np.ndarray:
-    """``[L + 1]`` from 0 to 1, equally far apart, of known ``lengths [K]`` between
-    neighbours of ``betas [K + 1]``."""
+    """``[L + 1]`` levels from 0 to 1 at equal distances, from the ``lengths [K]``
+    between neighbours of ``betas [K + 1]``."""
     betas = np.asarray(betas, np.float64)
     total = np.concatenate([[0.0], np.cumsum(np.maximum(lengths, 0.0))])
-    if total[-1] <= 0:  # one density all along
+    if total[-1] <= 0:  # one density along the whole path
         return np.linspace(0.0, 1.0, num_levels + 1)
     total = total + 1e-9 * total[-1] * betas  # strictly rising
     places = np.linspace(0.0, total[-1], num_levels + 1)

@@ -1,4 +1,4 @@
-"""Sequential Monte Carlo along a path, with temperatures that adapt.
+"""Sequential Monte Carlo along a path, with adaptive temperatures.
 
 Del Moral, Doucet & Jasra 2006, "Sequential Monte Carlo samplers", with the weights of
 their section 3.3.2.3 (MCMC kernels), and no state wasted (Dau & Chopin 2022,
@@ -13,9 +13,9 @@ the first population; then
        size, here at beta = 0 before the first level, too; all N (P + 1) states are the
        next population, where the usual algorithm keeps the N last
 
-until beta = 1.  ``E Z^`` is Z for a fixed schedule; with an adaptive one the bias goes
-as 1/N, and so does the variance (Beskos, Jasra, Kantas & Thiery 2016).  What log Z is
-off by is seen from independent repeats.
+until beta = 1.  ``E Z^`` is Z for a fixed schedule; with an adaptive one bias and
+variance are O(1/N) (Beskos, Jasra, Kantas & Thiery 2016).  Independent repeats give the
+standard error of log Z.
 """
 
 import functools
@@ -34,10 +34,10 @@ from ebmjax.tempering.ais import MakeKernel
 from ebmjax.tempering.paths import Path, check_base, check_path
 
 NUM_BISECTIONS = 40
-GAIN = 0.5  # most that a transition changes the log step size by
-FIRST_GAIN = 1.6  # the same at the base, falling as 1 / (1 + i / 2)
-REACH = 1e4  # factor that the step size may leave its first guess by
-LEAST_ADVANCE = 1e-6  # of beta a level
+GAIN = 0.5  # largest change of the log step size per transition
+FIRST_GAIN = 1.6  # the same at the base, decreasing as 1 / (1 + i / 2)
+REACH = 1e4  # largest ratio of the step size to its first guess
+LEAST_ADVANCE = 1e-6  # smallest increase of beta per level
 
 
 class Particles(NamedTuple):
@@ -83,7 +83,7 @@ def sequential_monte_carlo(
     max_levels: int = 500,
     num_repeats: int = 1,
 ) -> Particles:
-    """Particles carried from the base to the target, and log Z.
+    """Particles moved from the base to the target, and log Z.
 
     Args:
       key: one key.
@@ -95,14 +95,14 @@ def sequential_monte_carlo(
       num_steps: P, transitions of each at a level, whose states are all kept.
       ess: effective sample size that a level keeps, a share in (0, 1).
       target_acceptance: in (0, 1).
-      max_levels: after which beta = 1 is not waited for.
+      max_levels: the run raises if beta = 1 needs more levels.
       num_repeats: R independent runs in one program.  Then ``log_z`` is the log of the
         mean of their Z, ``standard_error`` is measured, positions are those of all,
         ``[R N (P + 1), ...]``, and the levels are those of the first.
 
     Raises:
-      ValueError, TypeError: a bad argument; no base; no particle with a weight left;
-        a path that is not finished in ``max_levels``.
+      ValueError, TypeError: a bad argument; no base; no particle with a positive
+        weight; beta = 1 is not reached in ``max_levels``.
 
     >>> found = sequential_monte_carlo(key, path, eb.mala, 0.5, num_repeats=8)
     ... # doctest: +SKIP
@@ -163,7 +163,8 @@ def _run(
         return kernel.step(jax.random.fold_in(key, step), state)
 
     def transitions(x, beta, log_size, first):
-        """``num_steps`` of them; each moves the step size by its acceptance."""
+        """``num_steps`` transitions; each adapts the step size to its acceptance
+        rate."""
         each = jax.vmap(transition, (0, 0, None, None, None), axis_name=CHAINS)
 
         def step(carry, i):

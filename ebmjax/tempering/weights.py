@@ -9,8 +9,8 @@ For independent weights with ``E w = R``:
                   minus Student's quantile times its standard error
     ESS           (sum w)^2 / sum w^2                        (Kong, Liu & Wong 1994)
 
-The bound holds in expectation however bad the weights are; its confidence rests on
-the normality of a mean of ``B`` logarithms.
+The bound holds in expectation for any weights; its confidence assumes that a mean of
+``B`` logarithms is normal.
 """
 
 from typing import Any, NamedTuple
@@ -48,10 +48,10 @@ def standard_error(log_weights: Any) -> float:
 def lower_bound(log_weights: Any, confidence: float) -> float:
     """A number below ``log E w`` with the given one-sided confidence.
 
-    Chains that do not fill the blocks are left out.
+    Chains that do not fill the blocks are omitted.
 
     Raises:
-      ValueError: fewer than two weights a block.
+      ValueError: fewer than two weights per block.
     """
     x = np.asarray(log_weights, np.float64)
     if len(x) < 2 * NUM_BLOCKS:
@@ -68,20 +68,20 @@ def lower_bound(log_weights: Any, confidence: float) -> float:
 
 
 class AnnealedWeights(NamedTuple):
-    """Log weights of chains carried along a path; see
+    """Log weights of chains moved along a path; see
     :mod:`ebmjax.tempering.ais`.
 
     ``log_weights [C]`` estimate ``Z_L / Z_0``, or ``Z_0 / Z_L`` if ``is_reversed``.
     """
 
     log_weights: Array  # [C]
-    positions: Position  # [C, ...] at the end that the chains were carried to
+    positions: Position  # [C, ...] at the end of the run
     acceptance_rate: Array  # [L] of the levels in the order they were visited
     num_nonfinite: Array  # [] proposals whose energy was NaN or minus infinity
     num_grads: Array  # [] gradients of the energy, all chains
-    drift: Array  # [] of the energy of samples under T_L, in standard errors; reverse
+    drift: Array  # [] of the energies under T_L, in standard errors; reverse runs
     is_reversed: Any = False
-    is_reversible: Any = False  # whether every kernel was
+    is_reversible: Any = False  # whether all kernels are reversible
 
     @property
     def sign(self) -> float:

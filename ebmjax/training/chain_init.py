@@ -1,13 +1,13 @@
-"""Where the chains of an update start: the only difference between the ways to train with
-short chains.
+"""The initialisation of the chains of an update, which distinguishes the ways to train
+with short chains.
 
     from_data()               contrastive divergence: at the batch     (Hinton 2002)
-    replay_buffer(draw, C)    persistent: where the last update left   (Tieleman 2008)
+    replay_buffer(draw, C)    persistent: from the last update         (Tieleman 2008)
     replay_buffer(draw, N, p) a buffer of N, of which C run at a time,
                               restarted with probability p             (Du & Mordatch 2019)
     from_noise(draw)          short runs: at fresh noise               (Nijkamp et al. 2019)
 
-What is kept is positions.  ``draw(key, n)`` gives ``n`` fresh ones, ``[n, ...]``.
+The buffer stores positions.  ``draw(key, n)`` gives ``n`` new ones, ``[n, ...]``.
 """
 
 from collections.abc import Callable
@@ -25,9 +25,9 @@ Draw = Callable[[Key, int], Position]
 
 
 class ChainInit(Value):
-    """Where chains start, and the buffer that keeps them.
+    """The initial positions of chains, and the buffer that stores them.
 
-    ``ChainInit(init, draw, update, reset)`` makes one of four functions; those of the
+    ``ChainInit(init, draw, update, reset)`` makes one from four functions; those of the
     library are subclasses with fields.
     """
 
@@ -38,7 +38,7 @@ class ChainInit(Value):
         raise NotImplementedError  # every subclass is a dataclass and has its own
 
     def init(self, key: Key) -> Any:
-        """The buffer at first; ``None`` where nothing is kept."""
+        """The initial buffer; ``None`` if there is none."""
         return None
 
     def draw(
@@ -58,7 +58,7 @@ class ChainInit(Value):
 
 @value
 class _FunctionChainInit(ChainInit):
-    """Of four functions."""
+    """A ``ChainInit`` of four functions."""
 
     init: Callable[[Key], Any] = function()  # type: ignore[assignment]
     draw: Callable[..., tuple[Position, Any]] = function()
@@ -134,7 +134,7 @@ class ReplayBuffer(ChainInit):
                 f"num_chains must be at most the buffer's size, {size}, got {num_chains}"
             )
         lengths = {np.shape(x)[0] for x in jax.tree.leaves(buffer)}
-        if lengths != {size}:  # else an index beyond it would be clamped, silently
+        if lengths != {size}:  # an index beyond it would be clamped silently
             held = ", ".join(map(str, sorted(lengths))) or "none"
             raise ValueError(
                 f"state.buffer must hold the {size} chains of chain_init, got {held}"
@@ -158,16 +158,18 @@ class ReplayBuffer(ChainInit):
 
 
 def replay_buffer(draw: Draw, size: int, restart_probability: Any = 0.0) -> ChainInit:
-    """A buffer of ``size`` chains; each update runs a random choice of them, none twice.
+    """A buffer of ``size`` chains; each update runs a random subset, without
+    repetition.
 
-    The choice is one chain, uniformly, out of each of C runs of neighbours, which begin
-    at a random place: all chains run equally often, and nothing is sorted.
+    The buffer is divided into C blocks of neighbours with a random offset, and one
+    chain of each block is chosen uniformly.  So all chains run equally often, and no
+    sort is needed.
 
     Args:
       draw: fresh chains, ``draw(key, n)``.
-      size: N, at least the number of chains that run at a time; equal to it and
+      size: N, at least the number of chains per update; equal to it and
         ``restart_probability=0`` is persistent contrastive divergence.
-      restart_probability: of a chain, before it runs.
+      restart_probability: probability that a chain restarts before it runs.
 
     Raises:
       ValueError: a probability outside [0, 1]; when traced, more chains than the buffer
@@ -180,7 +182,7 @@ def replay_buffer(draw: Draw, size: int, restart_probability: Any = 0.0) -> Chai
 
 
 def rows(condition: Array, if_true: Position, if_false: Position) -> Position:
-    """Row by row one tree or the other, by a condition ``[C]``."""
+    """Each row from one of two trees, by a condition ``[C]``."""
     return jax.tree.map(
         lambda a, b: jnp.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b),
         if_true,

@@ -1,16 +1,16 @@
-"""The divergence monitor of training: what is wrong, in words, and roll-backs.
+"""The divergence monitor of training: diagnoses in words, and roll-backs.
 
-Energies do not fail loudly.  The gap between data and chains grows without end, chains
-leave the box of the data or freeze, the gradient of the energy grows until a Langevin
-step overshoots, the gradient of the loss explodes: each has its sentence in
-:func:`diagnose`, which looks at the metrics of a chunk of updates.
+Training of energies diverges without an error.  The gap between data and chains grows,
+chains leave the range of the data or freeze, the gradient of the energy grows until a
+Langevin step overshoots, or the gradient of the loss explodes.  :func:`diagnose`
+detects each of these in the metrics of a chunk of updates.
 
-A :class:`RollbackPolicy` goes back to the last healthy state, with a smaller learning
-rate and step size, a bounded number of times.  Both are numbers in the training state, so
-that nothing is compiled again.  A state counts as healthy only when the ``SETTLED``
-updates after it are, too: a run that diverges does so for a while before it is seen.
+A :class:`RollbackPolicy` returns to the last healthy state, with a smaller learning
+rate and step size, a bounded number of times.  Both are numbers in the training state,
+so that nothing is compiled again.  A state counts as healthy only if the ``SETTLED``
+updates after it are healthy, too, because divergence is detected late.
 
-:class:`DivergenceMonitor` is all of it in one line of a loop; :func:`ebmjax.fit` uses it.
+:class:`DivergenceMonitor` adds this to a loop in one line; :func:`ebmjax.fit` uses it.
 """
 
 from typing import Any, NamedTuple
@@ -30,15 +30,15 @@ class TrainingDiverged(RuntimeError):
 
 
 class RollbackPolicy(NamedTuple):
-    """Roll-backs: how often, and by what the learning rate and the step size of chains are
-    multiplied."""
+    """The number of roll-backs, and the factors of the learning rate and of the step
+    size of chains."""
 
     max_rollbacks: int = 4
     learning_rate_factor: float = 0.3
     step_size_factor: float = 0.7
 
     def apply(self, state: Any) -> Any:
-        """The last healthy state, to go on from with smaller steps; counted."""
+        """The last healthy state with smaller steps, and the roll-back counted."""
         return state._replace(
             lr_scale=state.lr_scale * np.float32(self.learning_rate_factor),
             step_size=state.step_size * np.float32(self.step_size_factor),
@@ -46,7 +46,7 @@ class RollbackPolicy(NamedTuple):
         )
 
     def check(self) -> "RollbackPolicy":
-        """Raise unless the count is whole and the factors lie in (0, 1]."""
+        """Raise unless the count is a whole number and the factors lie in (0, 1]."""
         checks.count(self.max_rollbacks, "rollback.max_rollbacks", least=0)
         for name in ("learning_rate_factor", "step_size_factor"):
             if not 0 < getattr(self, name) <= 1:
@@ -57,25 +57,24 @@ class RollbackPolicy(NamedTuple):
 
 
 DEFAULT_ROLLBACK, NO_ROLLBACK = RollbackPolicy(), RollbackPolicy(max_rollbacks=0)
-# nats between the energies of data and chains that still count as training
+# largest difference of the mean energies of data and chains, in nats
 GAP, GAP_PER_DIM = 100.0, 10.0
-SETTLED = 25  # healthy updates after a state before a run goes back to it
+SETTLED = 25  # healthy updates after a state that make it healthy
 
 
 class DivergenceMonitor:
-    """Watches an own loop of training: one line after each update.
+    """Monitors a user's training loop: one line after each update.
 
-    The state that it returns is the one to go on from: the new one, or, where the metrics
-    say that training diverged, the last healthy one with smaller steps, with a warning.
+    It returns the state to continue from: the new one, or, if training diverged, the
+    last healthy one with smaller steps, with a warning.
 
     Args:
-      data: the points of training ``[N, ...]``, for their extent and dimension.
-      max_gap: the largest |E_data - E_model| that still counts as training, in nats;
-        100 + 10 D by default.
-      rollback: how often, and how; ``NO_ROLLBACK`` raises at once.
+      data: the training points ``[N, ...]``, for their extent and dimension.
+      max_gap: the largest allowed |E_data - E_model|, in nats; 100 + 10 D by default.
+      rollback: the policy; ``NO_ROLLBACK`` raises at once.
 
     Raises:
-      TrainingDiverged: by a call, when the roll-backs are used up.
+      TrainingDiverged: by a call, after the last allowed roll-back.
 
     >>> monitor = DivergenceMonitor(data)  # doctest: +SKIP
     >>> for batch in batches:  # doctest: +SKIP
@@ -101,17 +100,21 @@ class DivergenceMonitor:
         self.extent = max(float(np.max(np.abs(np.asarray(x)))) for x in leaves)
         self.dim = sum(x[0].size for x in leaves)
         self.max_gap, self.rollback = max_gap, rollback
-        self.healthy: Any = None  # the state to go back to
-        self.settled: list[tuple[Any, dict[str, np.ndarray]]] = []  # healthy, in turn
+        self.healthy: Any = None  # the state to return to
+        self.settled: list[
+            tuple[Any, dict[str, np.ndarray]]
+        ] = []  # healthy states that are not yet confirmed, in order
         self._pending: list[tuple[Any, dict[str, np.ndarray]]] = []
         self._rows: list[dict[str, np.ndarray]] = []
 
     def start(self, state: Any) -> None:
-        """The state before the first update; the first roll-back may go there."""
+        """Set the state before the first update; the first roll-back may return to
+        it."""
         self.healthy = state
 
     def __call__(self, state: Any, metrics: dict[str, Any]) -> Any:
-        """After one update, with its metrics; or after several, with metrics ``[n]``."""
+        """After one update, with its metrics; or after several, with metrics
+        ``[n]``."""
         rows = {name: np.asarray(x) for name, x in metrics.items()}
         if rows["loss"].ndim == 0:
             self._rows.append(rows)
@@ -119,16 +122,16 @@ class DivergenceMonitor:
                 self.healthy = jax.tree.map(np.asarray, state)
             if len(self._rows) < SETTLED:
                 return state
-            state = jax.tree.map(np.asarray, state)  # a donated state would be gone
+            state = jax.tree.map(np.asarray, state)  # a donated state would be deleted
             rows = {k: np.stack([r[k] for r in self._rows]) for k in rows}
             self._rows = []
         return self.chunk(state, rows)
 
     def chunk(self, new: Any, metrics: dict[str, np.ndarray], is_last=False) -> Any:
-        """The state to go on from, after a chunk of updates with metrics ``[n]``."""
+        """The state to continue from, after a chunk of updates with metrics ``[n]``."""
         length, end = len(metrics["loss"]), int(new.step)
         skips = [m["is_skipped"] for m in (*(m for _, m in self._pending), metrics)]
-        if not is_last:  # one of the first few is no share yet
+        if not is_last:  # a share needs at least SETTLED updates
             skips.insert(0, np.zeros(SETTLED, bool))
         skips = np.concatenate(skips)[-max(SETTLED, length) :]  # type: ignore[assignment]
         recent = {**metrics, "is_skipped": skips}
@@ -144,7 +147,7 @@ class DivergenceMonitor:
         return new
 
     def finish(self) -> None:
-        """No more updates: what is pending counts as healthy."""
+        """End of training: pending states count as healthy."""
         while self._pending:
             self._settle()
 
@@ -155,10 +158,10 @@ class DivergenceMonitor:
 
 
 def roll_back(rollback: RollbackPolicy, state: Any, trouble: str) -> Any:
-    """The state to go on from, with a warning that says what was seen.
+    """The state to continue from, with a warning that names the cause.
 
     Raises:
-      TrainingDiverged: the roll-backs are used up, or there were none.
+      TrainingDiverged: no roll-back is left.
     """
     used = int(state.num_rollbacks)
     if used >= rollback.max_rollbacks:
@@ -180,10 +183,11 @@ def diagnose(
     max_gap: float | None = None,
     max_grad: float = 1e8,
 ) -> str | None:
-    """What is wrong with a chunk of updates, in words; ``None`` if no issue was found.
+    """A description of the issue in a chunk of updates; ``None`` if no issue was found.
 
-    Energies are in nats, and a normal density has a spread of sqrt(D / 2): what counts as too much grows with
-    the number of coordinates D, and with the spread of the data's energies only as far as that is believable.
+    Energies are in nats.  The energy of a normal density has a standard deviation of
+    sqrt(D / 2), so the limits grow with the number of coordinates D.  They grow with
+    the spread of the energies of the data up to a bound.
     """
     skipped = metrics["is_skipped"].mean()
     if skipped > 0.5:
@@ -200,7 +204,7 @@ def diagnose(
 
 
 def _of_chains(metrics, data_extent, dim, max_gap) -> str | None:
-    with np.errstate(invalid="ignore"):  # infinities may meet
+    with np.errstate(invalid="ignore"):  # inf - inf is possible
         gap = known_mean(metrics["energy_data"] - metrics["energy_model"])
     if not abs(gap) < max_gap:
         return (
@@ -210,7 +214,7 @@ def _of_chains(metrics, data_extent, dim, max_gap) -> str | None:
     spread = known_mean(metrics["energy_spread"])
     if -gap > 10 + 3 * min(spread, dim**0.5):
         return (
-            f"the chains are {-gap:.3g} nat above the data, whose energies spread by {spread:.3g}: they "
+            f"the chains are {-gap:.3g} nats above the data, whose energies spread by {spread:.3g}: they "
             "no longer follow the energy; lower the learning rate, add noise, or run more steps"
         )
     acceptance = known_mean(metrics["acceptance_rate"])
@@ -235,13 +239,13 @@ def _of_chains(metrics, data_extent, dim, max_gap) -> str | None:
 
 
 def known_mean(values) -> float:
-    """Of what is not NaN; NaN where nothing is left."""
+    """The mean of the values that are not NaN; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
 
 
 def _median(values) -> float:
-    """As :func:`known_mean`; zero where the metric is not kept."""
+    """As :func:`known_mean`; zero if the metric is missing."""
     if values is None:
         return 0.0
     known = values[~np.isnan(values)]

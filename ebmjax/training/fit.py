@@ -1,18 +1,18 @@
 """Training: Optax on the gradient of an objective, in a loop with a divergence monitor.
 
-An update draws a batch i ~ U(1..n) (notes, eq. 10), takes chains from where they start,
-runs the objective and steps the optimiser.  ``chunk`` updates are one compiled program,
-whose arguments are the objective, the optimiser and where chains start: another learning
-rate, weight or noise, other data of the same shape, compile nothing.  The host sees the
-metrics between chunks.
+An update draws a batch i ~ U(1..n) (notes, eq. 10), draws the initial chains, evaluates
+the objective and steps the optimiser.  ``chunk`` updates are one compiled program,
+whose arguments are the objective, the optimiser and the chain initialisation: a new
+learning rate, weight or noise, or other data of the same shape, compile nothing.  The
+host reads the metrics between chunks.
 
-An update whose gradient is not finite is skipped and counted; a chain that ends where the
-energy is not finite is restarted and counted; a run that diverges goes back to its last
+An update with a non-finite gradient is skipped and counted.  A chain that ends at a
+non-finite energy is restarted and counted.  A run that diverges returns to its last
 healthy state, with smaller steps, a few times (:mod:`ebmjax.training.divergence`), and
-then stops with :class:`TrainingDiverged`, which says what it saw and carries that state.
+then raises :class:`TrainingDiverged`, which names the cause and carries that state.
 
-Update ``t`` uses ``fold_in(key, t)``: a run that is stopped and resumed equals one that
-was not, bit for bit.
+Update ``t`` uses ``fold_in(key, t)``: a run that is stopped and resumed equals an
+uninterrupted run, bit for bit.
 """
 
 import functools
@@ -79,26 +79,25 @@ def fit(
       objective: of :mod:`ebmjax.objectives`, or a function
         ``loss(params, key, batch, chains) -> (loss, (chains, metrics))``.
       optimizer: an ``optax.GradientTransformation``.
-      state: from :func:`init_state`, or of an earlier run, which then goes on bit for
-        bit.
+      state: from :func:`init_state`, or of an earlier run, which then continues bit
+        for bit.
       data: ``[N, ...]``, finite; stays on the device.
       chain_init: where chains start, at the data by default; ignored by objectives
         without chains.
-      num_updates: in all, those already in ``state`` counted.
+      num_updates: in total, including those already in ``state``.
       batch_size: B, at most N.
       num_chains: C, ``batch_size`` by default.
       data_noise: standard deviation of Gaussian noise added to the points of each batch,
         in their units.
       ema_decay: of the parameters kept for evaluation; less, (1 + t) / (10 + t), in the
         first updates.
-      max_gap: the largest |E_data - E_model| that still counts as training, in nats;
-        100 + 10 D by default.
-      rollback: how often a run that diverges goes back to its last healthy state, with a
-        smaller learning rate and step size, before it stops; ``NO_ROLLBACK`` stops at
+      max_gap: the largest allowed |E_data - E_model|, in nats; 100 + 10 D by default.
+      rollback: how often a diverging run returns to its last healthy state, with a
+        smaller learning rate and step size, before it raises; ``NO_ROLLBACK`` raises at
         once.
-      chunk: updates in one compiled call; progress and ``on_chunk`` live between them.
-      devices: to divide batch and chains over: a number, a list, or a mesh with an axis
-        ``"chains"``.
+      chunk: updates in one compiled call; progress and ``on_chunk`` run between calls.
+      devices: over which batch and chains are sharded: a number, a list, or a mesh with
+        an axis ``"chains"``.
       on_chunk: called with the state and the metrics ``[chunk]`` of each call, once the
         ``SETTLED`` updates after it are healthy, too; may raise to stop.
       progress: ``True`` for a bar, or a function ``(done, total, text)``.
@@ -108,8 +107,8 @@ def fit(
 
     Raises:
       TypeError, ValueError: naming the argument, what it got and what it wants.
-      TrainingDiverged: the gradients are not finite, the energies ran apart, the chains
-        froze or escaped, and the roll-backs are used up.
+      TrainingDiverged: the gradients are not finite, the energies diverge, or the
+        chains freeze or escape, and no roll-back is left.
 
     >>> found = fit(key, objective, optax.adam(1e-3), state, data, chain_init,
     ...             num_updates=1000, batch_size=256)  # doctest: +SKIP
@@ -162,7 +161,7 @@ def fit(
 
 
 def _loop(key, updates, state, data, num_updates, chunk, monitor, on_chunk, progress):
-    """Chunks of updates in turn, each watched, kept and reported."""
+    """The loop over chunks of updates: monitor, record and report each."""
     report = reporter(progress, "training")
     history: list[dict[str, np.ndarray]] = []
     monitor.start(state)
@@ -192,8 +191,8 @@ def _loop(key, updates, state, data, num_updates, chunk, monitor, on_chunk, prog
 
 
 def placed(state: Any, mesh: jax.sharding.Mesh | None) -> Any:
-    """The shapes of a training state with their places: the chains that are kept divided,
-    if they divide."""
+    """The shapes of a training state with their shardings: the buffer of chains is
+    sharded if its size is divisible."""
     everywhere = dev.divided(state._replace(buffer=None), mesh, length=-1)
     return everywhere._replace(buffer=dev.divided(state.buffer, mesh))
 

@@ -1,14 +1,14 @@
 """Optax transformations as pytrees: their numbers are leaves.
 
-An Optax transformation is a pair of closures over its numbers, made anew by every call of
-``optax.adam(1e-3)``; given to ``jit`` as structure, each would compile a program of its
-own.  Here the closures of Optax's own functions are opened, so that two optimisers that
-differ in a learning rate, a decay or a clipping norm share one program.  Other functions
-(a schedule of the user's) are structure.
+An Optax transformation is a pair of closures over its numbers, and each call of
+``optax.adam(1e-3)`` makes new ones; given to ``jit`` as structure, each would compile a
+separate program.  This module opens the closures of Optax's own functions, so that two
+optimisers that differ in a learning rate, a decay or a clipping norm share one program.
+Other functions (a user's schedule) are structure.
 
-Transformations that need more than gradients and parameters: ``value`` is given to those
-that take it (``reduce_on_plateau``, ``polyak_sgd``); ``lbfgs``, which evaluates the loss
-again, and ``lookahead``, which wants parameters of its own, are refused.
+Some transformations need more than gradients and parameters.  Those that take ``value``
+get it (``reduce_on_plateau``, ``polyak_sgd``).  ``lbfgs``, which evaluates the loss
+again, and ``lookahead``, which needs its own parameters, raise.
 """
 
 import inspect
@@ -27,7 +27,8 @@ OPENED = ("optax", "ebmjax.objectives.base")
 
 @value
 class Optimizer(Value):
-    """An Optax transformation whose numbers are leaves; made by :func:`as_optimizer`."""
+    """An Optax transformation whose numbers are leaves; made by
+    :func:`as_optimizer`."""
 
     init_fn: Any = part()
     update_fn: Any = part()
@@ -46,8 +47,8 @@ def as_optimizer(optimizer: Any) -> Optimizer:
     """An Optax transformation as a pytree.
 
     Raises:
-      TypeError: something that is no ``optax.GradientTransformation``; one that training
-        cannot give what it needs, by name.
+      TypeError: not an ``optax.GradientTransformation``, or one that needs arguments
+        that training cannot provide; the message names it.
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
@@ -98,14 +99,15 @@ def _takes(update: Any, name: str) -> bool:
 
 
 class Opened(NamedTuple):
-    """A function, open: the contents of its closure and its defaults as a pytree."""
+    """A function as a pytree: the contents of its closure and its defaults."""
 
     code: Any  # Static((function, how it is put together))
     parts: tuple
 
 
 def opened(item: Any, seen: tuple = ()) -> Any:
-    """Functions of Optax as :class:`Opened`, numbers as they are, the rest as structure."""
+    """Functions of Optax as :class:`Opened`, numbers as they are, the rest as
+    structure."""
     if isinstance(item, float) or is_number(item):
         return item
     if type(item) in (tuple, list):
@@ -125,7 +127,7 @@ def opened(item: Any, seen: tuple = ()) -> Any:
 
 
 def closed(item: Any) -> Any:
-    """What :func:`opened` was made of, with other numbers where they have changed."""
+    """The inverse of :func:`opened`, with the present numbers."""
     if isinstance(item, _Kept):
         return item.structure.item
     if isinstance(item, Opened):
@@ -153,7 +155,7 @@ def closed(item: Any) -> Any:
 
 
 class _Code:
-    """A function by its code: two closures of one source are the same."""
+    """A function compared by its code: two closures of one source are equal."""
 
     def __init__(self, function: types.FunctionType):
         self.function = function
@@ -190,8 +192,8 @@ def _content(cell: Any) -> Any:
 
 
 def traceable(optimizer: Optimizer, params: Any) -> Optimizer:
-    """The optimiser, its numbers leaves where it can be traced with them; else all of it
-    structure."""
+    """The optimiser with its numbers as leaves if it can be traced with them, else
+    entirely as structure."""
 
     def one(optimizer):
         state = optimizer.init(params)

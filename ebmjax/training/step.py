@@ -1,8 +1,7 @@
-"""One update of training: chains from where they start, an objective, a step of the
-optimiser.
+"""One update of training: initial chains, an objective, a step of the optimiser.
 
-What is not finite changes nothing but a count: such an update is skipped, and a chain
-that ends where the energy is not finite is restarted.
+Non-finite values change only a count: an update with a non-finite loss or gradient is
+skipped, and a chain that ends at a non-finite energy is restarted.
 """
 
 import functools
@@ -23,7 +22,8 @@ from ebmjax.training.optimizer import Optimizer, as_optimizer, traceable
 
 
 class TrainState(NamedTuple):
-    """Everything a run needs to go on, but the data and the key."""
+    """The state of a run; with the data and the key it determines the rest of the
+    run."""
 
     params: Params
     ema: Params  # moving average of the parameters, in float32 or wider, for evaluation
@@ -31,8 +31,8 @@ class TrainState(NamedTuple):
     buffer: Any  # of chains: positions
     step_size: Array  # []
     step: Array  # [] int32, updates done
-    num_skipped: Array  # [] int32, updates that were not finite
-    num_restarted: Array  # [] int32, chains that were not
+    num_skipped: Array  # [] int32, updates skipped because they were not finite
+    num_restarted: Array  # [] int32, chains restarted because they were not finite
     lr_scale: Array  # [] multiplies the optimiser's updates; shrinks at a roll-back
     num_rollbacks: Array  # [] int32
 
@@ -58,14 +58,14 @@ def init_state(
 
     Args:
       key: one key, for the buffer of chains.
-      params: what is trained, of the energy or from ``objective.init``.
+      params: the trained parameters, of the energy or from ``objective.init``.
       optimizer: an ``optax.GradientTransformation``.
-      chain_init: where chains start; objectives without chains need neither this nor
-      step_size: of their first update.
+      chain_init: where chains start; not needed by objectives without chains.
+      step_size: of the chains in the first update; not needed without chains.
 
     Raises:
-      TypeError, ValueError: parameters that are no floating arrays, statistics of batch
-        normalisation among them, a step size that is not positive.
+      TypeError, ValueError: parameters that are not floating arrays (batch statistics
+        for example), or a step size that is not positive.
 
     >>> state = init_state(jax.random.key(0), params, optax.adam(1e-3))  # doctest: +SKIP
     """
@@ -152,7 +152,7 @@ class TrainStep(Value):
 
     def _learn(self, state, value, grads, step_size):
         """Parameters, their average, the optimiser's state and the step size after the
-        update, or as they were where anything is not finite."""
+        update, or unchanged if anything is not finite."""
         grad_norm = optax.tree.norm(grads)
         is_finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
         is_finite &= jnp.isfinite(step_size)
@@ -183,9 +183,9 @@ def train_step(
 ) -> TrainStep:
     """One update as a pure function ``(key, state, batch) -> (state, metrics)``.
 
-    It is a value whose numbers are leaves: as an argument of a compiled function, another
-    learning rate, weight or decay compiles nothing.  ``params``, where given, let the
-    optimiser be checked before anything is compiled.
+    It is a pytree whose numbers are leaves: as an argument of a compiled function, a
+    new learning rate, weight or decay compiles nothing.  ``params`` is optional; with
+    it the optimiser is checked before compilation.
 
     Raises:
       TypeError, ValueError: naming the argument, what it got and what it wants.

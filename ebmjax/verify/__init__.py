@@ -1,20 +1,20 @@
-"""Tests of kernels, of this library and of anybody, with p-values and stated power.
+"""Tests of kernels, of this library or of a user, with p-values and stated power.
 
-    invariance(key, kernel, target)      chains that start exact stay exact
-    rank(key, kernel, target)            forward and backward cannot be distinguished
-    adaptive(key, kernel, target)        a kernel that tunes itself: its limit
+    invariance(key, kernel, target)      chains from exact draws keep the distribution
+    rank(key, kernel, target)            reversibility
+    adaptive(key, kernel, target)        the limit of a kernel that tunes itself
     detailed_balance(...)                on a finite space, computed
-    counted_balance(key, kernel, ...)    on a finite space, any kernel, counted
-    pair(key, energy, sample)            whether a target agrees with itself
-    proposal_density(key, q, log_q, x)   a proposal and the density it claims
+    counted_balance(key, kernel, ...)    on a finite space, any kernel, by simulation
+    pair(key, energy, sample)            agreement of an energy and its sampler
+    proposal_density(key, q, log_q, x)   agreement of a proposal and its log density
     integrator(energy, ...)              reversal, volume, symplecticity, order
-    rejects_nonfinite(key, make_kernel)  walls and NaN regions are never entered
-    ula_law, baoab_law                   stationary laws of unadjusted kernels
+    rejects_nonfinite(key, make_kernel)  rejection beyond hard boundaries and at NaN
+    ula_law, baoab_law                   stationary distributions of unadjusted kernels
     sequential(test, key)                a test at a stated false-alarm rate
     check(energy, position, key)         issues of an energy, before it is sampled
 
-Each returns a :class:`Report` that prints as a table; ``plotting.verification(report)``
-draws it and :func:`write_page` writes a page for a paper.
+Each test returns a :class:`Report` that prints as a table;
+``plotting.verification(report)`` draws it and :func:`write_page` writes a page.
 """
 
 from ebmjax.verify.adaptive import adaptive

@@ -1,9 +1,11 @@
-"""Kernels that tune themselves while they run: their limit, and whether the gain vanishes.
+"""Kernels that tune themselves while they run: their limit, and whether the gain
+vanishes.
 
-A chain that adapts for ever with a constant gain has, in general, another law than its
-target, however small the gain; one whose adaptation diminishes converges to it (Roberts &
-Rosenthal 2007, "Coupling and ergodicity of adaptive MCMC").  At finite k neither keeps
-exact draws exact, so that ``invariance`` rejects both.  Here chains run for long, and
+A chain that adapts with a constant gain has, in general, a stationary distribution that
+differs from its target, however small the gain.  One whose adaptation diminishes
+converges to the target (Roberts & Rosenthal 2007, "Coupling and ergodicity of adaptive
+MCMC").  At finite k neither preserves the target, so that ``invariance`` rejects both.
+Here chains run for many steps, and
 
     gain   the mean change of the adapted numbers per step must fall with time: at T it is
            compared with that at T / 4;
@@ -27,7 +29,7 @@ from ebmjax.verify.running import Chains, Meter, chain_keys
 from ebmjax.verify.statistics import Sums, rows_of, with_shares
 
 NUM_WINDOWS = 16
-FALL = 0.85  # of the change from T / 4 to T; a gain t^-a has 4^-a, a constant one has 1
+FALL = 0.85  # of changes at T and T / 4: 4^-a for a gain t^-a, 1 if constant
 EXACT = 10
 KNOWN = {"position", "energy", "grad", "momentum", "logdensity", "logdensity_grad"}
 FOR_EVER = (
@@ -48,19 +50,19 @@ def adaptive(
     complete: Callable[[Key, Any], Any] | None = None,
     name: str | None = None,
 ) -> Report:
-    """Does a kernel that adapts have its target as its limit?
+    """Test whether a kernel that adapts converges to its target.
 
     Args:
       key: one key.
       kernel, target, complete, name: as of :func:`ebmjax.verify.invariance`.
-      adapted: from a state to what is adapted, a tree of numbers; by default all floats
-        of the state besides position, energy, gradient and momentum.
+      adapted: from a state to its adapted numbers, a tree; by default all floats of the
+        state besides position, energy, gradient and momentum.
       num_chains: N.
       num_steps: T, a multiple of 16, long enough to adapt.
       alpha: the false-alarm rate.
 
     Raises:
-      TypeError: a state with nothing to adapt.
+      TypeError: a state without adapted numbers.
     """
     from ebmjax.verify.invariance import name_of
 
@@ -128,7 +130,7 @@ def _gain(changes: list[float]) -> Finding:
 
 
 def _window(read, length: int, kernel, keys, states, first):
-    """``length`` steps, and the mean change of what is adapted per step."""
+    """``length`` steps, and the mean change of the adapted numbers per step."""
 
     def one(carry, t):
         states, total = carry
@@ -146,7 +148,7 @@ def _window(read, length: int, kernel, keys, states, first):
 
 
 def _adapted(state: Any) -> list[Any]:
-    """The floats of a state that are none of the known fields."""
+    """The floats of a state besides the known fields."""
     fields = getattr(state, "_fields", None) or getattr(state, "__dict__", ())
     rest = [getattr(state, f) for f in fields if f not in KNOWN]  # type: ignore[union-attr]
     leaves = jax.tree.leaves(rest)

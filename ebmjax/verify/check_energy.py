@@ -26,7 +26,7 @@ NARROW = ("bfloat16", "float16", "float8")
 
 
 class Diagnosis(NamedTuple):
-    """What :func:`check` found; ``issues`` is empty for a healthy energy."""
+    """The result of :func:`check`; ``issues`` is empty for a healthy energy."""
 
     issues: tuple[Issue, ...]
     num_dims: int
@@ -50,7 +50,7 @@ def check(
 ) -> Diagnosis:
     """Examine an energy at and around one point.
 
-    Looked for: what is no function of one point to a floating scalar; values and
+    It detects energies that do not map one point to a floating scalar; values and
     gradients that are not finite; gradients that disagree with finite differences;
     narrow types inside; rounding; jumps, noise and kinks; coordinates and directions
     along which the energy is constant; a batch in the place of a point; growth that is
@@ -60,14 +60,14 @@ def check(
       energy: of one point.
       position: one point, any tree of floating arrays.
       key: of the random points.
-      scale: how far they lie from the position, in its units.
+      scale: distance of the random points from the position, in its units.
 
     Returns:
       A :class:`Diagnosis`.
 
     Raises:
       TypeError, ValueError: for an energy that is not callable, a position that is not
-        finite and floating, a key that is none.
+        finite and floating, an invalid key.
 
     >>> found = check(lambda x: -0.5 * jnp.sum(x**2), jnp.ones(2), jax.random.key(0))
     >>> print(found.issues[0].message)
@@ -84,11 +84,11 @@ def check(
     return Diagnosis(tuple(_examine(energy, position, key, scale)), size)
 
 
-# --- what keeps an energy from being evaluated ----------------------------------------
+# --- errors of evaluation -------------------------------------------------------------
 
 
 def _value(energy, position) -> Issue | None:
-    """What keeps the energy from being evaluated at all, or from being a scalar."""
+    """An issue if the energy cannot be evaluated or is not a scalar."""
     try:
         value = jax.eval_shape(
             lambda x: energy(x), position
@@ -135,7 +135,7 @@ def _not_scalar(shape, position) -> Issue:
 
 
 def _raised(error: Exception) -> Issue:
-    """An error of the user's own, with the line that raised it."""
+    """An issue for an error in the user's code, with the line that raised it."""
     own = [
         f
         for f in traceback.extract_tb(error.__traceback__)
@@ -144,7 +144,7 @@ def _raised(error: Exception) -> Issue:
     where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
     return Issue(
         f"the energy raises {type(error).__name__}: {_first_line(error)}{where}",
-        "call energy(position) once without JAX, and mend it there",
+        "call energy(position) without JAX and correct the error there",
     )
 
 
@@ -153,7 +153,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _gradient(energy, position) -> Issue | None:
-    """What keeps the gradient from being evaluated."""
+    """An issue if the gradient cannot be evaluated."""
     try:
         jax.eval_shape(lambda x: jax.grad(lambda y: energy(y))(x), position)
     except Exception as error:
@@ -163,7 +163,7 @@ def _gradient(energy, position) -> Issue | None:
         elif "callback" in text.lower():
             suggestion = "give the callback a jax.custom_jvp"
         else:
-            suggestion = "look for what JAX cannot differentiate"
+            suggestion = "look for operations that JAX cannot differentiate"
         message = f"the energy has no gradient: {_first_line(error)}"
         return Issue(message, f"{suggestion}; random_walk needs no gradient")
     return None
@@ -203,9 +203,9 @@ def _examine(energy, position, key, scale) -> Iterator[Issue]:
     noise = abs(values[0]) * float(jnp.finfo(dtype).eps)
     if np.isfinite(noise) and noise > NOISE_LIMIT:
         yield Issue(
-            f"an energy of {values[0]:.3g} at the position carries a rounding error of "
-            f"{noise:.2g} nat in {dtype}",
-            "subtract a constant: acceptance depends on differences alone",
+            f"an energy of {values[0]:.3g} at the position has a rounding error of "
+            f"{noise:.2g} nats in {dtype}",
+            "subtract a constant: acceptance depends only on differences",
         )
     if _is_batch(energy, position, values[0]):
         yield Issue(
@@ -264,7 +264,7 @@ def _types(energy, position, dtype) -> Iterator[Issue]:
     if jnp.finfo(dtype).bits < 32:
         yield Issue(
             f"the energy is computed in {dtype}",
-            "compute its last sum in float32: differences decide here",
+            "compute its last sum in float32: acceptance depends on differences",
         )
         return
     if any(leaf.dtype.name.startswith(NARROW) for leaf in jax.tree.leaves(position)):
@@ -274,12 +274,12 @@ def _types(energy, position, dtype) -> Iterator[Issue]:
     if narrow:
         yield Issue(
             f"a part of the energy is computed in {', '.join(narrow)}",
-            "its rounding is noise in every difference of energies; use float32",
+            "its rounding error enters every difference of energies; use float32",
         )
 
 
 def _dtypes(jaxpr) -> set[str]:
-    """Of all values in a program and the programs inside it."""
+    """The dtypes of all values in a program and in nested programs."""
     found = set()
     for equation in jaxpr.eqns:
         for variable in equation.outvars:
@@ -358,7 +358,7 @@ def _is_batch(energy, position, value) -> bool:
         return False
     try:
         rows = np.array([float(energy(row)) for row in position])
-    except Exception:  # whatever it does on a row, it is not made for one
+    except Exception:  # it raises on a row, so it is not made for a batch
         return False
     total = rows.sum()
     is_sum = np.isclose(value, total, rtol=1e-4)

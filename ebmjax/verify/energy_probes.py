@@ -1,7 +1,8 @@
-"""What :func:`ebmjax.verify.check` looks for with numbers: gradients, jumps, tails.
+"""Numerical parts of :func:`ebmjax.verify.check`: gradients, jumps, tails.
 
-Everything works on flat points ``[D]``; ``value(points) -> [N]`` and ``grad(points) ->
-[N, D]`` are compiled.  Differences are taken in the precision of the energy.
+All functions work on flat points ``[D]``; ``value(points) -> [N]`` and
+``grad(points) -> [N, D]`` are compiled.  Differences are taken in the precision of the
+energy.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,17 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 NUM_LINES = 8
-NUM_POINTS = 65  # on a line that is searched for jumps
+NUM_POINTS = 65  # points on a line that is searched for jumps
 NUM_HALVINGS = 12
-STEPS = np.array([1e-1, 3e-2, 1e-2, 3e-3, 1e-3])  # of finite differences, in scales
+STEPS = np.array([1e-1, 3e-2, 1e-2, 3e-3, 1e-3])  # of differences, in scales
 DISAGREE = 0.05  # relative difference between a gradient and finite differences
 RADII = np.array([10.0, 30.0, 100.0, 300.0, 1000.0])
 MAX_AXES = 32
-MAX_FLAT = 256  # dimensions up to which flat directions are looked for
+MAX_FLAT = 256  # dimensions up to which flat directions are searched
 
 
 class Issue(NamedTuple):
-    """One thing that is wrong, and what to do."""
+    """An issue, and a suggestion."""
 
     message: str
     suggestion: str
@@ -53,7 +54,7 @@ class Probe(NamedTuple):
 def differences(probe: Probe, points, directions) -> tuple[np.ndarray, np.ndarray]:
     """Central differences along unit vectors, ``[N]``, with an estimate of their error.
 
-    The step is that of which the next smaller one differs least, rounding included.
+    The step is the one with the smallest difference to the next smaller step.
     """
     steps = STEPS[:, None, None] * probe.scale
     ends = [points + s * steps * directions for s in (1, -1)]
@@ -70,7 +71,8 @@ def differences(probe: Probe, points, directions) -> tuple[np.ndarray, np.ndarra
 
 
 def wrong_gradients(probe: Probe) -> Iterator[Issue]:
-    """Gradients against finite differences: along random directions, and coordinates."""
+    """Gradients against finite differences: along random directions, and
+    coordinates."""
     points = np.concatenate([probe.point[None], probe.near[:7]])
     grads = probe.grad(points)
     usable = np.isfinite(grads).all(axis=1)
@@ -81,7 +83,7 @@ def wrong_gradients(probe: Probe) -> Iterator[Issue]:
     if stopped:
         names = ", ".join(probe.labels[i] for i in stopped[:5])
         yield Issue(
-            f"the gradient with respect to {names} is zero, where the energy changes",
+            f"the gradient with respect to {names} is zero, but the energy changes",
             "look for stop_gradient, round, argmax or casts to integer",
         )
         return
@@ -123,8 +125,8 @@ def _stopped(probe: Probe, points, grads) -> list[int]:
 def jumps(probe: Probe) -> Iterator[Issue]:
     """Changes of the energy that do not shrink with the distance.
 
-    On lines through the position the interval whose energy changes most beyond its
-    slope is halved again and again.
+    On lines through the position, repeatedly halves the interval with the largest
+    change beyond its slope.
     """
     v = probe.directions(NUM_LINES)
     t = np.linspace(-2, 2, NUM_POINTS) * probe.scale
@@ -152,15 +154,14 @@ def jumps(probe: Probe) -> Iterator[Issue]:
     where = f"on {is_jump.sum()} of {NUM_LINES} lines through the position"
     if is_jump.mean() > 0.5 and _is_noise(probe, v):
         yield Issue(
-            f"the energy is noisy: it changes by {size:.2g} nat over a distance of "
+            f"the energy is noisy: it changes by {size:.2g} nats over a distance of "
             f"{width:.1g}, everywhere",
             "an energy is a function: no random numbers inside, and float32 throughout",
         )
     else:
         yield Issue(
-            f"the energy jumps by {size:.3g} nat {where}",
-            "kernels with gradients do not see a jump; make it smooth, or use "
-            "random_walk",
+            f"the energy jumps by {size:.3g} nats {where}",
+            "gradients do not contain a jump; make it smooth, or use random_walk",
         )
 
 
@@ -170,7 +171,7 @@ def _on_lines(probe, v, t) -> np.ndarray:
 
 
 def _is_noise(probe, v) -> bool:
-    """Whether neighbours at a tiny distance differ everywhere on the lines."""
+    """Whether points at a tiny distance differ everywhere on the lines."""
     t = np.linspace(-2, 2, 33) * probe.scale
     t = np.sort(np.concatenate([t, t + 1e-3 * probe.scale]))
     e = _on_lines(probe, v, np.tile(t, (len(v), 1)))
@@ -182,7 +183,7 @@ def _is_noise(probe, v) -> bool:
 
 
 def kinks(probe: Probe, curvature: Callable) -> Iterator[Issue]:
-    """Second derivatives against differences of the gradient: kinks have none.
+    """Detect kinks: second derivatives against differences of the gradient.
 
     ``curvature(points, directions)`` is ``v^T H v`` by differentiation.
     """

@@ -1,4 +1,4 @@
-"""What the suite proves beyond plain kernels: proposals of a user's own, a finite space, a tree."""
+"""Further cases of the suite: user-defined proposals, a finite space, a tree."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,7 +19,8 @@ from ebmjax.verify.report import Report
 
 
 def drifted(energy: Energy, step_size: float, *, with_ratio: bool = True) -> Kernel:
-    """A user's asymmetric proposal: a contraction with noise that widens away from the origin."""
+    """An asymmetric proposal: a contraction with noise that grows with the distance
+    from the origin."""
 
     def spread(x):
         return step_size * (1 + 0.3 * jnp.abs(x))
@@ -52,8 +53,8 @@ def wide_independence(target: Target) -> Kernel:
 
 
 def ring(*, with_ratio: bool = True) -> Report:
-    """Detailed balance on seven states, of a walk that goes up with probability 0.6, down with 0.1, and two
-    up with 0.3."""
+    """Detailed balance on seven states, for a walk that goes one up with probability
+    0.6, one down with 0.1, and two up with 0.3."""
     num_states, probability = 7, {1: 0.6, -1: 0.1, 2: 0.3}
     energies = jnp.asarray(
         np.random.default_rng(0).normal(size=num_states), jnp.float32

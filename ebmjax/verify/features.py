@@ -1,4 +1,4 @@
-"""Functions of a point whose means a test compares, in families.
+"""Families of functions of a point; a test compares their means.
 
 Coordinates are scaled, ``s = clip((x - center) / width, -5, 5)``, by quantiles of exact
 draws, so that every function is bounded and has all moments, whatever the tails of the
@@ -28,7 +28,7 @@ CLIP = 5.0
 TAILS = (2, 3, 4)
 HARMONICS = range(1, 9)
 FEW = 8  # coordinates up to which all pairs are columns
-MAX_COORDINATES = 20  # of families that would grow with D
+MAX_COORDINATES = 20  # largest size of families that grow with D
 NUM_FOURIER = 24
 NUM_DIRECTIONS = 4
 FAMILIES = (
@@ -47,7 +47,7 @@ Columns = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (s [N, D], e [N]) ->
 
 
 class Block(NamedTuple):
-    """Some functions of one family; in the user's units f is ``offset + unit f``."""
+    """Functions of one family; in the user's units f is ``offset + unit f``."""
 
     family: str
     names: list[str]
@@ -70,7 +70,7 @@ class Scaling(NamedTuple):
 
 
 def scaling_of(x: np.ndarray) -> Scaling:
-    """From exact draws ``[N, D]``: quantiles, and the mean of what is clipped."""
+    """From exact draws ``[N, D]``: quantiles, and the mean of the clipped values."""
     low, middle, high = np.quantile(x, [0.16, 0.5, 0.84], axis=0)
     width = (high - low) / 2
     width = np.where(width > 0, width, x.std(axis=0))
@@ -87,7 +87,7 @@ class Features:
       labels: of the coordinates.
       families: which of :data:`FAMILIES`.
       rng: of random directions, pairs and frequencies.
-      functions: names of the user's functions, in whose columns ``extra`` comes.
+      functions: names of the user's functions, the columns of ``extra``.
       extra: their values at ``x``, ``[N, F]``.
     """
 
@@ -122,7 +122,7 @@ class Features:
         values = self(x, energies, extra)
         self.ranges = np.ptp(values, axis=0) if len(self.names) else np.zeros(0)
         is_tail = np.array(self.families, dtype=object) == "tails"
-        self.ranges[is_tail] = 1.0  # whether or not these draws reach it
+        self.ranges[is_tail] = 1.0  # even if these draws do not reach it
 
     def __call__(self, x, energies, extra=None) -> np.ndarray:
         """Their values ``[N, M]`` at positions ``[N, D]`` with energies ``[N]``."""
@@ -253,14 +253,14 @@ class Features:
 
 
 def some(dim: int, rng: np.random.Generator, most: int = MAX_COORDINATES) -> np.ndarray:
-    """All coordinates, or ``most`` of them at random."""
+    """All coordinates, or a random choice of ``most`` of them."""
     if dim <= most:
         return np.arange(dim)
     return np.sort(rng.choice(dim, most, replace=False))
 
 
 def _monomials(dim, degree, rng, most=40):
-    """Index tuples: with repetition where that is few, else distinct, at random."""
+    """Index tuples: all with repetition if they are few, else random distinct ones."""
     if comb(dim + degree - 1, degree) <= most:
         found = itertools.combinations_with_replacement(range(dim), degree)
         return [m for m in found if degree == 3 or len(set(m)) > 1]
@@ -275,7 +275,7 @@ def _spread(blocks, value) -> np.ndarray:
 
 
 def labels_of(position: Any) -> list[str]:
-    """``x[1]``, ``scale``, ``values[2]``: one label a coordinate of one position."""
+    """``x[1]``, ``scale``, ``values[2]``: one label per coordinate of a position."""
     labels = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(position):
         name = jax.tree_util.keystr(path, simple=True, separator=".") or "x"

@@ -1,16 +1,16 @@
-"""Kernels on a finite space: transition matrices, computed or counted.
+"""Kernels on a finite space: transition matrices, computed or estimated.
 
 Computed, for a Metropolis kernel: P is a finite sum over the noise of its proposal,
 
     P_ij = sum_noise w(noise) a(i, noise) 1[candidate = j]  +  1[i = j] (rejected),
 
-through the kernel's own ``move``; ``pi_i P_ij = pi_j P_ji`` then holds to rounding or
-not at all.
+from the kernel's ``move``.  Then ``pi_i P_ij = pi_j P_ji`` holds to rounding, or the
+kernel is wrong.
 
-Counted, for any kernel: from each state many single steps, N_ij of n of them to j.  With
+Counted, for any kernel: n single steps from each state i, N_ij of them to j.  With
 pi known, ``sum_i pi_i P_ij = pi_j`` and ``pi_i P_ij = pi_j P_ji`` are z-tests of
-multinomial counts.  The graph of the steps that were seen tells which states can be
-reached, and the period of the chain.
+multinomial counts.  The graph of the observed steps gives the reachable states and the
+period of the chain.
 """
 
 import math
@@ -43,7 +43,7 @@ def transition_matrix(
       noises: every value that the noise of the proposal can take, ``[R, ...]``.
       weights: their probabilities, ``[R]``.
     """
-    always = jnp.inf  # the exponential that accepts anything of positive probability
+    always = jnp.inf  # accepts any candidate of positive probability
 
     def one(position, noise):
         proposed, info = kernel.move((noise, always), kernel.init(position))
@@ -107,7 +107,7 @@ def counted_balance(
     is_reversible: bool = True,
     name: str = "the kernel",
 ) -> Report:
-    """Invariance, detailed balance and irreducibility on a finite space, counted.
+    """Invariance, detailed balance and irreducibility on a finite space, by simulation.
 
     Args:
       key: one key.
@@ -119,8 +119,8 @@ def counted_balance(
       is_reversible: whether detailed balance is claimed; a sweep has none.
 
     Returns:
-      A report.  A state that was never reached from another fails; a period above one
-      is a row of the table and no failure.
+      A report.  It fails if a state is never reached from another; a period above one
+      is a row of the table, not a failure.
 
     Raises:
       ValueError: more than 4096 states, or fewer than two.
@@ -165,7 +165,7 @@ def _counts(key, kernel, points, num_chains) -> tuple[np.ndarray, int]:
 
 
 def _invariant(counts, pi, num) -> Finding:
-    """sum_i pi_i (P_ij - 1[i = j]) = 0 for every j; the largest z of all."""
+    """sum_i pi_i (P_ij - 1[i = j]) = 0 for every j; the largest z."""
     matrix = counts / num
     gap = pi @ matrix - pi
     variance = (pi**2) @ (matrix * (1 - matrix)) / num
@@ -177,7 +177,7 @@ def _invariant(counts, pi, num) -> Finding:
 
 
 def _balanced(counts, pi, num) -> Finding:
-    """pi_i P_ij = pi_j P_ji for every pair; the largest z of all."""
+    """pi_i P_ij = pi_j P_ji for every pair; the largest z."""
     matrix = counts / num
     flow = pi[:, None] * matrix
     variance = pi[:, None] ** 2 * matrix * (1 - matrix) / num

@@ -5,12 +5,12 @@ A flow ``(x, n, step_size, num_steps) -> (x, n)`` solves
     x' = A n,    n' = -C grad E(x),
 
 with the energy ``E(x) + 1/2 n^T K n``, ``K = C^-T A``, and is symplectic for the form
-``dx ^ C^-1 dn``.  A and C are read from one tiny step, so that momenta may be in any
-units: ``n`` standard normal (``K = I``; this library's), or ``p`` with a mass (``A =
-M^-1``, ``C = I``).  What they are is then compared with what the caller claims.
+``dx ^ C^-1 dn``.  A and C are estimated from tiny steps, so that momenta may be in any
+units: ``n`` standard normal (``K = I``; as in this library), or ``p`` with a mass
+(``A = M^-1``, ``C = I``).  They are then compared with the claim of the caller.
 
-A flow of another Hamiltonian, implicit or not separable, comes with ``hamiltonian(x, n)``
-and is judged in canonical units.
+A flow of another Hamiltonian, implicit or not separable, needs ``hamiltonian(x, n)``
+and is tested in canonical units.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from ebmjax.kernels.hamiltonian import Integrator, leapfrog, trajectory
 from ebmjax.verify.report import Finding, Report, exact
 
 Flow = Callable[[Any, Any, float, int], tuple[Any, Any]]
-TINY = 1e-5  # the step by which A and C are read
+TINY = 1e-5  # the step from which A and C are estimated
 HALVINGS = np.arange(1, 6)
 MISSING = "A kick or drift is missing, doubled, or uses a gradient of another point."
 
@@ -67,13 +67,13 @@ def integrator(
       position: one point, a flat array ``[D]``.
       flow: ``(x, n, step_size, num_steps) -> (x, n)``; by default the library's with
         ``coefficients``.
-      order: what the slope should be, within 0.1.
+      order: the expected slope, within 0.1.
       mass: M, ``[D]`` or ``[D, D]``, of a flow whose momentum p has the kinetic energy
         ``1/2 p^T M^-1 p``; without it momenta are standard normal.
-      hamiltonian: ``H(x, n)``, for a flow of no such form.
+      hamiltonian: ``H(x, n)``, for a flow of another form.
 
     Returns:
-      A report; INCONCLUSIVE where the flow is right for a mass that was not given.
+      A report; INCONCLUSIVE if the flow is correct for a mass that was not given.
     """
     checks.function(energy, "energy")
     flow = flow or flow_of(energy, coefficients)
@@ -136,7 +136,7 @@ class _Phase:
             self.unclaimed = f"this is the flow of a mass {read}; pass it as mass="
         elif gap > 1e-4:
             self.claims = [("kinetic energy, relative |K - K claimed|", gap)]
-        if gap < 1e-4:  # as claimed, to the digits that a tiny step tells
+        if gap < 1e-4:  # as claimed, to the accuracy of a tiny step
             kinetic = claimed
         if is_physical:
             self.form = one
@@ -174,7 +174,8 @@ class _Phase:
         zero = np.zeros((d, d))
         omega = np.block([[zero, self.form], [-self.form.T, zero]])
         change = np.abs(jacobian.T @ omega @ jacobian - omega).max()
-        # the form is read from a tiny step, to eight digits, unless it is canonical
+        # the form is estimated from a tiny step, to eight digits, unless it is
+        # canonical
         wide = max(tolerance, 0.0 if np.array_equal(self.form, np.eye(d)) else 1e-4)
         volume = abs(np.linalg.det(jacobian) - 1)
         found = [

@@ -2,12 +2,13 @@
 
 Chains that start at exact draws of the target must still follow it after k steps.  They
 are independent by construction, so that p-values need no burn-in, no effective sample
-size and no tolerance.  What is compared: :mod:`ebmjax.verify.features`; how: the
-regression and the bound on rare events of :mod:`ebmjax.verify.statistics`.
+size and no tolerance.  The statistics are those of :mod:`ebmjax.verify.features`; the
+tests are the regression and the bound on rare events of
+:mod:`ebmjax.verify.statistics`.
 
-One run is looked at after 20 and 200 steps; the later look has fewer chains.  A single
-step is looked at from five times as many starts, with all of those that a much larger
-exact sample has in its tails (:mod:`ebmjax.verify.rare`).
+One run is tested after 20 and after 200 steps, the latter with fewer chains.  A single
+step is tested from five times as many starts, including all points in the tails of a
+much larger exact sample (:mod:`ebmjax.verify.rare`).
 """
 
 import functools
@@ -43,9 +44,9 @@ STATISTICS = (
 )
 GROUPS = {"moments": ("means", "variances", "correlations", "products")}
 BATCH = 20_000
-EXACT = 4  # further exact draws a chain
-NUMBERS = 2_000_000  # of the first batch of exact draws, in all dimensions
-SINGLE = 5  # starts of a single step a chain
+EXACT = 4  # further exact draws per chain
+NUMBERS = 2_000_000  # numbers in the first batch of exact draws, over all dimensions
+SINGLE = 5  # starts of a single step per chain
 BIASED = (
     "The chains left their target.  Usual causes: a Hastings ratio that is missing or "
     "has its arguments swapped, a sign in the energy, noise that is used twice, no "
@@ -67,7 +68,7 @@ def invariance(
     complete: Callable[[Key, Any], Any] | None = None,
     name: str | None = None,
 ) -> Report:
-    """Do chains that start at exact draws stay exact?
+    """Test whether chains that start at exact draws keep the distribution.
 
     Args:
       key: one key.
@@ -76,16 +77,16 @@ def invariance(
       target: anything with ``energy`` and ``sample(key, n)``, exact independent draws
         ``[n, ...]``; or the pair ``(energy, sample)``.  A pair of the user's own is
         checked first, :func:`ebmjax.verify.pair`.
-      num_chains: N of the first round; later rounds have four times as many.  By default
-        100,000 up to 20 dimensions, fewer beyond, at least 20,000.
-      num_steps: k, or several, at which one run is looked at.
+      num_chains: N of the first round; later rounds have four times as many.  By
+        default 100,000 up to 20 dimensions, fewer beyond, at least 20,000.
+      num_steps: k, or several, after which a run is tested.
       statistics: some of :data:`STATISTICS`; "moments" stands for four of them.
       alpha: the false-alarm rate, of all rounds together.
-      num_rounds: how often a p-value in doubt is tried again; 1 for a test of fixed
-        size.
+      num_rounds: the largest number of rounds for a doubtful p-value; 1 for a test of
+        fixed size.
       functions: further functions of one position by name, each a scalar.
-      complete: ``complete(key, state) -> state`` draws what a state holds besides the
-        position from its exact law: a momentum that persists, for instance.
+      complete: ``complete(key, state) -> state`` draws the other parts of a state from
+        their exact distribution: a persistent momentum, for instance.
       name: of the kernel, for the title.
 
     Returns:
@@ -144,7 +145,7 @@ class Trial:
     def __init__(self, chains: Chains, meter: Meter, looks, statistics, name):
         self.chains, self.meter, self.statistics = chains, meter, statistics
         self.name, self.looks = name, looks
-        self.is_single = 1 in looks and len(looks) > 1  # seen to by single_step
+        self.is_single = 1 in looks and len(looks) > 1  # tested by single_step
         self.long = [k for k in looks if k > 1 or not self.is_single]
         first, rest = self.long[0], self.long[1:]
         self.segment = functools.reduce(math.gcd, rest, first)
@@ -335,7 +336,7 @@ def _after(k: int) -> str:
 
 
 def name_of(thing: Any) -> str:
-    """Its ``name``, or that of its class; "the kernel" where it has none."""
+    """The ``name`` of a kernel or of its class, else "the kernel"."""
     name = getattr(thing, "name", None) or getattr(thing, "__name__", None)
     if not isinstance(name, str) and isinstance(thing, Kernel):
         name = type(thing).__name__

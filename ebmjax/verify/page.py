@@ -36,7 +36,7 @@ def write_page(
       reports: of tests in this module.
       folder: made if it does not exist; files in it of the same names are replaced.
       title: of the page.
-      settings: what else belongs to the result: the seed, the command.
+      settings: further facts about the result: the seed, the command.
 
     Returns:
       The path of the page.

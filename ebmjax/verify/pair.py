@@ -1,11 +1,11 @@
-"""Do an energy and a sampler belong to the same distribution?
+"""Test whether an energy and a sampler have the same distribution.
 
 A target of the user's own is a pair ``(energy, sample)``.  If the two disagree, every
-right kernel of the energy fails.  So a kernel that needs no trust, a random walk by
-Metropolis' rule whose proposals have the shape of the draws, starts from the draws and
-must keep them.  Coordinates with few values (bits, labels) move by a proposal of one of
-their values.  Draws on a curved surface, where a random walk would leave it, are not
-checked.
+correct kernel of the energy fails.  So a simple reference kernel, random-walk
+Metropolis with proposals in the shape of the draws, starts from the draws and must keep
+their distribution.  Coordinates with few values (bits, labels) move by a proposal of
+one of their values.  Draws on a curved surface, which a random walk would leave, are
+not checked.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from ebmjax.targets import Target
 from ebmjax.verify.report import Report
 from ebmjax.verify.sequential import sequential
 
-MANY = 20  # values from which on a coordinate is continuous
+MANY = 20  # number of values from which on a coordinate counts as continuous
 NUM_DRAWS = 4000
 MISMATCH = (
     "The energy and the exact sampler of this target are of different distributions: "
@@ -33,7 +33,7 @@ MISMATCH = (
 
 
 class Pair(NamedTuple):
-    """A target of the user's own."""
+    """A user's target."""
 
     energy: Callable
     sample: Callable
@@ -41,7 +41,7 @@ class Pair(NamedTuple):
 
 
 def as_target(target: Any) -> Any:
-    """What has ``energy`` and ``sample``; a tuple of the two becomes a :class:`Pair`."""
+    """An object with ``energy`` and ``sample``; a tuple becomes a :class:`Pair`."""
     if type(target) is tuple and len(target) == 2:
         target = Pair(*target)
     for name in ("energy", "sample"):
@@ -79,7 +79,7 @@ def pair(
       alpha: the false-alarm rate.
 
     Returns:
-      A report, FAILED where the two disagree.
+      A report, FAILED if the two disagree.
     """
     return blame(
         key,
@@ -112,7 +112,7 @@ def blame(key, target, num_chains: int, alpha: float) -> Report:
 
 
 def _walk(energy, draws, x) -> Kernel:
-    """Metropolis with steps of the covariance of the draws; on few values, a value."""
+    """Metropolis with the covariance of the draws; a uniform proposal on few values."""
     example = jax.tree.map(lambda leaf: leaf[0], draws)
     _, unravel = ravel_pytree(example)
     values = [np.unique(column) for column in x.T]
@@ -158,7 +158,7 @@ def _walk(energy, draws, x) -> Kernel:
 
 
 def _is_curved(x: np.ndarray) -> bool:
-    """Whether draws fill a surface: near each, they spread in fewer directions."""
+    """Whether draws lie on a surface: their neighbourhoods have a lower dimension."""
     x = x[:, [len(np.unique(column)) > MANY for column in x.T]]
     if not 2 <= x.shape[1] <= 6:
         return False

@@ -1,7 +1,7 @@
-"""Statistics that need more than columns: all products, a learned function, dependence.
+"""Further statistics: all products, a learned function, dependence of chains.
 
 all products   s_i s_j of every pair, and s_i s_j s_k of every triple, as matrix products;
-               the largest z of all counts, times their number
+               the largest z, with a correction for their number
 witness        the linear combination of all columns in which chains and exact draws
                differ most, w = C^-1 (mean f(x_k) - mean f), learned on one half of the
                chains and tested on the other (Fisher's discriminant; Lopez-Paz & Oquab
@@ -15,14 +15,14 @@ from ebmjax.verify.features import FEW, Features
 from ebmjax.verify.report import Finding
 from ebmjax.verify.statistics import Sums, moments, p_of, z_values
 
-WEAK = 0.05  # a correlation between chains that a bias of their mean explains
+WEAK = 0.05  # a correlation between chains explained by a bias of their mean
 MAX_PAIRS, MAX_TRIPLES = 300, 40  # coordinates up to which all are formed
 
 
 class AllProducts:
     """Sums of products of all pairs, or triples, after the kernel and of exact draws.
 
-    ``exact`` is another of these that keeps the exact draws.
+    ``exact`` is another instance, for the exact draws.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class AllProducts:
 
 
 class Witness:
-    """Learned on what comes before :meth:`learn`, tested on what comes after."""
+    """Learned on the batches before :meth:`learn`, tested on the batches after it."""
 
     def __init__(self, features: Features, exact: np.ndarray):
         self.exact, self.weights, self.after = exact, None, np.zeros(exact.shape[1])
         self.num, self.sums = 0, Sums(1)
         scale = exact.std(axis=0)
-        self.scale = np.where(scale > 1e-3, scale, np.inf)  # rare events stay out
+        self.scale = np.where(scale > 1e-3, scale, np.inf)  # without rare events
 
     def add(self, before: np.ndarray, after: np.ndarray) -> None:
         if self.weights is None:
@@ -115,7 +115,7 @@ class Witness:
 
 
 class Dependence:
-    """Products of what neighbouring chains did."""
+    """Products of the residuals of neighbouring chains."""
 
     def __init__(self) -> None:
         self.num, self.sums = 0, np.zeros(2)
@@ -124,7 +124,8 @@ class Dependence:
         covariance = ((before - mu) * (after - mu)).mean(axis=0)
         b = np.clip(covariance / np.maximum(before.var(axis=0), 1e-30), -1, 1)
         u = after - b * before - (1 - b) * mu
-        # what is conserved tells nothing, and mu has an error that all chains share
+        # conserved functions have no residual, and the error of mu is common to all
+        # chains
         floor = (1e-2 + 30 * np.abs(1 - b) / np.sqrt(len(u))) * before.std(axis=0)
         floor = floor + 1e-12
         u = u / np.maximum(np.sqrt((u**2).mean(axis=0)), floor)

@@ -1,8 +1,8 @@
-"""Does a kernel that claims to reject non-finite points do so?
+"""Test whether a kernel rejects non-finite points.
 
 The energy is ``|x|^2 / 2`` with three forbidden regions: +inf for ``x[0] > 1`` (a hard
-boundary of the support), NaN for ``x[0] < -1``, -inf where ``|x[1]| > 3``.  No state may
-ever hold a position there or an energy that is not finite.
+boundary of the support), NaN for ``x[0] < -1``, -inf where ``|x[1]| > 3``.  No state
+may ever hold a position there or an energy that is not finite.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ from ebmjax.verify.running import Chains, chain_keys
 
 BROKEN = (
     "The kernel moves to points whose energy is not finite.  Let its move return the "
-    "old state there, or let it not claim to: reject_nonfinite(kernel) sees to it."
+    "old state there, or wrap it in reject_nonfinite(kernel)."
 )
 
 
 def claims_to_reject(kernel: Any) -> bool:
-    """Whether a kernel says that it rejects non-finite points itself."""
+    """Whether a kernel claims to reject non-finite points."""
     return isinstance(kernel, Kernel) and bool(kernel.rejects_nonfinite)
 
 
@@ -44,13 +44,13 @@ def rejects_nonfinite(
     num_steps: int = 50,
     name: str = "the kernel",
 ) -> Report:
-    """Run a kernel on an energy with walls and regions of NaN.
+    """Run a kernel on an energy with hard boundaries and regions of NaN.
 
     Args:
       key: one key.
       make_kernel: from an energy of one point ``[2]`` to the kernel, such as
-        ``lambda e: mala(e, 1.5)``; steps of about 1 meet the walls.
-      num_chains, num_steps: how often.
+        ``lambda e: mala(e, 1.5)``; steps of about 1 reach the boundaries.
+      num_chains, num_steps: of the run.
       name: of the kernel, for the title.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Does a proposal have the density that it claims, up to one constant?
+"""Test whether a proposal has the density ``log_q``, up to one constant.
 
-No importance weights: their variance grows exponentially with the dimension.  For any
-densities q, q' on the same space,
+The variance of importance weights would grow exponentially with the dimension.
+Instead, for any densities q, q' on the same space,
 
     E_q min(1, q'(y) / q(y))  =  int min(q, q')  =  E_q' min(1, q(y) / q'(y)),
 
@@ -9,10 +9,9 @@ the symmetry of Metropolis' rule.  Both sides lie in [0, 1], in any dimension.  
 twice:
 
     in y   q'(y) = q(y + v | x), a shift: y drawn from q(. | x), and y - v from q'.  The
-           claimed density must rise and fall as the draws do: finds a Jacobian that is
-           missing.
-    in x   q' = q(. | x'), x' close to x.  The claimed constant must be that of every x:
-           finds arguments that are swapped, and constants that depend on x.
+           claimed density must vary as that of the draws: detects a missing Jacobian.
+    in x   q' = q(. | x'), x' close to x.  The claimed constant must not depend on x:
+           detects swapped arguments, and constants that depend on x.
 """
 
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from ebmjax.verify.features import labels_of, some
 from ebmjax.verify.report import Finding, Report
 from ebmjax.verify.statistics import p_of, z_values
 
-SHIFT = 0.7  # of a shift in y, in half-widths of the draws
+SHIFT = 0.7  # length of a shift in y, in half-widths of the draws
 SHRINK = 0.7  # of the distance in x, until the overlap is
 OVERLAP = 0.5
 NUM_DIRECTIONS = 4
@@ -55,8 +54,8 @@ def proposal_density(
       alpha: the false-alarm rate.
 
     Raises:
-      ValueError: fewer than two positions; a proposal that leaves a coordinate where it
-        is or has few values there, and so has no density.
+      ValueError: fewer than two positions; a proposal without a density, because it
+        keeps a coordinate or takes few values there.
     """
     count = checks.num_chains(positions)
     if count < 2:
@@ -142,10 +141,10 @@ def _numbers(values) -> np.ndarray:
 
 
 def _directions(y, labels, rng):
-    """Coordinates, and some at random; as long as the draws are wide along them.
+    """Coordinate and random directions, scaled by the spread of the draws.
 
-    In units of the draws, so that a shift of all coordinates is accepted as often as
-    one of one.
+    In units of the draws, so that shifts of all coordinates and of one coordinate have
+    similar acceptance rates.
     """
     low, high = np.quantile(y, [0.16, 0.84], axis=0)
     width = SHIFT * (high - low)
@@ -159,7 +158,7 @@ def _directions(y, labels, rng):
 
 
 def _check_draws(y, x, labels) -> None:
-    """Raise where a coordinate of the draws has no density."""
+    """Raise if a coordinate of the draws has no density."""
     for i, label in enumerate(labels):
         if (y[:, i] == x[i]).mean() > 0.01:
             raise ValueError(

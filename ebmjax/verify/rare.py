@@ -1,7 +1,7 @@
-"""A single step from many exact draws, and from all that a larger sample has in its tails.
+"""A single step from many exact draws, including all tail points of a larger sample.
 
-A branch of a kernel that only runs far out is seldom reached from N exact draws.  So M
-draws are made, M large; the kernel steps once from all of those in the tails (beyond
+N exact draws seldom reach a branch of a kernel that only runs in the tails.  So M draws
+are made, with M large; the kernel takes one step from all of those in the tails (beyond
 the 99.5 % quantile of the largest coordinate, or of the energy) and from the first
 ``num_starts`` of the rest.  With pi_t = M_t / M the share of tails,
 
@@ -23,14 +23,14 @@ from ebmjax.verify.running import Chains, Meter, chain_keys
 from ebmjax.verify.statistics import ROUNDING, Row, powers
 
 LEVELS = (0.99, 0.995, 0.998, 0.9995)
-TAIL = 1  # the index of the level beyond which all draws are kept
+TAIL = 1  # the index of the level beyond which all draws are used
 LARGER = 5  # M over the number of starts
 MAX_NUMBERS = 4e7  # of all draws together
 BATCH = 20_000
 
 
 class Tails:
-    """Scores of a point, the largest scaled coordinate and the energy; their levels."""
+    """Scores of a point (largest scaled coordinate, energy) and their levels."""
 
     def __init__(self, features: Features, meter: Meter, key, num_batches: int = 5):
         self.features = features
@@ -49,7 +49,7 @@ class Tails:
         return (self.scores(x, e) > self.levels[TAIL]).any(axis=1)
 
     def columns(self, x, e) -> np.ndarray:
-        """Functions of what lies there, ``[N, M]``."""
+        """Functions of the points in the tails, ``[N, M]``."""
         scores = self.scores(x, e)
         is_beyond = (scores[:, None, :] > self.levels).reshape(len(x), -1)
         is_tail = (scores > self.levels[TAIL]).any(axis=1)[:, None]
@@ -121,9 +121,9 @@ def single_step(
 def _starts(
     meter, tails, key, num_draws, num_starts, counts
 ) -> Iterator[tuple[Any, tuple, np.ndarray, bool]]:
-    """Batches of starts, what the meter says, which are far, and whether all count.
+    """Batches of starts, their values, a mask of the tails, and whether all count.
 
-    ``counts`` becomes the numbers of draws and of those in the tails.
+    ``counts`` is filled with the numbers of draws and of those in the tails.
     """
     kept: list[Any] = []
     num_kept = 0

@@ -1,4 +1,4 @@
-"""Findings of a test, and the verdict on them.
+"""The findings of a test, and its verdict.
 
 A :class:`Finding` is one statistic with its p-value.  The p-value of a report is
 adjusted for their number (Bonferroni): with shares ``s_i`` that sum to one,
@@ -10,8 +10,8 @@ are equal unless a test gives each family of statistics the same share.  An exac
 one without statistics, has p-value 1 or 0.
 
     FAILED        p < alpha
-    INCONCLUSIVE  alpha <= p < doubt: a sequential test goes on with more chains; or
-                  the test could not look, because no chain moved, for instance
+    INCONCLUSIVE  alpha <= p < doubt: a sequential test continues with more chains; or
+                  the test is not possible, for instance because no chain moved
     PASSED        otherwise
 """
 
@@ -23,13 +23,13 @@ ROWS_SHOWN = 8
 class Finding(NamedTuple):
     """One statistic.
 
-    ``effect`` is the smallest bias that would be seen with 90 % power, in standard
+    ``effect`` is the smallest bias that is detected with 90 % power, in standard
     deviations of the statistic, ``detectable`` the same in the units of the user;
     ``share`` its share of the false-alarm rate, 0 for an equal one.
     """
 
     name: str
-    value: float  # what was measured
+    value: float  # name of the statistic
     expected: float
     p_value: float
     detectable: str = ""
@@ -51,8 +51,8 @@ class Report(NamedTuple):
     alpha: float = 1e-6
     evidence: dict[str, Any] = {}  # arrays for ebmjax.plotting.verification
     suggestion: str = ""  # what a failure usually means
-    doubt: float = 0.0  # below it a p-value calls for more chains
-    untested: str = ""  # why the test could not look
+    doubt: float = 0.0  # a p-value below it requires more chains
+    untested: str = ""  # why the test was not possible
     history: tuple[str, ...] = ()  # the rounds before this one
 
     @property
@@ -90,20 +90,21 @@ class Report(NamedTuple):
         return self.is_passed
 
     def require(self) -> "Report":
-        """Itself if passed, else :class:`VerificationError` with the table."""
+        """The report if it passed; else raises :class:`VerificationError` with the
+        table."""
         if not self.is_passed:
             raise VerificationError(str(self))
         return self
 
     @property
     def headline(self) -> str:
-        """The verdict, and what a bias of which size would have been seen."""
+        """The verdict in one line."""
         size = f"p = {_p(self.p_value)}, Bonferroni-adjusted over {len(self.findings)}"
         return f"{self.title}: {self.verdict} ({size}; alpha {self.alpha:g})"
 
     @property
     def power(self) -> str:
-        """What the test would have seen with 90 % power, by family; may be empty."""
+        """The bias that is detected with 90 % power, by family; may be empty."""
         parts = []
         for family, name in _POWER_OF.items():
             rows = [f for f in self.findings if f.family == family]
@@ -114,11 +115,7 @@ class Report(NamedTuple):
                 parts.append(f"{worst.effect:.2g} sd in {name}" + where)
         if not parts:
             return ""
-        return (
-            "with 90 % power this would have seen a bias of "
-            + "; of ".join(parts)
-            + "."
-        )
+        return "with 90 % power this detects a bias of " + "; of ".join(parts) + "."
 
     def __str__(self) -> str:
         lines = [self.headline, self.settings]
@@ -174,7 +171,7 @@ class VerificationError(AssertionError):
 
 def exact(name: str, error: float, tolerance: float) -> Finding:
     """A check without statistics: the error is within the tolerance, or it is not."""
-    p_value = 1.0 if error <= tolerance else 0.0  # NaN is not
+    p_value = 1.0 if error <= tolerance else 0.0  # False for NaN
     return Finding(name, float(error), 0.0, p_value, family="check")
 
 

@@ -1,12 +1,12 @@
 """The rank test of reversibility (Gandy & Scott 2020, arXiv:2001.06465, section 2.2).
 
-An exact draw is put at a place j ~ U(0..L) and the chain run L - j steps on and j steps
-back with the same kernel.  Under a reversible kernel j is independent of the chain, and
-the rank of f(x_j) in it uniform.
+An exact draw is placed at the index j ~ U(0..L) of a chain, which runs L - j steps
+forward and j steps backward with the same kernel.  For a reversible kernel j is
+independent of the chain, and the rank of f(x_j) in it is uniform.
 
-Besides, from starts in the tails: a reversible step makes (x_0, x_1) exchangeable, also
-among pairs of which both lie in the tails, so that the score of x_1 is above that of
-x_0 as often as below.
+In addition, from starts in the tails: a reversible step makes (x_0, x_1) exchangeable,
+also among pairs with both points in the tails, so that the score of x_1 is above that
+of x_0 as often as below.
 """
 
 from functools import partial
@@ -29,7 +29,7 @@ IRREVERSIBLE = (
     "The kernel is not reversible with respect to its target.  Usual causes: a Hastings "
     "ratio that is missing or has its arguments swapped, a sign in the energy, noise "
     "that is used twice, no Metropolis correction; or a kernel that is not meant to be "
-    "reversible, which invariance judges."
+    "reversible; test that by invariance."
 )
 TAIL_BATCHES, BATCH = 25, 20_000
 
@@ -44,7 +44,7 @@ def rank(
     alpha: float = 1e-6,
     name: str | None = None,
 ) -> Report:
-    """Is the kernel reversible with respect to the target?
+    """Test whether the kernel is reversible with respect to the target.
 
     Args:
       key: one key.
@@ -114,7 +114,7 @@ def _functions(origin, labels):
 
 
 def _ranks(f, origin, paths, place, uniform, num_steps) -> np.ndarray:
-    """How often the exact draw has each rank; ties are broken at random."""
+    """Counts of the ranks of the exact draw; ties are broken at random."""
     value, times = f(origin), np.arange(1, num_steps + 1)[:, None]
     is_used = (times <= num_steps - place, times <= place)
     below, ties = np.zeros(len(value), int), np.zeros(len(value), int)
@@ -127,7 +127,7 @@ def _ranks(f, origin, paths, place, uniform, num_steps) -> np.ndarray:
 
 
 def _in_tails(chains, meter, tails, key) -> list[Finding]:
-    """Sign tests of scores, of pairs of which both lie in the tails."""
+    """Sign tests of scores, of pairs with both points in the tails."""
     up, down = np.zeros(2), np.zeros(2)
     kept, num, first = [], 0, 0
     for b in range(TAIL_BATCHES):
@@ -141,7 +141,7 @@ def _in_tails(chains, meter, tails, key) -> list[Finding]:
         ),
         *kept,
     )
-    num = min(num, BATCH)  # the rest of the batch repeats starts and is left out
+    num = min(num, BATCH)  # the rest of the batch repeats starts and is omitted
     if num == 0:
         return []
     old = meter(start)

@@ -1,8 +1,8 @@
-"""Chains as a test runs them, in batches of one size, so that programs compile once.
+"""Chains of a test, in batches of one size, so that programs compile once.
 
-A kernel of this library goes through :func:`ebmjax.run` with its noise drawn in blocks,
-which is what users run; any other pair ``init(position)``, ``step(key, state)`` goes by
-single steps.  Chain ``c`` has the key ``fold_in(key, c)``, whatever the batch.
+A kernel of this library runs through :func:`ebmjax.run` with its noise drawn in blocks,
+as users run it; any other pair ``init(position)``, ``step(key, state)`` runs step by
+step.  Chain ``c`` has the key ``fold_in(key, c)``, whatever the batch.
 """
 
 import inspect
@@ -23,16 +23,16 @@ from ebmjax.base import Info, Kernel, State, draw_noise
 from ebmjax.kernels.chains import parallel
 from ebmjax.sampling.loop import Reducer, run
 
-COMPLETE = 2**31  # folded into a chain's key for what a state holds besides position
+COMPLETE = 2**31  # folded into a chain's key for the other parts of a state
 _PROGRAMS: OrderedDict[tuple, tuple] = OrderedDict()
 MAX_PROGRAMS = 24
 
 
 def cached(make: Callable[[], Any], *parts: Any) -> Any:
-    """``make()``, kept for the same objects; the oldest of many is dropped."""
+    """``make()``, cached for the same objects; the oldest entry is dropped."""
     name = tuple(p if isinstance(p, int | str) else id(p) for p in parts)
     if name not in _PROGRAMS:
-        _PROGRAMS[name] = (parts, make())  # parts stay alive, so that ids stay theirs
+        _PROGRAMS[name] = (parts, make())  # parts stay alive: unique ids
     _PROGRAMS.move_to_end(name)
     while len(_PROGRAMS) > MAX_PROGRAMS:
         _PROGRAMS.popitem(last=False)
@@ -55,7 +55,7 @@ def chain_keys(key, first: int, num: int):
 class Chains:
     """A kernel from exact draws: initial states, segments of steps, single steps.
 
-    A kernel that is a value is an argument of its programs: another number in it
+    A kernel that is a pytree is an argument of its programs: a new number in it
     compiles nothing.
     """
 
@@ -138,7 +138,7 @@ def _segment(length, kernel, keys, states, first):
 
 @value
 class _Quiet(Kernel):
-    """A kernel without its info, which a test does not need and which may be ``None``."""
+    """A kernel without its info, which tests do not use and which may be ``None``."""
 
     kernel: Kernel = part()
 
@@ -146,7 +146,7 @@ class _Quiet(Kernel):
         return self.kernel.init(position)
 
     def draw(self, key, shapes):
-        # with a number besides, for a kernel without noise gives a loop no length
+        # with an extra number: noise without leaves gives a loop no length
         return draw_noise(self.kernel, key, shapes), jnp.float32(0)
 
     def move(self, noise, state):
@@ -157,7 +157,8 @@ class _Quiet(Kernel):
 
 
 class Meter:
-    """Positions as float64 arrays ``[N, D]``, with energies and the user's functions."""
+    """Positions as float64 arrays ``[N, D]``, with energies and the user's
+    functions."""
 
     def __init__(self, target: Any, functions: Mapping[str, Callable] | None = None):
         self.target = target

@@ -1,9 +1,9 @@
 """Tests at a stated false-alarm rate (Gandy & Scott 2020, arXiv:2001.06465, Alg. 3).
 
-A test of fixed size must choose: a small alpha misses biases, a large one raises false
-alarms.  In rounds it need not.  With k rounds at total rate alpha, let beta = alpha / k
-and gamma = beta^(1/k).  A round with p < beta fails, one with p >= beta + gamma passes,
-and what lies between is tried again with more chains and beta divided by gamma.  A
+In a test of fixed size a small alpha misses biases and a large one raises false
+alarms.  A test in rounds avoids this.  With k rounds at total rate alpha, let beta =
+alpha / k and gamma = beta^(1/k).  A round with p < beta fails, one with p >= beta +
+gamma passes, and any other is repeated with more chains and beta divided by gamma.  A
 correct kernel reaches round i with probability at most gamma^(i-1) and fails there with
 beta / gamma^(i-1): k beta = alpha in all.
 """
@@ -30,7 +30,7 @@ def sequential(
     num_rounds: int = NUM_ROUNDS,
     growth: int = GROWTH,
 ) -> Report:
-    """Run ``test(key, num_chains=, alpha=)`` until it is clear.
+    """Run ``test(key, num_chains=, alpha=)`` until its verdict is clear.
 
     Args:
       test: a test with its kernel bound: ``partial(rank, kernel=..., target=...)``.
@@ -40,7 +40,7 @@ def sequential(
       num_rounds: k.
 
     Returns:
-      The report of the last round; ``history`` says what the earlier ones found.
+      The report of the last round; ``history`` has the results of the earlier ones.
     """
     key = checks.key(key)
     checks.function(test, "test")
@@ -68,7 +68,7 @@ def sequential(
         beta /= gamma
     round_of = f"round {i + 1} of at most {num_rounds}"
     return report._replace(
-        settings=f"{report.settings}, {round_of}, false-alarm rate {alpha:g} in all",
+        settings=f"{report.settings}, {round_of}, total false-alarm rate {alpha:g}",
         history=history,
     )
 

@@ -1,12 +1,13 @@
-"""What unadjusted kernels converge to on a Gaussian of precision a, along each coordinate, as targets: an
-unadjusted kernel is tested against its own law.
+"""Stationary distributions of unadjusted kernels on a Gaussian with precision a in each
+coordinate, as targets: an unadjusted kernel is tested against its own distribution.
 
     ULA      x: variance 1 / (a (1 - eps^2 a / 4))
     BAOAB    x: variance 1 / a,   p: variance 1 - eps^2 a / 4, independent of x
 
-ULA is an autoregression, x' = (1 - eps^2 a / 2) x + eps xi; its variance v solves v = (1 - eps^2 a / 2)^2 v +
-eps^2.  BAOAB leaves invariant the modified energy a x^2 / 2 + p^2 / (2 (1 - eps^2 a / 4)) of its kicks and
-drifts (position exact for harmonic forces: Leimkuhler & Matthews 2013).
+ULA is an autoregression, x' = (1 - eps^2 a / 2) x + eps xi; its variance v solves
+v = (1 - eps^2 a / 2)^2 v + eps^2.  BAOAB leaves invariant the modified energy
+a x^2 / 2 + p^2 / (2 (1 - eps^2 a / 4)) of its kicks and drifts (positions are exact for
+harmonic forces: Leimkuhler & Matthews 2013).
 """
 
 from typing import Any
@@ -20,7 +21,10 @@ from ebmjax.targets import Target, gaussian
 
 
 def ula_law(precisions: Any, step_size: float) -> Target:
-    """The stationary law of ULA on 1/2 sum_i a_i x_i^2.  Raises unless ``step_size^2 a < 4``."""
+    """The stationary distribution of ULA on 1/2 sum_i a_i x_i^2.
+
+    Raises unless ``step_size^2 a < 4``.
+    """
     a = _stable(precisions, step_size)
     return gaussian(
         np.zeros(len(a)),
@@ -30,7 +34,8 @@ def ula_law(precisions: Any, step_size: float) -> Target:
 
 
 def baoab_law(precisions: Any, step_size: float) -> tuple[Target, Any]:
-    """The stationary law of BAOAB: of the positions, a target; of the momenta, ``complete(key, state)``."""
+    """The stationary distribution of BAOAB: a target for the positions, and
+    ``complete(key, state)`` for the momenta."""
     a = _stable(precisions, step_size)
     spread = jnp.asarray(np.sqrt(1 - step_size**2 * a / 4), jnp.float32)
 

@@ -1,4 +1,4 @@
-"""Sums that a test keeps, and the p-values that come of them.
+"""Sums over chains, and their p-values.
 
 Let f be bounded with range R, chains start at exact draws x_0 and end at x_k, and let
 mu be the mean of f over further exact draws.  With the regression b of f(x_k) on
@@ -6,10 +6,10 @@ f(x_0),
 
     t = mean f(x_k) - b mean f(x_0) - (1 - b) mu
 
-has mean zero, and a variance that is smaller than that of f(x_k) - f(x_0) and of
-f(x_k) - mu.  A normal approximation is wrong where a mean hangs on rare events, some
-of which N chains may not have shown at all: an event of probability lambda is not seen
-with probability exp(-N lambda) and may weigh R.  So z solves
+has mean zero, and a variance that is smaller than that of f(x_k) - f(x_0) and of f(x_k)
+- mu.  A normal approximation fails if a mean depends on rare events that N chains may
+have missed: an event of probability lambda is missed with probability exp(-N lambda)
+and contributes up to R.  So z solves
 
     |t| = z se + z^2 R / 2N,
 
@@ -24,7 +24,7 @@ from scipy import special
 from ebmjax.verify.report import Finding
 
 POWER = 1.2816  # the 90 % quantile of a normal
-ROUNDING = 2e-6  # standard deviations: what float32 moves a conserved statistic by
+ROUNDING = 2e-6  # sd; rounding of a conserved statistic in float32
 
 
 class Sums:
@@ -111,7 +111,7 @@ class Row(NamedTuple):
 
 
 def rows_of(sums: Sums, features, suffix: str) -> list[Row]:
-    """One a column of the features."""
+    """One row per column of the features."""
     t, error, spread, mu, _ = sums.shift()
     allowance = features.ranges / (2 * sums.num)
     expected = features.offsets + features.units * mu
@@ -171,7 +171,7 @@ class Histograms:
 
 
 def atoms(after: np.ndarray, exact: np.ndarray, labels) -> list[Finding]:
-    """Does the commonest value of a coordinate stand more often than it should?
+    """Test whether the most common value of a coordinate occurs too often.
 
     A binomial test of its counts in two samples, times the number of values.
     """

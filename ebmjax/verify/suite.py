@@ -1,11 +1,11 @@
-"""The verification cases of the library: its kernels on targets of every kind, and
-controls that must be rejected (kernels of bits: on a finite space, counted).
+"""The verification cases of the library: its kernels on several targets, and controls
+that must be rejected (kernels of bits: on a finite space, by simulation).
 
     python -m ebmjax selftest
 
-runs them on this machine.  A case is a function ``(key, num_chains=, alpha=) -> Report``.
-Kernels come from :mod:`ebmjax.kernels.registry`; a kernel that is added there is verified
-here.
+runs them on this machine.  A case is a function
+``(key, num_chains=, alpha=) -> Report``. Kernels come from
+:mod:`ebmjax.kernels.registry`; a kernel that is added there is verified here.
 """
 
 import functools
@@ -129,7 +129,7 @@ QUICK_PLACES = ("correlated_gaussian", "two_modes", "rosenbrock", "double_well")
 
 
 def verification_cases(*, is_quick: bool = False) -> dict[str, Case]:
-    """Every case by name; ``is_quick`` leaves out variants of the same code."""
+    """Every case by name; ``is_quick`` omits variants of the same code."""
     found: dict[str, Case] = {}
     for kernel_name in QUICK if is_quick else KERNELS:
         for place_name in QUICK_PLACES if is_quick else PLACES:
@@ -253,7 +253,8 @@ class Outcome(NamedTuple):
 def run_suite(
     key: Key, *, is_quick: bool = True, num_chains: int = 20_000, alpha: float = 1e-4
 ) -> Iterator[tuple[int, int, Outcome]]:
-    """Run all cases, at a false-alarm rate of at most ``alpha`` in all, and all controls.
+    """Run all cases, at a false-alarm rate of at most ``alpha`` in all, and all
+    controls.
 
     Yields ``(number, total, outcome)``.
     """
@@ -279,7 +280,7 @@ def _invariance(key, **options) -> Report:
 
 
 def _case(test, kernel_name, place_name) -> Case:
-    """The kernel is built when it is verified: a table of cases costs nothing."""
+    """A case; the kernel is built only when it is verified."""
     place = PLACES[place_name]
     test = _invariance if test is invariance else test
 

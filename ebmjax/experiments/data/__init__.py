@@ -1,12 +1,12 @@
-"""Data: toy sets, real digits of installed packages, and a user's own file.
+"""Data: toy sets, real digits from installed packages, and a user's file.
 
     two_moons, spirals (with labels), checkerboard, targets in the plane
                                        :mod:`ebmjax.experiments.data.toys`
     mnist, digits, binary_digits       :mod:`ebmjax.experiments.data.real`
     FILE.npy, .npz, .csv, .tsv, .txt   :mod:`ebmjax.experiments.data.files`
 
-Everything comes as finite numbers, or not at all: a bad file gives one line that says
-what is wrong with it, and where.
+Data are finite numbers; a bad file raises with one line that states the problem and its
+position.
 """
 
 from pathlib import Path
@@ -65,7 +65,9 @@ def load(
     if name in REAL or name in TOYS:
         for option, value in reading.items():
             if value != "auto" and not (option, value) == ("labels", "none"):
-                raise DataError(f"--{option} is an option of files, and {name} is none")
+                raise DataError(
+                    f"--{option} is an option of files, and {name} is not a file"
+                )
         dataset = REAL[name]() if name in REAL else _toy(name, seed, num_points)
         is_plain = reading.get("labels") == "none"
         return dataset._replace(labels=None, classes=None) if is_plain else dataset

@@ -1,7 +1,7 @@
-"""Arrays of a user: ``.npy`` and ``.npz``, never unpickled, headers checked first.
+"""A user's arrays: ``.npy`` and ``.npz``, without pickle, with checks of the headers.
 
-A header is a claim.  The shape that it claims must fit the bytes that the file has
-before memory is taken for it, and the array must fit the memory of the machine.
+The shape in a header must agree with the size of the file before memory is allocated,
+and the array must fit into the memory of the machine.
 """
 
 import math
@@ -38,7 +38,7 @@ def check_regular(path: Path) -> None:
 
 
 def memory() -> int:
-    """Bytes of memory of this machine; a very large number where it is not known."""
+    """Bytes of memory of this machine; a very large number if unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -46,7 +46,7 @@ def memory() -> int:
 
 
 def check_fits(num_bytes: int, what: str) -> None:
-    """Raise :class:`DataError` where something is larger than the memory."""
+    """Raise :class:`DataError` if an array is larger than the memory."""
     if num_bytes > memory():
         raise DataError(
             f"{what} needs {num_bytes / 2**30:,.1f} GiB, and this machine has "
@@ -71,10 +71,10 @@ def read_array(path: str | Path) -> np.ndarray:
 
 
 def read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-    """Points, labels (or None) and the names of the arrays that were left out.
+    """Points, labels (or None) and the names of the arrays that are not used.
 
     The file holds one array; or one named ``x`` (``data``, ``images``, ``points``)
-    and perhaps labels named ``y`` (``label``, ``class``, ``target``).
+    and optional labels named ``y`` (``label``, ``class``, ``target``).
     """
     check_regular(path)
     try:
@@ -134,7 +134,7 @@ def _array_of(file: BinaryIO | Any, size: int, what: str) -> np.ndarray:
         shape, is_fortran, dtype, start = _header(file)
     except OSError:
         raise
-    except Exception as error:  # numpy's parser of headers raises a dozen kinds
+    except Exception as error:  # numpy's parser of headers raises many types
         message = f"{what} is not a plain .npy array: {str(error)[:120]}"
         raise DataError(message) from None
     if dtype.hasobject:

@@ -1,4 +1,4 @@
-"""A data set: points, their labels, their layout, and what was understood of a file."""
+"""A data set: points, labels, layout, and notes on how a file was read."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ class DataError(ValueError):
 
 
 class Dataset(NamedTuple):
-    """Points and what is known of them.
+    """Points with labels, layout and notes.
 
     ``x`` is float32, or float64 where float32 would round the values of the file.
     """
@@ -18,7 +18,7 @@ class Dataset(NamedTuple):
     name: str
     x: np.ndarray  # [N, ...] floating
     labels: np.ndarray | None = None  # [N] int, 0 to K - 1
-    range: tuple[float, float] | None = None  # of the values, where it is known
+    range: tuple[float, float] | None = None  # of the values, if known
     is_image: bool | None = None  # None: decided by the shape of ``x``
     classes: tuple | None = None  # [K] the labels as they are in the file
     columns: tuple[str, ...] | None = None  # [D] names of the coordinates
@@ -32,9 +32,9 @@ CHANNELS = (1, 2, 3, 4)
 def is_image(data: Dataset | np.ndarray) -> bool:
     """Whether points are images ``[H, W]`` or ``[H, W, channels]``.
 
-    Of a :class:`Dataset` what it says; of an array, and where it does not say, the
-    shape decides: ``[N, H, W, 1 to 4]``, or ``[N, H, W]`` with sides of at least 8
-    pixels of which one is at most twice the other.
+    A :class:`Dataset` may state it; otherwise, and for an array, the shape decides:
+    ``[N, H, W, 1 to 4]``, or ``[N, H, W]`` with sides of at least 8 pixels of which one
+    is at most twice the other.
 
     >>> is_image(np.zeros((10, 28, 28))), is_image(np.zeros((10, 40, 10)))
     (True, False)

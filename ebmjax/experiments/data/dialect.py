@@ -1,8 +1,7 @@
-"""The dialect of a table of text, decided on its first rows.
+"""The format of a text table, decided on its first rows.
 
 Encoding (UTF-8 or UTF-16, by the byte-order mark), lines of comments, the delimiter, a
-decimal comma, and whether the first row holds names.  Where a file has two readings it
-is refused.
+decimal comma, and whether the first row holds names.  An ambiguous file raises.
 """
 
 import csv
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 from ebmjax.experiments.data.arrays import check_fits, check_regular
 from ebmjax.experiments.data.dataset import DataError
 
-HEAD = 200  # rows on which the dialect is decided
+HEAD = 200  # rows on which the format is decided
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 MISSING = (
     "",
@@ -37,13 +36,13 @@ _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 
 
 class Rows(NamedTuple):
-    """Lines of a file with their numbers, and how they are cut into cells."""
+    """Lines of a file with their numbers, and the rule that splits them into cells."""
 
     path: Path
     lines: list[str]
     numbers: list[int]
     delimiter: str
-    shown: str = ""  # the delimiter of the file, where the lines were cut anew
+    shown: str = ""  # the delimiter of the file, if the lines were split again
     names: list[str] | None = None
     note: str = ""
 
@@ -51,7 +50,7 @@ class Rows(NamedTuple):
         try:
             return _cut(self.lines[begin:end], self.delimiter)
         except csv.Error as error:
-            message = f"{self.path} has a line that cannot be cut into cells: {error}"
+            message = f"{self.path} has a line that cannot be split into cells: {error}"
             raise DataError(message) from None
 
     def name(self, i: int) -> str:
@@ -60,7 +59,7 @@ class Rows(NamedTuple):
 
 
 def dialect_of(path: Path) -> Rows:
-    """The lines of a file with its delimiter, points in the place of decimal commas."""
+    """The lines of a file with its delimiter, and decimal commas replaced by points."""
     lines: list[str] = []
     numbers: list[int] = []
     comment = ""
@@ -106,12 +105,12 @@ def _cut(lines, delimiter) -> list[list[str]]:
 
 
 def _delimiter(head) -> str:
-    """The one that cuts most lines into equally many cells, most of them numbers."""
+    """The delimiter that splits most lines into equally many cells, mostly numbers."""
     best, best_score = ",", 0.0
     for delimiter in DELIMITERS:
         try:
             rows = _cut(head, delimiter)
-        except csv.Error:  # quotes that do not go with this delimiter
+        except csv.Error:  # quotes that do not match this delimiter
             continue
         widths = [len(row) for row in rows]
         mode = max(sorted(set(widths), reverse=True), key=widths.count)
@@ -132,7 +131,7 @@ def _delimiter(head) -> str:
 
 
 def _decimals(rows) -> Rows:
-    """With a decimal comma, the lines anew with points, cut by another delimiter."""
+    """Rows with decimal commas replaced by points, split by another delimiter."""
     head = [c for row in rows.cells(0, HEAD) for c in row]
     with_comma = [c for c in head if _COMMA.fullmatch(c)]
     if not with_comma or len(rows.cells(0, 1)[0]) == 1:
@@ -152,7 +151,7 @@ def _decimals(rows) -> Rows:
 
 
 def headed(rows: Rows, header: str) -> Rows:
-    """The rows with their names, where the first row or a comment holds them."""
+    """The rows with their names, if the first row or a comment holds them."""
     first, rest = rows.cells(0, 1)[0], rows.cells(1, HEAD)
     narrower = bool(rest) and len(first) == len(rest[0]) - 1
     if rows.names and header != "yes":
@@ -169,9 +168,9 @@ def headed(rows: Rows, header: str) -> Rows:
 
 
 def _is_header(first, rest, narrower) -> tuple[bool, str]:
-    """Whether the first row holds names; and a word on names that are numbers."""
+    """Whether the first row holds names, and a note on names that are numbers."""
     words = [i for i, c in enumerate(first) if is_word(c) and not _LIKE.match(c)]
-    if narrower:  # R writes no heading over the names of rows
+    if narrower:  # R writes no header over the names of rows
         return len(words) == len(first), ""
     if words:
         below = [row[i] for row in rest for i in words if i < len(row)]

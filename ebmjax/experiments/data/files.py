@@ -1,4 +1,4 @@
-"""A file of a user: points ``[N, ...]``, or one line that says what is wrong."""
+"""A user's file: points ``[N, ...]``, or an error of one line."""
 
 from pathlib import Path
 
@@ -22,17 +22,17 @@ def read(
     header: str = "auto",
     layout: str = "auto",
 ) -> Dataset:
-    """A user's array ``[N, ...]``; what was understood is in the notes of the result.
+    """A user's array ``[N, ...]``; the notes of the result state how it was read.
 
     Args:
       labels: ``"auto"``: of an ``.npz`` the array ``y`` (``label``, ``class``,
-        ``target``), of a table the column so headed; ``"none"``; or a column of a
-        table, by heading or number from 1.
+        ``target``), of a table the column with such a header; ``"none"``; or a column
+        of a table, by header or number from 1.
       header: of a table, ``"auto"``, ``"yes"`` or ``"no"``.
-      layout: what the axes are (:mod:`ebmjax.experiments.data.layout`).
+      layout: the meaning of the axes (:mod:`ebmjax.experiments.data.layout`).
 
-    Bytes that are images are scaled to [0, 1]; bytes and booleans that are only 0 and
-    1 stay as they are, bits.
+    Bytes that are images are scaled to [0, 1]; bytes and booleans of 0 and 1 only are
+    kept as bits.
 
     Raises:
       DataError: a file that cannot be read, or with contents that cannot be points.
@@ -87,7 +87,7 @@ def _array(path, suffix, labels):
 
 
 def _real(path, x):
-    """Points of real numbers, ``[N, D]`` where they were ``[N]``."""
+    """Points of real numbers; ``[N]`` becomes ``[N, 1]``."""
     if x.ndim == 0 or x.size == 0:
         raise DataError(
             f"{path} must hold points [N, ...], got an array of shape {x.shape}"
@@ -126,7 +126,7 @@ def _scaled(x, is_image):
 
 
 def _floating(path, x):
-    """float32 where that is exact, else float64, which standardising then centres."""
+    """float32 if that is exact, else float64, which standardising centres."""
     with np.errstate(over="ignore", under="ignore"):
         narrow = x.astype(np.float32)
     if not np.isfinite(narrow).all():

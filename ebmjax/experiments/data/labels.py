@@ -1,4 +1,4 @@
-"""Labels of any kind, mapped to 0, ..., K - 1 in their order; the mapping is kept."""
+"""Labels of any kind, mapped to 0, ..., K - 1 in their order; the mapping is stored."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from ebmjax.experiments.data.dataset import DataError
 
 
 def encode(path, labels: np.ndarray, num: int) -> tuple[np.ndarray, tuple, list[str]]:
-    """Labels ``[N]`` from 0, the classes ``[K]`` they stand for, and a note of it.
+    """Labels ``[N]`` from 0, the classes ``[K]`` that they represent, and a note.
 
-    Taken are whole numbers of any dtype, booleans, words, a column ``[N, 1]``, and
-    rows ``[N, K]`` with a single one (one-hot).
+    Accepted are whole numbers of any dtype, booleans, words, a column ``[N, 1]``, and
+    one-hot rows ``[N, K]``.
 
     Raises:
       DataError: another number of labels than points, fractions, NaN, or almost as

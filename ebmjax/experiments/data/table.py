@@ -1,9 +1,9 @@
-"""Tables of text, ``.csv``, ``.tsv`` or ``.txt``: points, and what was understood.
+"""Text tables, ``.csv``, ``.tsv`` or ``.txt``: points, and notes on how they were read.
 
-NumPy's ``loadtxt`` reads the numbers and Python's ``csv`` the quotes; the dialect is
-decided by :mod:`ebmjax.experiments.data.dialect`.  Which columns are coordinates,
-labels, row numbers or empty is decided here.  Each decision is in the notes, and where
-the file leaves two readings the caller is asked.
+NumPy's ``loadtxt`` reads the numbers and Python's ``csv`` the quotes;
+:mod:`ebmjax.experiments.data.dialect` decides the format.  This module decides which
+columns are coordinates, labels, row numbers or empty.  Each decision is in the notes,
+and an ambiguous file raises.
 """
 
 from pathlib import Path
@@ -26,11 +26,11 @@ from ebmjax.experiments.data.dialect import (
 
 SURE_LABELS = ("label", "labels", "class", "classes")
 INDEX_NAMES = ("", "unnamed: 0", "index", "id", "row", "rownames")
-MOST_SUSPECTED = 20  # different whole numbers that a column of labels may have
+MOST_SUSPECTED = 20  # largest number of classes in a column of labels
 
 
 class Table(NamedTuple):
-    """Numbers of a file, its labels as they stand, and the notes."""
+    """Numbers of a file, its labels, and the notes."""
 
     x: np.ndarray  # [N, D] float64
     labels: np.ndarray | None  # [N]
@@ -39,11 +39,11 @@ class Table(NamedTuple):
 
 
 def read_table(path: Path, *, labels: str = "auto", header: str = "auto") -> Table:
-    """Points ``[N, D]`` of a text file, one a line.
+    """Points ``[N, D]`` of a text file, one per line.
 
     Args:
-      labels: ``"auto"``, by the heading; ``"none"``; or the column, by its heading or
-        its number from 1.
+      labels: ``"auto"``, by the header; ``"none"``; or the column, by its header or its
+        number from 1.
       header: ``"auto"``, ``"yes"`` or ``"no"``: whether the first line has names.
 
     Raises:
@@ -89,7 +89,7 @@ def read_table(path: Path, *, labels: str = "auto", header: str = "auto") -> Tab
 
 
 def _without_numbers(rows, width) -> tuple[list[int], list[str]]:
-    """Columns that are empty, or an index without a heading."""
+    """Columns that are empty, or an index without a header."""
     left_out, notes, head = [], [], rows.cells(0, HEAD)
     for i in range(width):
         cells = [row[i] for row in head if i < len(row)]
@@ -140,7 +140,7 @@ def _word_columns(rows, width, left_out) -> list[int]:
 
 
 def _may_be_classes(rows, i) -> bool:
-    """Whether a column headed y or target holds words or few whole numbers."""
+    """Whether a column named y or target holds words or few whole numbers."""
     cells = _words(rows, i, is_checked=False)
     if all(map(is_word, cells)):
         return True
@@ -153,7 +153,7 @@ def _may_be_classes(rows, i) -> bool:
 
 
 def _counter(x, rows, used) -> str | None:
-    """A note where the first column counts the rows."""
+    """A note if the first column has row numbers."""
     name = rows.names[used[0]].lower() if rows.names else None
     counts = [np.array_equal(x[:, 0], np.arange(len(x)) + begin) for begin in (0, 1)]
     if not any(counts) or (len(x) < 10 and name not in INDEX_NAMES):
@@ -214,7 +214,7 @@ def _is_rectangular(rows, width) -> bool:
 
 
 def _by_cell(rows, used, width) -> np.ndarray:
-    """The same by ``csv``: slower, and it names the first cell that is wrong."""
+    """The same with ``csv``: slower, but it names the first invalid cell."""
     found = []
     for number, row in zip(rows.numbers, rows.cells(), strict=True):
         if len(row) != width:
@@ -234,7 +234,7 @@ def _by_cell(rows, used, width) -> np.ndarray:
 
 
 def _words(rows, i, *, is_checked=True) -> Any:
-    """The cells of one column, numbers where all of them are."""
+    """The cells of one column, as numbers if all of them are numbers."""
     cells = [row[i] if i < len(row) else "" for row in rows.cells()]
     if not is_checked:
         return cells

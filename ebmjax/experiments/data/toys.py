@@ -12,7 +12,7 @@ WITH_ARMS = ("two_moons", "spirals")
 
 
 def arm(key: Key, num_points: int) -> Array:
-    """The moon or arm, 0 or 1, of the points of the same key: their labels ``[N]``."""
+    """Labels ``[N]``, the moon or arm (0 or 1), of the points of the same key."""
     return jax.random.bernoulli(jax.random.split(key, 3)[0], shape=(num_points,))
 
 
