@@ -414,7 +414,7 @@ def test_angles_that_wind_are_named():
     angle = 2 * np.pi * turns + 0.5 + 0.8 * rng.normal(size=(2000, 4, 1))
     draws = np.concatenate([angle, 30 * rng.normal(size=(2000, 4, 1))], axis=2)
     lines = [w for w in health.summary(draws).warnings if "2 pi" in w]
-    assert len(lines) == 1 and lines[0].startswith("x[0] wander")
+    assert len(lines) == 1 and lines[0].startswith("x[0] cover")
     others = {
         "cauchy": rng.standard_cauchy((2000, 4, 1)),
         "two modes": rng.choice([0, 40 * np.pi], (2000, 4, 1))
