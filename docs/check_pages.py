@@ -2,11 +2,11 @@
 
     python docs/check_pages.py [SITE] [--pictures FOLDER] [--chromium PROGRAM]
 
-A page fails where a script raises, a file is missing, a picture does not load, an
-equation has no size, a heading is missing, or anything but the site itself is asked
-for.  Without Chromium the script says so and succeeds: the pages are not checked then.
+A page fails if a script raises, a file is missing, a picture does not load, an equation
+has no size, a heading is missing, or a request leaves the site.  Without Chromium the
+script prints a note and succeeds without checking the pages.
 
-One browser is started and spoken to through a pipe (Chrome DevTools Protocol,
+One browser is started and controlled through a pipe (Chrome DevTools Protocol,
 ``--remote-debugging-pipe``), so that nothing but Chromium is needed.
 """
 

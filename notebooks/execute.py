@@ -1,13 +1,13 @@
-"""Execute the course: each script becomes a notebook, with its outputs and pictures.
+"""Execute the course: each script becomes a notebook with its outputs and pictures.
 
-    python notebooks/execute.py                      all of them, beside their scripts
-    python notebooks/execute.py 03 05                those whose names begin so
-    python notebooks/execute.py --out FOLDER         elsewhere; nothing that git knows is touched
-    python notebooks/execute.py --jobs 2             two at a time; the times that some print are longer then
+    python notebooks/execute.py                  all notebooks, beside their scripts
+    python notebooks/execute.py 03 05            those whose names start with 03 or 05
+    python notebooks/execute.py --out FOLDER     into another folder
+    python notebooks/execute.py --jobs 2         two at a time; printed times are longer
 
-Every script runs in a fresh kernel, in an empty folder, and stops everything at its first error.  Pictures are
-reduced to 256 colours, which is what keeps a notebook light; times of day and cell numbers that differ from run
-to run are left out.
+Each script runs in a new kernel, in an empty folder; the first error stops everything.
+Pictures are reduced to 256 colours to keep notebooks small.  Times of day and cell ids
+that differ between runs are removed.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def execute(script: Path) -> nbformat.NotebookNode:
 
 
 def write(script: Path, folder: Path) -> str:
-    """Execute a script into a folder; what there is to say of it.
+    """Execute a script into a folder; returns a line about it.
 
     Raises:
       RuntimeError: with the cell that failed.
@@ -70,7 +70,7 @@ def write(script: Path, folder: Path) -> str:
 
 
 def write_all(scripts: list[Path], folder: Path, num_jobs: int) -> Iterator[str]:
-    """Several at a time, each in a process of its own; nothing is begun after the first error."""
+    """Several at a time, each in a separate process; stops after the first error."""
     with ProcessPoolExecutor(num_jobs) as pool:
         tasks: list[Future[str]] = [
             pool.submit(write, script, folder) for script in scripts

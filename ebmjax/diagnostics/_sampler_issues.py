@@ -10,7 +10,7 @@ DIVERGENT = 1000.0  # nats; as in Stan
 LEAST_BFMI = 0.3
 # fewer draws are too noisy: of all chains together, of one chain
 BFMI_DRAWS, BFMI_STEPS = 200, 1000
-LEAST_GAP = 10.0  # nat
+LEAST_GAP = 10.0  # nats
 FULL_TREE, FULL_SHARE = 2**10 - 1, 0.05  # gradients of a tree of depth 10
 
 

@@ -294,7 +294,7 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
     how = "a sum" if METHODS[run.config.objective].is_binary else "quadrature"
     for points, value in log_likelihoods(run, state).items():
         name = f"log-likelihood, Z by {how}, of {points}"
-        rows.append((name, f"{value:.4f} nat"))
+        rows.append((name, f"{value:.4f} nats"))
     if run.held is not None:
         rows.append(_energy_row(run, state))
     if METHODS[run.config.objective].is_labelled:

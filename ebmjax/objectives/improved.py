@@ -164,8 +164,8 @@ def improved_contrastive(
 
 
 def entropy(points: Any, is_counted: Array | None = None) -> Array:
-    """The entropy in nat of the law of points ``[C, ...]``, by nearest neighbours;
-    differentiable.
+    """The entropy in nats of the distribution of points ``[C, ...]``, by nearest
+    neighbours; differentiable.
 
     Args:
       points: a tree of arrays, finite.

@@ -21,7 +21,7 @@ from ebmjax.verify.energy_probes import Issue, Probe
 from ebmjax.verify.features import labels_of
 
 NUM_PROBES = 16
-NOISE_LIMIT = 0.05  # nat, of the rounding error of an energy
+NOISE_LIMIT = 0.05  # nats, of the rounding error of an energy
 NARROW = ("bfloat16", "float16", "float8")
 
 
