@@ -53,7 +53,7 @@ MUTANTS = [
     Mutant("fresh chains around the points that are there", "experiments/experiment.py", "mean = jnp.asarray(facts.mean)", "mean = jnp.mean(z, axis=0)", ALONE),
     Mutant("a configuration changed by hand goes on", "experiments/facts.py", "_plain(now.get(name)) != _plain(began)", "False", "test_runs:test_a_configuration_changed_by_hand_is_named"),
     Mutant("an option without effect is accepted", "experiments/options.py", 'found["regularisation"] = f"{objective} has', 'found["nothing"] = f"{objective} has', UNUSED),
-    Mutant("a run that goes on ignores its options", "cli/train.py", "is_training=True, **other)", "is_training=True)", "test_runs:test_options_of_a_run_that_goes_on_are_applied_or_refused"),
+    Mutant("a run that goes on ignores its options", "cli/train.py", "is_training=True, **other)", "is_training=True)", "test_runs:test_options_of_a_continued_run_are_applied_or_refused"),
     Mutant("chains that a signal ended are lost", "cli/stoppable.py", "while done < num_steps and not (pieces and is_signalled()):", "while done < num_steps:", SIGNAL + ":SIGINT"),
     Mutant("pieces that all begin at step 0", "cli/stoppable.py", '"start": done}', '"start": 0}', SIGNAL + ":SIGTERM", "ValueError"),
     Mutant("a hangup is not waited for", "io/run_directory.py", "numbers.append(signal.SIGHUP)", "pass", "test_cli_energy:test_a_hangup_is_waited_for"),

@@ -160,14 +160,14 @@ MUTANTS = [
         "kernels/barker.py",
         "terms = jax.nn.softplus(v * g) - jax.nn.softplus(-v * g_new)",
         "terms = 0.0 * v",
-        f"{PRIOR}:test_barker_on_a_target_with_steep_walls",
+        f"{PRIOR}:test_barker_on_a_target_with_steep_boundaries",
     ),
     Mutant(
         "Barker's ratio with one gradient",
         "kernels/barker.py",
         "jax.nn.softplus(-v * g_new)",
         "jax.nn.softplus(-v * g)",
-        f"{PRIOR}:test_barker_on_a_target_with_steep_walls",
+        f"{PRIOR}:test_barker_on_a_target_with_steep_boundaries",
     ),
     # the public record
     Mutant(
@@ -189,7 +189,7 @@ MUTANTS = [
         "energies/boltzmann.py",
         "jnp.where(jnp.all((x == 0) | (x == 1)), energy, jnp.inf)",
         "energy",
-        f"{RECORD}:test_a_kernel_of_real_numbers_does_not_wander_on_a_model_of_bits",
+        f"{RECORD}:test_a_kernel_of_real_numbers_does_not_leave_the_bits",
     ),
     Mutant(
         "bfloat16 positions are not rounded",
@@ -226,9 +226,9 @@ MUTANTS = [
         "adaptation/warmup.py",
         "return (energies <= median + limit).astype(jnp.float32)",
         "return jnp.ones_like(energies)",
-        "test_warmup:test_lost_chains_do_not_set_the_numbers_of_all",
+        "test_warmup:test_lost_chains_do_not_affect_the_tuning",
     ),
-    Mutant("rank of a matrix by its largest scale", "_validation.py", "rank = np.linalg.matrix_rank(balanced)", "rank = np.linalg.matrix_rank(matrix)", "test_warmup:test_scales_far_apart_are_found_and_a_flat_coordinate_is_survived", "^ValueError:"),
+    Mutant("rank of a matrix by its largest scale", "_validation.py", "rank = np.linalg.matrix_rank(balanced)", "rank = np.linalg.matrix_rank(matrix)", "test_warmup:test_scales_far_apart_are_found_with_a_flat_coordinate", "^ValueError:"),
     Mutant(
         "gradients of starts are not looked at",
         "sampling/initialization.py",

@@ -10,7 +10,7 @@ WRONG, RIGHT = (
 )
 REPORT = "test_verify:test_a_report_reads"
 DENSITY = f"{R}:test_a_proposal_density_keeps_its_level_in_any_dimension:1"
-STOPPED = "test_check_energy:test_an_ill_energy_is_found_with_a_suggestion"
+STOPPED = "test_check_energy:test_an_issue_is_found_with_a_suggestion"
 
 MUTANTS = [
     # statistics

@@ -22,7 +22,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_it_finds_the_acceptance_that_was_asked_for(name, key):
+def test_it_finds_the_target_acceptance_rate(name, key):
     make, target = MAKERS[name]
     start = TARGET.sample(key, 256)
 
@@ -47,7 +47,7 @@ def test_it_finds_the_acceptance_that_was_asked_for(name, key):
         assert abs(rate(tuned.step_size) - target) < 0.05
 
 
-def test_far_tails_are_survived(key):
+def test_starts_in_far_tails(key):
     start = 300.0 + jnp.zeros((64, 5))
     tuned = eb.tune_step_size(
         key, eb.mala, TARGET.energy, start, target=0.574, num_steps=600

@@ -145,7 +145,7 @@ def test_a_kernel_that_is_not_invariant_has_biased_weights():
     assert abs(z_score(found.log_weights, LOG_Z)) > 6
 
 
-def test_a_schedule_that_looks_at_its_own_chains_is_biased():
+def test_a_schedule_adapted_to_its_chains_is_biased():
     """Levels that adapt to two chains at a time: E w is no longer the ratio."""
     options = {"num_particles": 2, "num_steps": 1, "ess": 0.9, "max_levels": 60}
     found = sequential_monte_carlo(KEY, PATH, eb.mala, 0.4, num_repeats=NUM, **options)

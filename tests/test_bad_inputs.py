@@ -143,7 +143,7 @@ def test_any_key_is_one_typed_key_or_refused_by_name(value):
 
 @settings(deadline=None, max_examples=15, derandomize=True)
 @given(st.floats(width=32), st.floats(width=32))
-def test_a_start_of_any_scale_is_sampled_or_its_trouble_told(first, second):
+def test_a_start_of_any_scale_is_sampled_or_reported(first, second):
     start = (jnp.full((2, 2), first), jnp.full((2, 1), second))
     with warnings.catch_warnings(record=True) as reported:
         warnings.simplefilter("always")

@@ -72,7 +72,7 @@ def test_the_callers_state_is_not_consumed(key):
     assert np.isfinite(first.state.position).all()
 
 
-def test_progress_is_told_between_chunks(key):
+def test_progress_is_reported_between_chunks(key):
     reported = []
     kernel = eb.mala(lambda x: 0.5 * jnp.sum(x**2), 0.7)
     eb.sample(

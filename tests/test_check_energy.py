@@ -108,7 +108,7 @@ ILL = {
 
 
 @pytest.mark.parametrize("name", ILL)
-def test_an_ill_energy_is_found_with_a_suggestion(name, key):
+def test_an_issue_is_found_with_a_suggestion(name, key):
     energy, position, what, suggestion = ILL[name]
     diagnosis = eb.check(energy, position, key)
     assert not diagnosis.is_healthy
@@ -119,7 +119,7 @@ def test_an_ill_energy_is_found_with_a_suggestion(name, key):
 
 
 @pytest.mark.parametrize("name", targets.TARGETS)
-def test_a_healthy_energy_is_left_alone(name, key):
+def test_a_healthy_energy_has_no_issue(name, key):
     target = targets.TARGETS[name]()
     for i in range(3):
         position = target.sample(jax.random.fold_in(key, i), 1)[0]

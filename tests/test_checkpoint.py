@@ -27,7 +27,7 @@ TREE = {
 }
 
 
-def test_everything_comes_back(tmp_path):
+def test_all_leaves_are_restored(tmp_path):
     path = tmp_path / "c.npz"
     checkpoint.save(path, TREE, step=5)
     back = checkpoint.load(path, TREE)
@@ -88,7 +88,7 @@ def corruptions(content, rng):
             yield f"blocks {i} and {j} exchanged", b"".join(blocks)
 
 
-def test_every_corruption_is_noticed(tmp_path):
+def test_every_corruption_is_detected(tmp_path):
     path, rng, count = tmp_path / "c.npz", np.random.default_rng(0), 0
     for tree in (
         TREE,
@@ -193,14 +193,14 @@ def limited(size):
     "dtype",
     ["bfloat16", "float16", "float8_e4m3fn", "int4", "uint32", "bool", "complex64"],
 )
-def test_every_dtype_comes_back(dtype, tmp_path):
+def test_every_dtype_is_restored(dtype, tmp_path):
     tree = jnp.asarray([0, 1, 1, 0], dtype)
     checkpoint.save(tmp_path / "c.npz", tree)
     back = checkpoint.load(tmp_path / "c.npz", tree)
     assert back.dtype == tree.dtype and (back == tree).all()
 
 
-def test_float64_comes_back_without_x64(tmp_path):
+def test_float64_is_restored_without_x64(tmp_path):
     checkpoint.save(tmp_path / "c.npz", np.float64(0.1))
     assert checkpoint.load(tmp_path / "c.npz", np.float64(0.1)) == 0.1
 
@@ -334,7 +334,7 @@ def test_what_a_link_points_to_is_not_written_over(tmp_path):
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
-def test_keys_of_every_kind_come_back(impl, tmp_path):
+def test_keys_of_every_kind_are_restored(impl, tmp_path):
     key = jax.random.key(3, impl=impl)
     checkpoint.save(tmp_path / "c.npz", key)
     for like in (key, jax.eval_shape(lambda: jax.random.key(0, impl=impl))):

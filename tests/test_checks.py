@@ -232,7 +232,7 @@ def test_an_energy_of_minus_infinity_is_rejected_and_counted():
     assert (samples.draws[..., 0] <= 0.5).all()
 
 
-def test_a_wall_of_plus_infinity_is_an_honest_rejection(recwarn):
+def test_plus_infinity_is_rejected_and_not_counted(recwarn):
     kernel = eb.random_walk(lambda x: jnp.where(x[0] < 0, jnp.inf, jnp.sum(x)), 1.0)
     samples = eb.sample(KEY, kernel, START + 1.0, 200)
     assert not [
@@ -267,7 +267,7 @@ def test_bfloat16_positions_keep_the_accept_in_float32():
     )
 
 
-def test_one_point_without_its_chain_axis_is_told(key):
+def test_one_point_without_a_chain_axis_raises(key):
     energy = lambda x: 0.5 * jnp.sum((x - 3.0) ** 2)
     for call in (
         lambda x: eb.sample(key, eb.hmc(energy, 0.3, 5), x, 5),

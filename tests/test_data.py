@@ -187,7 +187,7 @@ def test_what_the_axes_are_is_decided_and_said(tmp_path, name):
         assert "channels were first" in read.notes[0]
 
 
-def test_a_layout_can_be_asked_for(tmp_path):
+def test_a_layout_can_be_requested(tmp_path):
     x = np.random.default_rng(0).normal(size=(20, 12, 16))
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "flat.npy", x.reshape(20, -1))

@@ -181,7 +181,7 @@ def test_bad_devices_are_named(name):
         )
 
 
-def test_chains_that_do_not_divide_are_told_with_both_numbers():
+def test_an_indivisible_number_of_chains_raises_with_both_numbers():
     class Four:
         shape = {"chains": 4}
 

@@ -97,7 +97,7 @@ def test_the_borrowers_are_a_thousand():
     assert float(grad[0]) == pytest.approx(500 - 300, rel=1e-4)  # 300 of them were bad
 
 
-def test_the_judge_tells_a_wrong_mean_a_wrong_deviation_and_chains_apart():
+def test_the_criterion_detects_wrong_means_wrong_deviations_and_split_chains():
     truth = efficiency.truth_of(KNOWN)
     draws = KNOWN.mean + KNOWN.sd * np.random.default_rng(1).normal(size=(500, 4, 2))
     good = efficiency.classifier_metrics(draws, truth)

@@ -199,7 +199,7 @@ def test_names_that_are_taken_lose_no_leaf(tmp_path):
             np.testing.assert_array_equal(data[name].values, x)
 
 
-def test_infinite_walls_of_a_kernel_without_momenta_are_not_diverging(key):
+def test_hard_boundaries_of_a_kernel_without_momenta_are_not_diverging(key):
     energy = lambda x: jnp.where(x[0] > 0, x[0] + 5000 * (x[0] > 3), jnp.inf)
     kernel, start = eb.random_walk(energy, 1.5), jnp.ones((4, 1))
     samples = eb.sample(key, kernel, start, 300, collect=eb.collect_stats)

@@ -77,7 +77,7 @@ def test_right_kernels_fail_at_most_at_the_stated_rate(name):
     assert np.mean(shares) > 0.08  # and the tests do reject
 
 
-def test_a_test_with_too_many_false_alarms_would_be_noticed():
+def test_too_many_false_alarms_are_detected():
     """The bounds can fail: p-values of half their size."""
     p = np.random.default_rng(0).uniform(size=NUM_KEYS) / 2
     assert (p < 0.05).mean() > at_most(0.05)

@@ -196,7 +196,7 @@ def test_raise_names_chain_and_chunk():
         eb.sample(KEY, eb.random_walk(ENERGY, 1.0), START, 200, on_fault="ignore")
 
 
-def test_an_offset_that_eats_float32_is_told():
+def test_an_offset_too_large_for_float32_is_reported():
     with pytest.warns(
         RuntimeWarning,
         match=r"energies are about 1e\+07, where float32 rounds .* subtract a constant",

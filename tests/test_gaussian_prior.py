@@ -72,7 +72,7 @@ def test_the_acceptance_of_pcn_does_not_fall_with_the_dimension(key):
     assert abs(rates[0] - rates[1]) < 0.05  # standard errors about 0.005
 
 
-def test_barker_on_a_target_with_steep_walls(key):
+def test_barker_on_a_target_with_steep_boundaries(key):
     target = targets.banana(3)
     verify.invariance(key, barker(target.energy, 1.2), target).require()
     verify.rank(key, barker(target.energy, 1.2), target).require()

@@ -284,7 +284,7 @@ def test_what_is_wrong_with_one_of_many_short_chains_is_seen():
         assert "R-hat above 1.01 in x[0], x[1]" in str(health.summary(wrong))
 
 
-def test_a_lost_chain_of_hundreds_is_named():
+def test_one_lost_chain_of_hundreds_is_reported():
     """Although R-hat is below 1.01."""
     draws = autoregression(1, 1000, 400, rho=0.6)
     assert health.summary(draws).warnings == []
@@ -326,7 +326,7 @@ def _info(num_steps, num_chains, **changes):
     return info._replace(**changes)
 
 
-def test_a_wall_is_no_divergence():
+def test_a_hard_boundary_is_not_a_divergence():
     """A half-normal by HMC: infinite errors without NaN; with NaN beyond the boundary,
     divergences."""
 
@@ -408,7 +408,7 @@ def test_exchanged_axes_are_seen():
     assert "axes" not in str(health.summary(many))
 
 
-def test_angles_that_wind_are_named():
+def test_unwrapped_angles_are_reported():
     rng = np.random.default_rng(0)
     turns = rng.integers(-1, 2, (2000, 4, 1)).cumsum(axis=0)
     angle = 2 * np.pi * turns + 0.5 + 0.8 * rng.normal(size=(2000, 4, 1))

@@ -166,7 +166,7 @@ def test_points_that_do_not_count_are_no_neighbours(key):
     assert value != pytest.approx(float(entropy(x)), abs=1e-3)
 
 
-def test_broken_chains_do_not_count_and_come_back_as_nan(key):
+def test_nonfinite_chains_do_not_count_and_are_returned_as_nan(key):
     def wall(params, x):
         return energy(params, x) + jnp.where(x[0] > 50, jnp.inf, 0.0)
 

@@ -56,9 +56,7 @@ def test_a_checkpoint_changes_no_number(tmp_path):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_told_to_stop_it_finishes_the_chunk_and_goes_on_in_the_same_bytes(
-    how, tmp_path
-):
+def test_a_signal_ends_after_the_chunk_and_the_run_continues_exactly(how, tmp_path):
     reported = stop_after(30, lambda: os.kill(os.getpid(), how))
     with pytest.raises(
         Interrupted,
@@ -123,7 +121,7 @@ OTHER = {
 
 
 @pytest.mark.parametrize("name", OTHER)
-def test_another_call_is_refused_and_nothing_lost(name, tmp_path):
+def test_another_call_is_refused_and_files_are_kept(name, tmp_path):
     options, message = OTHER[name]
     run(tmp_path)
     before = content(tmp_path)
@@ -141,7 +139,7 @@ def test_two_runs_in_one_folder(tmp_path):
     run(tmp_path)
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_anything_runs():
+def test_a_read_only_folder_raises_before_the_run():
     with pytest.raises(folder.FolderError, match="/proc/none cannot be written"):
         run("/proc/none")
 

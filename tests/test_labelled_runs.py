@@ -101,7 +101,7 @@ def test_ood_inputs_keep_their_margins_or_their_box(key):
 
 
 @pytest.mark.parametrize("objective", ["joint", "class_conditional"])
-def test_labelled_points_train_from_the_command_line_and_go_on(objective, tmp_path):
+def test_labelled_points_train_and_resume_from_the_command_line(objective, tmp_path):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 400)
     rows = np.column_stack([rng.normal(size=(400, 2)) + 4 * labels[:, None], labels])

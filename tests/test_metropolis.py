@@ -65,7 +65,7 @@ def test_impossible_moves_are_never_accepted(key):
     assert not move(2.0, float(exponential.max()), log_ratio=-1e6)[1].is_accepted
 
 
-def test_a_proposal_of_ones_own_by_its_density_is_right_and_with_arguments_swapped_is_not(
+def test_a_user_proposal_with_log_q_is_correct_and_with_swapped_arguments_is_not(
     key,
 ):
     """Exp(1) by a random walk of log x: without the ratio, or swapped, the mean is far

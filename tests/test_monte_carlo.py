@@ -111,7 +111,7 @@ def test_bad_weights(name):
         monte_carlo.expectation(jnp.sin, DRAWS, weights)
 
 
-def test_a_draw_that_outweighs_the_rest_is_told():
+def test_one_large_weight_warns():
     weights = np.ones((500, 16))
     weights[3, 2] = 2000.0
     with pytest.warns(RuntimeWarning, match="one draw has 20% of the weight"):

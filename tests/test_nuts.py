@@ -156,7 +156,7 @@ def test_trajectories_are_bounded_and_counted(key):
     ).all()
 
 
-def test_divergences_are_told_and_the_chain_stays(key):
+def test_divergences_are_reported_and_the_chain_stays(key):
     wall = lambda x: jnp.where(x[0] > 1.0, jnp.nan, 0.5 * jnp.sum(x**2))
     kernel = eb.nuts(wall, 0.9)
     _, draws, info = eb.run(key, kernel, kernel.init(jnp.zeros(2)), 200)
@@ -176,7 +176,7 @@ def test_divergences_are_told_and_the_chain_stays(key):
     assert np.array_equal(new.position, jnp.ones(2))
 
 
-def test_a_hard_wall_is_no_fault(key):
+def test_a_hard_boundary_is_not_counted(key):
     """Proposals with energy plus infinity are rejected and not counted."""
     wall = lambda x: jnp.where(x[0] > 0, 0.5 * jnp.sum(x**2), jnp.inf)
     for kernel in (eb.nuts(wall, 0.4), eb.ula(wall, 0.2), eb.mala(wall, 0.4)):

@@ -134,7 +134,7 @@ def test_the_step_size_follows_the_acceptance(key):
         assert abs(metrics["acceptance_rate"] - 0.574) < 0.05
 
 
-def test_broken_chains_do_not_count_and_come_back_as_nan(key):
+def test_nonfinite_chains_do_not_count_and_are_returned_as_nan(key):
     def wall(params, x):
         return energy(params, x) + jnp.where(x[0] > 50, jnp.inf, 0.0)
 

@@ -43,7 +43,7 @@ def test_spins_are_refused_by_a_kernel_of_bits():
     assert set(np.unique(draws)) <= {0.0, 1.0}
 
 
-def test_a_kernel_of_real_numbers_does_not_wander_on_a_model_of_bits():
+def test_a_kernel_of_real_numbers_does_not_leave_the_bits():
     model = boltzmann.ring(6, 0.5)
     energy = functools.partial(boltzmann.boltzmann, model)
     bits = jnp.zeros((4, 6))
@@ -148,7 +148,7 @@ def test_a_fresh_state_may_be_donated():
 
 
 @pytest.mark.parametrize("name", ["reduce_on_plateau", "polyak_sgd"])
-def test_optimisers_that_want_the_loss_get_it(name):
+def test_optimisers_that_need_the_loss_get_it(name):
     optax = pytest.importorskip("optax")
     optimizer = {
         "reduce_on_plateau": lambda: optax.chain(
@@ -174,7 +174,7 @@ def test_optimisers_that_cannot_work_are_refused_by_name():
         eb.init_state(KEY, {"w": jnp.ones(2)}, 0.1)
 
 
-def test_an_own_loop_is_watched_in_one_line():
+def test_the_divergence_monitor_in_a_user_loop():
     """60 healthy updates, then energies that diverge: the monitor returns a state that
     was healthy for 25 updates, with smaller steps; healthy metrics change nothing."""
     optax = pytest.importorskip("optax")

@@ -23,7 +23,7 @@ def judged():
     return digits, predict
 
 
-def test_the_classifier_knows_real_digits_and_doubts_noise(judged):
+def test_the_classifier_is_confident_on_digits_and_not_on_noise(judged):
     digits, predict = judged
     held = np.asarray(predict(digits.x[1400:]))
     assert (held.argmax(axis=1) == digits.labels[1400:]).mean() > 0.93
@@ -193,7 +193,7 @@ def test_log_z_refuses_many_dimensions():
 
 
 @pytest.mark.parametrize("objective", ["multi_scale", "recovery"])
-def test_chains_of_a_noise_conditional_run_come_down_its_ladder(objective, key):
+def test_chains_of_a_noise_conditional_run_use_all_levels(objective, key):
     """With weights of zero the network is the Gaussian of the data with noise: chains
     start from noise several times as wide and end as wide as the data."""
     moons = data.load("two_moons", num_points=500)

@@ -155,7 +155,7 @@ def test_what_is_no_run_is_refused(tmp_path):
         runs.load(tmp_path)
 
 
-def test_changed_data_are_noticed(tmp_path):
+def test_changed_data_are_detected(tmp_path):
     path = tmp_path / "mine.npy"
     np.save(path, np.random.default_rng(0).normal(size=(300, 3)))
     train(make(5, str(path)), tmp_path / "run")
@@ -172,7 +172,7 @@ def test_changed_data_are_noticed(tmp_path):
         runs.reopen(tmp_path / "run", str(path))
 
 
-def test_changed_labels_are_noticed():
+def test_changed_labels_are_detected():
     dataset = data.load("two_moons")
     config = experiment.preset(dataset, objective="joint")
     experiment.build(config, dataset)
@@ -261,7 +261,7 @@ def test_bits_and_their_kernel_belong_together():
         make(name="binary_digits", objective="ratio_matching", kernel="mala")
 
 
-def test_units_go_and_come_back():
+def test_units_are_converted_and_restored():
     for name in ("two_moons", "digits"):
         run = make(name=name)
         assert np.allclose(
@@ -340,7 +340,7 @@ def test_a_configuration_changed_by_hand_is_named(tmp_path):
         train(other, tmp_path / "run", is_resumed=True)
 
 
-def test_options_of_a_run_that_goes_on_are_applied_or_refused(tmp_path):
+def test_options_of_a_continued_run_are_applied_or_refused(tmp_path):
     run, path = _finished(tmp_path / "run"), tmp_path / "run"
     resumed = lambda **choices: cli_train._resumed(path, "", choices)
     assert resumed().config == run.config

@@ -39,7 +39,7 @@ def files(path):
     return sorted(p for p in path.rglob("*") if p.is_file())
 
 
-def test_everything_comes_back(tmp_path):
+def test_all_leaves_are_restored(tmp_path):
     path = tmp_path / "c.orbax"
     sharded.save(path, WHOLE, step=5)
     noted = []
@@ -85,7 +85,7 @@ def test_every_file_is_sealed(tmp_path):
     assert count > 20 and equal(sharded.load(path, like)["a"], like["a"])
 
 
-def test_orbax_alone_does_not_notice(tmp_path):
+def test_orbax_alone_does_not_detect_damage(tmp_path):
     """The control: the reason for the manifest of digests."""
     path, x = tmp_path / "c.orbax", np.asarray(jax.random.normal(KEY, (400, 3)))
     sharded.save(path, x)
@@ -196,7 +196,7 @@ def test_without_orbax_you_are_told_what_to_install_before_anything_runs(
         )
 
 
-def test_sampling_goes_on_in_the_same_numbers_and_a_damaged_chunk_is_computed_again(
+def test_sampling_continues_exactly_and_a_damaged_chunk_is_computed_again(
     tmp_path,
 ):
     options = {"num_warmup": 20, "num_chunks": 2, "backend": "orbax"}
@@ -215,7 +215,7 @@ def test_sampling_goes_on_in_the_same_numbers_and_a_damaged_chunk_is_computed_ag
     assert equal(run(tmp_path), whole)
 
 
-def test_training_goes_on_in_the_same_numbers(tmp_path):
+def test_training_continues_exactly(tmp_path):
     from test_runs import make
 
     from ebmjax.experiments import runs

@@ -287,7 +287,7 @@ def test_sums_are_right_after_ten_billion_steps():
     )
 
 
-def test_a_count_goes_on_where_int32_ends():
+def test_a_count_exceeds_int32():
     start = Count(jnp.int32(1), jnp.int32(2**30 - 3))
     end = jax.lax.fori_loop(0, 10, lambda i, c: c.plus_one(), start)
     assert end.value() == 2**31 + 7

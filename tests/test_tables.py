@@ -116,7 +116,7 @@ def test_a_column_is_named_for_labels_or_refused(tmp_path):
     assert read(tmp_path, lines(A, B, head="a,y")).x.shape == (30, 2)
 
 
-def test_a_header_can_be_asked_for(tmp_path):
+def test_a_header_can_be_requested(tmp_path):
     years = lines(A, B, head="2019,2020")
     assert len(read(tmp_path, years).x) == 31
     assert len(read(tmp_path, years, header="yes").x) == 30

@@ -241,7 +241,7 @@ def test_separate_noise_is_a_step_size_and_a_temperature():
     )
 
 
-def test_a_run_knows_its_temperature():
+def test_a_run_stores_its_temperature():
     dataset = data.load("two_moons", num_points=300)
     config = experiment.preset(dataset, features=(8,), temperature=0.5)
     run = experiment.build(config, dataset)
