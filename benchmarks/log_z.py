@@ -345,7 +345,9 @@ def ours(problem: Problem, num_repeats: int, _):
         )
         for i in range(num_repeats)
     ]
-    grads = np.mean([r.num_grads + NUM_PARTICLES // 2 * (r.num_levels + 1) for r in runs])
+    grads = np.mean(
+        [r.num_grads + NUM_PARTICLES // 2 * (r.num_levels + 1) for r in runs]
+    )
     return [r.log_z for r in runs], grads, runs[0].step_sizes[-1]
 
 
