@@ -323,7 +323,7 @@ def side_by_side(names: tuple[str, ...], num_repeats: int) -> Iterator[tuple]:
         error = float(np.sqrt((errors**2).mean()))
         row = {
             "target": name,
-            "method": method.__doc__.split(".")[0],
+            "method": NAMES[method],
             "error": error,
             "bias": float(errors.mean()),
             "gradients": float(num_grads),
@@ -420,3 +420,10 @@ def theirs(problem: Problem, num_repeats: int, step_size):
     levels = np.mean([int(n) for _, n in ends])
     grads = levels * NUM_PARTICLES * (NUM_STEPS * 5 + 1)
     return [float(z) for z, _ in ends], grads, step_size
+
+
+NAMES = {
+    ours: "ebmjax SMC",
+    annealed: "ebmjax annealed, both directions",
+    theirs: "BlackJAX adaptive tempered SMC",
+}
