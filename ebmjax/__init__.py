@@ -15,6 +15,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from ebmjax.base import Dense, Energy, Info, Kernel, State
+from ebmjax.energies.conditional import condition
 from ebmjax.energies.transforms import (
     confine,
     denoise,
@@ -73,15 +74,25 @@ from ebmjax.sampling.loop import (
 from ebmjax.sampling.sample import Samples, sample
 
 if TYPE_CHECKING:
+    from ebmjax.adaptation.each import TunedEach, warm_up_each
     from ebmjax.adaptation.tuning import Tuned, tune_step_size, warm_up
     from ebmjax.adaptation.warmup import adapt
+    from ebmjax.diagnostics.each import by_condition, summary_each
     from ebmjax.diagnostics.expectation import expectation
     from ebmjax.diagnostics.summary import assert_healthy, summary
+    from ebmjax.energies.conditional_networks import ConditionalConv, ConditionalMLP
     from ebmjax.energies.flows import Flow
     from ebmjax.energies.networks import MLP, Conv
     from ebmjax.io.arviz import to_arviz
     from ebmjax.kernels.blackjax import from_blackjax, to_blackjax
     from ebmjax.objectives.base import Chains, Objective, Players
+    from ebmjax.objectives.conditional import (
+        Pairs,
+        conditional_likelihood,
+        over_pairs,
+        pairs,
+        persistent_pairs,
+    )
     from ebmjax.objectives.joint import Labelled, labelled
     from ebmjax.objectives.likelihood import maximum_likelihood
     from ebmjax.training.chain_init import from_data, from_noise, replay_buffer
@@ -96,14 +107,24 @@ if TYPE_CHECKING:
     from ebmjax.verify.check_energy import check
 
 _LAZY = {  # imported when first used: module -> names
+    "adaptation.each": ("TunedEach", "warm_up_each"),
     "adaptation.tuning": ("Tuned", "tune_step_size", "warm_up"),
     "adaptation.warmup": ("adapt",),
+    "diagnostics.each": ("by_condition", "summary_each"),
     "diagnostics.expectation": ("expectation",),
     "diagnostics.summary": ("assert_healthy", "summary"),
+    "energies.conditional_networks": ("ConditionalConv", "ConditionalMLP"),
     "energies.flows": ("Flow",),
     "energies.networks": ("MLP", "Conv"),
     "io.arviz": ("to_arviz",),
     "kernels.blackjax": ("from_blackjax", "to_blackjax"),
+    "objectives.conditional": (
+        "Pairs",
+        "conditional_likelihood",
+        "over_pairs",
+        "pairs",
+        "persistent_pairs",
+    ),
     "objectives.joint": ("Labelled", "labelled"),
     "objectives.base": ("Chains", "Objective", "Players"),
     "objectives.likelihood": ("maximum_likelihood",),
@@ -128,6 +149,8 @@ __all__ = [
     "NUTS",
     "ULA",
     "Chains",
+    "ConditionalConv",
+    "ConditionalMLP",
     "Conv",
     "Cycle",
     "Dense",
@@ -140,6 +163,7 @@ __all__ = [
     "Metropolis",
     "Mixture",
     "Objective",
+    "Pairs",
     "Players",
     "Proposal",
     "RandomWalk",
@@ -152,14 +176,18 @@ __all__ = [
     "TrainState",
     "TrainingDiverged",
     "Tuned",
+    "TunedEach",
     "Unadjusted",
     "UnderdampedLangevin",
     "Within",
     "adapt",
     "assert_healthy",
+    "by_condition",
     "chain_keys",
     "check",
     "collect_stats",
+    "condition",
+    "conditional_likelihood",
     "confine",
     "cycle",
     "denoise",
@@ -182,7 +210,10 @@ __all__ = [
     "metropolis",
     "mixture",
     "nuts",
+    "over_pairs",
+    "pairs",
     "parallel",
+    "persistent_pairs",
     "position_of",
     "product",
     "random_walk",
@@ -195,6 +226,7 @@ __all__ = [
     "stack",
     "stacked",
     "summary",
+    "summary_each",
     "temper",
     "to_arviz",
     "to_blackjax",
@@ -205,6 +237,7 @@ __all__ = [
     "unadjusted",
     "underdamped_langevin",
     "warm_up",
+    "warm_up_each",
     "within",
     "yoshida",
 ]

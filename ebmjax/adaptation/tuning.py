@@ -116,7 +116,7 @@ def warm_up(
             "make_kernel must return a Kernel of an energy and a step size, got "
             f"{checks.describe(template)}"
         )
-    target = _target(template, target)
+    target = target_of(template, target)
     _check_starts(template, energy, positions, num_chains)
     numbers = jnp.float32(target), jnp.float32(step_size)
     found = _compiled(key, make_kernel, energy, positions, *numbers, num_steps, mass)
@@ -124,10 +124,8 @@ def warm_up(
         acceptance_rate=np.asarray(found.acceptance_rate),
         is_lost=np.asarray(found.is_lost),
     )
-    last = found.acceptance_rate[int((1 + WINDOWS[-1]) / 2 * num_steps) :]
-    _check(found, last.mean(), target)
-    _check_held(positions, found.position)
-    _check_lost(energy, found)
+    reached = last_rates(found.acceptance_rate).mean()
+    check_adapted(energy, found, positions, reached, target)
     length = None if found.num_steps is None else int(found.num_steps)
     kernel = found._replace(num_steps=length).kernel(make_kernel, energy)
     rates, num_grads = found.acceptance_rate, int(found.num_grads)
@@ -147,7 +145,8 @@ def tune_step_size(
     return warm_up(key, make_kernel, energy, positions, mass=None, **options)
 
 
-def _target(kernel: Kernel, target: float | None) -> float:
+def target_of(kernel: Kernel, target: float | None) -> float:
+    """The target that is given, or that of the kernel; raises where there is none."""
     target = kernel.acceptance_target if target is None else target
     if target is None:
         raise ValueError(
@@ -169,11 +168,30 @@ def _check_starts(template, energy, positions, num_chains) -> None:
     check_grad(state, "the chains start")
 
 
-def _check(found: Adapted, reached: float, target: float) -> None:
+def last_rates(rates: np.ndarray) -> np.ndarray:
+    """Of ``[T]`` acceptance rates those of the second half of the last window."""
+    return rates[int((1 + WINDOWS[-1]) / 2 * len(rates)) :]
+
+
+def check_adapted(
+    energy: Energy,
+    found: Adapted,
+    positions: Position,
+    reached: float,
+    target: float,
+    where: str = "",
+) -> None:
+    """Raise or warn where an adaptation failed; ``where`` begins each message."""
+    _check(found, reached, target, where)
+    _check_held(positions, found.position, where)
+    _check_lost(energy, found, where)
+
+
+def _check(found: Adapted, reached: float, target: float, where: str) -> None:
     sizes = _flat(found.step_size)
     largest = np.abs(sizes).max()
     text = (
-        f"acceptance ended at {reached:.2f} where {target:.2f} was wanted, step size "
+        f"{where}acceptance ended at {reached:.2f} where {target:.2f} was wanted, step size "
         f"{largest:.3g}"
     )
     if not np.isfinite(sizes).all():
@@ -187,18 +205,18 @@ def _check(found: Adapted, reached: float, target: float) -> None:
         )
 
 
-def _check_held(before: Position, after: Position) -> None:
+def _check_held(before: Position, after: Position, where: str) -> None:
     """A flat energy, or one that falls for ever, has no density to stay in."""
     reach, far = (np.abs(_flat(tree)).max() for tree in (before, after))
     if far > ESCAPED * (1 + reach):
         checks.warn(
-            f"the chains have gone from {reach:.2g} to {far:.2g}: exp(-energy) seems to "
+            f"{where}the chains have gone from {reach:.2g} to {far:.2g}: exp(-energy) seems to "
             "have no integral",
             RuntimeWarning,
         )
 
 
-def _check_lost(energy: Energy, found: Adapted) -> None:
+def _check_lost(energy: Energy, found: Adapted, where: str) -> None:
     lost = np.flatnonzero(found.is_lost)
     if not len(lost):
         return
@@ -206,7 +224,7 @@ def _check_lost(energy: Energy, found: Adapted) -> None:
     above = np.median(energies[lost]) - np.median(energies[~found.is_lost])
     few = ", ".join(map(str, lost[:8])) + (", ..." if len(lost) > 8 else "")
     checks.warn(
-        f"chains {few} ({len(lost)} of {len(found.is_lost)}) are {above:.3g} nats above "
+        f"{where}chains {few} ({len(lost)} of {len(found.is_lost)}) are {above:.3g} nats above "
         "the others and did not count in the warm-up: start them elsewhere, or leave "
         "them out",
         RuntimeWarning,

@@ -73,8 +73,8 @@ class EnergyNetwork(nn.Module):
             checks.positive(self.confinement, "confinement")
 
     @nn.compact
-    def __call__(self, x):
-        h = self.hidden((x - self.center) / self.spread)
+    def __call__(self, x, *condition):
+        h = self.hidden((x - self.center) / self.spread, *condition)
         value = self.gain * self.layer(nn.Dense)(self.num_outputs or 1)(jnp.ravel(h))
         value = value if self.num_outputs else value[0]
         return (
@@ -86,7 +86,7 @@ class EnergyNetwork(nn.Module):
     def layer(self, module: type[nn.Module]) -> Callable[..., nn.Module]:
         return spectral(module) if self.is_spectral else module
 
-    def hidden(self, x):
+    def hidden(self, x, *condition):
         raise NotImplementedError
 
 
@@ -122,16 +122,22 @@ class Conv(EnergyNetwork):
     features: Sequence[int] = (32, 64, 128, 256)
     kernel_size: int = 4
 
-    @nn.compact
-    def hidden(self, x):
+    def image(self, x):
+        """With an axis of channels."""
         if x.ndim not in (2, 3):
             raise ValueError(
                 f"Conv takes one image [H, W] or [H, W, channels], got shape {x.shape}"
             )
-        h = x if x.ndim == 3 else x[..., None]
+        return x if x.ndim == 3 else x[..., None]
+
+    def convolution(self, width):
+        return self.layer(nn.Conv)(width, (self.kernel_size,) * 2, strides=2)
+
+    @nn.compact
+    def hidden(self, x):
+        h = self.image(x)
         for width in self.features[:-1]:
-            h = self.layer(nn.Conv)(width, (self.kernel_size,) * 2, strides=2)(h)
-            h = self.activation(h)
+            h = self.activation(self.convolution(width)(h))
         return self.activation(self.layer(nn.Dense)(self.features[-1])(jnp.ravel(h)))
 
 

@@ -33,7 +33,7 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._value import Value, function, number, part, value
-from ebmjax.base import Array, Energy, Kernel, Key, Position, axpy, normal_like
+from ebmjax.base import Array, Energy, Kernel, Key, Position
 from ebmjax.kernels.within import within
 from ebmjax.objectives.base import Objective, Params, TrainableEnergy, optional
 from ebmjax.objectives.likelihood import Mean, maximum_likelihood
@@ -293,13 +293,6 @@ def with_labels(draw: Draw, shares: Any) -> Draw:
         )
     log_shares = np.log(np.maximum(shares, LEAST)).astype(np.float32)
     return WithLabels(draw, log_shares)
-
-
-def noisy(key: Key, batch: Any, noise: Any) -> Any:
-    """A batch with Gaussian noise on its points, and none on their labels."""
-    if isinstance(batch, Labelled):
-        return batch._replace(point=noisy(key, batch.point, noise))
-    return axpy(noise, normal_like(key, batch), batch)
 
 
 def _check_batch(batch):

@@ -69,20 +69,32 @@ class MaximumLikelihood(Objective):
         checks.positive(self.temperature, "temperature")
         check_adaptation(self.acceptance_target, self.adaptation_rate)
 
-    def loss(self, params, key, batch, chains):
-        _check_same_points(batch, chains.position)
-        energy = scalar(self.energy)
-        fixed = functools.partial(energy, jax.lax.stop_gradient(params))
+    def points(self, batch):
+        """The points of a batch ``[B, ...]``."""
+        return batch
+
+    def kernel(self, params, batch, chains):
+        """The kernel of all chains, under these parameters."""
+        fixed = functools.partial(scalar(self.energy), params)
         tempered = temper(fixed, self.temperature)
-        kernel = parallel(self.make_kernel(tempered, chains.step_size))
+        return parallel(self.make_kernel(tempered, chains.step_size))
+
+    def energies(self, params, batch, chains):
+        """Of the data and of the chains, ``[B]`` and ``[C]``."""
+        of_params = jax.vmap(functools.partial(scalar(self.energy), params))
+        return of_params(batch), of_params(chains)
+
+    def loss(self, params, key, batch, chains):
+        _check_same_points(self.points(batch), chains.position)
+        kernel = self.kernel(jax.lax.stop_gradient(params), batch, chains)
         keys = chain_keys(key, checks.num_chains(chains.position))
         state = kernel.init(chains.position)
         state, _, info = run(keys, kernel, state, self.num_steps, collect=discard)
         samples, is_finite = mark_broken(state.position, state.energy)
 
-        of_params = jax.vmap(functools.partial(energy, params))
-        data = of_params(batch)
-        model = of_params(without_broken(state.position, is_finite))
+        data, model = self.energies(
+            params, batch, without_broken(state.position, is_finite)
+        )
         means = overall if self.means is None else self.means
         of_data, of_model = means(batch, state.position, is_finite)
         value = of_data(data) - of_model(model)

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax.objectives.batches import points_of
 
 
 class TrainingDiverged(RuntimeError):
@@ -96,7 +97,7 @@ class DivergenceMonitor:
         checks.instance(
             rollback, RollbackPolicy, "rollback", "ebmjax.training.divergence"
         ).check()
-        leaves = jax.tree.leaves(data)
+        leaves = jax.tree.leaves(points_of(data))
         self.extent = max(float(np.max(np.abs(np.asarray(x)))) for x in leaves)
         self.dim = sum(x[0].size for x in leaves)
         self.max_gap, self.rollback = max_gap, rollback

@@ -27,7 +27,7 @@ from ebmjax import _validation as checks
 from ebmjax._value import canonical
 from ebmjax.base import Key, Position
 from ebmjax.objectives.base import Loss, Objective, optional
-from ebmjax.objectives.joint import noisy
+from ebmjax.objectives.batches import noisy
 from ebmjax.sampling import devices as dev
 from ebmjax.sampling.progress import Progress, reporter
 from ebmjax.training.chain_init import FROM_DATA, ChainInit

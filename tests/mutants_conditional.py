@@ -1,0 +1,34 @@
+"""Seeded bugs of energies given a condition."""
+
+from killing import Mutant
+
+IN = "test_conditional:"
+MEANS = IN + "test_each_condition_has_its_own_mean_within_standard_errors"
+SIZES = IN + "test_each_condition_has_its_own_step_size"
+LOOP = IN + "test_many_conditions_are_a_loop_over_them"
+SHARED = IN + "test_what_conditions_share_is_kept_once"
+LEAF = IN + "test_an_energy_given_its_condition_is_a_value_with_the_condition_as_leaf"
+EXACT = IN + "test_the_gradient_is_that_of_the_conditional_likelihood"
+STAYS = IN + "test_persistent_chains_stay_with_their_condition"
+WHERE = IN + "test_chains_run_at_the_conditions_of_the_batch"
+NOISE = IN + "test_noise_of_training_is_on_points_alone"
+OVER = IN + "test_objectives_over_pairs_are_means_given_each_condition"
+OBJECTIVE, EACH = "objectives/conditional.py", "adaptation/each.py"
+MUTANTS = [
+    Mutant("chains of a condition interleaved", EACH, "jnp.repeat(next(own), num_chains, axis=0)", "jnp.tile(x := next(own), (num_chains, *[1] * (x.ndim - 1)))", MEANS),
+    Mutant("one key for all conditions", EACH, "fold_in(key, b))(jnp.arange(num))", "fold_in(key, 0 * b))(jnp.arange(num))", LOOP),
+    Mutant("all conditions tuned at the first", EACH, "given: Energy = condition(energy, c)", "given: Energy = condition(energy, jax.tree.map(lambda x: x[0], conditions))", SIZES),
+    Mutant("parameters repeated for each chain", EACH, "isinstance(x, jax.core.Tracer) for x in leaves)", "True for x in leaves)", SHARED, "StopIteration|TypeError|ValueError"),
+    Mutant("draws divided the wrong way", "diagnostics/each.py", "x.reshape(len(x), num, -1, *x.shape[2:])", "x.reshape(len(x), -1, num, *x.shape[2:]).swapaxes(1, 2)", IN + "test_draws_are_divided_by_condition"),
+    Mutant("whole conditions become floats", "energies/conditional.py", "return jax.tree.map(jnp.asarray, condition)", "return jax.tree.map(lambda c: jnp.asarray(c, jnp.float32), condition)", LEAF, "TypeError"),
+    Mutant("the condition of another row", "kernels/conditional.py", "given = condition(energy, conditions)", "given = condition(energy, jax.tree.map(lambda c: c[::-1], conditions))", WHERE),
+    Mutant("data at other conditions than the chains", OBJECTIVE, "data = of_pairs(_of_chains(batch.point, chains), c)", "data = of_pairs(_of_chains(batch.point, chains), c[::-1])", EXACT),
+    Mutant("energies of chains at other conditions", OBJECTIVE, "return data, of_pairs(chains, c)", "return data, of_pairs(chains, c[::-1])", EXACT),
+    Mutant("persistent chains in order of the batch", OBJECTIVE, "slots = batch.index[:num_chains].astype(jnp.int32)", "slots = jnp.arange(num_chains)", STAYS),
+    Mutant("of a row drawn twice the last chain stays", OBJECTIVE, "k=-1)", "k=-1).T", STAYS),
+    Mutant("noise on the points forgotten", "objectives/batches.py", "point=noisy(key, batch.point, noise)", "point=batch.point", NOISE),
+    Mutant("all points given the first condition", OBJECTIVE, "self.at(c).loss", "self.at(batch.condition[0]).loss", OVER),
+    Mutant("objectives that are no means taken", OBJECTIVE, "if not isinstance(made, MEANS):", "if False:", OVER),
+    Mutant("labels shifted by one", OBJECTIVE, "jax.nn.one_hot(labels, int", "jax.nn.one_hot(labels - 1, int", IN + "test_labels_become_one_hot_rows_and_pairs_are_checked"),
+    Mutant("a network that forgets its condition", "energies/conditional_networks.py", "return h + shift(e)", "return h + 0 * shift(e)", IN + "test_a_network_takes_labels_and_one_hot_rows_alike"),
+]  # fmt: skip
