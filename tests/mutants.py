@@ -347,7 +347,7 @@ MUTANTS = [
     Mutant("a wall is a fault of NUTS", "kernels/nuts.py", "(counts & ~is_finite & ~is_wall)", "(counts & ~is_finite)", "test_nuts:test_a_hard_boundary_is_not_counted", "^ChainFault: "),
     Mutant("every report is true", "verify/report.py", "    def __bool__(self) -> bool:\n        return self.is_passed", "    def __bool__(self) -> bool:\n        return True", "test_verify:test_a_report_is_true_where_it_passed"),
     Mutant("carry of the wrong type under x64", "adaptation/step_size.py", "return cast_like((log_size, way, num + 1, is_on & (num < MOST_TRIES)), carry)", "return log_size, way, num + 1, is_on & (num < MOST_TRIES)", "test_x64:test_warm_up_and_its_kernel:mala-float32", "^TypeError: "),
-    Mutant("noise on labels", "objectives/joint.py", "if isinstance(batch, Labelled):", "if isinstance(batch, int):", "test_joint:test_noise_is_added_to_the_points_alone"),
+    Mutant("noise on labels", "objectives/batches.py", "if isinstance(batch, Labelled | Pairs):", "if isinstance(batch, int):", "test_joint:test_noise_is_added_to_the_points_alone"),
     Mutant("bits without a tail", "diagnostics/convergence.py", "jnp.where(is_edge, x.size,", "jnp.where(is_edge, 0,", "test_health:test_bits_are_healthy"),
     Mutant("a last pair cut off", "diagnostics/convergence.py", "jnp.where(pairs[end] > 0, even[end], jnp.maximum(even[end], 0.0))", "jnp.maximum(even[end], 0.0)", "test_diagnostics:test_agrees_with_arviz:drifting-ess_mean"),
     Mutant("folded about all draws", "diagnostics/convergence.py", "jnp.abs(halves - jnp.median(halves))", "jnp.abs(halves - jnp.median(draws))", "test_diagnostics:test_agrees_with_arviz:scaled-rhat"),
@@ -357,7 +357,7 @@ MUTANTS = [
     Mutant("an error that is NaN is none", "base.py", "jnp.where(jnp.isnan(error), jnp.inf, jnp.abs(error))", "jnp.where(jnp.isnan(error), 0.0, jnp.abs(error))", "test_health:test_a_divergence_that_is_nan_is_seen_however_thin_the_draws"),
 ]  # fmt: skip
 
-for topic in ("values", "stats", "data", "objectives", "tempering", "verify"):
+for topic in ("values", "stats", "data", "objectives", "tempering", "verify", "conditional"):
     if importlib.util.find_spec(f"mutants_{topic}"):
         MUTANTS += importlib.import_module(f"mutants_{topic}").MUTANTS
 

@@ -54,6 +54,5 @@ def summary_each(
     >>> [s.columns["mean"][0] for s in found if not s.warnings]  # doctest: +SKIP
     """
     split = by_condition(draws, num_conditions)
-    return [
-        summary(jax.tree.map(lambda x: x[:, b], split)) for b in range(num_conditions)
-    ]
+    of_one = lambda b: jax.tree.map(lambda x: x[:, b], split)
+    return [summary(of_one(b)) for b in range(num_conditions)]
