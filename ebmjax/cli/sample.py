@@ -78,6 +78,15 @@ def sample(
             "--from-noise", help="Of a run: start fresh, not from the buffer."
         ),
     ] = False,
+    condition: Annotated[
+        str,
+        typer.Option(
+            help="Of a run with --condition-on: values of its columns, 1.5,2."
+        ),
+    ] = "",
+    label: Annotated[
+        str, typer.Option(help="Of a run with labels: the class to sample.")
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 1,
     data_name: Annotated[
         str | None, typer.Option("--data", help="Of a run: where its data are now.")
@@ -101,7 +110,8 @@ def sample(
     with one_line():
         name = kernel and kernel.value
         if ":" in what and not Path(what).exists():
-            _refuse(OF_A_RUN, {"--from-noise": from_noise, "--data": data_name})
+            given = {"--from-noise": from_noise, "--data": data_name}
+            _refuse(OF_A_RUN, given | {"--condition": condition, "--label": label})
             energy.sample_energy(
                 what,
                 name or "nuts",
@@ -136,6 +146,8 @@ def sample(
             seed,
             out,
             data_name,
+            condition,
+            label,
         )
 
 
@@ -156,14 +168,21 @@ def _of_run(
     seed,
     out,
     data_name,
+    condition,
+    label,
 ) -> None:
     """Draws in samples.npz, in units of the data, with a table and pictures."""
     from ebmjax.experiments import report  # needs matplotlib
 
     run, state = runs.load(folder, data_name)
+    if condition or label or run.config.condition_on:
+        from ebmjax.experiments import conditional
+
+        run, state = conditional.at(run, state, condition, label)
     name = name or run.config.kernel
     _check_run_options(report, run, name, num_steps, thin, step_size)
-    target = out or folder / f"samples-{name}-{seed}"
+    where = "".join(f"-{x}" for x in (condition, label) if x)
+    target = out or folder / f"samples-{name}-{seed}{where}"
     runs.check_new(target)
     of_run = run.trained(state)
     key_tune, key_run = jax.random.split(jax.random.key(seed))

@@ -25,7 +25,7 @@ KernelName = StrEnum("KernelName", list(KERNELS))
 ChainInit = StrEnum("ChainInit", list(pieces.CHAIN_INITS))
 Backend = StrEnum("Backend", list(run_directory.BACKENDS))
 Header = StrEnum("Header", ["auto", "yes", "no"])
-READING = ("labels", "header", "layout")
+READING = ("labels", "header", "layout", "condition_on")
 OF_THE_CALL = ("data_name", "out", "resume", "num_devices", "is_distributed", "backend")
 LARGE = 10_000_000  # parameters of a network that are named
 
@@ -59,6 +59,13 @@ def train(
         str,
         typer.Option(help=f"Of an array: {', '.join(LAYOUTS)}, or a size, 28x28."),
     ] = "auto",
+    condition_on: Annotated[
+        str,
+        typer.Option(
+            help="What points are given: columns of a table, by heading or number, "
+            "and label: temperature,label."
+        ),
+    ] = "",
     held_out: Annotated[
         float,
         typer.Option(
@@ -200,7 +207,9 @@ def train(
                 f"stopped; go on with: python -m ebmjax train --resume {folder}",
                 STOPPED,
             )
-        if devices.is_main():
+        if devices.is_main() and run.config.condition_on:
+            _show_conditional(run, state, folder)
+        elif devices.is_main():
             _show(run, state, folder, seed=run.config.seed)
 
 
@@ -310,6 +319,26 @@ def _show(run: experiment.Run, state: Any, folder: Path, *, seed: int) -> None:
     if verdicts := report.verdicts(key_judge, run, state, chains):
         console.print(_judged(verdicts))
     say("pictures: " + ", ".join(str(p) for p in paths))
+
+
+def _show_conditional(run: experiment.Run, state: Any, folder: Path) -> None:
+    """What chains at the conditions of held-out points say, and pictures."""
+    from ebmjax import plotting  # these need matplotlib
+    from ebmjax.experiments import conditional, figures
+
+    key = jax.random.key((run.config.seed + 1) % 2**32)
+    found = conditional.compare(key, run, state)
+    history = figures.history_of(folder)
+    shown = {"training.png": plotting.training_curves(history)} if history else {}
+    shown |= found.figures
+    for name, figure in shown.items():
+        plotting.save(figure, folder / name)
+    summary = Table("", "value", title=Text(f"run {folder}"), title_justify="left")
+    summary.add_row("objective, updates", f"{run.config.objective}, {int(state.step)}")
+    for name, value in found.rows:
+        summary.add_row(Text(name), Text(value))
+    console.print(summary)
+    say("pictures: " + ", ".join(str(folder / name) for name in shown))
 
 
 def _judged(verdicts: dict[str, Any]) -> Table:

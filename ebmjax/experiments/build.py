@@ -4,13 +4,18 @@ import numpy as np
 import optax
 
 from ebmjax import _validation as checks
-from ebmjax.energies import networks
+from ebmjax.energies import conditional_networks, networks
 from ebmjax.experiments.registry import KERNELS, METHODS
 from ebmjax.objectives.base import Objective
+from ebmjax.objectives.conditional import persistent_pairs
 from ebmjax.objectives.joint import of_points, with_labels
 from ebmjax.training.chain_init import ChainInit, from_data, from_noise, replay_buffer
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
+CONDITIONAL = {
+    "mlp": conditional_networks.ConditionalMLP,
+    "conv": conditional_networks.ConditionalConv,
+}
 CHAIN_INITS = ("buffer", "data", "noise")
 COUNTS = ("num_updates", "chain_steps", "num_chains", "buffer_size", "batch_size")
 MOST = 2**31 - 1  # largest value of a 32-bit counter
@@ -50,11 +55,24 @@ def check(config) -> None:
         checks.positive(
             getattr(config, name), name, zero=name in ("noise", "regularisation")
         )
+    method = METHODS[config.objective]
+    if config.condition_on and not method.takes_condition:
+        known = ", ".join(n for n, m in METHODS.items() if m.takes_condition)
+        raise RunError(
+            f"condition_on goes with {known}, got {config.objective}"
+            + ("; it learns labels itself" if method.is_labelled else "")
+        )
+    if config.condition_on and config.num_chains > config.batch_size:
+        raise RunError(
+            "with condition_on num_chains must be at most batch_size, "
+            f"{config.batch_size}, got {config.num_chains}"
+        )
     if config.temperature != 1.0 and not METHODS[config.objective].has_temperature:
         raise RunError(
             f"{config.objective} learns at temperature 1, got {config.temperature}"
         )
-    if config.chain_init == "buffer" and config.num_chains > config.buffer_size:
+    is_buffer = config.chain_init == "buffer" and not config.condition_on
+    if is_buffer and config.num_chains > config.buffer_size:
         raise RunError(
             f"num_chains must be at most the buffer's size, {config.buffer_size}, "
             f"got {config.num_chains}"
@@ -84,7 +102,8 @@ def network_of(config, facts):
         shape = {"confinement": config.noise, "gain": 1 / config.noise**2}
     else:
         shape = {"confinement": 4.0}
-    return NETWORKS[config.network](
+    known = CONDITIONAL if config.condition_on else NETWORKS
+    return known[config.network](
         features=config.features,
         is_spectral=config.is_spectral,
         center=center,
@@ -99,6 +118,13 @@ def chain_init_of(config, objective: Objective, draw, batches) -> ChainInit:
     method = METHODS[config.objective]
     if not objective.uses_chains:
         return from_data()
+    if config.condition_on:
+        if config.chain_init == "buffer":
+            return persistent_pairs(
+                draw, len(batches.index), config.restart_probability
+            )
+        starts = from_data() if config.chain_init == "data" else from_noise(draw)
+        return of_points(starts)
     if not method.learns_shares:
         draw = with_labels(draw, np.asarray(batches.label).mean(axis=0))
     if config.chain_init == "data":

@@ -32,7 +32,7 @@ def parts(
         is_held[members[: int(share * len(members))]] = True
     if share == 0 or not is_held.any():
         return dataset, None
-    return _rows(dataset, order[~is_held[order]]), _rows(dataset, order[is_held[order]])
+    return take(dataset, order[~is_held[order]]), take(dataset, order[is_held[order]])
 
 
 def labelled_parts(
@@ -64,9 +64,13 @@ def labelled_parts(
     return kept, held
 
 
-def _rows(dataset, index):
-    labels = None if dataset.labels is None else dataset.labels[index]
-    return dataset._replace(x=dataset.x[index], labels=labels)
+def take(dataset: Dataset, index: np.ndarray) -> Dataset:
+    """Some of the points, with what is beside them."""
+    beside = {
+        name: None if (rows := getattr(dataset, name)) is None else rows[index]
+        for name in ("labels", "conditions")
+    }
+    return dataset._replace(x=dataset.x[index], **beside)  # type: ignore[arg-type]
 
 
 def class_constants(energies: Array, labels: Array, num_steps: int = 200) -> Array:

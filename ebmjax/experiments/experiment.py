@@ -18,6 +18,7 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy
+from ebmjax.energies.conditional import condition
 from ebmjax.energies.networks import conv_features
 from ebmjax.energies.transforms import temper
 from ebmjax.experiments.build import (
@@ -37,9 +38,10 @@ from ebmjax.experiments.configuration import read_json
 from ebmjax.experiments.data import DataError, Dataset
 from ebmjax.experiments.data.arrays import check_fits
 from ebmjax.experiments.facts import Facts
-from ebmjax.experiments.registry import METHODS
+from ebmjax.experiments.registry import METHODS, conditional_objective
 from ebmjax.experiments.standardize import Standard, atoms, digest, is_image
 from ebmjax.objectives.base import Objective
+from ebmjax.objectives.conditional import pairs
 from ebmjax.objectives.joint import labelled, marginal
 from ebmjax.training.divergence import RollbackPolicy
 from ebmjax.training.fit import fit
@@ -81,6 +83,7 @@ class Config:
     labels: str = "auto"  # these three: options of reading a data file
     header: str = "auto"
     layout: str = "auto"
+    condition_on: str = ""  # what points are given: columns, or label
     seed: int = 0
     data_digest: str = ""
 
@@ -139,6 +142,9 @@ def preset(dataset: Dataset, **choices: Any) -> Config:
     if values.get("network") == "conv" and "features" not in choices:
         values["features"] = conv_features(dataset.x.shape[1:])
     share = values.get("held_out", Config.held_out)
+    if values.get("condition_on") and "num_chains" not in choices:
+        size = values.get("batch_size", Config.batch_size)
+        values["num_chains"] = min(values.get("num_chains", Config.num_chains), size)
     num_kept = len(parts(dataset, values.get("seed", 0), share)[0].x)
     if "batch_size" not in choices:
         size = values.get("batch_size", Config.batch_size)
@@ -167,6 +173,7 @@ class Run(NamedTuple):
     facts: Facts
     num_params: int
     objective: Objective
+    at: Any = None  # the condition, in units of training, or the class, of ``trained``
 
     def lower(self, params: Any) -> Any:
         """The parameters of the energy, from the trained parameters."""
@@ -177,11 +184,17 @@ class Run(NamedTuple):
 
         It is minus a log density, of one point in standardised units.
         """
+        if METHODS[self.config.objective].is_labelled and self.at is not None:
+            return functools.partial(_of_class, self.of_classes(state), self.at)
         if METHODS[self.config.objective].is_labelled:
             return functools.partial(
                 marginal(lambda of_classes, x: of_classes(x)), self.of_classes(state)
             )
         energy = functools.partial(self.energy, self.lower(state.ema))
+        if self.config.condition_on:
+            if self.at is None:
+                raise RunError("this run is of points given a condition: which one?")
+            energy = condition(energy, self.at)
         return (
             energy
             if self.config.temperature == 1.0
@@ -233,6 +246,9 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
     )
     network = network_of(config, facts)
     at = (config.noise,) if method.is_noise_conditional else ()
+    if config.condition_on:
+        batches = pairs(z, facts.given.forward(kept.conditions))
+        at = (batches.condition[0],)
     key_params, key_store, key_run = jax.random.split(jax.random.key(config.seed), 3)
     num_params = _size_of(
         config, jax.eval_shape(network.init, key_params, z[0], *at), z
@@ -245,7 +261,8 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
         draw = lambda key, n: jax.random.bernoulli(key, mean, (n, *mean.shape)).astype(
             z.dtype
         )
-    objective = method.make(config, network.apply, z)
+    make = conditional_objective if config.condition_on else method.make
+    objective = make(config, network.apply, z)
     chain_init = chain_init_of(config, objective, draw, batches)
     optimizer = optimizer_of(config, objective)
 
@@ -276,7 +293,9 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
             **{"rollback": RollbackPolicy(config.max_rollbacks), **options},
         )
 
-    energy = (lambda params, x: network.apply(params, x, *at)) if at else network.apply
+    energy = network.apply
+    if at and not config.condition_on:
+        energy = lambda params, x: network.apply(params, x, *at)
     energy = marginal(network.apply) if method.is_labelled else energy
     step = train_step(
         objective,
@@ -303,6 +322,10 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
         num_params,
         objective,
     )
+
+
+def _of_class(of_classes, label, x):
+    return of_classes(x)[label]
 
 
 def _check_bits(config, dataset) -> None:

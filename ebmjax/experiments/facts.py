@@ -48,6 +48,7 @@ class Facts:
     dataset: Dataset  # all data, or the reference points
     held: Dataset | None  # if the dataset is a part: held-out points
     is_whole: bool  # whether the dataset is all data
+    given: Standard | None = None  # units of the conditions
 
     @staticmethod
     def of(
@@ -62,8 +63,9 @@ class Facts:
         z = jnp.asarray(standard.forward(kept.x), jnp.float32)
         is_whole = dataset.x.nbytes <= MOST_BYTES
         num = max(1, MOST_BYTES // max(1, dataset.x[:1].nbytes)) // 2
+        head = lambda x: None if x is None else x[:num]
         part = lambda d: d._replace(
-            x=d.x[:num], labels=None if d.labels is None else d.labels[:num]
+            x=d.x[:num], labels=head(d.labels), conditions=head(d.conditions)
         )
         return Facts(
             standard=standard,
@@ -79,6 +81,7 @@ class Facts:
             dataset=dataset if is_whole else part(kept),
             held=None if is_whole or held is None else part(held),
             is_whole=is_whole,
+            given=None if kept.conditions is None else _units(kept.conditions),
         )
 
     def check(self, config: Any) -> None:
@@ -94,21 +97,26 @@ class Facts:
     def save(self, path: Path) -> None:
         """Write the file atomically."""
         arrays = {"mean": self.mean}
-        for name, value in self.standard._asdict().items():
-            if value is not None:
-                arrays[f"standard.{name}"] = np.asarray(value)
+        for kind in ("standard", "given"):
+            for name, value in (
+                (getattr(self, kind) or Standard(None, None))._asdict().items()
+            ):
+                if value is not None:
+                    arrays[f"{kind}.{name}"] = np.asarray(value)
         for name in ("dataset", "held"):
             points = getattr(self, name)
             if points is not None:
                 arrays[f"{name}.x"] = points.x
-                if points.labels is not None:
-                    arrays[f"{name}.labels"] = points.labels
+                for beside in ("labels", "conditions"):
+                    if (found := getattr(points, beside)) is not None:
+                        arrays[f"{name}.{beside}"] = found
         known = self.dataset
         values = {n: getattr(self, n) for n in _NUMBERS} | {
             "config": self.config,
             "data": {n: getattr(known, n) for n in ("name", "range", "is_image")},
             "classes": known.classes,
             "columns": known.columns,
+            "condition_columns": known.condition_columns,
             "notes": known.notes,
         }
         text = json.dumps(values).encode()
@@ -127,17 +135,23 @@ class Facts:
             arrays = read_array_of(path)
             values = json.loads(arrays["facts"].tobytes())
             common = {n: values[n] for n in ("classes", "columns", "notes")}
+            common["condition_columns"] = values.get("condition_columns")
             common = {n: v if v is None else tuple(v) for n, v in common.items()}
             common |= values["data"]
             points = lambda name: Dataset(
-                x=arrays[f"{name}.x"], labels=arrays.get(f"{name}.labels"), **common
+                x=arrays[f"{name}.x"],
+                labels=arrays.get(f"{name}.labels"),
+                conditions=arrays.get(f"{name}.conditions"),
+                **common,
+            )
+            of_kind = lambda kind: Standard(
+                **{n: arrays.get(f"{kind}.{n}") for n in Standard._fields}
             )
             numbers = {n: values[n] for n in _NUMBERS}
             return Facts(
                 **numbers | {"shape": tuple(numbers["shape"])},
-                standard=Standard(
-                    **{n: arrays.get(f"standard.{n}") for n in Standard._fields}
-                ),
+                standard=of_kind("standard"),
+                given=of_kind("given") if "given.center" in arrays else None,
                 mean=arrays["mean"],
                 config=values["config"],
                 dataset=points("dataset"),
@@ -149,6 +163,16 @@ class Facts:
 
 _COUNTS = ("shape", "num_points", "num_reference", "num_classes")
 _NUMBERS = (*_COUNTS, "is_image", "center", "spread", "is_whole")
+
+
+def _units(conditions: np.ndarray) -> Standard:
+    """Mean 0 and standard deviation 1, of columns that are not only 0 and 1; of a
+    constant one its value is 0."""
+    is_bit = np.isin(conditions, (0, 1)).all(axis=0)
+    spread = np.where(is_bit, 1.0, conditions.std(axis=0))
+    center = np.where(is_bit, 0.0, conditions.mean(axis=0))
+    is_flat = spread <= 1e-14 * np.abs(center)
+    return Standard(center, np.where(is_flat, 1.0, spread))
 
 
 def write_npz(path: Path, **arrays: Any) -> None:

@@ -78,7 +78,7 @@ def _figures(run, state, chains) -> dict[str, Any]:
         figures |= _images(run, chains, clean(run, energy))
     elif run.facts.shape == (2,):
         figures["density.png"] = _density(run, energy, chains)
-    if METHODS[run.config.objective].is_labelled:
+    if METHODS[run.config.objective].is_labelled and run.at is None:
         figures |= judged(run, state).pictures()
     return figures
 

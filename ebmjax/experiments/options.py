@@ -29,6 +29,8 @@ def unused(objective: str, values: dict[str, Any]) -> dict[str, str]:
     elif values.get("chain_init", "buffer") != "buffer":
         why = f"--chain-init {values['chain_init']} keeps no chains"
         found |= dict.fromkeys(OF_BUFFER, why)
+    if values.get("condition_on"):
+        found["buffer_size"] = "with --condition-on there is one chain a point"
     if values.get("kernel") == "gibbs":
         found["step_size"] = "the kernel gibbs has no step size"
     if method.is_binary:

@@ -38,6 +38,7 @@ from ebmjax.objectives.adversarial import (
     mixture_params,
     through_map,
 )
+from ebmjax.objectives.conditional import conditional_likelihood, over_pairs
 from ebmjax.objectives.energy_discrepancy import energy_discrepancy
 from ebmjax.objectives.flow_contrastive import flow_contrastive
 from ebmjax.objectives.improved import improved_contrastive
@@ -76,6 +77,7 @@ class Method(NamedTuple):
     make: Callable[[Any, Callable, Array], Objective]
     has_temperature: bool = False  # whether ``config.temperature`` may differ from 1
     is_binary: bool = False  # needs points of bits, 0 or 1
+    takes_condition: bool = False  # may learn points given a condition
     # needs points with labels, and a network of one energy a class
     is_labelled: bool = False
     learns_shares: bool = True  # learns the classes; else only points given their label
@@ -104,6 +106,7 @@ METHODS: dict[str, Method] = {
             temperature=config.temperature,
         ),
         has_temperature=True,
+        takes_condition=True,
         defaults={"learning_rate": 2e-3},
     ),
     "improved": Method(
@@ -125,13 +128,17 @@ METHODS: dict[str, Method] = {
         learns_shares=False,
         defaults={"learning_rate": 1e-3},
     ),
-    "explicit": Method(lambda config, energy, z: score_matching.explicit(energy)),
+    "explicit": Method(
+        lambda config, energy, z: score_matching.explicit(energy), takes_condition=True
+    ),
     "sliced": Method(
         lambda config, energy, z: score_matching.sliced(energy),
+        takes_condition=True,
         defaults={"learning_rate": 5e-3},
     ),
     "denoising": Method(
         lambda config, energy, z: score_matching.denoising(energy, config.noise),
+        takes_condition=True,
         defaults={"noise": 0.05, "learning_rate": 5e-3},
     ),
     "multi_scale": Method(
@@ -154,12 +161,14 @@ METHODS: dict[str, Method] = {
         lambda config, energy, z: nce.binary(
             energy, _noise(config, z), config.noise_ratio
         ),
+        takes_condition=True,
         defaults={"learning_rate": 5e-3},
     ),
     "ranking": Method(
         lambda config, energy, z: nce.ranking(
             energy, _noise(config, z), config.noise_ratio
         ),
+        takes_condition=True,
         defaults={"learning_rate": 5e-3},
     ),
     "kernel_stein": Method(
@@ -180,6 +189,7 @@ METHODS: dict[str, Method] = {
     ),
     "conditional": Method(
         lambda config, energy, z: nce.conditional(energy, config.perturbation_scale),
+        takes_condition=True,
         defaults={"learning_rate": 5e-3},
     ),
     "flow_contrastive": Method(
@@ -192,6 +202,7 @@ METHODS: dict[str, Method] = {
     ),
     "energy_discrepancy": Method(
         lambda config, energy, z: energy_discrepancy(energy, config.perturbation_scale),
+        takes_condition=True,
         defaults={
             "perturbation_scale": 0.5,
             "learning_rate": 5e-3,
@@ -199,6 +210,19 @@ METHODS: dict[str, Method] = {
         },
     ),
 }
+
+
+def conditional_objective(config, energy, z) -> Objective:
+    """The objective of points given their conditions; of ``energy(params, x, c)``."""
+    if config.objective == "maximum_likelihood":
+        return conditional_likelihood(
+            energy,
+            **_chains(config),
+            regularisation=config.regularisation,
+            temperature=config.temperature,
+        )
+    make = METHODS[config.objective].make
+    return over_pairs(lambda of_points: make(config, of_points, z), energy)
 
 
 def _noise(config, z):

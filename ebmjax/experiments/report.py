@@ -41,7 +41,16 @@ from ebmjax.objectives.joint import Labelled
 from ebmjax.sampling.sample import Samples, sample
 from ebmjax.training.step import TrainState
 
-__all__ = ["Chains", "clean", "pictures", "run_chains", "table", "verdicts", "viewable"]
+__all__ = [
+    "Chains",
+    "clean",
+    "pictures",
+    "run_chains",
+    "table",
+    "value_range",
+    "verdicts",
+    "viewable",
+]
 
 Rows = list[tuple[str, str]]
 # kernels for a trained energy: those of training, and the exact ones

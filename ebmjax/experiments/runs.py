@@ -158,8 +158,9 @@ def _data_of(config, facts, data_file, is_training) -> Dataset:
     """The data from their present path, or the part in the folder."""
     name = config.data if data_file is None else data_file
     reading = {} if name in (*data.TOYS, *data.REAL) else config.reading
+    given = {"condition_on": config.condition_on}
     try:
-        dataset = data.load(name, seed=config.seed, **reading)._replace(
+        dataset = data.load(name, seed=config.seed, **given, **reading)._replace(
             name=config.data
         )
         if config.labels == "none":

@@ -35,6 +35,8 @@ def digest(dataset: Dataset) -> str:
     )
     if dataset.labels is not None:
         content.update(np.ascontiguousarray(dataset.labels).tobytes())
+    if dataset.conditions is not None:
+        content.update(np.ascontiguousarray(dataset.conditions).tobytes())
     return content.hexdigest()[:16]
 
 

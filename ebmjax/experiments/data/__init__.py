@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax.experiments.data.conditions import split
 from ebmjax.experiments.data.dataset import DataError, Dataset, is_image
 from ebmjax.experiments.data.files import SUFFIXES, read
 from ebmjax.experiments.data.real import REAL, binary_digits, digits, mnist
@@ -49,11 +50,17 @@ READING = {"labels": "auto", "header": "auto", "layout": "auto"}
 
 
 def load(
-    name: str, *, seed: int = 0, num_points: int = NUM_TOY, **reading: str
+    name: str,
+    *,
+    seed: int = 0,
+    num_points: int = NUM_TOY,
+    condition_on: str = "",
+    **reading: str,
 ) -> Dataset:
     """A data set by its name, or a file by its path.
 
-    ``reading`` are the options of :func:`read`, for files.
+    ``reading`` are the options of :func:`read`, for files; ``condition_on`` names what
+    points are given (:mod:`ebmjax.experiments.data.conditions`).
 
     Raises:
       DataError: an unknown name, a missing package, an option of files with a name, or
@@ -62,6 +69,10 @@ def load(
     >>> load("two_moons").x.shape
     (10000, 2)
     """
+    return split(_load(name, seed, num_points, reading), condition_on)
+
+
+def _load(name, seed, num_points, reading) -> Dataset:
     if name in REAL or name in TOYS:
         for option, value in reading.items():
             if value != "auto" and not (option, value) == ("labels", "none"):

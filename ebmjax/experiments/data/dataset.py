@@ -23,6 +23,8 @@ class Dataset(NamedTuple):
     classes: tuple | None = None  # [K] the labels as they are in the file
     columns: tuple[str, ...] | None = None  # [D] names of the coordinates
     notes: tuple[str, ...] = ()  # what was understood of a file, a line each
+    conditions: np.ndarray | None = None  # [N, M] what points are given
+    condition_columns: tuple[str, ...] | None = None  # [M] their names
 
 
 MIN_PIXELS = 8  # of a side of an image
