@@ -119,6 +119,13 @@ def train(
             min=0,
         ),
     ] = None,
+    shift: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels by which images, and some chains, are shifted at random.",
+            min=0,
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option(help="Data points in an update.", min=1, max=pieces.MOST),

@@ -40,7 +40,9 @@ NNX module becomes one by
     energy = lambda params, x: nnx.merge(graph, params)(x)
 """
 
+import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -63,6 +65,7 @@ class EnergyNetwork(nn.Module):
     spread: float = 1.0
     is_spectral: bool = False
     num_outputs: int | None = None  # K energies, one a class
+    dtype: Any = None  # of the features, jnp.bfloat16; all else stays as wide as x
 
     def __post_init__(self):
         super().__post_init__()
@@ -75,7 +78,9 @@ class EnergyNetwork(nn.Module):
     @nn.compact
     def __call__(self, x, *condition):
         h = self.hidden((x - self.center) / self.spread, *condition)
-        value = self.gain * self.layer(nn.Dense)(self.num_outputs or 1)(jnp.ravel(h))
+        h = jnp.ravel(h).astype(jnp.promote_types(x.dtype, jnp.float32))
+        last = spectral(nn.Dense) if self.is_spectral else nn.Dense
+        value = self.gain * last(self.num_outputs or 1)(h)
         value = value if self.num_outputs else value[0]
         return (
             value
@@ -84,7 +89,9 @@ class EnergyNetwork(nn.Module):
         )
 
     def layer(self, module: type[nn.Module]) -> Callable[..., nn.Module]:
-        return spectral(module) if self.is_spectral else module
+        """A layer of the features."""
+        made = spectral(module) if self.is_spectral else module
+        return functools.partial(made, dtype=self.dtype)
 
     def hidden(self, x, *condition):
         raise NotImplementedError

@@ -43,6 +43,7 @@ def check(config) -> None:
             raise RunError(
                 f"{name} must be at most {MOST}, got {getattr(config, name)}"
             )
+    checks.count(config.shift, "shift", least=0)
     if not 0 <= config.held_out <= 0.9:
         raise RunError(f"held_out must lie in [0, 0.9], got {config.held_out}")
     for name in (
@@ -92,6 +93,11 @@ def network_of(config, facts):
             is_spectral=config.is_spectral,
             center=center,
             spread=facts.spread,
+        )
+    if config.shift and not facts.is_image:
+        raise RunError(
+            f"shift is of images, and the points have shape {facts.shape}; "
+            "--layout if they are images"
         )
     if config.network == "conv" and not facts.is_image:
         raise RunError(

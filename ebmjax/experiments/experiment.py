@@ -43,6 +43,7 @@ from ebmjax.experiments.standardize import Standard, atoms, digest, is_image
 from ebmjax.objectives.base import Objective
 from ebmjax.objectives.conditional import pairs
 from ebmjax.objectives.joint import labelled, marginal
+from ebmjax.training.augmentation import shifted_chains, shifts
 from ebmjax.training.divergence import RollbackPolicy
 from ebmjax.training.fit import fit
 from ebmjax.training.step import TrainState, init_state, train_step
@@ -58,6 +59,7 @@ class Config:
     features: tuple[int, ...] = (128, 128)
     is_spectral: bool = False
     noise: float = 0.0  # sigma, of the Gaussian noise added to the data
+    shift: int = 0  # pixels by which images, and some chains, are shifted at random
     noise_ratio: int = 4  # noise points a data point (nce, ranking)
     # noise of a point against itself (conditional, energy_discrepancy)
     perturbation_scale: float = 0.3
@@ -264,6 +266,8 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
     make = conditional_objective if config.condition_on else method.make
     objective = make(config, network.apply, z)
     chain_init = chain_init_of(config, objective, draw, batches)
+    if config.shift and objective.uses_chains:
+        chain_init = shifted_chains(chain_init, config.shift)
     optimizer = optimizer_of(config, objective)
 
     def init() -> TrainState:
@@ -289,6 +293,7 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
             batch_size=config.batch_size,
             num_chains=config.num_chains,
             data_noise=0.0 if objective.adds_noise else config.noise,
+            augment=shifts(config.shift) if config.shift else None,
             ema_decay=config.ema_decay,
             **{"rollback": RollbackPolicy(config.max_rollbacks), **options},
         )

@@ -12,6 +12,13 @@ def points_of(batch: Any) -> Any:
     return batch.point if isinstance(batch, Labelled | Pairs) else batch
 
 
+def with_points(batch: Any, points: Any) -> Any:
+    """The batch with other points."""
+    if isinstance(batch, Labelled | Pairs):
+        return batch._replace(point=points)  # type: ignore[arg-type]
+    return points
+
+
 def noisy(key: Key, batch: Any, noise: Any) -> Any:
     """A batch with Gaussian noise on its points, and none on what is beside them."""
     if isinstance(batch, Labelled | Pairs):

@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._value import canonical
+from ebmjax._value import as_function, canonical
 from ebmjax.base import Key, Position
 from ebmjax.objectives.base import Loss, Objective, optional
-from ebmjax.objectives.batches import noisy
+from ebmjax.objectives.batches import noisy, points_of, with_points
 from ebmjax.sampling import devices as dev
 from ebmjax.sampling.progress import Progress, reporter
 from ebmjax.training.chain_init import FROM_DATA, ChainInit
@@ -64,12 +64,14 @@ def fit(
     batch_size: int,
     num_chains: int | None = None,
     data_noise: float = 0.0,
+    augment: Callable[[Key, Position], Position] | None = None,
     ema_decay: float = 0.999,
     max_gap: float | None = None,
     rollback: RollbackPolicy = DEFAULT_ROLLBACK,
     chunk: int = 25,
     devices: dev.Devices = None,
     on_chunk: Callable[[TrainState, dict[str, np.ndarray]], None] | None = None,
+    log: Callable[[dict[str, float]], None] | None = None,
     progress: bool | Progress = False,
 ) -> Fit:
     """Train until ``state.step == num_updates``.
@@ -89,6 +91,8 @@ def fit(
       num_chains: C, ``batch_size`` by default.
       data_noise: standard deviation of Gaussian noise added to the points of each batch,
         in their units.
+      augment: ``augment(key, points)`` of a batch, before the noise;
+        :func:`ebmjax.training.augmentation.shifts`.
       ema_decay: of the parameters kept for evaluation; less, (1 + t) / (10 + t), in the
         first updates.
       max_gap: the largest allowed |E_data - E_model|, in nats; 100 + 10 D by default.
@@ -100,6 +104,9 @@ def fit(
         an axis ``"chains"``.
       on_chunk: called with the state and the metrics ``[chunk]`` of each call, once the
         ``SETTLED`` updates after it are healthy, too; may raise to stop.
+      log: called with a plain dictionary for each update, ``step`` and the metrics as
+        numbers of Python, when ``on_chunk`` is: for a tracker,
+        ``lambda row: wandb.log(row, step=row["step"])``.
       progress: ``True`` for a bar, or a function ``(done, total, text)``.
 
     Returns:
@@ -152,8 +159,12 @@ def fit(
     key, data = dev.replicate((key, data), mesh)
     state = dev.put_as(state, placed(state, mesh))
     noise = canonical(optional(data_noise))
+    if augment is not None:
+        augment = as_function(augment, "augment")
+    if log is not None:
+        on_chunk = _logged(checks.function(log, "log"), on_chunk)
     updates = functools.partial(
-        _updates, step, noise, chunk=chunk, batch_size=batch_size
+        _updates, step, noise, augment, chunk=chunk, batch_size=batch_size
     )
     return _loop(
         key, updates, state, data, num_updates, chunk, monitor, on_chunk, progress
@@ -190,6 +201,20 @@ def _loop(key, updates, state, data, num_updates, chunk, monitor, on_chunk, prog
     return Fit(state, {k: np.concatenate([h[k] for h in history]) for k in names})
 
 
+def _logged(log, on_chunk):
+    """``on_chunk`` that also logs a row an update."""
+
+    def called(state, metrics):
+        length = len(metrics["loss"])
+        for i in range(length):
+            step = int(state.step) - length + i + 1
+            log({"step": step, **{name: float(x[i]) for name, x in metrics.items()}})
+        if on_chunk is not None:
+            on_chunk(state, metrics)
+
+    return called
+
+
 def placed(state: Any, mesh: jax.sharding.Mesh | None) -> Any:
     """The shapes of a training state with their shardings: the buffer of chains is
     sharded if its size is divisible."""
@@ -198,7 +223,7 @@ def placed(state: Any, mesh: jax.sharding.Mesh | None) -> Any:
 
 
 @functools.partial(jax.jit, static_argnames=("chunk", "batch_size"))
-def _updates(step, data_noise, key, state, data, num, *, chunk, batch_size):
+def _updates(step, data_noise, augment, key, state, data, num, *, chunk, batch_size):
     """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program for
     every number."""
     num_points = len(jax.tree.leaves(data)[0])
@@ -208,6 +233,9 @@ def _updates(step, data_noise, key, state, data, num, *, chunk, batch_size):
         key_batch, key_noise, key_step = jax.random.split(folded, 3)
         index = jax.random.randint(key_batch, (batch_size,), 0, num_points)
         batch = jax.tree.map(lambda x: x[index], data)
+        if augment is not None:
+            key_augment = jax.random.fold_in(folded, 3)  # the fourth of its split
+            batch = with_points(batch, augment(key_augment, points_of(batch)))
         if data_noise is not None:
             batch = noisy(key_noise, batch, data_noise)
         return step(key_step, state, dev.constrain(batch, step.mesh))
