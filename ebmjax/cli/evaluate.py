@@ -16,6 +16,20 @@ def evaluate(
     data_file: Annotated[
         str, typer.Option("--data", help="Held-out points: a data set or a file.")
     ] = "",
+    condition: Annotated[
+        str,
+        typer.Option(
+            help="Of a run with --condition-on: values of its columns, 1.5,2."
+        ),
+    ] = "",
+    label: Annotated[str, typer.Option(help="Of a run with labels: the class.")] = "",
+    other: Annotated[
+        str,
+        typer.Option(
+            help="Other images to tell from the data: names or files, a,b; by default "
+            "digits for mnist, mnist for digits, lfw where scikit-image is installed."
+        ),
+    ] = "",
     num_chains: Annotated[
         int,
         typer.Option(help="Number of chains of annealed importance sampling.", min=32),
@@ -47,6 +61,9 @@ def evaluate(
     log Z is bounded from below by annealed importance sampling from a Gaussian (or from
     independent bits) to the model, and from above by the same way back from chains of
     training.  The upper bound holds if these chains are draws of the model.
+
+    Points held out are told from other inputs by their energies (AUROC); of the
+    objective joint accuracy and calibration are shown, too.
     """
     from ebmjax.cli.measurement import evaluate_run  # needs matplotlib
 
@@ -56,6 +73,9 @@ def evaluate(
             data_file,
             out,
             seed,
+            condition,
+            label,
+            tuple(name for name in other.split(",") if name),
             num_chains=num_chains,
             num_levels=num_levels,
             num_steps=num_steps,

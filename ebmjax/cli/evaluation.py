@@ -20,6 +20,8 @@ class Evaluation(NamedTuple):
     likelihoods: dict[str, Likelihood]  # by group of points
     tests: dict[str, TestResult]
     tempered: Tempered | None
+    # accuracy, calibration, and how well other inputs are told from points held out
+    detection: tuple[tuple[str, str], ...] = ()
 
     @property
     def best(self) -> Bracket:
@@ -50,6 +52,8 @@ def table(folder: Path, found: Evaluation) -> Table:
         shown.add_row(f"bits per dimension, {label}", f"[{low:.4f}, {high:.4f}]")
     for label, test in found.tests.items():
         shown.add_row(label, f"p = {float(test.p_value):.3f}")
+    for label, text in found.detection:
+        shown.add_row(label, text)
     if (tempered := found.tempered) is not None:
         shown.add_row(
             "log Z by parallel tempering",
@@ -72,6 +76,8 @@ def numbers(found: Evaluation) -> dict[str, Any]:
             for k, t in found.tests.items()
         },
     }
+    if found.detection:
+        content["detection"] = dict(found.detection)
     if found.tempered is not None:
         names = ("betas", "rejection_rate", "acceptance_rate", "log_z_of_ladders")
         t = found.tempered

