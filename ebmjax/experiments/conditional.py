@@ -7,7 +7,6 @@ condition, all in one program; ``rows`` compares them with points held out, each
 the condition of its point.
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -31,6 +30,7 @@ from ebmjax.sampling.sample import Samples, sample
 from ebmjax.training.step import TrainState
 
 NEAREST = 256  # rows of the data that are shown beside the chains at a condition
+SAME, LEAST_SAME = 1e-10, 6  # squared distance of equal conditions; rows that suffice
 NUM_STEPS, NUM_KEPT, NUM_CHAINS = 400, 100, 200  # of the chains of a table
 A_CLASS = 20  # chains of each class that a classifier judges
 
@@ -74,9 +74,7 @@ def at(run: Run, state: TrainState, values: str, label: str) -> tuple[Run, Train
     chosen = run._replace(
         at=where, z=run.z[of_kept], kept=take(run.kept, of_kept), held=held
     )
-    num = min(len(chosen.z), run.facts.num_reference)
-    facts = dataclasses.replace(run.facts, num_reference=num)
-    return chosen._replace(facts=facts), state._replace(buffer=buffer)
+    return chosen, state._replace(buffer=buffer)
 
 
 def _given(run, points):
@@ -84,11 +82,12 @@ def _given(run, points):
 
 
 def _nearest(condition, rows) -> np.ndarray:
-    """The rows ``[N, M]`` nearest to a condition ``[M]``; all that are the same, where
-    they are more."""
-    apart = np.square(np.asarray(rows) - condition).sum(axis=1)
+    """The rows ``[N, M]`` at a condition ``[M]``, all of them where there are a few;
+    else the nearest."""
+    apart = np.square(np.asarray(rows, np.float64) - condition).sum(axis=1)
     order = np.argsort(apart, kind="stable")
-    return order[: min(NEAREST, len(order))]
+    num_same = int((apart < SAME).sum())
+    return order[: num_same if num_same >= LEAST_SAME else NEAREST]
 
 
 def _of_class(run, state, label):

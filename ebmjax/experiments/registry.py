@@ -221,8 +221,12 @@ def conditional_objective(config, energy, z) -> Objective:
             regularisation=config.regularisation,
             temperature=config.temperature,
         )
-    make = METHODS[config.objective].make
-    return over_pairs(lambda of_points: make(config, of_points, z), energy)
+    template = METHODS[config.objective].make(config, energy, z)
+    return over_pairs(partial(_with_energy, template), energy)
+
+
+def _with_energy(template, energy):
+    return template.replace(energy=energy)
 
 
 def _noise(config, z):
