@@ -301,7 +301,8 @@ def _introduce(run: experiment.Run, mesh: Any) -> None:
 
 def _show(run: experiment.Run, state: Any, folder: Path, *, seed: int) -> None:
     """Final chains, pictures and the table of a trained run."""
-    from ebmjax.experiments import report  # needs matplotlib
+    from ebmjax import plotting  # these need matplotlib
+    from ebmjax.experiments import conditional, report
 
     key_chains, key_judge, key_tune = jax.random.split(
         jax.random.key((seed + 1) % 2**32), 3
@@ -320,7 +321,14 @@ def _show(run: experiment.Run, state: Any, folder: Path, *, seed: int) -> None:
     )
     paths = report.pictures(run, state, chains, folder)
     summary = Table("", "value", title=Text(f"run {folder}"), title_justify="left")
-    for name, value in report.table(run, state, chains, folder):
+    rows = report.table(run, state, chains, folder)
+    if conditional.takes_condition(run):
+        found = conditional.compare(jax.random.fold_in(key_judge, 1), run, state)
+        rows += found.rows
+        for name, figure in found.figures.items():
+            plotting.save(figure, folder / name)
+            paths.append(folder / name)
+    for name, value in rows:
         summary.add_row(Text(name), Text(value))
     console.print(summary)
     if verdicts := report.verdicts(key_judge, run, state, chains):
