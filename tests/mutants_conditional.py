@@ -13,6 +13,13 @@ STAYS = IN + "test_persistent_chains_stay_with_their_condition"
 WHERE = IN + "test_chains_run_at_the_conditions_of_the_batch"
 NOISE = IN + "test_noise_of_training_is_on_points_alone"
 OVER = IN + "test_objectives_over_pairs_are_means_given_each_condition"
+LOOPS, RUNS = "test_own_loops:", "test_conditional_runs:"
+SHIFTS = LOOPS + "test_shifts_are_equally_likely_and_move_whole_images"
+CHAINS = LOOPS + "test_a_share_of_the_chains_is_shifted_before_they_run"
+TRACKER = LOOPS + "test_a_tracker_gets_plain_dictionaries_a_row_an_update"
+COLUMNS = RUNS + "test_columns_and_labels_become_conditions"
+FILLS = RUNS + "test_unknown_values_have_their_law_given_the_known_ones"
+OTHER = RUNS + "test_other_images_come_in_the_shape_and_units_of_the_run"
 OBJECTIVE, EACH = "objectives/conditional.py", "adaptation/each.py"
 MUTANTS = [
     Mutant("chains of a condition interleaved", EACH, "jnp.repeat(next(own), num_chains, axis=0)", "jnp.tile(x := next(own), (num_chains, *[1] * (x.ndim - 1)))", MEANS),
@@ -31,4 +38,18 @@ MUTANTS = [
     Mutant("objectives that are no means taken", OBJECTIVE, "if not isinstance(made, MEANS):", "if False:", OVER),
     Mutant("labels shifted by one", OBJECTIVE, "jax.nn.one_hot(labels, int", "jax.nn.one_hot(labels - 1, int", IN + "test_labels_become_one_hot_rows_and_pairs_are_checked"),
     Mutant("a network that forgets its condition", "energies/conditional_networks.py", "return h + shift(e)", "return h + 0 * shift(e)", IN + "test_a_network_takes_labels_and_one_hot_rows_alike"),
+    Mutant("shifts to one side alone", "training/augmentation.py", "0, size)", "0, self.most + 1)", SHIFTS),
+    Mutant("zeros at the edge of a shift", "training/augmentation.py", 'mode="edge"', 'mode="constant"', SHIFTS),
+    Mutant("all chains shifted", "training/augmentation.py", "rows(is_shifted, self.shift(key_shift, points), points)", "self.shift(key_shift, points)", CHAINS),
+    Mutant("the tracker a step behind", "training/fit.py", "step = int(state.step) - length + i + 1", "step = int(state.step) - length + i", TRACKER),
+    Mutant("rows of a tracker as arrays", "training/fit.py", "name: float(x[i])", "name: x[i]", TRACKER),
+    Mutant("the augmented batch forgotten", "training/fit.py", "batch = with_points(batch, augment(key_augment, points_of(batch)))", "with_points(batch, augment(key_augment, points_of(batch)))", LOOPS + "test_the_batches_of_fit_are_augmented_and_their_labels_are_not"),
+    Mutant("columns numbered from 0", "experiments/data/conditions.py", "return int(name) - 1", "return int(name) % x.shape[1]", COLUMNS),
+    Mutant("columns of a condition in the order of the file", "experiments/data/conditions.py", "x[:, columns]", "x[:, sorted(columns)]", COLUMNS),
+    Mutant("the next label", "experiments/data/conditions.py", "np.eye(int(labels.max()) + 1)[labels]", "np.eye(int(labels.max()) + 1)[labels - 1]", COLUMNS),
+    Mutant("known values are filled in", "experiments/inpainting.py", "unknown = jnp.asarray(np.flatnonzero(~is_known))", "unknown = jnp.asarray(np.flatnonzero(is_known)[:1])", FILLS),
+    Mutant("known values of another point", "experiments/inpainting.py", "kernel = conditioned(make_kernel, given, flat(points))", "kernel = conditioned(make_kernel, given, flat(start))", FILLS),
+    Mutant("other images in their own units", "experiments/ood.py", "x = (x - low) / max(high - low, 1e-12)", "x = x - low", OTHER),
+    Mutant("chains of all labels for one", "experiments/conditional.py", "return order[: num_same if num_same >= LEAST_SAME else NEAREST]", "return order[:NEAREST]", RUNS + "test_the_run_at_a_label_has_the_data_and_chains_of_that_label"),
+    Mutant("the energy of another class", "experiments/experiment.py", "return of_classes(x)[label]", "return of_classes(x)[label - 1]", RUNS + "test_the_run_of_one_class_is_that_of_its_energy"),
 ]  # fmt: skip
