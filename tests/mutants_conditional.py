@@ -31,7 +31,7 @@ MUTANTS = [
     Mutant("the condition of another row", "kernels/conditional.py", "given = condition(energy, conditions)", "given = condition(energy, jax.tree.map(lambda c: c[::-1], conditions))", WHERE),
     Mutant("data at other conditions than the chains", OBJECTIVE, "data = of_pairs(_of_chains(batch.point, chains), c)", "data = of_pairs(_of_chains(batch.point, chains), c[::-1])", EXACT),
     Mutant("energies of chains at other conditions", OBJECTIVE, "return data, of_pairs(chains, c)", "return data, of_pairs(chains, c[::-1])", EXACT),
-    Mutant("persistent chains in order of the batch", OBJECTIVE, "slots = batch.index[:num_chains].astype(jnp.int32)", "slots = jnp.arange(num_chains)", STAYS),
+    Mutant("persistent chains in order of the batch", OBJECTIVE, "slots = batch.row[:num_chains].astype(jnp.int32)", "slots = jnp.arange(num_chains)", STAYS),
     Mutant("of a row drawn twice the last chain stays", OBJECTIVE, "k=-1)", "k=-1).T", STAYS),
     Mutant("noise on the points forgotten", "objectives/batches.py", "point=noisy(key, batch.point, noise)", "point=batch.point", NOISE),
     Mutant("all points given the first condition", OBJECTIVE, "self.at(c).loss", "self.at(batch.condition[0]).loss", OVER),

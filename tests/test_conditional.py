@@ -336,7 +336,7 @@ def test_noise_of_training_is_on_points_alone(key):
     data = data_of(key, 8)
     after = noisy(key, data, 0.5)
     assert np.array_equal(after.condition, data.condition)
-    assert np.array_equal(after.index, data.index)
+    assert np.array_equal(after.row, data.row)
     assert not np.array_equal(after.point, data.point)
 
 
@@ -366,7 +366,7 @@ def test_objectives_over_pairs_are_means_given_each_condition(key):
 def test_labels_become_one_hot_rows_and_pairs_are_checked():
     found = eb.pairs(np.zeros((4, 2), np.float32), np.array([2, 0, 1, 2]))
     assert np.array_equal(found.condition, np.eye(3)[[2, 0, 1, 2]])
-    assert found.index.tolist() == [0, 1, 2, 3]
+    assert found.row.tolist() == [0, 1, 2, 3]
     for conditions, text in (
         (np.zeros(3, np.float32), "one a point, 4"),
         (np.array([0, -1, 1, 1]), "at least 0"),

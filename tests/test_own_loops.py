@@ -78,9 +78,7 @@ def test_accumulated_gradients_are_those_of_one_large_batch(key):
     whole = eb.train_step(quadratic, optax.adam(0.1), num_chains=1)
     large, _ = whole(key, eb.init_state(key, jnp.zeros(2), optax.adam(0.1)), DATA)
     np.testing.assert_allclose(state.params, large.params, rtol=1e-5)
-    first, _ = whole(
-        key, eb.init_state(key, jnp.zeros(2), optax.adam(0.1)), DATA[:64]
-    )
+    first, _ = whole(key, eb.init_state(key, jnp.zeros(2), optax.adam(0.1)), DATA[:64])
     assert not bool((first.params == 0).any())
 
 
@@ -120,7 +118,9 @@ def test_a_network_in_bfloat16_has_float32_chains_energies_and_parameters():
     text = str(jax.make_jaxpr(energy)(DATA[0]))
     assert text.count("bf16") > 5
     wide = eb.MLP((32, 32), confinement=3.0)
-    assert "bf16" not in str(jax.make_jaxpr(partial(wide.apply, found.state.params))(DATA[0]))
+    assert "bf16" not in str(
+        jax.make_jaxpr(partial(wide.apply, found.state.params))(DATA[0])
+    )
 
 
 def test_rounding_in_bfloat16_is_far_below_a_nat_and_training_is_the_same():
@@ -169,10 +169,8 @@ def test_an_ensemble_is_one_vmap_and_equals_its_members(key):
     assert abs(float(metrics["loss"][1] - own["loss"])) < 1e-3
     energies = lambda params, x: jnp.mean(jax.vmap(NETWORK.apply, (0, None))(params, x))
     ensemble = jax.tree_util.Partial(energies, after.params)
-    of = [
-        float(NETWORK.apply(jax.tree.map(lambda p: p[i], after.params), DATA[0]))
-        for i in range(3)
-    ]
+    of_all = jax.vmap(NETWORK.apply, (0, None))(after.params, DATA[0])
+    of = [float(energy) for energy in of_all]
     assert abs(float(ensemble(DATA[0])) - np.mean(of)) < 1e-4
     assert np.ptp(of) > 1e-3
     assert eb.mala(ensemble, 0.5).init(DATA[0]).grad.shape == (2,)
@@ -233,3 +231,35 @@ def test_the_batches_of_fit_are_augmented_and_their_labels_are_not(key):
     plain, shifted = run(), run(augment=shifts(2))
     assert plain.history["spread"].max() == 0 and shifted.history["spread"].min() > 4
     assert np.array_equal(plain.history["label"], shifted.history["label"])
+
+
+def test_pictures_in_colour_of_any_size_train_with_shifts(tmp_path):
+    """Bytes [N, 3, H, W] of 20x13 from a file: convolutions of sensible width, shifted
+    batches and chains, samples in the layout of the run."""
+    from ebmjax.experiments import data, experiment
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 3, 20, 13), np.uint8)
+    np.save(tmp_path / "mine.npy", images)
+    dataset = data.load(str(tmp_path / "mine.npy"))
+    assert dataset.x.shape == (60, 20, 13, 3) and dataset.is_image
+    assert 0 <= dataset.x.min() and dataset.x.max() <= 1
+    config = experiment.preset(
+        dataset,
+        network="conv",
+        shift=2,
+        num_updates=2,
+        chain_steps=1,
+        num_chains=4,
+        buffer_size=8,
+        batch_size=4,
+    )
+    assert config.features == (32, 64, 128, 256)
+    run = experiment.build(config, dataset)
+    assert 2e5 < run.num_params < 2e6
+    state, history = run.fit(run.init())
+    assert np.isfinite(history["loss"]).all()
+    assert state.buffer.shape == (8, 20, 13, 3)
+    plain = data.load("two_moons")
+    with pytest.raises(experiment.RunError, match="shift is of images"):
+        experiment.build(experiment.preset(plain, shift=1), plain)

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import typer
@@ -117,7 +117,7 @@ def sample(
     with one_line():
         name = kernel and kernel.value
         if ":" in what and not Path(what).exists():
-            given = {"--from-noise": from_noise, "--data": data_name}
+            given: dict[str, Any] = {"--from-noise": from_noise, "--data": data_name}
             given |= {"--condition": condition, "--label": label, "--mask": mask}
             _refuse(OF_A_RUN, given)
             energy.sample_energy(

@@ -58,9 +58,9 @@ def check(config) -> None:
         )
     method = METHODS[config.objective]
     if config.condition_on and not method.takes_condition:
-        known = ", ".join(n for n, m in METHODS.items() if m.takes_condition)
+        those = ", ".join(n for n, m in METHODS.items() if m.takes_condition)
         raise RunError(
-            f"condition_on goes with {known}, got {config.objective}"
+            f"condition_on goes with {those}, got {config.objective}"
             + ("; it learns labels itself" if method.is_labelled else "")
         )
     if config.condition_on and config.num_chains > config.batch_size:
@@ -126,9 +126,7 @@ def chain_init_of(config, objective: Objective, draw, batches) -> ChainInit:
         return from_data()
     if config.condition_on:
         if config.chain_init == "buffer":
-            return persistent_pairs(
-                draw, len(batches.index), config.restart_probability
-            )
+            return persistent_pairs(draw, len(batches.row), config.restart_probability)
         starts = from_data() if config.chain_init == "data" else from_noise(draw)
         return of_points(starts)
     if not method.learns_shares:

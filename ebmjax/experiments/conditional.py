@@ -51,8 +51,10 @@ def at(run: Run, state: TrainState, values: str, label: str) -> tuple[Run, Train
       RunError: a run of points alone.
       DataError: values or a label that are not those of the run.
     """
+    where: Any
     if run.config.condition_on:
         columns = run.dataset.condition_columns or ()
+        assert run.facts.given is not None
         condition = run.facts.given.forward(row(columns, values, label))
         near = partial(_nearest, condition)
         where = jnp.asarray(condition)
@@ -70,14 +72,14 @@ def at(run: Run, state: TrainState, values: str, label: str) -> tuple[Run, Train
             "this run learned points alone: --condition and --label are of runs with "
             "--condition-on, or with the objective joint or class_conditional"
         )
-    held = None if of_held is None else take(run.held, of_held)
+    held = run.held if of_held is None else take(run.held, of_held)  # type: ignore[arg-type]
     chosen = run._replace(
         at=where, z=run.z[of_kept], kept=take(run.kept, of_kept), held=held
     )
     return chosen, state._replace(buffer=buffer)
 
 
-def _given(run, points):
+def _given(run, points) -> Any:
     return run.facts.given.forward(points.conditions)
 
 
@@ -234,14 +236,18 @@ def _of_classes(key, run, state) -> Found:
     label = np.repeat(np.arange(len(classes)), num)
     rows = np.eye(len(classes), dtype=np.float32)[label]
     c = jnp.asarray(rows if run.config.condition_on else label)
-    key_chains, key_classifier = jax.random.split(key)
-    samples = chains_at(key_chains, run, state, c)
-    images = cleaned(run, state, samples.state.position, c)
+    key_chains, key_noise, key_classifier = jax.random.split(key, 3)
+    last = lambda key, state: chains_at(key, run, state, c).state.position
+    images = cleaned(run, state, last(key_chains, state), c)
     predict = train_classifier(key_classifier, run.kept.x, run.kept.labels)
     low, high = report.value_range(run)
     of = lambda x: np.asarray(predict(jnp.clip(jnp.asarray(x), low, high)))
-    share = float((of(images).argmax(axis=1) == label).mean())
-    shown = [("chains that a classifier takes for their class", f"{share:.1%}")]
+    share = lambda x: f"{(of(x).argmax(axis=1) == label).mean():.1%}"
+    shown = [("chains that a classifier takes for their class", share(images))]
+    if state.buffer is not None:
+        fresh = last(key_noise, state._replace(buffer=None))
+        fresh = cleaned(run, state, fresh, c)
+        shown.append((f"the same of {NUM_STEPS} steps from noise", share(fresh)))
     if run.held is not None:
         right = (of(run.held.x).argmax(axis=1) == run.held.labels).mean()
         shown.append(("held-out images that it takes for theirs", f"{right:.1%}"))

@@ -192,11 +192,12 @@ class Run(NamedTuple):
             return functools.partial(
                 marginal(lambda of_classes, x: of_classes(x)), self.of_classes(state)
             )
-        energy = functools.partial(self.energy, self.lower(state.ema))
+        trained = functools.partial(self.energy, self.lower(state.ema))
+        energy: Energy = trained
         if self.config.condition_on:
             if self.at is None:
                 raise RunError("this run is of points given a condition: which one?")
-            energy = condition(energy, self.at)
+            energy = condition(trained, self.at)
         return (
             energy
             if self.config.temperature == 1.0
@@ -249,6 +250,7 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
     network = network_of(config, facts)
     at = (config.noise,) if method.is_noise_conditional else ()
     if config.condition_on:
+        assert facts.given is not None
         batches = pairs(z, facts.given.forward(kept.conditions))
         at = (batches.condition[0],)
     key_params, key_store, key_run = jax.random.split(jax.random.key(config.seed), 3)

@@ -37,11 +37,10 @@ from ebmjax.energies.conditional import AtCondition
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels.conditional import conditioned
 from ebmjax.objectives import noise_contrastive as nce
-from ebmjax.objectives.base import MeanOverPoints, Objective, Params, optional
+from ebmjax.objectives.base import MeanOverPoints, Objective, optional
 from ebmjax.objectives.likelihood import MaximumLikelihood
 from ebmjax.training.chain_init import ChainInit, Draw, rows
 
-ConditionalTrainable = Callable[[Params, Position, Any], Array]
 MOST_PAIRS = 2**24  # whole numbers that float32 holds
 MEANS = (MeanOverPoints, nce.Binary, nce.Ranking, nce.Conditional)
 
@@ -51,7 +50,7 @@ class Pairs(NamedTuple):
 
     point: Position  # [N, ...]
     condition: Any  # [N, ...]
-    index: Array  # [N] which row of the data; whole numbers as floats
+    row: Array  # [N] which row of the data; whole numbers as floats
 
 
 def pairs(points: Any, conditions: Any) -> Pairs:
@@ -114,7 +113,7 @@ class ConditionalLikelihood(MaximumLikelihood):
 
 
 def conditional_likelihood(
-    energy: ConditionalTrainable,
+    energy: Callable[..., Array],
     make_kernel: Callable[[Energy, Array], Kernel],
     num_steps: int,
     *,
@@ -182,15 +181,15 @@ class PersistentPairs(ChainInit):
     def draw(self, key, buffer, batch, num_chains):
         _check_batch(batch)
         lengths = {np.shape(x)[0] for x in jax.tree.leaves(buffer)}
-        if lengths != {self.num_points} or num_chains > len(batch.index):
+        if lengths != {self.num_points} or num_chains > len(batch.row):
             held = ", ".join(map(str, sorted(lengths))) or "none"
             raise ValueError(
                 f"persistent_pairs keeps one chain a point, {self.num_points}, and runs "
-                f"at most one a point of the batch, {len(batch.index)}; got a buffer of "
+                f"at most one a point of the batch, {len(batch.row)}; got a buffer of "
                 f"{held} and num_chains {num_chains}"
             )
         key_restart, key_fresh = jax.random.split(key)
-        slots = batch.index[:num_chains].astype(jnp.int32)
+        slots = batch.row[:num_chains].astype(jnp.int32)
         is_restarted = jax.random.bernoulli(
             key_restart, self.restart_probability, (num_chains,)
         )
@@ -236,7 +235,7 @@ class OverPairs(Objective):
     """Made by :func:`over_pairs`."""
 
     make: Callable[..., Objective] = function()
-    energy: ConditionalTrainable = function()
+    energy: Callable[..., Array] = function()
 
     def check(self):
         made = self.make(self.energy)
@@ -277,14 +276,14 @@ class OverPairs(Objective):
             value, (_, metrics) = self.at(c).loss(params, key, x, None)
             return value, metrics
 
-        keys = jax.random.split(key, len(batch.index))
+        keys = jax.random.split(key, len(batch.row))
         values, metrics = jax.vmap(one)(keys, batch.point, batch.condition)
         metrics = jax.tree.map(jnp.mean, metrics) | {"loss_spread": jnp.std(values)}
         return jnp.mean(values), (chains, metrics)
 
 
 def over_pairs(
-    make: Callable[..., Objective], energy: ConditionalTrainable
+    make: Callable[..., Objective], energy: Callable[..., Array]
 ) -> Objective:
     """The mean of an objective over pairs, each point given its condition.
 
