@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.objectives.batches import points_of
+from ebmjax.objectives.conditional import Pairs
 
 
 class TrainingDiverged(RuntimeError):
@@ -97,7 +97,9 @@ class DivergenceMonitor:
         checks.instance(
             rollback, RollbackPolicy, "rollback", "ebmjax.training.divergence"
         ).check()
-        leaves = jax.tree.leaves(points_of(data))
+        # chains of points with labels have labels, those of pairs are points
+        data = data.point if isinstance(data, Pairs) else data
+        leaves = jax.tree.leaves(data)
         self.extent = max(float(np.max(np.abs(np.asarray(x)))) for x in leaves)
         self.dim = sum(x[0].size for x in leaves)
         self.max_gap, self.rollback = max_gap, rollback
