@@ -52,4 +52,5 @@ MUTANTS = [
     Mutant("other images in their own units", "experiments/ood.py", "x = (x - low) / max(high - low, 1e-12)", "x = x - low", OTHER),
     Mutant("chains of all labels for one", "experiments/conditional.py", "return order[: num_same if num_same >= LEAST_SAME else NEAREST]", "return order[:NEAREST]", RUNS + "test_the_run_at_a_label_has_the_data_and_chains_of_that_label"),
     Mutant("the energy of another class", "experiments/experiment.py", "return of_classes(x)[label]", "return of_classes(x)[label - 1]", RUNS + "test_the_run_of_one_class_is_that_of_its_energy"),
+    Mutant("conditions in the extent of the data", "training/divergence.py", "data = data.point if isinstance(data, Pairs) else data", "pass", IN + "test_the_monitor_of_pairs_looks_at_points_alone"),
 ]  # fmt: skip

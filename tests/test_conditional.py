@@ -340,6 +340,13 @@ def test_noise_of_training_is_on_points_alone(key):
     assert not np.array_equal(after.point, data.point)
 
 
+def test_the_monitor_of_pairs_looks_at_points_alone(key):
+    """Conditions and rows of the data set neither its extent nor its dimension."""
+    data = eb.pairs(0.5 * jnp.ones((90, 2)), 1e3 * jnp.ones((90, 3)))
+    monitor = eb.DivergenceMonitor(data)
+    assert (monitor.extent, monitor.dim) == (0.5, 2)
+
+
 def test_objectives_over_pairs_are_means_given_each_condition(key):
     """Each point's own objective, built by hand; and what is no mean is refused."""
     data = data_of(key, 5)
