@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._random import fold_in as fold
-from ebmjax._random import once
+from ebmjax._random import fold_on_host, once
 from ebmjax._value import Value, as_function, function, number, show, value
 from ebmjax.base import (
     READS_VALUES,
@@ -49,8 +50,9 @@ BLOCK_STEPS = 64
 def chain_keys(key: Key, num_chains: int) -> Key:
     """One key a chain, ``[C]``: ``fold_in(key, c)``."""
     key = checks.key(key)
-    chains = jnp.arange(checks.count(num_chains, "num_chains"))
-    return jax.vmap(lambda c: fold(key, c))(chains)
+    chains = np.arange(checks.count(num_chains, "num_chains"), dtype=np.uint32)
+    keys = fold_on_host(key, chains)
+    return jax.vmap(lambda c: fold(key, c))(chains) if keys is None else keys
 
 
 def position_of(state: State, info: Info) -> Position:
@@ -216,9 +218,10 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
         return (first + block * thin, carry), kept
 
     num_blocks, rest = divmod(num_kept, block)
-    empty = no_info(kernel, key, state)
-    carry = (state, empty, collect.init(state, empty) if is_reducing else None)
     begin = jnp.asarray(start)
+    # of the functions that run, so that the kernel is traced once
+    empty = _zeros(jax.eval_shape(lambda t, s: move(draw(t), s)[1], begin, state))
+    carry = (state, empty, collect.init(state, empty) if is_reducing else None)
     (first, carry), kept = jax.lax.scan(
         block_of_steps, (begin, carry), None, length=num_blocks
     )
@@ -265,5 +268,8 @@ def no_info(kernel: Kernel, key: Key, state: State) -> Info:
     def one(key, state):
         return kernel.move(draw_noise(kernel, key, shapes), state)[1]
 
-    zeros = lambda x: jnp.zeros(x.shape, x.dtype)
-    return jax.tree.map(zeros, jax.eval_shape(one, key, state))
+    return _zeros(jax.eval_shape(one, key, state))
+
+
+def _zeros(shapes):
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
