@@ -6,6 +6,7 @@ energies runs up to twice as long.  So the host picks them where the numbers to 
 are few (:func:`work`), and XLA's own choice elsewhere.
 """
 
+import importlib.util
 import math
 import os
 import sys
@@ -18,6 +19,7 @@ SMALL_RUN = 2e7  # numbers of all steps of a run, one gradient each
 SMALL_WARMUP = 5e8  # of a warm-up, whose program is larger
 FASTER = {"xla_cpu_use_fusion_emitters": False}
 FASTEST = {**FASTER, "xla_backend_optimization_level": 1}
+LARGEST_CACHE = 2**30  # bytes
 PRODUCTS = 8  # products of a matrix product that take as long as another number
 
 
@@ -83,10 +85,13 @@ def _jaxprs(parameters):
 
 def enable_compilation_cache(folder: str | Path | None = None) -> Path:
     """Keep compiled programs on disk, so that another process does not compile them
-    again: JAX's persistent cache, for programs that took more than a tenth of a second.
+    again: JAX's persistent cache, for programs that took more than a tenth of a second
+    and are compiled after this call.
 
-    Safe for processes that run at the same time: a program is written aside and renamed.
-    It is used for programs that are compiled after the call.
+    Where ``filelock`` is installed (it is with ``ebmjax[demo]``), processes that run at
+    the same time take turns, and the folder stays below a gigabyte.  Without it nothing
+    limits the folder, and a program that another process is just writing is compiled
+    anew, with a warning of JAX.
 
     Args:
       folder: where; by default that of ``JAX_COMPILATION_CACHE_DIR``, else ``ebmjax`` in
@@ -107,7 +112,20 @@ def enable_compilation_cache(folder: str | Path | None = None) -> Path:
     jax.config.update("jax_compilation_cache_dir", str(chosen))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if importlib.util.find_spec("filelock") is not None:
+        jax.config.update("jax_compilation_cache_max_size", LARGEST_CACHE)
     return chosen
+
+
+def cache_by_default() -> None:
+    """What the command line does: the cache is on unless the environment turns it off
+    (``JAX_ENABLE_COMPILATION_CACHE=0``) or its folder cannot be written."""
+    if not jax.config.jax_enable_compilation_cache:
+        return
+    try:
+        enable_compilation_cache()
+    except OSError:
+        pass  # programs are compiled, as without it
 
 
 def _default() -> Path:
