@@ -13,7 +13,6 @@ launches of two microseconds each and of bytes over the bandwidth of the card.
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +31,13 @@ STEPS, CHAINS, DIMS = 1024, 1024, (2, 10, 100)
 def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, dict]]:
     """``(number, total, row)``, a row a program."""
     found = list(cells(is_quick=is_quick))
+    is_divided = not has_gpu()
+    total = len(found) + is_divided
     for number, (cell, unit, make) in enumerate(found, 1):
         f, arguments = make()
-        yield number, len(found), {**cell, **report(f, arguments, unit, num_repeats)}
+        yield number, total, {**cell, **report(f, arguments, unit, num_repeats)}
+    if is_divided:
+        yield total, total, divided()
 
 
 def report(f: Callable, arguments: tuple, unit: float, num_repeats: int = 5) -> dict:
@@ -183,6 +186,7 @@ def divided(name: str = "mala", dim: int = 10, num_devices: int = 8) -> dict:
     return {
         "program": f"{name} over {num_devices} devices",
         "dim": dim,
+        "library": "ebmjax",
         "launches/step": found.launches / STEPS,
         "collectives": sum(found.collectives.values()),
     }

@@ -42,15 +42,20 @@ STAGES = ("import", "warm-up", "sample", "summary")
 
 
 def rows(
-    *, is_quick: bool, num_repeats: int = 3, names: tuple[str, ...] = ()
+    *,
+    is_quick: bool,
+    num_repeats: int = 3,
+    names: tuple[str, ...] = (),
+    libraries: tuple[str, ...] = (),
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """``(number, total, row)``, a row a kernel and posterior."""
     names = names or (POSTERIORS[:1] if is_quick else POSTERIORS)
+    libraries = libraries or tuple(LIBRARIES)
     cells = [(kernel, name) for kernel in SIZES for name in names]
     for number, (kernel, name) in enumerate(cells, 1):
-        found: dict[str, list] = {library: [] for library in LIBRARIES}
+        found: dict[str, list] = {library: [] for library in libraries}
         for _ in range(num_repeats):  # in alternation
-            for library in LIBRARIES:
+            for library in libraries:
                 found[library].append(process(library, kernel, name))
         yield number, len(cells), _row(kernel, name, found)
 
@@ -75,7 +80,8 @@ def summary(found: list[dict[str, Any]]) -> list[str]:
     """Ours over the best peer's CPU seconds: median and largest, a kernel each."""
     lines = []
     for kernel in SIZES:
-        ratios = [row["x best peer"] for row in found if row["kernel"] == kernel]
+        mine = [row for row in found if row["kernel"] == kernel]
+        ratios = [row["x best peer"] for row in mine if "x best peer" in row]
         if ratios:
             lines.append(
                 f"{kernel}: {statistics.median(ratios):.2f} of the best peer's CPU "
@@ -89,8 +95,9 @@ def _row(kernel, name, found):
     for what in ("cpu", "wall"):
         for library, runs in found.items():
             row[f"{library} {what}"] = statistics.median(run[what] for run in runs)
-    best = min(row[f"{library} cpu"] for library in LIBRARIES if library != "ebmjax")
-    row["x best peer"] = row["ebmjax cpu"] / best
+    peers = [row[f"{library} cpu"] for library in found if library != "ebmjax"]
+    if peers and "ebmjax" in found:
+        row["x best peer"] = row["ebmjax cpu"] / min(peers)
     for library, runs in found.items():
         stages = [run["stages"] for run in runs]
         row[f"{library} stages"] = {

@@ -3,9 +3,10 @@ it: launches, bytes, collectives.
 
 XLA needs a description of the card and its plug-in, no driver:
 
-    pip install -e '.[gpu-report]' --no-deps   or the two wheels of that extra
+    pip install --no-deps jax-cuda12-pjrt==0.10.2 jax-cuda12-plugin==0.10.2
 
-The wheels bring no CUDA libraries, since nothing runs.  A launch is a fusion, a copy, a
+They are the extra ``gpu-report``; without their dependencies, the libraries of CUDA,
+they are 180 MB, and nothing runs that would need those.  A launch is a fusion, a copy, a
 call of a library or an update of a slice outside of a fusion; what is in the body of a
 loop counts as often as the loop turns, with one more for its condition where XLA knows
 the number of turns, and a row of its own where it does not.
@@ -17,6 +18,10 @@ import importlib.util
 import os
 import re
 from typing import Any, NamedTuple
+from unittest import mock
+
+# without a card nothing runs, and the libraries of CUDA may be missing
+os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
 
 VERSION = "0.10.2"
 BANDWIDTH, LAUNCH = 3.35e12, 2e-6  # bytes a second of an H100 SXM; seconds of a launch
@@ -24,6 +29,10 @@ MISSING = (
     "the program of a GPU is compiled by the plug-in of JAX for CUDA 12, which is not "
     f"installed: pip install --no-deps jax-cuda12-pjrt=={VERSION} "
     f"jax-cuda12-plugin=={VERSION}"
+)
+CAUTION = (
+    "compiled for an H100 that is not there: launches and bytes are counted, nothing is "
+    "timed; the bound is launches x 2 us or bytes / 3.35 TB/s, whichever is larger"
 )
 _CARD = """gpu_device_info { threads_per_block_limit: 1024 threads_per_warp: 32
 shared_memory_per_block: 49152 shared_memory_per_core: 233472 threads_per_core_limit: 2048
@@ -58,6 +67,8 @@ class Counts(NamedTuple):
 
 def is_available() -> bool:
     """Whether the plug-in is installed."""
+    if importlib.util.find_spec("jax_plugins") is None:
+        return False
     return importlib.util.find_spec("jax_plugins.xla_cuda12") is not None
 
 
@@ -68,25 +79,31 @@ def topology(num_devices: int = 1) -> Any:
     Raises:
       SystemExit: the plug-in is missing.
     """
-    if importlib.util.find_spec("jax_plugins") is None or not is_available():
+    if not is_available():
         raise SystemExit(MISSING)
     flags = os.environ.get("XLA_FLAGS", "")
     if "autotune_level" not in flags:  # tuning needs the card
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_autotune_level=0".strip()
-    # nothing runs: the libraries of CUDA may be missing
-    os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
-    import jax
-    from jax._src import xla_bridge
     from jax.experimental import topologies
 
-    jax.config.update("jax_platforms", "cpu")
-    xla_bridge.discover_pjrt_plugins()
+    _discover()
     return topologies.get_topology_desc(
         platform="cuda",
         topology_name="",
         target_config=_CARD,
         topology=f"1x1x{num_devices}",
     )
+
+
+@functools.cache
+def _discover() -> None:
+    import jax
+    from jax._src import xla_bridge
+
+    jax.config.update("jax_platforms", "cpu")
+    jax.devices()
+    if "cuda" not in xla_bridge._backend_factories:  # JAX may have found it itself
+        xla_bridge.discover_pjrt_plugins()
 
 
 def compiled(f: Any, *arguments: Any, num_devices: int = 1, rows: Any = None) -> Any:
@@ -106,8 +123,11 @@ def compiled(f: Any, *arguments: Any, num_devices: int = 1, rows: Any = None) ->
     if rows is None:
         rows = jax.tree.map(lambda x: False, arguments)
     shapes = jax.eval_shape(lambda *a: a, *arguments)
-    described_ = jax.tree.map(described, shapes, rows)
-    return jax.jit(f).lower(*described_).compile()
+    given = jax.tree.map(described, shapes, rows)
+    with mock.patch.object(jax, "default_backend", lambda: "gpu"):
+        # a function of its own, so that nothing traced for the CPU is found
+        traced = jax.jit(lambda *a: f(*a)).trace(*given)
+    return traced.lower(lowering_platforms=("cuda",)).compile()
 
 
 def counts(program: Any) -> Counts:
@@ -222,7 +242,16 @@ def _type(line: str) -> str:
     return found.group(1) if found else ""
 
 
-_WIDTH = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s64": 8, "u64": 8, "f64": 8}
+_WIDTH = {
+    "pred": 1,
+    "s8": 1,
+    "u8": 1,
+    "bf16": 2,
+    "f16": 2,
+    "s64": 8,
+    "u64": 8,
+    "f64": 8,
+}
 
 
 def _bytes(text: str) -> float:

@@ -72,6 +72,12 @@ def _size(jaxpr) -> float:
     return total
 
 
+def num_equations(jaxpr: Any) -> int:
+    """Of a jaxpr and of all jaxprs in it."""
+    inner = [num_equations(p) for e in jaxpr.eqns for p in _jaxprs(e.params)]
+    return len(jaxpr.eqns) + sum(inner)
+
+
 def _jaxprs(parameters):
     for parameter in parameters.values():
         for item in parameter if isinstance(parameter, tuple | list) else (parameter,):

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._compile import num_equations
 from ebmjax._random import fold_in as fold
 from ebmjax._random import fold_on_host, once
 from ebmjax._value import Value, as_function, function, number, show, value
@@ -45,6 +46,9 @@ Collect = Callable[[State, Info], Any]
 # bytes of the noise of a block: a quarter of a core's L2 cache
 BLOCK_BYTES = {"cpu": 2**18}
 BLOCK_STEPS = 64
+# equations of the body of a loop on a GPU, where a turn costs three launches of its own
+# and elementwise operations of neighbouring steps fuse
+BODY_EQUATIONS, MOST_UNROLLED = 1500, 8
 
 
 def chain_keys(key: Key, num_chains: int) -> Key:
@@ -190,6 +194,9 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
             return (state, total, collect.update(reduced, state, info)), None
         return (state, total, reduced), collect(state, info)
 
+    noise = jax.eval_shape(draw, jnp.asarray(start))
+    num_unrolled = unrolled(move, noise, state) if thin == 1 else 1
+
     def steps(carry, first, length):
         if length * thin == 1:  # no loop within the loop, which would copy the state
             carry, kept = kept_step(carry, draw(first))
@@ -198,7 +205,9 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
         if thin > 1:
             split = lambda x: x.reshape(length, thin, *x.shape[1:])
             noise = jax.tree.map(split, noise)
-        return jax.lax.scan(kept_step, carry, noise, length=length)
+        return jax.lax.scan(
+            kept_step, carry, noise, length=length, unroll=min(num_unrolled, length)
+        )
 
     def averaged_steps(carry, first, length, num_before):
         """As ``steps``, with a running mean of the acceptance rate: sums over many
@@ -220,7 +229,7 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
     num_blocks, rest = divmod(num_kept, block)
     begin = jnp.asarray(start)
     # of the functions that run, so that the kernel is traced once
-    empty = _zeros(jax.eval_shape(lambda t, s: move(draw(t), s)[1], begin, state))
+    empty = _zeros(jax.eval_shape(move, noise, state)[1])
     carry = (state, empty, collect.init(state, empty) if is_reducing else None)
     (first, carry), kept = jax.lax.scan(
         block_of_steps, (begin, carry), None, length=num_blocks
@@ -255,6 +264,15 @@ def block_length(
     least = max(longest // 4, 1)
     divisors = [b for b in range(longest, least - 1, -1) if num_kept % b == 0]
     return divisors[0] if divisors else longest
+
+
+def unrolled(move: Callable, noise: Any, state: State) -> int:
+    """Steps in the body of the loop: one, except on a GPU."""
+    if jax.default_backend() != "gpu":
+        return 1
+    size = num_equations(jax.make_jaxpr(move)(noise, state).jaxpr)
+    most = min(MOST_UNROLLED, BODY_EQUATIONS // max(size, 1))
+    return 1 << max(most.bit_length() - 1, 0)  # a power of two divides most blocks
 
 
 def _bytes(dtype) -> int:
