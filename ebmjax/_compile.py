@@ -30,7 +30,8 @@ def short(f: Any, options: dict[str, Any], **how: Any) -> Any:
 
 def is_short(size: float, limit: float) -> bool:
     """Whether a run of ``size`` numbers is compiled by the faster way."""
-    return size < limit and jax.default_backend() == "cpu" and _is_known()
+    is_short_run = size < limit
+    return is_short_run and jax.default_backend() == "cpu" and _is_known()
 
 
 def _is_known() -> bool:
