@@ -306,6 +306,53 @@ def efficiency(
     _kept(name, found)
 
 
+@app.command()
+def cold(
+    is_quick: Quick = False,
+    num_repeats: int = 3,
+    posteriors: Annotated[
+        str, typer.Option(help="By commas; all five by default.")
+    ] = "",
+    libraries: Annotated[str, typer.Option(help="By commas; all by default.")] = "",
+) -> None:
+    """CPU seconds of whole fresh processes, from the import to the table."""
+    from benchmarks import cold as bench
+
+    name = "cold-quick" if is_quick else "cold"
+    found = _collect(
+        name,
+        bench.rows(
+            is_quick=is_quick,
+            num_repeats=1 if is_quick else num_repeats,
+            names=tuple(filter(None, posteriors.split(","))),
+            libraries=tuple(filter(None, libraries.split(","))),
+        ),
+    )
+    chosen = [key for key in found[0] if key.endswith((" cpu", " wall"))]
+    columns = ["kernel", "posterior", *chosen, "x best peer"]
+    _show("CPU seconds of a fresh process", columns, found)
+    for line in bench.summary(found):
+        console.print(line, highlight=False)
+    _kept(name, found)
+
+
+@app.command()
+def accelerator(is_quick: Quick = False, num_repeats: int = 5) -> None:
+    """Launches, bytes and memory of a step on an H100; seconds where there is a GPU."""
+    from benchmarks import accelerator as bench
+    from benchmarks import gpu_program
+
+    if not bench.has_gpu():
+        gpu_program.topology()  # or leaves with what to install
+        console.print(gpu_program.CAUTION, highlight=False)
+    name = "accelerator-quick" if is_quick else "accelerator"
+    found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats))
+    columns = ["program", "dim", "library", "launches/step", "launches/turn"]
+    columns += ["kB/step", "temporary MB", "bound us/step", "measured us/step"]
+    _show("accelerator", [*columns, "collectives"], found)
+    _kept(name, found)
+
+
 @app.command("log_z")
 def log_z(
     is_quick: Quick = False,

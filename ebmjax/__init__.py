@@ -14,6 +14,7 @@ import importlib.util
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from ebmjax._compile import enable_compilation_cache
 from ebmjax.base import Dense, Energy, Info, Kernel, State
 from ebmjax.energies.conditional import condition
 from ebmjax.energies.transforms import (
@@ -192,6 +193,7 @@ __all__ = [
     "cycle",
     "denoise",
     "discard",
+    "enable_compilation_cache",
     "expectation",
     "fit",
     "from_blackjax",

@@ -24,7 +24,6 @@ implementations fall back to ``jax.random``.
 """
 
 import math
-from functools import partial
 from typing import Any
 
 import jax
@@ -55,7 +54,7 @@ _LOG: tuple[float, ...] = (-0.101022296, 0.164199874, -0.173334658, 0.198730469)
 _LOG += (-0.249593437, 0.333361834, -0.500006676, 0.999999821)
 
 
-once = partial(jax.jit, inline=True)  # traced once, and pasted wherever it is called
+once = jax.jit  # traced once, and called wherever it is used
 
 
 @once
@@ -83,6 +82,19 @@ def fold_in(key: jax.Array, data: Any) -> jax.Array:
     )
     is_typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return jax.random.wrap_key_data(folded, impl="threefry2x32") if is_typed else folded
+
+
+def fold_on_host(key: jax.Array, data: np.ndarray) -> jax.Array | None:
+    """``fold_in`` of one concrete key and each of the data, in NumPy: nothing is
+    compiled.  ``None`` for traced keys and other implementations."""
+    if isinstance(key, jax.core.Tracer) or not key.is_fully_addressable:
+        return None
+    if str(jax.random.key_impl(key)) != "threefry2x32":
+        return None
+    words = np.asarray(jax.random.key_data(key)).reshape(2, 1)
+    high = np.zeros(len(data), np.uint32)
+    folded = threefry.__wrapped__(words, (high, data.astype(np.uint32)))
+    return jax.random.wrap_key_data(np.stack(folded, axis=1), impl="threefry2x32")
 
 
 def fold_in_each(key: jax.Array, num: int) -> jax.Array:

@@ -86,8 +86,8 @@ MUTANTS = [
     Mutant(
         "parameters baked into the program of a run",
         "sampling/sample.py",
-        "functools.partial(_chunk, kernel, what, keys, **sizes)",
-        "(lambda *a: jax.jit(lambda s, t, r: _chunk(kernel, what, keys, s, t, r, **sizes))(*a))",
+        "functools.partial(chunk, kernel, what, keys, **sizes)",
+        "(lambda *a: jax.jit(lambda s, t, r: chunk(kernel, what, keys, s, t, r, **sizes))(*a))",
         f"{K}:test_a_sweep_of_step_sizes_and_parameters_compiles_once_in_flat_memory",
     ),
     Mutant(
@@ -224,7 +224,7 @@ MUTANTS = [
     Mutant(
         "lost chains count",
         "adaptation/warmup.py",
-        "return (energies <= median + limit).astype(jnp.float32)",
+        "return (energies <= middle + limit).astype(jnp.float32)",
         "return jnp.ones_like(energies)",
         "test_warmup:test_lost_chains_do_not_affect_the_tuning",
     ),

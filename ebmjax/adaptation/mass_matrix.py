@@ -19,6 +19,7 @@ from ebmjax.adaptation.base import Adapter
 from ebmjax.base import Array
 
 PRIOR = 5.0  # draws that the scales of before are worth, beside those of a window
+LARGEST_LOOP = 64  # coordinates up to which a matrix is factored in a loop of our own
 NEIGHBOURS = 5.0  # draws of a chain that say together what one independent draw says
 
 
@@ -67,7 +68,7 @@ class Moments(NamedTuple):
         scale = jnp.where(is_known, jnp.exp(log_scale), last)
         if not is_dense:
             return scale
-        factor = scale[:, None] * jnp.linalg.cholesky(self._correlations(covariance))
+        factor = scale[:, None] * cholesky(self._correlations(covariance))
         return jnp.where(jnp.isfinite(factor).all(), factor, before)
 
     def _correlations(self, covariance: Array) -> Array:
@@ -114,8 +115,42 @@ def inverse_of(scale: Array) -> Array:
     # rows in units of their diagonal, so that scales far apart lose no digits
     unit = jnp.diag(scale)
     inner = scale / unit[:, None]
-    inverse = jax.scipy.linalg.solve_triangular(inner, jnp.eye(len(unit)), lower=True)
-    return inverse / unit
+    return inverse_of_triangular(inner) / unit
+
+
+def cholesky(matrix: Array) -> Array:
+    """L with L L^T the matrix ``[D, D]``, a column at a time; NaN where it is not
+    positive definite.  For few coordinates a loop of one product: it compiles in less
+    time than LAPACK takes to be imported."""
+    if len(matrix) > LARGEST_LOOP:
+        return jnp.linalg.cholesky(matrix)
+    rows = jnp.arange(len(matrix))
+
+    def step(j, factor):
+        column = matrix[j] - _product(factor, factor[j])
+        return factor.at[:, j].set(
+            jnp.where(rows >= j, column / jnp.sqrt(column[j]), 0.0)
+        )
+
+    return jax.lax.fori_loop(0, len(matrix), step, jnp.zeros_like(matrix))
+
+
+def inverse_of_triangular(factor: Array) -> Array:
+    """Of a lower triangular ``[D, D]``, a row at a time."""
+    if len(factor) > LARGEST_LOOP:
+        eye = jnp.eye(len(factor), dtype=factor.dtype)
+        return jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
+    eye = jnp.eye(len(factor), dtype=factor.dtype)
+
+    def step(i, inverse):
+        row = eye[i] - _product(inverse.T, factor[i])
+        return inverse.at[i].set(row / factor[i, i])
+
+    return jax.lax.fori_loop(0, len(factor), step, jnp.zeros_like(factor))
+
+
+def _product(matrix, vector):
+    return jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST)
 
 
 def growth(inverse_before: Array, after: Array) -> Array:

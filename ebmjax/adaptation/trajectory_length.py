@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ebmjax._value import value
 from ebmjax.adaptation.base import Adapter
@@ -27,7 +26,7 @@ GOLDEN = 0.618034
 MOST_STEPS, FIRST_STEPS = 1024, 16  # of a trajectory; in the first window
 SHORTEST = 1e-3
 
-_climb = optax.adam(0.05, b1=0.0, b2=0.95)
+RATE, DECAY, EPS = 0.05, 0.95, 1e-8  # of Adam, without momentum
 
 
 class Jump(NamedTuple):
@@ -49,24 +48,27 @@ class Length(NamedTuple):
     log_length: Array
     log_mean: Array
     jump: Jump  # averaged over the last steps
-    opt_state: Any
+    square: Array  # of the slopes, Adam's running mean
     num: Array  # [] int32 of updates
+    num_climbed: Array  # [] of them since the length began here
 
     @staticmethod
     def begin(length: Any) -> "Length":
         log_length, zero = jnp.log(jnp.float32(length)), jnp.float32(0.0)
-        jump, opt_state = Jump(zero, zero, zero), _climb.init(log_length)
-        return Length(log_length, log_length, jump, opt_state, jnp.int32(0))
+        jump = Jump(zero, zero, zero)
+        return Length(log_length, log_length, jump, zero, jnp.int32(0), zero)
 
     def update(self, jump: Jump, longest: Array) -> "Length":
         """Up the slope, to at most the longest."""
         keep = lambda old, new: MEMORY * old + (1 - MEMORY) * jnp.nan_to_num(new)
         jump = jax.tree.map(keep, self.jump, jump)
-        step, opt_state = _climb.update(-jump.slope(), self.opt_state)
-        log_length = self.log_length + step
+        slope, count = jump.slope(), self.num_climbed + 1
+        square = DECAY * self.square + (1 - DECAY) * slope**2
+        size = jnp.sqrt(square / (1 - DECAY**count)) + EPS
+        log_length = self.log_length + RATE * slope / size
         log_length = jnp.clip(log_length, jnp.log(SHORTEST), jnp.log(longest))
         log_mean = 0.1 * log_length + 0.9 * self.log_mean
-        return Length(log_length, log_mean, jump, opt_state, self.num + 1)
+        return Length(log_length, log_mean, jump, square, self.num + 1, count)
 
 
 @value

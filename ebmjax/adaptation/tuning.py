@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._compile import FASTEST, SMALL_WARMUP, is_short, short, work
 from ebmjax._value import as_function
 from ebmjax.adaptation.warmup import WINDOWS, Adapted, adapt, with_length
 from ebmjax.base import Energy, Kernel, Key, Position, evaluate, scalar
@@ -110,7 +110,7 @@ def warm_up(
         raise ValueError(
             f"mass must be 'auto', 'dense', 'diagonal' or None, got {mass!r}"
         )
-    template = make_kernel(energy, jnp.float32(step_size))
+    template = make_kernel(energy, np.float32(step_size))
     if not isinstance(template, Kernel):
         raise TypeError(
             "make_kernel must return a Kernel of an energy and a step size, got "
@@ -118,8 +118,10 @@ def warm_up(
         )
     target = target_of(template, target)
     _check_starts(template, energy, positions, num_chains)
-    numbers = jnp.float32(target), jnp.float32(step_size)
-    found = _compiled(key, make_kernel, energy, positions, *numbers, num_steps, mass)
+    numbers = np.float32(target), np.float32(step_size)
+    size = num_steps * work(_evaluated, energy, positions, template.needs_grad)
+    compiled = _short if is_short(size, SMALL_WARMUP) else _compiled
+    found = compiled(key, make_kernel, energy, positions, *numbers, num_steps, mass)
     found = found._replace(
         acceptance_rate=np.asarray(found.acceptance_rate),
         is_lost=np.asarray(found.is_lost),
@@ -240,7 +242,10 @@ def _evaluated(energy, positions, with_grad):
     return jax.vmap(lambda x: evaluate(energy, x, with_grad=with_grad))(positions)
 
 
-@functools.partial(jax.jit, static_argnames=("num_steps", "mass"))
+_STATIC = ("num_steps", "mass")
+
+
+@functools.partial(jax.jit, static_argnames=_STATIC)
 def _compiled(key, make_kernel, energy, positions, target, step_size, num_steps, mass):
     return adapt(
         key,
@@ -252,3 +257,6 @@ def _compiled(key, make_kernel, energy, positions, target, step_size, num_steps,
         target=target,
         step_size=step_size,
     )
+
+
+_short = short(_compiled, FASTEST, static_argnames=_STATIC)

@@ -28,7 +28,7 @@ from ebmjax import _validation as checks
 from ebmjax._random import fold_in
 from ebmjax._value import as_function
 from ebmjax.adaptation.approach import ROUND, approach
-from ebmjax.adaptation.base import Adapter, Seen, Tuning
+from ebmjax.adaptation.base import Adapter, Seen, Tuning, median
 from ebmjax.adaptation.mass_matrix import MassMatrixAdapter
 from ebmjax.adaptation.step_size import StepSizeAdapter, harmonic_mean
 from ebmjax.adaptation.trajectory_length import (
@@ -116,7 +116,7 @@ def adapt(
     state, sizes, num_rounds = approach(
         keys, partial(probe, energy), state, sizes, target, dim
     )
-    tuning = tuning._replace(log_step_size=jnp.median(sizes))
+    tuning = tuning._replace(log_step_size=median(sizes))
     states = tuple(adapter.init(tuning, num_chains) for adapter in adapters)
 
     def begin_window(carry, t):
@@ -223,10 +223,10 @@ class _Schedule(NamedTuple):
 def weights_of(energies: Array, dim: int) -> Array:
     """1, or 0 for chains whose energy ``[C]`` is far above the median, relative to the
     spread of the chains and to that of a normal density, sqrt(D / 2)."""
-    median = jnp.median(energies)
-    spread = 1.4826 * jnp.median(jnp.abs(energies - median))
+    middle = median(energies)
+    spread = 1.4826 * median(jnp.abs(energies - middle))
     limit = LOST + LOST_SPREADS * jnp.maximum(spread, (dim / 2) ** 0.5)
-    return (energies <= median + limit).astype(jnp.float32)
+    return (energies <= middle + limit).astype(jnp.float32)
 
 
 def _advance(kernel, keys, state, t):

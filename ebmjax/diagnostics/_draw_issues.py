@@ -6,7 +6,6 @@ tested by nested R-hat over as many groups as four chains have halves (Margossia
 """
 
 import numpy as np
-from scipy.special import chdtri
 
 from ebmjax.diagnostics import _host
 from ebmjax.diagnostics._chain_issues import few
@@ -82,6 +81,8 @@ def agree(spreads, num_steps: int) -> np.ndarray:
             axis=0,
         )
         excess = chain_means(s).var(axis=0, ddof=1) / _mean_variance(s, num_steps)
+        from scipy.special import chdtri  # slow to import, and for many chains alone
+
         level = 1e-4 / len(result)
         largest = max(2.0, chdtri(num_chains - 1, level) / (num_chains - 1))
         result &= (np.sqrt(1 + between / inside) <= LARGEST_RHAT) & (excess <= largest)

@@ -91,6 +91,10 @@ mclachlan = Integrator((_a, 0.5, 1 - 2 * _a, 0.5, _a))  # two gradients a step, 
 _w = 1 / (2 - 2 ** (1 / 3))
 yoshida = Integrator((_w / 2, _w, (1 - _w) / 2, 1 - 2 * _w, (1 - _w) / 2, _w, _w / 2))
 
+# steps up to which a trajectory is no loop: on a GPU a turn is four launches and more,
+# and with an elementwise gradient all steps fuse into one
+UNROLLED = {"gpu": 16}
+
 AUTO = "auto"  # a number of steps that warm_up learns
 
 
@@ -130,11 +134,22 @@ def trajectory(
             state = drift(c_drift, state, n)
             n = kick(c_kick, state, n)
         state = drift(integrator[-2], state, n)
-        end = last if is_one else jnp.where(i + 1 < num_steps, last + first, last)
+        if isinstance(i, int):
+            end = last if i + 1 == num_steps else last + first
+        else:
+            end = jnp.where(i + 1 < num_steps, last + first, last)
         return state, kick(end, state, n)
 
     carry = state, kick(first, state, momentum)
-    return step(0, carry) if is_one else jax.lax.fori_loop(0, num_steps, step, carry)
+    if is_one:
+        return step(0, carry)
+    if isinstance(num_steps, int) and num_steps <= UNROLLED.get(
+        jax.default_backend(), 0
+    ):
+        for i in range(num_steps):
+            carry = step(i, carry)
+        return carry
+    return jax.lax.fori_loop(0, num_steps, step, carry)
 
 
 class Noise(NamedTuple):

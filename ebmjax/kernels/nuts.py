@@ -187,13 +187,23 @@ def nuts(
 
 
 def _seed(state: State, n: Array, max_depth: int) -> Tree:
-    zero, no = jnp.zeros_like(state.energy), jnp.bool_(False)
-    none = jnp.full_like(state.energy, -jnp.inf)
-    rows, only = jnp.zeros((max_depth, n.size), n.dtype), Range(zero, zero)
+    """A tree of one point.  Its constants are made from the state: under ``vmap`` they
+    have the axis of the chains from the start, and the loop is not traced again to give
+    it to them.  XLA removes the selects."""
+    is_same = state.energy == state.energy
+
+    def constant(x, dtype):
+        x = jnp.asarray(x, dtype)
+        return jax.lax.select(jnp.broadcast_to(is_same, x.shape), x, x)
+
+    zero, none = (constant(x, state.energy.dtype) for x in (0, -jnp.inf))
+    no, count = constant(False, bool), constant(0, jnp.int32)
+    rows = constant(jnp.zeros((max_depth, n.size)), n.dtype)
+    only = Range(zero, zero)
     return Tree(
         jnp.int32(0), state, state, n, n, state, zero, n, only,
-        state, none, jnp.zeros_like(n), only, (rows, rows),
-        no, no, jnp.int32(0), zero, zero, jnp.int32(0),
+        state, none, constant(jnp.zeros(n.shape), n.dtype), only, (rows, rows),
+        no, no, count, zero, zero, count,
     )  # fmt: skip
 
 
@@ -279,7 +289,8 @@ def _closing(waiting, n_tip: Array, rho_new: Array, i: Array, row: Array) -> Arr
         )
         return has_turned | _turns(rho_new - rho_first + n_first, n_first, n_tip)
 
-    return jax.lax.fori_loop(row - num_closed + 1, row + 1, close, jnp.bool_(False))
+    start = jnp.any(n_tip != n_tip) & False
+    return jax.lax.fori_loop(row - num_closed + 1, row + 1, close, start)
 
 
 def _turns(rho: Array, n_first: Array, n_last: Array) -> Array:

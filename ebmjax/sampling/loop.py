@@ -20,10 +20,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._compile import num_equations
 from ebmjax._random import fold_in as fold
-from ebmjax._random import once
+from ebmjax._random import fold_on_host, once
 from ebmjax._value import Value, as_function, function, number, show, value
 from ebmjax.base import (
     READS_VALUES,
@@ -44,13 +46,17 @@ Collect = Callable[[State, Info], Any]
 # bytes of the noise of a block: a quarter of a core's L2 cache
 BLOCK_BYTES = {"cpu": 2**18}
 BLOCK_STEPS = 64
+# equations of the body of a loop on a GPU, where a turn costs three launches of its own
+# and elementwise operations of neighbouring steps fuse
+BODY_EQUATIONS, MOST_UNROLLED = 1500, 8
 
 
 def chain_keys(key: Key, num_chains: int) -> Key:
     """One key a chain, ``[C]``: ``fold_in(key, c)``."""
     key = checks.key(key)
-    chains = jnp.arange(checks.count(num_chains, "num_chains"))
-    return jax.vmap(lambda c: fold(key, c))(chains)
+    chains = np.arange(checks.count(num_chains, "num_chains"), dtype=np.uint32)
+    keys = fold_on_host(key, chains)
+    return jax.vmap(lambda c: fold(key, c))(chains) if keys is None else keys
 
 
 def position_of(state: State, info: Info) -> Position:
@@ -188,6 +194,9 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
             return (state, total, collect.update(reduced, state, info)), None
         return (state, total, reduced), collect(state, info)
 
+    noise = jax.eval_shape(draw, jnp.asarray(start))
+    num_unrolled = unrolled(move, noise, state) if thin == 1 else 1
+
     def steps(carry, first, length):
         if length * thin == 1:  # no loop within the loop, which would copy the state
             carry, kept = kept_step(carry, draw(first))
@@ -196,7 +205,9 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
         if thin > 1:
             split = lambda x: x.reshape(length, thin, *x.shape[1:])
             noise = jax.tree.map(split, noise)
-        return jax.lax.scan(kept_step, carry, noise, length=length)
+        return jax.lax.scan(
+            kept_step, carry, noise, length=length, unroll=min(num_unrolled, length)
+        )
 
     def averaged_steps(carry, first, length, num_before):
         """As ``steps``, with a running mean of the acceptance rate: sums over many
@@ -216,9 +227,10 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
         return (first + block * thin, carry), kept
 
     num_blocks, rest = divmod(num_kept, block)
-    empty = no_info(kernel, key, state)
-    carry = (state, empty, collect.init(state, empty) if is_reducing else None)
     begin = jnp.asarray(start)
+    # of the functions that run, so that the kernel is traced once
+    empty = _zeros(jax.eval_shape(move, noise, state)[1])
+    carry = (state, empty, collect.init(state, empty) if is_reducing else None)
     (first, carry), kept = jax.lax.scan(
         block_of_steps, (begin, carry), None, length=num_blocks
     )
@@ -254,6 +266,15 @@ def block_length(
     return divisors[0] if divisors else longest
 
 
+def unrolled(move: Callable, noise: Any, state: State) -> int:
+    """Steps in the body of the loop: one, except on a GPU."""
+    if jax.default_backend() != "gpu":
+        return 1
+    size = num_equations(jax.make_jaxpr(move)(noise, state).jaxpr)
+    most = min(MOST_UNROLLED, BODY_EQUATIONS // max(size, 1))
+    return 1 << max(most.bit_length() - 1, 0)  # a power of two divides most blocks
+
+
 def _bytes(dtype) -> int:
     return 8 if jnp.issubdtype(dtype, jax.dtypes.extended) else dtype.itemsize
 
@@ -265,5 +286,8 @@ def no_info(kernel: Kernel, key: Key, state: State) -> Info:
     def one(key, state):
         return kernel.move(draw_noise(kernel, key, shapes), state)[1]
 
-    zeros = lambda x: jnp.zeros(x.shape, x.dtype)
-    return jax.tree.map(zeros, jax.eval_shape(one, key, state))
+    return _zeros(jax.eval_shape(one, key, state))
+
+
+def _zeros(shapes):
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._compile import FASTER, SMALL_RUN, is_short, short, work
 from ebmjax._value import as_function, show
 from ebmjax.base import Info, Kernel, Key, Position, State
 from ebmjax.io import run_directory as folder
@@ -24,7 +25,7 @@ from ebmjax.io.chunk_store import ChunkStore, Interrupted, fingerprint
 from ebmjax.kernels.chains import Stacked, parallel
 from ebmjax.kernels.combinators import reject_nonfinite
 from ebmjax.sampling import devices as dev
-from ebmjax.sampling.initialization import begin, check_energy
+from ebmjax.sampling.initialization import _init, begin, check_energy
 from ebmjax.sampling.loop import (
     Collect,
     Record,
@@ -216,11 +217,14 @@ def _run_plan(
     reduced = _empty(kernel, collect, keys, state) if is_reducing else None
     ends = call["start"] + np.cumsum([length for _, length in plan])
 
+    size = work(_init, kernel, state.position) * sum(length for _, length in plan)
+    chunk = _short_chunk if is_short(size, SMALL_RUN) else _chunk
+
     def compiled(i):
         is_warmup, length = plan[i]
         what = DISCARD if is_warmup else collect
         sizes = {"num_steps": length, "thin": 1 if is_warmup else call["thin"]}
-        return functools.partial(_chunk, kernel, what, keys, **sizes)
+        return functools.partial(chunk, kernel, what, keys, **sizes)
 
     def shapes(i):
         kept = None if plan[i][0] else reduced
@@ -281,16 +285,21 @@ def _run_plan(
     )
 
 
-@functools.partial(
-    jax.jit,
-    static_argnames=("num_steps", "thin"),
-    donate_argnames=("state", "reduced"),
-)
+_HOW = {
+    "static_argnames": ("num_steps", "thin"),
+    "donate_argnames": ("state", "reduced"),
+}
+
+
+@functools.partial(jax.jit, **_HOW)
 def _chunk(kernel, collect, keys, state, start, reduced, *, num_steps, thin):
     if isinstance(collect, Reducer):
         collect = collect.continued(reduced)
     chains = parallel(reject_nonfinite(kernel))
     return run(keys, chains, state, num_steps, start=start, thin=thin, collect=collect)
+
+
+_short_chunk = short(_chunk, FASTER, **_HOW)
 
 
 def _join(*pieces):

@@ -1,0 +1,192 @@
+"""What runs on an H100: launches, bytes and temporary memory of a step, and what bounds
+its time, beside BlackJAX and NumPyro in their best form.
+
+With a GPU at hand seconds are measured, too.  Without one XLA compiles for an H100 that
+is not there (:mod:`benchmarks.gpu_program`), and no time is known: the bound is that of
+launches of two microseconds each and of bytes over the bandwidth of the card.
+
+    random_walk, mala, hmc   1024 steps of 1024 chains, D = 2, 10, 100, a standard normal
+    nuts                     launches a leaf of the tree, D = 10
+    training                 an update of persistent training, beside a chain step of it
+    8 devices                collectives of a run whose chains are divided
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+
+import ebmjax as eb
+from benchmarks import gpu_program, measure
+from benchmarks import training as bench_training
+from benchmarks.peers_jax import ENERGY, L, blackjax_best, numpyro_best, step_sizes
+from ebmjax.objectives import maximum_likelihood
+from ebmjax.training import chain_init
+from ebmjax.training import step as updates
+
+STEPS, CHAINS, DIMS = 1024, 1024, (2, 10, 100)
+
+
+def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, dict]]:
+    """``(number, total, row)``, a row a program."""
+    found = list(cells(is_quick=is_quick))
+    is_divided = not has_gpu()
+    total = len(found) + is_divided
+    for number, (cell, unit, make) in enumerate(found, 1):
+        f, arguments = make()
+        yield number, total, {**cell, **report(f, arguments, unit, num_repeats)}
+    if is_divided:
+        yield total, total, divided()
+
+
+def report(f: Callable, arguments: tuple, unit: float, num_repeats: int = 5) -> dict:
+    """Counts of a program, ``unit`` steps of it, and its seconds where there is a GPU."""
+    if has_gpu():
+        program = jax.jit(f).lower(*arguments).compile()
+    else:
+        program = gpu_program.compiled(f, *arguments)
+    found = gpu_program.counts(program)
+    row = {
+        "launches/step": found.launches / unit,
+        "launches/turn": max(found.unknown_loops.values(), default=None),
+        "kB/step": found.bytes / unit / 1e3,
+        "temporary MB": found.temporary / 1e6,
+        "bound us/step": found.bound() / unit * 1e6,
+        "measured us/step": None,
+    }
+    if has_gpu():
+        run = functools.partial(program, *arguments)
+        timing = measure.alternate({"it": run}, num_repeats=num_repeats)["it"]
+        row["measured us/step"] = timing.median / unit * 1e6
+    return row
+
+
+def has_gpu() -> bool:
+    return jax.default_backend() == "gpu"
+
+
+def cells(*, is_quick: bool) -> Iterator[tuple[dict, float, Callable]]:
+    """What it is, steps in it, and a maker of a function and its arguments."""
+    for dim in DIMS[1:2] if is_quick else DIMS:
+        for name in ("random_walk", "mala", "hmc"):
+            peers = {"ebmjax": ours, "blackjax": blackjax_best}
+            if name == "hmc":
+                peers["numpyro"] = numpyro_best
+            for library, make in peers.items():
+                cell = {"program": name, "dim": dim, "library": library}
+                yield cell, STEPS, functools.partial(_of, make, name, dim)
+    for library, make in {"ebmjax": ours, "blackjax": blackjax_nuts}.items():
+        cell = {"program": "nuts", "dim": 10, "library": library}
+        yield cell, STEPS, functools.partial(_of, make, "nuts", 10)
+    for name in ("images",) if is_quick else ("points", "images"):
+        problem = bench_training.PROBLEMS[name]
+        chain_step = {"program": f"{problem.chain_steps} chain steps of {name}"}
+        update = {"program": f"an update of {name}"}
+        for cell, make in ((chain_step, chain_steps), (update, training_update)):
+            cell |= {"dim": problem.widths[0], "library": "ebmjax"}
+            yield cell, 1, functools.partial(make, problem)
+
+
+def _of(make, name, dim):
+    positions = jnp.zeros((CHAINS, dim))
+    call = make(name, dim, STEPS, jax.random.key(0), positions)
+    return call.func.__wrapped__, call.args
+
+
+def ours(name, dim, num_steps, key, positions):
+    if name == "nuts":
+        kernel = eb.nuts(ENERGY, 0.5)
+    else:
+        options = {"num_steps": L} if name == "hmc" else {}
+        kernel = getattr(eb, name)(ENERGY, step_sizes(dim)[name], **options)
+
+    def run(key, positions):
+        chains = eb.parallel(kernel)
+        keys = eb.chain_keys(key, len(positions))
+        return eb.run(keys, chains, chains.init(positions), num_steps).draws
+
+    return functools.partial(jax.jit(run), key, positions)
+
+
+def blackjax_nuts(name, dim, num_steps, key, positions):
+    import blackjax
+
+    kernel = blackjax.nuts(
+        lambda x: -ENERGY(x), step_size=0.5, inverse_mass_matrix=jnp.ones(dim)
+    )
+
+    def run(key, positions):
+        def one_step(states, key):
+            keys = jax.random.split(key, len(positions))
+            states, _ = jax.vmap(kernel.step)(keys, states)
+            return states, states.position
+
+        keys = jax.random.split(key, num_steps)
+        return jax.lax.scan(one_step, jax.vmap(kernel.init)(positions), keys)[1]
+
+    return functools.partial(jax.jit(run), key, positions)
+
+
+def chain_steps(problem):
+    """The chains of an update alone, as the objective runs them."""
+    energy, params, _ = bench_training.network(problem)
+    positions = jnp.zeros((problem.batch_size, problem.widths[0]))
+
+    def run(key, params, positions):
+        of_point = jax.tree_util.Partial(energy, params)
+        chains = eb.parallel(eb.ula(of_point, bench_training.STEP))
+        keys = eb.chain_keys(key, len(positions))
+        state = chains.init(positions)
+        return eb.run(
+            keys, chains, state, problem.chain_steps, collect=eb.discard
+        ).state.position
+
+    return run, (jax.random.key(0), params, positions)
+
+
+def training_update(problem):
+    import optax
+
+    energy, params, data = bench_training.network(problem)
+    buffer = chain_init.replay_buffer(
+        bench_training.draw(problem), problem.buffer_size, bench_training.RESTART
+    )
+    optimizer = optax.adam(1e-3, b1=0.0)
+    objective = maximum_likelihood(
+        energy,
+        eb.ula,
+        problem.chain_steps,
+        regularisation=bench_training.REGULARISATION,
+    )
+    key = jax.random.key(0)
+    state = updates.init_state(key, params, optimizer, buffer, bench_training.STEP)
+    size = problem.batch_size
+    step = updates.train_step(objective, optimizer, buffer, num_chains=size)
+    return (lambda key, state, batch: step(key, state, batch)), (
+        key,
+        state,
+        data[:size],
+    )
+
+
+def divided(name: str = "mala", dim: int = 10, num_devices: int = 8) -> dict:
+    """Collectives of a run of divided chains, for cards that are not there."""
+    positions = jnp.zeros((CHAINS, dim))
+    kernel = eb.parallel(getattr(eb, name)(ENERGY, 0.5))
+    keys = eb.chain_keys(jax.random.key(0), CHAINS)
+
+    def run(keys, positions):
+        return eb.run(keys, kernel, kernel.init(positions), STEPS).draws
+
+    program = gpu_program.compiled(
+        run, keys, positions, num_devices=num_devices, rows=(True, True)
+    )
+    found = gpu_program.counts(program)
+    return {
+        "program": f"{name} over {num_devices} devices",
+        "dim": dim,
+        "library": "ebmjax",
+        "launches/step": found.launches / STEPS,
+        "collectives": sum(found.collectives.values()),
+    }
