@@ -14,7 +14,9 @@ import importlib.util
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from ebmjax import supports
 from ebmjax.base import Dense, Energy, Info, Kernel, State
+from ebmjax.energies.constrained import Constrained, constrain
 from ebmjax.energies.transforms import (
     confine,
     denoise,
@@ -128,6 +130,7 @@ __all__ = [
     "NUTS",
     "ULA",
     "Chains",
+    "Constrained",
     "Conv",
     "Cycle",
     "Dense",
@@ -161,6 +164,7 @@ __all__ = [
     "check",
     "collect_stats",
     "confine",
+    "constrain",
     "cycle",
     "denoise",
     "discard",
@@ -195,6 +199,7 @@ __all__ = [
     "stack",
     "stacked",
     "summary",
+    "supports",
     "temper",
     "to_arviz",
     "to_blackjax",
