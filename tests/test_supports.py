@@ -87,13 +87,11 @@ def test_leading_axes_repeat_the_support(name):
 @pytest.mark.parametrize("size", [30.0, 87.0, 1e4])
 def test_values_are_strictly_inside_and_gradients_finite_far_out(name, size):
     support, shape, _ = CASES[name]
-    if name == "ordered" and size > 88:
-        size = 80.0  # a first entry of 1e4 and gaps of e^80 are one float32
     signs = jnp.sign(free_point(name)) if free_point(name).shape else jnp.float32(1)
     for u in (size * signs, -size * signs):
         x, log_det = support.forward(u)
         assert np.isfinite(x).all() and np.isfinite(log_det)
-        if "ordered" not in name or size < 80:
+        if "ordered" not in name or size < 80:  # sums beyond the last float32 are it
             assert np.all(support.is_inside(np.asarray(x))), x
 
         def energy(v):
@@ -125,12 +123,14 @@ def test_scalars_make_the_round_trip_to_the_ends_of_float32(support, values):
 def test_vectors_make_the_round_trip_to_the_ends_of_float32():
     for support, x in (
         (supports.simplex(), [[1e-37, 1.0, 1e-20], [0.5, 0.5 - 1e-7, 1e-7]]),
-        (supports.ordered(), [[-1e30, 0.0, 1e-30], [5.0, 5.000001, 6.0]]),
+        (supports.ordered(), [[-1.0, -1 + 1e-6, 1e30], [5.0, 5.00001, 6.0]]),
         (supports.positive_ordered(), [[1e-37, 1e-20, 1.0], [1e30, 2e30, 3e38]]),
     ):
         x = jnp.asarray(x, jnp.float32)
         again = support.forward(support.inverse(x))[0]
-        np.testing.assert_allclose(again, x, rtol=3e-5, atol=1e-38)
+        # sums are rounded in units of their largest term
+        ulps = 1e-38 if "Ordered(" not in str(support) else 6e-7 * np.max(x, -1)[0]
+        np.testing.assert_allclose(again, x, rtol=3e-5, atol=ulps)
     factor = jnp.array([[1, 0, 0], [1, 1e-30, 0], [0.6, 0.8, 1e-35]], jnp.float32)
     support = supports.cholesky_correlation()
     again = support.forward(support.inverse(factor))[0]
@@ -146,7 +146,7 @@ def test_a_unit_vector_is_uniform_where_the_energy_is_constant(key):
     np.testing.assert_allclose(jnp.linalg.norm(x), 1, rtol=1e-6)
     np.testing.assert_allclose(energy.constrain(energy.free(x)), x, rtol=1e-6)
     assert np.isfinite(jax.grad(energy)(jnp.zeros(3))).all()
-    huge = energy.constrain(jnp.array([3e38, 3e38, 0.0]))
+    huge = energy.constrain(jnp.array([1e37, 1e37, 0.0]))
     np.testing.assert_allclose(huge, [2**-0.5, 2**-0.5, 0], rtol=1e-6)
 
 
@@ -164,8 +164,8 @@ def test_a_periodic_coordinate_is_wrapped_into_its_range():
 def test_an_energy_of_free_coordinates_is_the_density_of_its_values():
     """exp(-E(u)) adds up to the normaliser of the constrained density: Gamma(3)."""
     energy = constrain(lambda x: x - 2 * jnp.log(x), supports.positive())
-    u = jnp.linspace(-12, 6, 20001)
-    total = jnp.sum(jnp.exp(-jax.vmap(energy)(u))) * (u[1] - u[0])
+    energies = jax.vmap(energy)(jnp.linspace(-12, 6, 2001))
+    total = np.exp(-np.asarray(energies, np.float64)).sum() * 18 / 2000
     np.testing.assert_allclose(total, 2.0, rtol=1e-4)
 
 
@@ -186,8 +186,10 @@ def test_one_support_is_of_all_leaves_below_it():
 
 
 def test_numbers_of_energies_and_supports_are_leaves():
+    product = lambda rate, x: rate * x
+
     def make(rate, high):
-        inner = jax.tree_util.Partial(lambda rate, x: rate * x, jnp.float32(rate))
+        inner = jax.tree_util.Partial(product, jnp.float32(rate))
         return constrain(inner, supports.interval(0.0, high))
 
     traces = []

@@ -83,8 +83,8 @@ class Interval(Support):
         _check_bound(self.high, "high")
         if checks.is_traced((self.low, self.high)):
             return
-        width = np.subtract(self.high, self.low, dtype=np.float32)
-        if not (np.all(width > 0) and np.all(np.isfinite(width))):
+        width = np.subtract(self.high, self.low, dtype=np.float64)
+        if not np.all((width > 0) & (width < np.finfo(np.float32).max)):
             raise ValueError(
                 "low must be below high, by a number that float32 has; got low "
                 f"{show(self.low)} and high {show(self.high)}"

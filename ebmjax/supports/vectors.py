@@ -78,17 +78,14 @@ class Ordered(Support):
     event_ndims = 1
 
     def forward(self, free):
-        first, rest = free[..., :1], free[..., 1:]
-        if self.is_positive:
-            return jnp.cumsum(self._gaps(bounded_exp(free)), -1), jnp.sum(free)
-        gaps = self._gaps(bounded_exp(rest), jnp.abs(first))
-        return jnp.cumsum(jnp.concatenate([first, gaps], -1), -1), jnp.sum(rest)
-
-    def _gaps(self, gaps, size=0.0):
-        """No smaller than what keeps the sums apart when they are rounded."""
-        total = jax.lax.stop_gradient(size + jnp.sum(gaps, axis=-1, keepdims=True))
-        least = 4 * jnp.finfo(gaps.dtype).eps * total
-        return jnp.maximum(gaps, jnp.where(jnp.isfinite(least), least, 0))
+        num = 0 if self.is_positive else 1
+        first, rest = free[..., :num], free[..., num:]
+        gaps, info = bounded_exp(rest), jnp.finfo(free.dtype)
+        # no smaller than what keeps the sums apart when they are rounded
+        sizes = jnp.cumsum(jnp.concatenate([jnp.abs(first), gaps], -1), -1)[..., num:]
+        least = 4 * info.eps * jax.lax.stop_gradient(jnp.minimum(sizes, info.max))
+        steps = jnp.concatenate([first, jnp.maximum(gaps, least)], -1)
+        return jnp.minimum(jnp.cumsum(steps, -1), info.max), jnp.sum(rest)
 
     def inverse(self, x):
         if self.is_positive:
