@@ -12,7 +12,7 @@ These four work inside ``jit``.  The last two need the infos of a run:
 and compiles nothing.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,11 @@ import numpy as np
 from ebmjax import _table
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Info, Position
-from ebmjax.diagnostics import _chain_issues, _draw_issues, _host, _sampler_issues
+from ebmjax.diagnostics import _chain_issues, _circular, _draw_issues, _sampler_issues
 from ebmjax.diagnostics._draw_issues import LARGEST_RHAT, LEAST_ESS
 from ebmjax.diagnostics._sampler_issues import DIVERGENT, LEAST_BFMI
-from ebmjax.sampling.loop import Record
+from ebmjax.energies.constrained import constrain, matched
+from ebmjax.sampling.loop import Record, discard
 from ebmjax.sampling.sample import Samples
 
 __all__ = [
@@ -147,7 +148,7 @@ class Summary(NamedTuple):
 FORMATS = {"ess_bulk": ".0f", "ess_tail": ".0f"}
 
 
-def summary(draws: Samples | Record | Position) -> Summary:
+def summary(draws: Samples | Record | Position, *, support: Any = None) -> Summary:
     """Mean, deviation, standard errors, quantiles, effective sample sizes and R-hat of each
     coordinate, and what is wrong with the chains.
 
@@ -155,21 +156,29 @@ def summary(draws: Samples | Record | Position) -> Summary:
       draws: ``[T, C, ...]`` on every leaf, at least six draws; or
         :class:`~ebmjax.sampling.sample.Samples`.  If they were collected by
         ``collect_stats``, energies and the sampler are judged, too.
+      support: of the positions, as :func:`~ebmjax.constrain` takes it; by default that of
+        the samples.  Of :func:`~ebmjax.supports.periodic` coordinates mean and deviation
+        are circular, and R-hat and effective sample sizes those of sine and cosine.
 
     Returns:
       :class:`Summary`; its columns are float64, whatever the draws.
 
     Raises:
       ValueError: fewer than six draws, or draws that are not finite.
+      TypeError: draws of another structure than their support.
 
     >>> print(summary(jax.random.normal(jax.random.key(0), (1000, 4, 2))))  # doctest: +SKIP
     """
-    draws = draws.draws if isinstance(draws, Samples) else draws
+    if isinstance(draws, Samples):
+        support = draws.support if support is None else support
+        draws = draws.draws
     record = draws if isinstance(draws, Record) else None
-    names, leaves = _leaves(draws if record is None else record.position)
+    position = draws if record is None else record.position
+    names, leaves = _leaves(position)
     flat = [x.reshape(*x.shape[:2], -1) for x in leaves]
     x = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=2)
-    columns, spreads = _host.table(x)
+    period, low = _circles(support, position, leaves)
+    x, columns, spreads = _circular.merge(x, period, low)
     found = _chain_issues.of_chains(leaves)
     if record is not None:
         info = record.info
@@ -181,16 +190,33 @@ def summary(draws: Samples | Record | Position) -> Summary:
                 *(np.broadcast_to(np.asarray(s), shape) for s in stats)
             )
         )
-    found += _draw_issues.of_draws(np.array(names), x, columns, spreads)
+    judged = columns | {"sd": np.where(period > 0, 0.0, columns["sd"])}
+    found += _draw_issues.of_draws(np.array(names), x, judged, spreads)
     return Summary(names, {name: columns[name] for name in COLUMNS}, found)  # type: ignore[call-arg]
 
 
-def assert_healthy(draws: Samples | Record | Position) -> Summary:
+def assert_healthy(
+    draws: Samples | Record | Position, *, support: Any = None
+) -> Summary:
     """The summary; raises ``RuntimeError`` with it where it has a warning."""
-    found = summary(draws)
+    found = summary(draws, support=support)
     if found.warnings:
         raise RuntimeError(f"the chains are not healthy\n{found}")
     return found
+
+
+def _circles(support, position, leaves) -> tuple[np.ndarray, np.ndarray]:
+    """Period, 0 where there is none, and begin of the range of each coordinate, ``[D]``."""
+    supports: list = [None] * len(leaves)
+    if support is not None:
+        support = constrain(discard, support).support
+        supports = matched(support, position, "draws")
+    pairs = []
+    for s, x in zip(supports, leaves, strict=True):
+        ends = (s.period, s.low) if s is not None and s.is_periodic else (0.0, 0.0)
+        pairs.append([np.ravel(np.broadcast_to(e, x.shape[2:])) for e in ends])
+    period, low = (np.concatenate(p).astype(np.float64) for p in zip(*pairs, strict=True))
+    return period, low
 
 
 def _leaves(draws) -> tuple[list[str], list[np.ndarray]]:
