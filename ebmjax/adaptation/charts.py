@@ -14,15 +14,13 @@ the same for all steps of a window, so that their moments can be added; |r(x - m
 continuous on the whole circle.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ebmjax.base import Array, Position
-from ebmjax.energies.constrained import Constrained, matched
+from ebmjax.energies.constrained import Constrained
 
 
 class Chart(NamedTuple):
@@ -38,7 +36,7 @@ class Chart(NamedTuple):
         """Of positions like one point in free coordinates; ``None`` without circles."""
         if energy is None or not energy.is_periodic:
             return None
-        period = ravel_pytree(periods(energy.support, position))[0]
+        period = ravel_pytree(energy.periods(position))[0]
         zero = jnp.zeros_like(period)
         return Chart(period, zero, zero, zero)
 
@@ -65,13 +63,3 @@ class Chart(NamedTuple):
 
     def _safe(self) -> Array:
         return jnp.where(self.period > 0, self.period, 1.0)
-
-
-def periods(support: Any, position: Position) -> Position:
-    """The period of each coordinate of one point, 0 where it has none."""
-    leaves, treedef = jax.tree.flatten(position)
-    found = []
-    for s, leaf in zip(matched(support, position, "a point"), leaves, strict=True):
-        period = s.period if s.is_periodic else 0.0
-        found.append(jnp.broadcast_to(jnp.asarray(period, leaf.dtype), np.shape(leaf)))
-    return jax.tree.unflatten(treedef, found)

@@ -61,6 +61,15 @@ class Constrained(Value):
         """Whether any coordinate is periodic."""
         return any(s.is_periodic for s in supports_of(self.support))
 
+    def periods(self, free: Position) -> Position:
+        """The period of each coordinate of a point, 0 where it has none."""
+
+        def of(support, leaf):
+            period = support.period if support.is_periodic else 0.0
+            return jnp.broadcast_to(jnp.asarray(period, leaf.dtype), jnp.shape(leaf))
+
+        return self._map(of, free)
+
     def check_inside(self, positions: Position, name: str = "positions") -> None:
         """Raise unless positions ``[C, ...]`` lie inside, on the host.
 
