@@ -1,6 +1,23 @@
-"""Energies of constrained values with known answers."""
+"""A posterior of many constrained parts with known answers, and eight schools.
 
+The parts are independent, so that one run shows them all.
+"""
+
+import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy import special, stats
+
+from ebmjax import constrain, supports
+
+DIRICHLET = np.array([0.7, 1.5, 3.0, 5.0], np.float32)
+TRUNCATED = {"mean": 1.0, "sd": 2.0, "low": 0.0, "high": 2.5}
+ETA, SIZE = 1.5, 3  # of the LKJ density
+COUNTS = np.array([3.0, 9.0, 5.0, 2.0], np.float32)  # of an ordinal answer, prior added
+KAPPA, MU = 4.0, 3.0  # of the von Mises density, across the end of the range
+MIXTURE = ((0.7, 0.5, 3.0), (0.3, -2.5, 3.0))  # weight, mu, kappa
+BOND = 20.0  # of two angles that turn together
+FISHER = 2.0
 
 
 def lkj_energy(eta, factor):
@@ -8,3 +25,150 @@ def lkj_energy(eta, factor):
     size = factor.shape[-1]
     powers = jnp.arange(size - 2, -1, -1) + 2 * eta - 2
     return -jnp.sum(powers * jnp.log(jnp.diag(factor)[1:]))
+
+
+def ordinal_energy(counts, cuts):
+    """Of cut points whose category probabilities are Dirichlet(counts)."""
+    below = jax.nn.sigmoid(cuts)
+    shares = jnp.diff(below, prepend=0.0, append=1.0)
+    log_slope = jax.nn.log_sigmoid(cuts) + jax.nn.log_sigmoid(-cuts)
+    return -jnp.sum((counts - 1) * jnp.log(shares)) - jnp.sum(log_slope)
+
+
+def energy_of_parts(x):
+    a, b = x["pair"]
+    z = (x["truncated"] - TRUNCATED["mean"]) / TRUNCATED["sd"]
+    modes = [
+        jnp.log(w) - jnp.log(special.i0(k)) + k * jnp.cos(x["mixture"] - m)
+        for w, m, k in MIXTURE
+    ]
+    return (
+        -jnp.sum((DIRICHLET - 1) * jnp.log(x["shares"]))
+        + 0.5 * z**2
+        + lkj_energy(ETA, x["factor"])
+        + ordinal_energy(COUNTS, x["cuts"])
+        - KAPPA * jnp.cos(x["angle"] - MU)
+        - jax.nn.logsumexp(jnp.stack(modes))
+        - KAPPA * jnp.cos(a - MU)
+        - BOND * jnp.cos(a - b)
+        - FISHER * x["direction"][2]
+        + x["scale"]
+        - 2 * jnp.log(x["scale"])
+    )
+
+
+SUPPORT = {
+    "shares": supports.simplex(),
+    "truncated": supports.interval(TRUNCATED["low"], TRUNCATED["high"]),
+    "factor": supports.cholesky_correlation(),
+    "cuts": supports.ordered(),
+    "angle": supports.periodic(),
+    "mixture": supports.periodic(low=0.0),
+    "pair": supports.periodic(),
+    "direction": supports.unit_vector(),
+    "scale": supports.positive(),
+}
+PARTS = constrain(energy_of_parts, SUPPORT)
+
+
+def starts(num):
+    """Constrained values of chains that begin apart."""
+    keys = iter(jax.random.split(jax.random.key(7), 16))
+    normal = lambda *shape: jax.random.normal(next(keys), (num, *shape))
+    turn = lambda *shape: jax.random.uniform(next(keys), (num, *shape), maxval=6.28)
+    direction = normal(3)
+    norm = jnp.linalg.norm(direction, axis=-1, keepdims=True)
+    return {
+        "shares": jax.nn.softmax(normal(4)),
+        "truncated": 2.5 * jax.nn.sigmoid(normal()),
+        "factor": jnp.broadcast_to(jnp.eye(SIZE), (num, SIZE, SIZE)),
+        "cuts": jnp.cumsum(0.1 + jnp.abs(normal(3)), -1) - 1.5,
+        "angle": turn(),
+        "mixture": turn(),
+        "pair": turn(2),
+        "direction": direction / norm,
+        "scale": jnp.exp(normal()),
+    }
+
+
+def statistics(x):
+    """Name: draws ``[T, C]`` and the mean that they must have."""
+    concentration = special.i1(KAPPA) / special.i0(KAPPA)
+    bond = special.i1(BOND) / special.i0(BOND)
+    mixed = sum(
+        w * special.i1(k) / special.i0(k) * np.exp(1j * m) for w, m, k in MIXTURE
+    )
+    total = DIRICHLET.sum()
+    low, high = (
+        (TRUNCATED[end] - TRUNCATED["mean"]) / TRUNCATED["sd"] for end in ("low", "high")
+    )
+    cut = stats.truncnorm(low, high, TRUNCATED["mean"], TRUNCATED["sd"])
+    correlation = x["factor"] @ jnp.swapaxes(x["factor"], -1, -2)
+    spread = 1 / (2 * (ETA - 1 + SIZE / 2) + 1)
+    parts = np.cumsum(COUNTS)[:-1] / COUNTS.sum()
+    below = jax.nn.sigmoid(x["cuts"])
+    found = {
+        "truncated": (x["truncated"], cut.mean()),
+        "truncated^2": (x["truncated"] ** 2, cut.moment(2)),
+        "cos": (jnp.cos(x["angle"] - MU), concentration),
+        "sin": (jnp.sin(x["angle"] - MU), 0.0),
+        "cos mixture": (jnp.cos(x["mixture"]), mixed.real),
+        "sin mixture": (jnp.sin(x["mixture"]), mixed.imag),
+        "cos first": (jnp.cos(x["pair"][..., 0] - MU), concentration),
+        "cos bond": (jnp.cos(x["pair"][..., 0] - x["pair"][..., 1]), bond),
+        "direction": (x["direction"][..., 2], 1 / np.tanh(FISHER) - 1 / FISHER),
+        "across": (x["direction"][..., 0], 0.0),
+        "scale": (x["scale"], 3.0),
+        "1 / scale": (1 / x["scale"], 0.5),
+    }
+    for k in range(4):
+        share, mean = x["shares"][..., k], DIRICHLET[k] / total
+        found[f"share {k}"] = share, mean
+        found[f"share {k}^2"] = share**2, mean * (DIRICHLET[k] + 1) / (total + 1)
+    for i, j in ((1, 0), (2, 0), (2, 1)):
+        found[f"r{i}{j}"] = correlation[..., i, j], 0.0
+        found[f"r{i}{j}^2"] = correlation[..., i, j] ** 2, spread
+    for k in range(3):
+        found[f"cut {k}"] = below[..., k], parts[k]
+    return found
+
+
+# --- eight schools (Rubin 1981; Gelman et al. 2013, section 5.5) --------------------------
+
+EFFECTS = np.array([28, 8, -3, 7, -1, 1, 18, 12], np.float32)
+ERRORS = np.array([15, 10, 16, 11, 9, 11, 10, 18], np.float32)
+
+
+def schools_energy(x):
+    """As eight_schools_noncentered of posteriordb: N(0, 5), half Cauchy(5)."""
+    theta = x["mu"] + x["tau"] * x["theta_tilde"]
+    return (
+        0.5 * jnp.sum(((EFFECTS - theta) / ERRORS) ** 2)
+        + 0.5 * jnp.sum(x["theta_tilde"] ** 2)
+        + 0.5 * (x["mu"] / 5) ** 2
+        + jnp.log1p((x["tau"] / 5) ** 2)
+    )
+
+
+SCHOOLS = constrain(
+    schools_energy, {"mu": None, "tau": supports.positive(), "theta_tilde": None}
+)
+
+
+def schools_answers():
+    """Posterior means of mu and tau, and of the first effect, by quadrature.
+
+    Given mu and tau the data are N(mu, errors^2 + tau^2), independent.
+    """
+    mu = np.linspace(-25, 35, 1201)[:, None, None]
+    log_tau = np.linspace(-9, 7, 1601)[:, None]
+    tau = np.exp(log_tau)
+    variance = ERRORS.astype(float) ** 2 + tau**2
+    log_p = -0.5 * ((EFFECTS - mu) ** 2 / variance + np.log(variance)).sum(-1)
+    mu, tau = mu[..., 0], tau[..., 0]
+    log_p += -0.5 * (mu / 5) ** 2 - np.log1p((tau / 5) ** 2) + np.log(tau)
+    p = np.exp(log_p - log_p.max())
+    p /= p.sum()
+    shrinkage = tau**2 / (tau**2 + ERRORS[0] ** 2)
+    first = mu + shrinkage * (EFFECTS[0] - mu)
+    return {name: (p * x).sum() for name, x in (("mu", mu), ("tau", tau), ("theta", first))}
