@@ -100,7 +100,8 @@ def statistics(x):
     )
     total = DIRICHLET.sum()
     low, high = (
-        (TRUNCATED[end] - TRUNCATED["mean"]) / TRUNCATED["sd"] for end in ("low", "high")
+        (TRUNCATED[end] - TRUNCATED["mean"]) / TRUNCATED["sd"]
+        for end in ("low", "high")
     )
     cut = stats.truncnorm(low, high, TRUNCATED["mean"], TRUNCATED["sd"])
     correlation = x["factor"] @ jnp.swapaxes(x["factor"], -1, -2)
@@ -171,4 +172,6 @@ def schools_answers():
     p /= p.sum()
     shrinkage = tau**2 / (tau**2 + ERRORS[0] ** 2)
     first = mu + shrinkage * (EFFECTS[0] - mu)
-    return {name: (p * x).sum() for name, x in (("mu", mu), ("tau", tau), ("theta", first))}
+    return {
+        name: (p * x).sum() for name, x in (("mu", mu), ("tau", tau), ("theta", first))
+    }

@@ -1,16 +1,13 @@
 """Supports: maps and Jacobians against autodiff, round trips, ends of float32, bijectors."""
 
-import functools
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers_supports import lkj_energy
 
 from ebmjax import constrain, supports
-from ebmjax.supports import base
 from ebmjax.supports.bijectors import from_bijector
 
 K = 4  # entries of the vectors, rows of the matrices

@@ -150,7 +150,9 @@ def adapt(
         if chart is not None:
             chart = chart.add(seen.after, seen.weight)
             on_chart = (chart.flat(x) for x in (seen.before, seen.after))
-            seen = seen._replace(**dict(zip(("before", "after"), on_chart, strict=True)))
+            seen = seen._replace(
+                **dict(zip(("before", "after"), on_chart, strict=True))
+            )
         new = []
         for adapter, adapter_state in zip(adapters, states, strict=True):
             adapter_state, tuning = adapter.update(adapter_state, tuning, seen)

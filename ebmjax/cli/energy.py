@@ -180,7 +180,12 @@ def _starts(
     num_chains = num_chains or 4
     if dim is not None:
         positions, num_redrawn = random_positions(
-            key, energy, num_chains, _num_free(energy, dim), reach=REACH, with_grad=False
+            key,
+            energy,
+            num_chains,
+            _num_free(energy, dim),
+            reach=REACH,
+            with_grad=False,
         )
         if isinstance(energy, Constrained):
             positions = constrained_of(energy, positions)

@@ -215,7 +215,9 @@ def _circles(support, position, leaves) -> tuple[np.ndarray, np.ndarray]:
     for s, x in zip(supports, leaves, strict=True):
         ends = (s.period, s.low) if s is not None and s.is_periodic else (0.0, 0.0)
         pairs.append([np.ravel(np.broadcast_to(e, x.shape[2:])) for e in ends])
-    period, low = (np.concatenate(p).astype(np.float64) for p in zip(*pairs, strict=True))
+    period, low = (
+        np.concatenate(p).astype(np.float64) for p in zip(*pairs, strict=True)
+    )
     return period, low
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._value import Value, as_function, function, part, show, value
+from ebmjax._value import Value, function, part, show, value
 from ebmjax.base import Array, Energy, Position, scalar
 from ebmjax.supports.base import Real, Support
 from ebmjax.supports.bijectors import from_bijector, is_bijector

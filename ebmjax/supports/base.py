@@ -51,6 +51,10 @@ class Support(Value):
         """Which values lie inside, without the last ``event_ndims`` axes; on the host."""
         raise NotImplementedError
 
+    def is_fixed(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Entries of a leaf that are the same at all points, of which a summary is silent."""
+        return np.zeros(shape, bool)
+
     def wants(self) -> str:
         """What values must be, in words."""
         raise NotImplementedError

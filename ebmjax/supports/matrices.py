@@ -62,6 +62,11 @@ class CholeskyCorrelation(Support):
             & (np.abs(norm - 1) < ROUNDING).all(axis=-1)
         )
 
+    def is_fixed(self, shape):
+        is_fixed = np.triu(np.ones(shape[-2:], bool), 1)
+        is_fixed[0, 0] = True
+        return np.broadcast_to(is_fixed, shape)
+
     def wants(self):
         return (
             "a lower triangular matrix on the last two axes, with a positive diagonal "

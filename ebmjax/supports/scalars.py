@@ -2,11 +2,13 @@
 
     x > a        x = a + exp(u)                log |dx/du| = u
     x < b        x = b - exp(u)                log |dx/du| = u
+    x > 0        x = c softplus(u)             log |dx/du| = log c + log logistic(u)
     a < x < b    x = a + (b - a) logistic(u)   log |dx/du| = log(b - a) + log logistic(u)
                                                              + log logistic(-u)
 
 (Stan reference manual, "Constraint transforms": lower bounded, upper bounded, lower and
-upper bounded scalar).  A coordinate on a circle of circumference P is its own free
+upper bounded scalar; softplus is an alternative of TensorFlow Probability, the same up to a
+factor below c and linear above).  A coordinate on a circle of circumference P is its own free
 coordinate, u and u + P are one point,
 
     x = u - P floor((u - a) / P)  in [a, a + P),      log |dx/du| = 0.
@@ -46,6 +48,31 @@ class GreaterThan(Support):
 
     def wants(self):
         return f"above {show(self.low)}"
+
+
+@value
+class SoftPositive(Support):
+    """Made by :func:`positive`."""
+
+    scale: Any = number()
+
+    def check(self):
+        checks.positive(self.scale, "linear_above")
+
+    def forward(self, free):
+        scale = like(self.scale, free)
+        log_det = jnp.sum(jnp.log(scale) + jax.nn.log_sigmoid(free))
+        return strictly(scale * jax.nn.softplus(free), low=0.0), log_det
+
+    def inverse(self, x):
+        x = x / like(self.scale, x)
+        return x + bounded_log(-jnp.expm1(-x))
+
+    def is_inside(self, x):
+        return (x > 0) & np.isfinite(x)
+
+    def wants(self):
+        return "above 0"
 
 
 @value
@@ -141,14 +168,21 @@ class Periodic(Support):
         return "finite"
 
 
-def positive() -> Support:
+def positive(*, linear_above: Any = None) -> Support:
     """x > 0, by its logarithm.
+
+    With ``linear_above``, a number or an array, it is c softplus(u): the logarithm for x
+    far below c, linear far above.  A scale that multiplies other coordinates can become
+    large there without a step size that must become small; divergences at large values of
+    a scale are a reason for it.
+
+    Raises unless ``linear_above`` is positive.
 
     >>> energy = constrain(lambda x: x, positive())  # the exponential distribution
     >>> float(energy.constrain(jnp.float32(0)))
     1.0
     """
-    return GreaterThan(0.0)
+    return GreaterThan(0.0) if linear_above is None else SoftPositive(linear_above)
 
 
 def greater_than(low: Any) -> Support:

@@ -38,7 +38,9 @@ class Probe(NamedTuple):
     labels: list[str]
     rng: np.random.Generator
     eps: float  # of the dtype of the energy
-    is_periodic: np.ndarray | None = None  # [D] coordinates on circles, which end nowhere
+    is_periodic: np.ndarray | None = (
+        None  # [D] coordinates on circles, which end nowhere
+    )
 
     @property
     def dim(self) -> int:
