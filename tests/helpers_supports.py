@@ -151,9 +151,9 @@ def schools_energy(x):
     )
 
 
-SCHOOLS = constrain(
-    schools_energy, {"mu": None, "tau": supports.positive(), "theta_tilde": None}
-)
+def schools(tau):
+    """The energy with a support of tau."""
+    return constrain(schools_energy, {"mu": None, "tau": tau, "theta_tilde": None})
 
 
 def schools_answers():

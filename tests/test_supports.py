@@ -17,6 +17,7 @@ LOWER = np.tril_indices(K, -1)
 CASES = {
     "real": (supports.real(), (), None),
     "positive": (supports.positive(), (), None),
+    "softplus": (supports.positive(linear_above=5.0), (2,), None),
     "greater": (supports.greater_than(-3.0), (2,), None),
     "less": (supports.less_than(5.0), (2,), None),
     "interval": (supports.interval(-1.0, 4.0), (), None),
@@ -102,6 +103,7 @@ def test_values_are_strictly_inside_and_gradients_finite_far_out(name, size):
     "support, values",
     [
         (supports.positive(), [1.2e-38, 1e-30, 1.0, 1e30, 3.4e38]),
+        (supports.positive(linear_above=5.0), [1e-37, 1e-10, 5.0, 1e10, 3e38]),
         (supports.greater_than(5.0), [np.nextafter(np.float32(5), 6), 5.5, 1e38]),
         (supports.less_than(-5.0), [np.nextafter(np.float32(-5), -6), -5.5, -1e38]),
         (supports.interval(0.0, 1.0), [1.2e-38, 1e-20, 0.5, 1 - 6e-8]),

@@ -158,7 +158,8 @@ def summary(draws: Samples | Record | Position, *, support: Any = None) -> Summa
         ``collect_stats``, energies and the sampler are judged, too.
       support: of the positions, as :func:`~ebmjax.constrain` takes it; by default that of
         the samples.  Of :func:`~ebmjax.supports.periodic` coordinates mean and deviation
-        are circular, and R-hat and effective sample sizes those of sine and cosine.
+        are circular, and R-hat and effective sample sizes those of sine and cosine;
+        entries that are the same at all points, such as zeros of a triangle, are left out.
 
     Returns:
       :class:`Summary`; its columns are float64, whatever the draws.
@@ -177,7 +178,10 @@ def summary(draws: Samples | Record | Position, *, support: Any = None) -> Summa
     names, leaves = _leaves(position)
     flat = [x.reshape(*x.shape[:2], -1) for x in leaves]
     x = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=2)
-    period, low = _circles(support, position, leaves)
+    period, low, is_fixed = _of_support(support, position, leaves)
+    if is_fixed.any():
+        x, period, low = x[:, :, ~is_fixed], period[~is_fixed], low[~is_fixed]
+        names = [name for name, fixed in zip(names, is_fixed, strict=True) if not fixed]
     x, columns, spreads = _circular.merge(x, period, low)
     found = _chain_issues.of_chains(leaves)
     if record is not None:
@@ -205,20 +209,21 @@ def assert_healthy(
     return found
 
 
-def _circles(support, position, leaves) -> tuple[np.ndarray, np.ndarray]:
-    """Period, 0 where there is none, and begin of the range of each coordinate, ``[D]``."""
+def _of_support(support, position, leaves) -> tuple[np.ndarray, ...]:
+    """Of each coordinate ``[D]``: its period, 0 where there is none, where its range
+    begins, and whether it is the same at all points."""
     supports: list = [None] * len(leaves)
     if support is not None:
         support = constrain(discard, support).support
         supports = matched(support, position, "draws")
-    pairs = []
+    found = []
     for s, x in zip(supports, leaves, strict=True):
+        shape = x.shape[2:]
         ends = (s.period, s.low) if s is not None and s.is_periodic else (0.0, 0.0)
-        pairs.append([np.ravel(np.broadcast_to(e, x.shape[2:])) for e in ends])
-    period, low = (
-        np.concatenate(p).astype(np.float64) for p in zip(*pairs, strict=True)
-    )
-    return period, low
+        is_fixed = s is not None and s.is_fixed(shape)
+        entries = *(np.asarray(end, np.float64) for end in ends), is_fixed
+        found.append([np.ravel(np.broadcast_to(e, shape)) for e in entries])
+    return tuple(np.concatenate(part) for part in zip(*found, strict=True))
 
 
 def _leaves(draws) -> tuple[list[str], list[np.ndarray]]:

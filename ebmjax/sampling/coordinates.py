@@ -29,7 +29,7 @@ def to_free(kernel: Kernel, positions: Position) -> Position:
     checks.num_chains(positions)
     if isinstance(kernel, Stacked):
         for c in range(kernel.num_chains):
-            one = jax.tree.map(lambda x: x[c : c + 1], positions)
+            one = jax.tree.map(lambda x, c=c: x[c : c + 1], positions)
             of_chain(kernel, c).check_inside(one, f"positions of chain {c}")
     else:
         energy.check_inside(positions)
