@@ -180,14 +180,14 @@ def test_other_numbers_compile_nothing(key):
 
     def of(rate, x):
         traces.append(1)
-        return rate * x
+        return jnp.sum(rate * x)
 
     def run(rate, high, step_size):
         energy = constrain(
             jax.tree_util.Partial(of, jnp.float32(rate)), supports.interval(0.0, high)
         )
         kernel = eb.mala(energy, step_size)
-        return eb.sample(key, kernel, jnp.full(4, 0.5 * high), 50).draws
+        return eb.sample(key, kernel, jnp.full((4, 1), 0.5 * high), 50).draws
 
     first = run(1.0, 2.0, 0.3)
     num = len(traces)

@@ -49,7 +49,8 @@ class Constrained(Value):
           ValueError: a value outside of its support, naming the leaf.
         """
         if not checks.is_traced(x):
-            self.check_inside(jax.tree.map(lambda leaf: np.asarray(leaf)[None], x), "x")
+            one = jax.tree.map(lambda leaf: np.asarray(leaf)[None], x)
+            self._check_inside(one, "x", is_point=True)
         return self._map(lambda support, leaf: support.inverse(jnp.asarray(leaf)), x)
 
     def wrap(self, free: Position) -> Position:
@@ -76,10 +77,14 @@ class Constrained(Value):
         Raises:
           TypeError, ValueError: naming the leaf, the value, the chain and the support.
         """
+        self._check_inside(positions, name, is_point=False)
+
+    def _check_inside(self, positions, name, is_point):
         paths = jax.tree_util.tree_leaves_with_path(positions)
         supports = matched(self.support, positions, name)
         for support, (path, leaf) in zip(supports, paths, strict=True):
-            _check_leaf(support, np.asarray(leaf), name + jax.tree_util.keystr(path))
+            where = name + jax.tree_util.keystr(path)
+            _check_leaf(support, np.asarray(leaf), where, is_point)
 
     def _forward(self, free):
         supports = matched(self.support, free, "a point in free coordinates")
@@ -194,9 +199,9 @@ def constrained_in(item: Any) -> Constrained | None:
     return found[0]
 
 
-def _check_leaf(support: Support, x: np.ndarray, where: str) -> None:
-    x = x.astype(np.promote_types(x.dtype, np.float32)) if x.dtype.kind != "V" else x
-    x = x.astype(np.float32) if x.dtype.kind == "V" else x
+def _check_leaf(support: Support, x: np.ndarray, where: str, is_point: bool) -> None:
+    is_wide = x.dtype.kind == "f" and x.dtype.itemsize >= 4
+    x = x if is_wide else x.astype(np.float32)  # bfloat16 and the like
     if x.ndim - 1 < support.event_ndims:
         raise ValueError(
             f"{where} must have a chain axis and {support.event_ndims} more for "
@@ -205,11 +210,12 @@ def _check_leaf(support: Support, x: np.ndarray, where: str) -> None:
     is_inside = np.asarray(support.is_inside(x))
     if is_inside.all():
         return
-    index = tuple(np.argwhere(~is_inside)[0])
-    at = "".join(f"[{i}]" for i in index[1:])
+    chain, *entry = np.argwhere(~is_inside)[0]
     num = (~is_inside).reshape(len(x), -1).any(axis=1).sum()
+    place = f" in entry {[int(i) for i in entry]}" if entry else ""
+    if not is_point:
+        place += f" at chain {chain} ({num} of {len(x)} chains)"
     raise ValueError(
-        f"{where}{at and at + ' of a chain'} must be {support.wants()} "
-        f"({show(support)}), got {show(x[index])} at chain {index[0]} ({num} of {len(x)} "
-        "chains)"
+        f"{where} must be {support.wants()}, in {show(support)}; got "
+        f"{show(x[(chain, *entry)])}{place}"
     )

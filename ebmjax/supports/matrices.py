@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax._value import value
-from ebmjax.supports.base import Support
+from ebmjax.supports.base import Support, cumulative
 from ebmjax.supports.vectors import ROUNDING
 
 
@@ -36,7 +36,7 @@ class CholeskyCorrelation(Support):
         u = jnp.zeros((*free.shape[:-1], size, size), free.dtype)
         u = u.at[..., rows, columns].set(free)
         log_sech = np.log(2) - jnp.logaddexp(u, -u)  # 0 on and above the diagonal
-        before = jnp.cumsum(log_sech, axis=-1) - log_sech
+        before = cumulative(log_sech) - log_sech
         least = np.log(float(jnp.finfo(free.dtype).tiny)) + 1e-5
         norm = jnp.exp(jnp.maximum(before, least))
         factor = jnp.where(np.eye(size, dtype=bool), norm, jnp.tanh(u) * norm)

@@ -24,7 +24,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax._value import static, value
-from ebmjax.supports.base import Support, bounded_exp, bounded_log, strictly
+from ebmjax.supports.base import (
+    Support,
+    bounded_exp,
+    bounded_log,
+    cumulative,
+    strictly,
+)
 
 ROUNDING = 1e-4  # of a sum, or of a norm, that a start may have
 
@@ -47,7 +53,7 @@ class Simplex(Support):
         log_x = bounded_log(x)
         centred = log_x - jnp.mean(log_x, axis=-1, keepdims=True)
         n = jnp.arange(1, x.shape[-1], dtype=x.dtype)
-        partial = jnp.cumsum(centred, axis=-1)[..., :-1]
+        partial = cumulative(centred)[..., :-1]
         return (partial - n * centred[..., 1:]) / jnp.sqrt(n * (n + 1))
 
     def free_shape(self, shape):
@@ -66,7 +72,7 @@ def _with_sum_zero(u):
     n = jnp.arange(1, u.shape[-1] + 1, dtype=u.dtype)
     w = u / jnp.sqrt(n * (n + 1))
     zero = jnp.zeros_like(u[..., :1])
-    rest = jax.lax.cumsum(w, axis=w.ndim - 1, reverse=True)
+    rest = cumulative(w, reverse=True)
     return jnp.concatenate([rest, zero], -1) - jnp.concatenate([zero, n * w], -1)
 
 
@@ -82,10 +88,10 @@ class Ordered(Support):
         first, rest = free[..., :num], free[..., num:]
         gaps, info = bounded_exp(rest), jnp.finfo(free.dtype)
         # no smaller than what keeps the sums apart when they are rounded
-        sizes = jnp.cumsum(jnp.concatenate([jnp.abs(first), gaps], -1), -1)[..., num:]
+        sizes = cumulative(jnp.concatenate([jnp.abs(first), gaps], -1))[..., num:]
         least = 4 * info.eps * jax.lax.stop_gradient(jnp.minimum(sizes, info.max))
         steps = jnp.concatenate([first, jnp.maximum(gaps, least)], -1)
-        return jnp.minimum(jnp.cumsum(steps, -1), info.max), jnp.sum(rest)
+        return jnp.minimum(cumulative(steps), info.max), jnp.sum(rest)
 
     def inverse(self, x):
         if self.is_positive:
