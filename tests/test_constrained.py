@@ -105,7 +105,9 @@ def test_arviz_has_constrained_values_under_their_names():
 # --- the borders of sample ------------------------------------------------------------
 
 RATES = constrain(
-    jax.tree_util.Partial(lambda rate, x: rate * x["a"] + x["b"] ** 2, jnp.float32(2.0)),
+    jax.tree_util.Partial(
+        lambda rate, x: rate * x["a"] + x["b"] ** 2, jnp.float32(2.0)
+    ),
     {"a": supports.positive(), "b": None},
 )
 START = {"a": jnp.array([0.5, 1.0, 2.0, 4.0]), "b": jnp.zeros(4)}
@@ -127,9 +129,27 @@ def test_draws_are_constrained_and_the_state_is_free_and_goes_on_bit_for_bit(key
         eb.sample(key, HMC, last, 10)
 
 
+def test_starts_are_where_the_chains_begin(key):
+    """Steps that are too small to be seen."""
+    found = eb.sample(key, eb.random_walk(RATES, 1e-5), START, 6).draws
+    np.testing.assert_allclose(found["a"][0], START["a"], rtol=1e-4)
+
+
+def test_a_warm_up_takes_and_gives_constrained_values(key):
+    """An exponential of mean 1e-4: the free coordinates are near -9."""
+    energy = constrain(lambda x: 1e4 * jnp.sum(x), supports.positive())
+    start = jnp.linspace(0.5e-4, 4e-4, 8)[:, None]
+    tuned = eb.warm_up(key, eb.mala, energy, start, num_steps=100)
+    assert tuned.position.min() > 0 and 1e-5 < tuned.position.mean() < 1e-3
+    with pytest.raises(ValueError, match="must be above 0"):
+        eb.warm_up(key, eb.mala, energy, -start, num_steps=100)
+
+
 def test_what_is_collected_sees_constrained_values(key):
     plain = eb.sample(key, HMC, START, 200)
-    own = eb.sample(key, HMC, START, 200, collect=lambda state, info: state.position["a"])
+    own = eb.sample(
+        key, HMC, START, 200, collect=lambda state, info: state.position["a"]
+    )
     np.testing.assert_array_equal(own.draws, plain.draws["a"])
     assert own.support is None and plain.support == RATES.support
     reduced = eb.sample(key, HMC, START, 200, collect=moments()).draws
@@ -149,7 +169,10 @@ def test_a_checkpoint_gives_the_same_draws(key, tmp_path):
 @pytest.mark.parametrize(
     "bad, message",
     [
-        ({"a": START["a"].at[2].set(-1.0)}, r"\['a'\] must be above 0.* -1.0 at chain 2"),
+        (
+            {"a": START["a"].at[2].set(-1.0)},
+            r"\['a'\] must be above 0.* -1.0 at chain 2",
+        ),
         ({"a": START["a"].at[1].set(0.0)}, r"\['a'\] must be above 0.* 0.0 at chain 1"),
         ({"a": START["a"][:, None]}, None),
     ],
@@ -251,7 +274,12 @@ def verify_target(energy, support):
     mean, variance = -0.57721566, np.pi**2 / 6
     energy = constrain(energy, support)
     return eb.targets.Target(
-        "log of exponential", energy, sample, np.array([mean]), np.array([[variance]]), 0.0
+        "log of exponential",
+        energy,
+        sample,
+        np.array([mean]),
+        np.array([[variance]]),
+        0.0,
     )
 
 
@@ -262,7 +290,9 @@ def test_check_takes_constrained_values_and_names_the_tool(key):
     half_line = lambda x: jnp.sum(x - jnp.log(x))
     point = jnp.array([0.5, 2.0])
     found = eb.check(half_line, point, key)
-    assert any("constrain(energy, supports.positive())" in i.suggestion for i in found.issues)
+    assert any(
+        "constrain(energy, supports.positive())" in i.suggestion for i in found.issues
+    )
     assert eb.check(constrain(half_line, supports.positive()), point, key).is_healthy
     with pytest.raises(ValueError, match="x must be above 0"):
         eb.check(constrain(half_line, supports.positive()), -point, key)

@@ -168,6 +168,13 @@ def test_an_energy_of_free_coordinates_is_the_density_of_its_values():
     np.testing.assert_allclose(total, 2.0, rtol=1e-4)
 
 
+def test_entries_that_never_change_are_known():
+    is_fixed = supports.cholesky_correlation().is_fixed((3, 3))
+    wants = [[True, True, True], [False, False, True], [False, False, False]]
+    np.testing.assert_array_equal(is_fixed, wants)
+    assert not supports.simplex().is_fixed((3,)).any()
+
+
 # --- trees --------------------------------------------------------------------------
 
 
