@@ -50,7 +50,7 @@ MUTANTS = [
     Mutant("supports of a kernel may differ", ENERGY, "if structure != structures[0]:", "if False:", f"{C}:test_supports_that_differ_within_a_kernel_are_refused"),
     Mutant("the end of a run with constrained starts is forgotten", "sampling/sample.py", "remember(key, positions, last, steps)", "None", f"{C}:test_draws_are_constrained_and_the_state_is_free_and_goes_on_bit_for_bit"),
     # circles
-    Mutant("nothing is wrapped", "kernels/wrapping.py", "if energy is None or not energy.is_periodic:", "if True:", f"{O}:test_coordinates_stay_in_their_range_however_often_they_go_round"),
+    Mutant("nothing is wrapped", "kernels/circles.py", "if energy is None or not energy.is_periodic:", "if True:", f"{O}:test_coordinates_stay_in_their_range_however_often_they_go_round"),
     Mutant("wrapped by half a period too little", SCALARS, "jnp.floor((free - low) / period)", "jnp.round((free - low) / period)", f"{T}:test_a_periodic_coordinate_is_wrapped_into_its_range"),
     Mutant("trajectories go round for ever", "kernels/nuts.py", "return _turns(rho, n_first, n_last) | jnp.any(is_past)", "return _turns(rho, n_first, n_last)", f"{O}:test_a_trajectory_that_goes_round_ends_after_half_a_turn"),
     Mutant("the moments of a warm-up have a seam", "adaptation/warmup.py", "seen = seen._replace(**dict(zip((\"before\", \"after\"), on_chart, strict=True)))", "pass", f"{O}:test_the_mass_does_not_depend_on_where_the_range_ends:8"),

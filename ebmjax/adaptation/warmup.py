@@ -53,9 +53,9 @@ from ebmjax.base import (
 )
 from ebmjax.energies.constrained import constrained_in
 from ebmjax.kernels.chains import parallel
+from ebmjax.kernels.circles import wrapping
 from ebmjax.kernels.hamiltonian import AUTO
 from ebmjax.kernels.langevin import mala
-from ebmjax.kernels.wrapping import wrapping
 from ebmjax.sampling.loop import chain_keys
 
 WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which windows begin

@@ -11,8 +11,8 @@ import jax
 from ebmjax import _validation as checks
 from ebmjax.base import Kernel, Position, State
 from ebmjax.energies.constrained import Constrained, constrained_in
-from ebmjax.kernels.combinators import Stacked, parallel
-from ebmjax.kernels.wrapping import over
+from ebmjax.kernels.chains import Stacked, parallel
+from ebmjax.kernels.circles import over
 from ebmjax.sampling.loop import Collect, Reducer
 
 

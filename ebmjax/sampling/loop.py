@@ -38,7 +38,7 @@ from ebmjax.base import (
     merge,
     shapes_of,
 )
-from ebmjax.kernels.wrapping import wrapping
+from ebmjax.kernels.circles import wrapping
 
 Collect = Callable[[State, Info], Any]
 

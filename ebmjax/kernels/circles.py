@@ -13,7 +13,7 @@ import jax
 
 from ebmjax.base import Kernel, Position, State
 from ebmjax.energies.constrained import Constrained, constrained_in
-from ebmjax.kernels.combinators import Stacked
+from ebmjax.kernels.chains import Stacked
 
 
 def over(
