@@ -183,10 +183,13 @@ def test_one_support_is_of_all_leaves_below_it():
         lambda x: x["scales"]["a"] + jnp.sum(x["scales"]["b"]) + x["shift"] ** 2,
         {"scales": supports.positive(), "shift": None},
     )
-    u = {"scales": {"a": jnp.float32(0), "b": jnp.zeros(2)}, "shift": jnp.float32(2)}
+    b = jnp.array([0.7, -0.4])
+    u = {"scales": {"a": jnp.float32(0.5), "b": b}, "shift": jnp.float32(2)}
     x = energy.constrain(u)
-    np.testing.assert_array_equal(x["scales"]["b"], 1)
-    assert float(x["shift"]) == 2 and float(energy(u)) == 7
+    np.testing.assert_allclose(x["scales"]["b"], np.exp(b), rtol=1e-6)
+    wants = np.exp(0.5) + np.exp(b).sum() + 4 - (0.5 + 0.7 - 0.4)
+    np.testing.assert_allclose(energy(u), wants, rtol=1e-6)
+    assert float(x["shift"]) == 2
     again = energy.free(x)
     assert jax.tree.all(jax.tree.map(jnp.allclose, u, again))
 
