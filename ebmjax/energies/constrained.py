@@ -50,7 +50,7 @@ class Constrained(Value):
         """
         if not checks.is_traced(x):
             one = jax.tree.map(lambda leaf: np.asarray(leaf)[None], x)
-            self._check_inside(one, "x", is_point=True)
+            self.check_inside(one, "x", is_point=True)
         return self._map(lambda support, leaf: support.inverse(jnp.asarray(leaf)), x)
 
     def wrap(self, free: Position) -> Position:
@@ -71,15 +71,15 @@ class Constrained(Value):
 
         return self._map(of, free)
 
-    def check_inside(self, positions: Position, name: str = "positions") -> None:
-        """Raise unless positions ``[C, ...]`` lie inside, on the host.
+    def check_inside(
+        self, positions: Position, name: str = "positions", *, is_point: bool = False
+    ) -> None:
+        """Raise unless positions ``[C, ...]`` lie inside, on the host; ``is_point`` says
+        that they are one point with an axis in front.
 
         Raises:
           TypeError, ValueError: naming the leaf, the value, the chain and the support.
         """
-        self._check_inside(positions, name, is_point=False)
-
-    def _check_inside(self, positions, name, is_point):
         paths = jax.tree_util.tree_leaves_with_path(positions)
         supports = matched(self.support, positions, name)
         for support, (path, leaf) in zip(supports, paths, strict=True):

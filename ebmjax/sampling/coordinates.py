@@ -30,7 +30,8 @@ def to_free(kernel: Kernel, positions: Position) -> Position:
     if isinstance(kernel, Stacked):
         for c in range(kernel.num_chains):
             one = jax.tree.map(lambda x, c=c: x[c : c + 1], positions)
-            of_chain(kernel, c).check_inside(one, f"positions of chain {c}")
+            name = f"positions of chain {c}"
+            of_chain(kernel, c).check_inside(one, name, is_point=True)
     else:
         energy.check_inside(positions)
     return _free(kernel, positions)
