@@ -149,10 +149,8 @@ def adapt(
         seen, new_state = schedule.step(keys, state, tuning, t, is_first)
         if chart is not None:
             chart = chart.add(seen.after, seen.weight)
-            on_chart = (chart.flat(x) for x in (seen.before, seen.after))
-            seen = seen._replace(
-                **dict(zip(("before", "after"), on_chart, strict=True))
-            )
+            before, after = (chart.flat(x) for x in (seen.before, seen.after))
+            seen = seen._replace(before=before, after=after)
         new = []
         for adapter, adapter_state in zip(adapters, states, strict=True):
             adapter_state, tuning = adapter.update(adapter_state, tuning, seen)
