@@ -35,26 +35,28 @@ def ordinal_energy(counts, cuts):
     return -jnp.sum((counts - 1) * jnp.log(shares)) - jnp.sum(log_slope)
 
 
-def energy_of_parts(x):
-    a, b = x["pair"]
-    z = (x["truncated"] - TRUNCATED["mean"]) / TRUNCATED["sd"]
+def mixture_energy(x):
     modes = [
-        jnp.log(w) - jnp.log(special.i0(k)) + k * jnp.cos(x["mixture"] - m)
-        for w, m, k in MIXTURE
+        jnp.log(w) - jnp.log(special.i0(k)) + k * jnp.cos(x - m) for w, m, k in MIXTURE
     ]
-    return (
-        -jnp.sum((DIRICHLET - 1) * jnp.log(x["shares"]))
-        + 0.5 * z**2
-        + lkj_energy(ETA, x["factor"])
-        + ordinal_energy(COUNTS, x["cuts"])
-        - KAPPA * jnp.cos(x["angle"] - MU)
-        - jax.nn.logsumexp(jnp.stack(modes))
-        - KAPPA * jnp.cos(a - MU)
-        - BOND * jnp.cos(a - b)
-        - FISHER * x["direction"][2]
-        + x["scale"]
-        - 2 * jnp.log(x["scale"])
-    )
+    return -jax.nn.logsumexp(jnp.stack(modes))
+
+
+ENERGIES = {
+    "shares": lambda x: -jnp.sum((DIRICHLET - 1) * jnp.log(x)),
+    "truncated": lambda x: 0.5 * ((x - TRUNCATED["mean"]) / TRUNCATED["sd"]) ** 2,
+    "factor": lambda x: lkj_energy(ETA, x),
+    "cuts": lambda x: ordinal_energy(COUNTS, x),
+    "angle": lambda x: -KAPPA * jnp.cos(x - MU),
+    "mixture": mixture_energy,
+    "pair": lambda x: -KAPPA * jnp.cos(x[0] - MU) - BOND * jnp.cos(x[0] - x[1]),
+    "direction": lambda x: -FISHER * x[2],
+    "scale": lambda x: x - 2 * jnp.log(x),
+}
+
+
+def energy_of_parts(x):
+    return sum(ENERGIES[name](part) for name, part in x.items())
 
 
 SUPPORT = {
@@ -68,17 +70,21 @@ SUPPORT = {
     "direction": supports.unit_vector(),
     "scale": supports.positive(),
 }
-PARTS = constrain(energy_of_parts, SUPPORT)
 
 
-def starts(num):
+def parts(names=tuple(SUPPORT)):
+    """The constrained energy of some of the parts."""
+    return constrain(energy_of_parts, {name: SUPPORT[name] for name in names})
+
+
+def starts(num, names=tuple(SUPPORT)):
     """Constrained values of chains that begin apart."""
     keys = iter(jax.random.split(jax.random.key(7), 16))
     normal = lambda *shape: jax.random.normal(next(keys), (num, *shape))
     turn = lambda *shape: jax.random.uniform(next(keys), (num, *shape), maxval=6.28)
     direction = normal(3)
     norm = jnp.linalg.norm(direction, axis=-1, keepdims=True)
-    return {
+    found = {
         "shares": jax.nn.softmax(normal(4)),
         "truncated": 2.5 * jax.nn.sigmoid(normal()),
         "factor": jnp.broadcast_to(jnp.eye(SIZE), (num, SIZE, SIZE)),
@@ -89,6 +95,7 @@ def starts(num):
         "direction": direction / norm,
         "scale": jnp.exp(normal()),
     }
+    return {name: found[name] for name in names}
 
 
 def statistics(x):
@@ -104,33 +111,39 @@ def statistics(x):
         for end in ("low", "high")
     )
     cut = stats.truncnorm(low, high, TRUNCATED["mean"], TRUNCATED["sd"])
-    correlation = x["factor"] @ jnp.swapaxes(x["factor"], -1, -2)
     spread = 1 / (2 * (ETA - 1 + SIZE / 2) + 1)
-    parts = np.cumsum(COUNTS)[:-1] / COUNTS.sum()
-    below = jax.nn.sigmoid(x["cuts"])
-    found = {
-        "truncated": (x["truncated"], cut.mean()),
-        "truncated^2": (x["truncated"] ** 2, cut.moment(2)),
-        "cos": (jnp.cos(x["angle"] - MU), concentration),
-        "sin": (jnp.sin(x["angle"] - MU), 0.0),
-        "cos mixture": (jnp.cos(x["mixture"]), mixed.real),
-        "sin mixture": (jnp.sin(x["mixture"]), mixed.imag),
-        "cos first": (jnp.cos(x["pair"][..., 0] - MU), concentration),
-        "cos bond": (jnp.cos(x["pair"][..., 0] - x["pair"][..., 1]), bond),
-        "direction": (x["direction"][..., 2], 1 / np.tanh(FISHER) - 1 / FISHER),
-        "across": (x["direction"][..., 0], 0.0),
-        "scale": (x["scale"], 3.0),
-        "1 / scale": (1 / x["scale"], 0.5),
-    }
-    for k in range(4):
+    shares = np.cumsum(COUNTS)[:-1] / COUNTS.sum()
+    found = {}
+    if "truncated" in x:
+        found["truncated"] = x["truncated"], cut.mean()
+        found["truncated^2"] = x["truncated"] ** 2, cut.moment(2)
+    if "angle" in x:
+        found["cos"] = jnp.cos(x["angle"] - MU), concentration
+        found["sin"] = jnp.sin(x["angle"] - MU), 0.0
+    if "mixture" in x:
+        found["cos mixture"] = jnp.cos(x["mixture"]), mixed.real
+        found["sin mixture"] = jnp.sin(x["mixture"]), mixed.imag
+    if "pair" in x:
+        a, b = x["pair"][..., 0], x["pair"][..., 1]
+        found["cos first"] = jnp.cos(a - MU), concentration
+        found["cos bond"] = jnp.cos(a - b), bond
+    if "direction" in x:
+        mean = 1 / np.tanh(FISHER) - 1 / FISHER
+        found["direction"] = x["direction"][..., 2], mean
+        found["across"] = x["direction"][..., 0], 0.0
+    if "scale" in x:
+        found["scale"] = x["scale"], 3.0
+        found["1 / scale"] = 1 / x["scale"], 0.5
+    for k in range(4) if "shares" in x else ():
         share, mean = x["shares"][..., k], DIRICHLET[k] / total
         found[f"share {k}"] = share, mean
         found[f"share {k}^2"] = share**2, mean * (DIRICHLET[k] + 1) / (total + 1)
-    for i, j in ((1, 0), (2, 0), (2, 1)):
-        found[f"r{i}{j}"] = correlation[..., i, j], 0.0
-        found[f"r{i}{j}^2"] = correlation[..., i, j] ** 2, spread
-    for k in range(3):
-        found[f"cut {k}"] = below[..., k], parts[k]
+    for i, j in ((1, 0), (2, 0), (2, 1)) if "factor" in x else ():
+        r = jnp.sum(x["factor"][..., i, :] * x["factor"][..., j, :], axis=-1)
+        found[f"r{i}{j}"] = r, 0.0
+        found[f"r{i}{j}^2"] = r**2, spread
+    for k in range(3) if "cuts" in x else ():
+        found[f"cut {k}"] = jax.nn.sigmoid(x["cuts"][..., k]), shares[k]
     return found
 
 
