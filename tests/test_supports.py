@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ebmjax import constrain, supports
+from ebmjax import constrain, mala, sample, supports
 from ebmjax.supports.bijectors import from_bijector
 
 K = 4  # entries of the vectors, rows of the matrices
@@ -375,7 +375,43 @@ def test_the_numbers_of_a_numpyro_transform_compile_nothing():
     assert len(traces) == 1 and len(values) == 2
 
 
-def test_distrax_has_the_same_maps():
-    distrax = pytest.importorskip("distrax")
-    theirs = constrain(lambda x: x, distrax.Lambda(jnp.exp))
-    np.testing.assert_allclose(theirs(jnp.float32(0.3)), np.exp(0.3) - 0.3, rtol=1e-5)
+def _interval_of(library):
+    """-1 + 5 logistic(u), of distrax or of TensorFlow Probability."""
+    if library == "distrax":
+        distrax = pytest.importorskip("distrax")
+        return distrax.Chain([distrax.ScalarAffine(-1.0, 5.0), distrax.Sigmoid()])
+    bijectors = pytest.importorskip("tensorflow_probability.substrates.jax.bijectors")
+    parts = [bijectors.Shift(-1.0), bijectors.Scale(5.0), bijectors.Sigmoid()]
+    return bijectors.Chain(parts)
+
+
+@pytest.mark.parametrize("library", ["distrax", "tfp"])
+def test_distrax_and_tfp_have_the_same_interval(library, key):
+    bijector = _interval_of(library)
+    energy = lambda x: jnp.sum(x)
+    theirs = constrain(energy, bijector)
+    ours = constrain(energy, supports.interval(-1.0, 4.0))
+    u = jax.random.normal(key, (3,))
+    np.testing.assert_allclose(theirs(u), ours(u), rtol=1e-5)
+    np.testing.assert_allclose(theirs.free(ours.constrain(u)), u, rtol=1e-4, atol=1e-5)
+    assert theirs == theirs.replace() and hash(theirs) == hash(theirs.replace())
+    draws = sample(key, mala(theirs, 0.5), jnp.ones((4, 3)), 20).draws
+    assert draws.min() > -1 and draws.max() < 4
+    with pytest.raises(ValueError, match="in the range of the bijector"):
+        sample(key, mala(theirs, 0.5), 5 * jnp.ones((4, 3)), 20)
+
+
+def test_tfp_has_the_same_cholesky_factors():
+    bijectors = pytest.importorskip("tensorflow_probability.substrates.jax.bijectors")
+    theirs = from_bijector(bijectors.CorrelationCholesky())
+    support, shape, _ = CASES["cholesky"]
+    factor = support.forward(free_point("cholesky"))[0]
+    v = theirs.inverse(factor)  # other coordinates of the same factors
+    np.testing.assert_allclose(theirs.forward(v)[0], factor, rtol=1e-4, atol=1e-5)
+    moved = lambda u: theirs.inverse(support.forward(u)[0])
+    u = free_point("cholesky")
+    between = np.linalg.slogdet(jax.jacfwd(moved)(u))[1]
+    np.testing.assert_allclose(
+        support.forward(u)[1], theirs.forward(v)[1] + between, rtol=1e-3, atol=1e-3
+    )
+    assert theirs.free_shape(shape) == u.shape
