@@ -9,8 +9,8 @@ a chart of the circle about the circular mean m of the window before,
 
     m = P / 2 pi  atan2(sum sin(2 pi x / P), sum cos(2 pi x / P))
 
-(Mardia & Jupp 2000, "Directional Statistics", section 2.2), over chains and steps.  It is
-the same for all steps of a window, so that their moments can be added; |r(x - m)| is
+(Mardia & Jupp 2000, "Directional Statistics", section 2.2), over chains and steps.  It
+is the same for all steps of a window, so that their moments can be added; |r(x - m)| is
 continuous on the whole circle.
 """
 

@@ -6,12 +6,12 @@ sections 2.2 to 2.3), s = sin(theta - m), c = cos(theta - m):
     mean       m = arg mean exp(i theta), in the range of the support
     sd         sqrt(-2 log R),  R = mean c = |mean exp(i theta)|
     mcse_mean  mcse(mean s) / R;   mcse_sd   mcse(mean c) / (R sd)       (delta method)
-    5%, 95%    of theta - m in [-pi, pi), about m: they may lie beyond the ends of the range
+    5%, 95%    of theta - m in [-pi, pi), about m; they may lie beyond the range
     ess_bulk   the smaller of those of s and c;   rhat   the larger
     ess_tail   of the quantiles above
 
-All in units of x.  s and c are continuous on the circle, so that a chain that crosses an
-end of the range does not jump.
+All in units of x.  s and c are continuous on the circle, so that a chain that crosses
+an end of the range does not jump.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ from ebmjax.diagnostics import _host
 def table(
     x: np.ndarray, period: np.ndarray, low: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray], tuple[_host.Spread, _host.Spread]]:
-    """Draws ``[T, C, D]`` about their circular means, columns, and spreads of s and c."""
+    """Draws ``[T, C, D]`` about their means, columns, and spreads of s and c."""
     unit = period / (2 * np.pi)
     theta = x.astype(np.float64) / unit
     centre = np.angle(np.exp(1j * theta).mean(axis=(0, 1)))
@@ -50,7 +50,7 @@ def table(
 def merge(
     x: np.ndarray, period: np.ndarray, low: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray], tuple[_host.Spread, _host.Spread]]:
-    """The table of coordinates of which some, those of a positive period, are on circles."""
+    """The table of coordinates; those of a positive period are on circles."""
     columns, spreads = _host.table(x)
     on = np.flatnonzero(period > 0)
     if not len(on):

@@ -3,11 +3,11 @@
     constrain(energy, support)(u) = E(x(u)) - log |det dx/du|
 
 so that every kernel runs in free coordinates, any real numbers, and draws of x have the
-density exp(-E(x)) on the support (:mod:`ebmjax.supports` has the maps and their sources).
+density exp(-E(x)) on the support (:mod:`ebmjax.supports` has the maps, with sources).
 
 ``warm_up``, ``sample``, ``summary``, ``to_arviz`` and the command line take and give
-constrained values.  What works below them sees free coordinates: a kernel and its state,
-``run``, ``adapt``, and the methods of :mod:`ebmjax.tempering`.
+constrained values.  What works below them sees free coordinates: a kernel and its
+state, ``run``, ``adapt``, and the methods of :mod:`ebmjax.tempering`.
 """
 
 from typing import Any
@@ -74,8 +74,9 @@ class Constrained(Value):
     def check_inside(
         self, positions: Position, name: str = "positions", *, is_point: bool = False
     ) -> None:
-        """Raise unless positions ``[C, ...]`` lie inside, on the host; ``is_point`` says
-        that they are one point with an axis in front.
+        """Raise unless positions ``[C, ...]`` lie inside, on the host.
+
+        ``is_point`` says that they are one point with an axis in front.
 
         Raises:
           TypeError, ValueError: naming the leaf, the value, the chain and the support.

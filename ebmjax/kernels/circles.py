@@ -19,7 +19,7 @@ from ebmjax.kernels.chains import Stacked
 def over(
     kernel: Kernel, f: Callable[[Constrained, Position], Any], position: Position
 ) -> Any:
-    """``f(constrained energy, position)``, of each chain where the kernel is of many."""
+    """``f(constrained energy, position)``, for each chain of a kernel of many."""
     if isinstance(kernel, Stacked):
         return kernel.over(lambda one, x: f(constrained_in(one), x), position)
     energy = constrained_in(kernel)

@@ -38,7 +38,7 @@ def to_free(kernel: Kernel, positions: Position) -> Position:
 
 
 def free_of(energy: Constrained, positions: Position) -> Position:
-    """Free coordinates of starts ``[C, ...]`` of an energy; raises as :func:`to_free`."""
+    """Free coordinates of starts ``[C, ...]``; raises as :func:`to_free`."""
     energy.check_inside(positions)
     return _free_of(energy, positions)
 
@@ -48,7 +48,8 @@ def of_chain(kernel: Stacked, chain: int) -> Constrained:
     leaves, treedef = jax.tree.flatten(kernel.kernel)
     pairs = zip(leaves, kernel.is_stacked, strict=True)
     own = [x[chain] if is_own else x for x, is_own in pairs]
-    return constrained_in(jax.tree.unflatten(treedef, own))  # type: ignore[return-value]
+    one = jax.tree.unflatten(treedef, own)
+    return constrained_in(one)  # type: ignore[return-value]
 
 
 def support_of(kernel: Kernel) -> Any:
@@ -59,7 +60,7 @@ def support_of(kernel: Kernel) -> Any:
 
 
 def collected(kernel: Kernel, collect: Collect | Reducer) -> Collect | Reducer:
-    """What is collected, of states whose positions are constrained values ``[C, ...]``."""
+    """What is collected, of states with constrained values ``[C, ...]``."""
     if constrained_in(kernel) is None:
         return collect
 

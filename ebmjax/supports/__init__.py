@@ -1,4 +1,4 @@
-"""Supports: the sets that the leaves of a position lie in, for :func:`ebmjax.constrain`.
+"""Supports: the sets that leaves of a position lie in, for :func:`ebmjax.constrain`.
 
     real, or None           all real numbers
     positive                x > 0

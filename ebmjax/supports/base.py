@@ -1,12 +1,12 @@
-"""What a support is: a set that a leaf of a position lies in, and free coordinates of it.
+"""What a support is: a set that a leaf of a position lies in, with free coordinates.
 
-A support maps free coordinates ``u``, any real numbers, onto the constrained values ``x``
-of one leaf.  Their densities differ by the Jacobian,
+A support maps free coordinates ``u``, any real numbers, onto the constrained values
+``x`` of one leaf.  Their densities differ by the Jacobian,
 
     p(u) = p(x(u)) |det dx/du|,        E(u) = E(x(u)) - log |det dx/du|.
 
-Where a set has fewer dimensions than ``x`` has entries (a simplex), ``dx`` stands for the
-entries that determine the others.
+Where a set has fewer dimensions than ``x`` has entries (a simplex), ``dx`` stands for
+the entries that determine the others.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ class Support(Value):
     is_periodic = False
 
     def forward(self, free: Array) -> tuple[Array, Array]:
-        """Constrained values of free coordinates, and log |det dx/du| of all of them."""
+        """Constrained values of free coordinates, and log |det dx/du|, one number."""
         raise NotImplementedError
 
     def inverse(self, x: Array) -> Array:
@@ -50,11 +50,11 @@ class Support(Value):
         return free
 
     def is_inside(self, x: np.ndarray) -> np.ndarray:
-        """Which values lie inside, without the last ``event_ndims`` axes; on the host."""
+        """Which values lie inside; without the ``event_ndims`` axes, on the host."""
         raise NotImplementedError
 
     def is_fixed(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Entries of a leaf that are the same at all points, of which a summary is silent."""
+        """Entries of a leaf that are the same everywhere; a summary omits them."""
         return np.zeros(shape, bool)
 
     def wants(self) -> str:

@@ -1,4 +1,4 @@
-"""Bijectors of distrax, NumPyro and TensorFlow Probability as supports; none is imported.
+"""Bijectors of distrax, NumPyro and TensorFlow Probability; none is imported.
 
 What they are is told by their methods:
 
@@ -6,8 +6,8 @@ What they are is told by their methods:
     TFP                forward(u), forward_log_det_jacobian(u), inverse(x)
     NumPyro            __call__(u), log_abs_det_jacobian(u, x), _inverse(x) or inv(x)
 
-The log-determinants that they return are added up over all their axes.  The numbers of a
-bijector that is a pytree are leaves; all else of it is structure.
+The log-determinants that they return are added up over all their axes.  The numbers of
+a bijector that is a pytree are leaves; all else of it is structure.
 """
 
 from typing import Any

@@ -1,16 +1,16 @@
 """The support of Cholesky factors of correlation matrices, of the last two axes.
 
 Of L, lower triangular with a positive diagonal and rows of norm 1, so that L L^T is a
-correlation matrix.  Canonical partial correlations z_ij = tanh(u_ij), i > j, fill the rows
-(Lewandowski, Kurowicka & Joe 2009, section 2; Stan reference manual, "Constraint
+correlation matrix.  Canonical partial correlations z_ij = tanh(u_ij), i > j, fill the
+rows (Lewandowski, Kurowicka & Joe 2009, section 2; Stan reference manual, "Constraint
 transforms", Cholesky factors of correlation matrices):
 
     L_ij = z_ij sqrt(1 - sum_{k < j} L_ik^2) = z_ij prod_{k < j} sech(u_ik),
     L_ii = prod_{k < i} sech(u_ik),
     log |det dL/du| = sum_{i > j} [sum_{k < j} log sech(u_ik) + 2 log sech(u_ij)],
 
-with dL the entries below the diagonal.  The LKJ density of correlations, |L L^T|^(eta - 1),
-is in these entries (Stan functions reference, "Cholesky LKJ correlation distribution")
+with dL the entries below the diagonal.  The LKJ density of correlations,
+|L L^T|^(eta - 1), is in these entries (Stan functions reference, "Cholesky LKJ correlation distribution")
 
     -log p(L) = -sum_{i = 2}^K (K - i + 2 eta - 2) log L_ii + const.
 """
@@ -94,7 +94,7 @@ def _size_of(num: int) -> int:
     size = round((1 + (1 + 8 * num) ** 0.5) / 2)
     if size * (size - 1) // 2 != num:
         raise ValueError(
-            "the free coordinates of a correlation matrix are K (K - 1) / 2 on the last "
-            f"axis, got {num}"
+            "the free coordinates of a correlation matrix are K (K - 1) / 2 on the "
+            f"last axis, got {num}"
         )
     return size

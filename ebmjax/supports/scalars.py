@@ -3,13 +3,13 @@
     x > a        x = a + exp(u)                log |dx/du| = u
     x < b        x = b - exp(u)                log |dx/du| = u
     x > 0        x = c softplus(u)             log |dx/du| = log c + log logistic(u)
-    a < x < b    x = a + (b - a) logistic(u)   log |dx/du| = log(b - a) + log logistic(u)
-                                                             + log logistic(-u)
+    a < x < b    x = a + (b - a) logistic(u)   log |dx/du| = log(b - a)
+                                                 + log logistic(u) + log logistic(-u)
 
 (Stan reference manual, "Constraint transforms": lower bounded, upper bounded, lower and
-upper bounded scalar; softplus is an alternative of TensorFlow Probability, the same up to a
-factor below c and linear above).  A coordinate on a circle of circumference P is its own free
-coordinate, u and u + P are one point,
+upper bounded scalar; softplus is an alternative of TensorFlow Probability, the same up
+to a factor below c and linear above).  A coordinate on a circle of circumference P is
+its own free coordinate, u and u + P are one point,
 
     x = u - P floor((u - a) / P)  in [a, a + P),      log |dx/du| = 0.
 
@@ -171,10 +171,9 @@ class Periodic(Support):
 def positive(*, linear_above: Any = None) -> Support:
     """x > 0, by its logarithm.
 
-    With ``linear_above``, a number or an array, it is c softplus(u): the logarithm for x
-    far below c, linear far above.  A scale that multiplies other coordinates can become
-    large there without a step size that must become small; divergences at large values of
-    a scale are a reason for it.
+    With ``linear_above``, a number or an array, it is c softplus(u): the logarithm for
+    x far below c, linear far above.  A scale that multiplies other coordinates changes
+    less in a step where it is large; divergences there are a reason for it.
 
     Raises unless ``linear_above`` is positive.
 

@@ -1,7 +1,7 @@
 """Supports of vectors, of the last axis of a leaf: simplex, order, sphere.
 
 Simplex, x_k > 0 with sum 1, K entries from K - 1 free coordinates: the isometric log
-ratio (Egozcue et al. 2003; Stan reference manual, "Constraint transforms", unit simplex),
+ratio (Egozcue et al. 2003; Stan reference manual, "Constraint transforms", simplex),
 
     y = V u,   x = softmax(y),   log |det dx_{1..K-1} / du| = sum_k log x_k + 1/2 log K,
 
@@ -12,9 +12,9 @@ Ordered, x_1 < x_2 < ... < x_K (Stan, "ordered vector"; positive ordered with x_
 
     x_1 = u_1,   x_k = x_{k-1} + exp(u_k),   log |det dx/du| = sum_{k > 1} u_k.
 
-Sphere, |x| = 1 (Stan, "unit vector"; Marsaglia 1972): u in R^K is given a standard normal
-density, so that x = u / |u| is uniform where the energy is constant and the radius is
-independent of it,
+Sphere, |x| = 1 (Stan, "unit vector"; Marsaglia 1972): u in R^K is given a standard
+normal density, so that x = u / |u| is uniform where the energy is constant and the
+radius is independent of it,
 
     E(u) = E(x) + |u|^2 / 2.
 """
@@ -156,6 +156,6 @@ def unit_vector() -> Support:
     """Directions: vectors of norm 1 on the last axis.
 
     The density is with respect to the area of the sphere.  There is one free coordinate
-    more than the sphere has dimensions; for one angle :func:`periodic` has none too many.
+    more than the sphere has dimensions; of one angle :func:`periodic` has just one.
     """
     return UnitVector()
