@@ -14,9 +14,11 @@ import importlib.util
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from ebmjax import supports
 from ebmjax._compile import enable_compilation_cache
 from ebmjax.base import Dense, Energy, Info, Kernel, State
 from ebmjax.energies.conditional import condition
+from ebmjax.energies.constrained import Constrained, constrain
 from ebmjax.energies.transforms import (
     confine,
     denoise,
@@ -152,6 +154,7 @@ __all__ = [
     "Chains",
     "ConditionalConv",
     "ConditionalMLP",
+    "Constrained",
     "Conv",
     "Cycle",
     "Dense",
@@ -190,6 +193,7 @@ __all__ = [
     "condition",
     "conditional_likelihood",
     "confine",
+    "constrain",
     "cycle",
     "denoise",
     "discard",
@@ -229,6 +233,7 @@ __all__ = [
     "stacked",
     "summary",
     "summary_each",
+    "supports",
     "temper",
     "to_arviz",
     "to_blackjax",

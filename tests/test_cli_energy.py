@@ -300,3 +300,41 @@ def test_a_mistake_is_one_clear_line_and_leaves_nothing(name, folder):
         if p not in before and "__pycache__" not in str(p)
     ]
     assert not [p for p in left if p.is_file()]
+
+
+CONSTRAINED = """
+import jax.numpy as jnp
+import ebmjax as eb
+from ebmjax import supports
+def schools(x):
+    return x["tau"] + 0.5 * x["mu"] ** 2
+energy = eb.constrain(schools, {"mu": None, "tau": supports.positive()})
+start = {"mu": jnp.float32(0), "tau": jnp.float32(3)}
+shares = eb.constrain(lambda x: -jnp.sum(2 * jnp.log(x)), supports.simplex())
+outside = eb.constrain(lambda x: jnp.sum(x), supports.interval(0, 10))
+"""
+
+
+@pytest.mark.usefixtures("without_arviz")
+def test_starts_and_files_of_a_constrained_energy_are_constrained_values(
+    folder, monkeypatch
+):
+    (folder / "bounded.py").write_text(CONSTRAINED)
+    monkeypatch.delitem(cli_energy.sys.modules, "bounded", raising=False)
+    options = ["--kernel", "random_walk", "--step-size", 1.0, "--num-steps", 60]
+    result = call("sample", "bounded:energy", *options)
+    assert result.exit_code == 0, result.output
+    out = folder / "samples" / "bounded-energy-random_walk-1"
+    with np.load(out / "draws.npz") as file:
+        assert file["posterior/tau"].min() > 0 > file["posterior/mu"].min()
+    result = call("sample", "bounded:shares", *options, "--dim", 3)
+    assert result.exit_code == 0, result.output
+    with np.load(
+        folder / "samples" / "bounded-shares-random_walk-1" / "draws.npz"
+    ) as file:
+        assert file["posterior/x"].shape == (4, 60, 3)
+        np.testing.assert_allclose(file["posterior/x"].sum(-1), 1, rtol=1e-5)
+    result = call("sample", "bounded:outside", *options, "--start", "rows.npy")
+    assert result.exit_code == 2 and "must be between 0.0 and 10.0" in result.stderr
+    result = call("sample", "bounded:energy", *options, "--dim", 3, "--out", "other")
+    assert result.exit_code == 2 and "an energy of one vector" in result.stderr

@@ -13,7 +13,7 @@ PAGES = {
     "sampling": ("Sampling", ["sampling"]),
     "adaptation": ("Warm-up", ["adaptation"]),
     "diagnostics": ("Diagnostics", ["diagnostics"]),
-    "energies": ("Energies", ["energies"]),
+    "energies": ("Energies", ["energies", "supports"]),
     "targets": ("Targets", ["targets"]),
     "objectives": ("Objectives", ["objectives"]),
     "training": ("Training", ["training"]),

@@ -17,6 +17,8 @@ from ebmjax._compile import FASTEST, SMALL_WARMUP, is_short, short, work
 from ebmjax._value import as_function
 from ebmjax.adaptation.warmup import WINDOWS, Adapted, adapt, with_length
 from ebmjax.base import Energy, Kernel, Key, Position, evaluate, scalar
+from ebmjax.energies.constrained import constrained_in
+from ebmjax.sampling.coordinates import constrained_of, free_of
 from ebmjax.sampling.initialization import check_grad, one_point
 
 MASSES = ("auto", "dense", "diagonal", None)
@@ -30,7 +32,7 @@ class Tuned(NamedTuple):
     kernel: Kernel  # with these numbers, fixed
     step_size: Any  # a scalar, a tree like the position, or Dense
     num_steps: int | None  # of a trajectory, where that was free
-    position: Position  # [C, ...] where the chains are now
+    position: Position  # [C, ...] where the chains are now, constrained values
     acceptance_rate: np.ndarray  # [T] of each step; harmonic where num_steps was free
     is_lost: np.ndarray  # [C] bool, chains whose energy is far above the others'
     num_grads: int  # gradients that it took, of all chains together
@@ -68,7 +70,8 @@ def warm_up(
         an ``hmc`` with ``num_steps="auto"``, that is tuned, too: made for dozens of
         chains and more.
       energy: of one point.
-      positions: where the chains start, ``[C, ...]``; best more spread than the target.
+      positions: where the chains start, ``[C, ...]``, constrained values where the energy
+        is of :func:`~ebmjax.constrain`; best more spread than the target.
       num_steps: T; by default 1000 for one chain, fewer for many, at least 100.
       target: of the acceptance rate; by default that of the kernel.  Where the length of
         trajectories is tuned, it is that of the harmonic mean over chains.
@@ -81,8 +84,8 @@ def warm_up(
       :class:`Tuned`.
 
     Raises:
-      ValueError: a target outside (0, 1) or unknown for the kernel, a start whose energy
-        or gradient is not finite, naming the chain.
+      ValueError: a target outside (0, 1) or unknown for the kernel, a start outside of
+        its support, or whose energy or gradient is not finite, naming the chain.
       RuntimeError: the step size is not finite in the end.
 
     Warns:
@@ -100,8 +103,11 @@ def warm_up(
     make_kernel = with_length(make_kernel)
     energy = as_function(energy, "energy")
     positions = checks.position(positions)
-    one_point(positions, scalar(energy))
     num_chains = checks.num_chains(positions)
+    constrained = constrained_in(energy)
+    if constrained is not None:
+        positions = free_of(constrained, positions)
+    one_point(positions, scalar(energy))
     checks.positive(step_size, "step_size")
     if num_steps is None:
         num_steps = max(100, int(1000 / num_chains**0.5))
@@ -131,8 +137,11 @@ def warm_up(
     length = None if found.num_steps is None else int(found.num_steps)
     kernel = found._replace(num_steps=length).kernel(make_kernel, energy)
     rates, num_grads = found.acceptance_rate, int(found.num_grads)
+    position = found.position
+    if constrained is not None:
+        position = constrained_of(constrained, position)
     return Tuned(
-        kernel, found.step_size, length, found.position, rates, found.is_lost, num_grads
+        kernel, found.step_size, length, position, rates, found.is_lost, num_grads
     )
 
 

@@ -29,6 +29,7 @@ from ebmjax._random import fold_in
 from ebmjax._value import as_function
 from ebmjax.adaptation.approach import ROUND, approach
 from ebmjax.adaptation.base import Adapter, Seen, Tuning, median
+from ebmjax.adaptation.charts import Chart
 from ebmjax.adaptation.mass_matrix import MassMatrixAdapter
 from ebmjax.adaptation.step_size import StepSizeAdapter, harmonic_mean
 from ebmjax.adaptation.trajectory_length import (
@@ -50,7 +51,9 @@ from ebmjax.base import (
     draw_noise,
     shapes_of,
 )
+from ebmjax.energies.constrained import constrained_in
 from ebmjax.kernels.chains import parallel
+from ebmjax.kernels.circles import wrapping
 from ebmjax.kernels.hamiltonian import AUTO
 from ebmjax.kernels.langevin import mala
 from ebmjax.sampling.loop import chain_keys
@@ -95,6 +98,7 @@ def adapt(
 
     The kernel is then ``adapted.kernel(make_kernel, energy)``.
     ``adapters`` take the place of the usual ones, :func:`usual_adapters`, in their order.
+    Positions are free coordinates where the energy is constrained.
     """
     make_kernel = with_length(make_kernel)
     num_chains = checks.num_chains(positions)
@@ -116,11 +120,16 @@ def adapt(
     state, sizes, num_rounds = approach(
         keys, partial(probe, energy), state, sizes, target, dim
     )
+    state = wrapping(parallel(probe(energy, step_size)))(state)
+    chart = Chart.of(constrained_in(energy), one)
+    if chart is not None:
+        chart = chart.add(_flat(state.position), jnp.ones(num_chains))
     tuning = tuning._replace(log_step_size=median(sizes))
     states = tuple(adapter.init(tuning, num_chains) for adapter in adapters)
 
     def begin_window(carry, t):
-        state, tuning, states, num_grads = carry
+        state, tuning, states, num_grads, chart = carry
+        chart = chart and chart.renewed()
 
         def rate(tuning):
             kernel = parallel(probe(energy, schedule.step_size(tuning)))
@@ -131,13 +140,17 @@ def adapt(
         for adapter, adapter_state in zip(adapters, states, strict=True):
             adapter_state, tuning = adapter.begin_window(adapter_state, tuning, rate)
             new.append(adapter_state)
-        return cast_like((state, tuning, tuple(new), num_grads), carry)
+        return cast_like((state, tuning, tuple(new), num_grads, chart), carry)
 
     def step(carry, when):
         t, begins, is_first = when
         carry = jax.lax.cond(begins, begin_window, lambda carry, t: carry, carry, t)
-        state, tuning, states, num_grads = carry
+        state, tuning, states, num_grads, chart = carry
         seen, new_state = schedule.step(keys, state, tuning, t, is_first)
+        if chart is not None:
+            chart = chart.add(seen.after, seen.weight)
+            before, after = (chart.flat(x) for x in (seen.before, seen.after))
+            seen = seen._replace(before=before, after=after)
         new = []
         for adapter, adapter_state in zip(adapters, states, strict=True):
             adapter_state, tuning = adapter.update(adapter_state, tuning, seen)
@@ -145,13 +158,13 @@ def adapt(
         num_grads += jnp.sum(seen.info.num_grads)
         rates, weight = seen.info.acceptance_rate, seen.weight
         rate = harmonic_mean(rates, weight) if is_free else _mean(rates, weight)
-        return cast_like((new_state, tuning, tuple(new), num_grads), carry), rate
+        return cast_like((new_state, tuning, tuple(new), num_grads, chart), carry), rate
 
     begins = np.zeros(num_steps, bool)
     begins[[0, *(max(2, round(share * num_steps)) for share in WINDOWS)]] = True
     when = jnp.arange(num_steps), begins, np.cumsum(begins) == 1
-    carry = (state, tuning, states, jnp.int32(0))
-    (state, tuning, states, num_grads), rates = jax.lax.scan(step, carry, when)
+    carry = (state, tuning, states, jnp.int32(0), chart)
+    (state, tuning, states, num_grads, _), rates = jax.lax.scan(step, carry, when)
     for adapter, adapter_state in zip(adapters, states, strict=True):
         tuning = adapter.final(adapter_state, tuning)
     eps = jnp.exp(tuning.log_step_size)
@@ -212,6 +225,7 @@ class _Schedule(NamedTuple):
         num = num_leapfrog_steps(tuning.log_length, eps, evenly(t), most)
         kernel = parallel(self.kernel(tuning, num))
         noise, new, info = _advance(kernel, keys, state, t)
+        new = wrapping(kernel)(new)
         momentum = time = None
         if self.is_free:
             momentum, time = _flat(new.momentum), num * eps * noise[0].factor

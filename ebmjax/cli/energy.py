@@ -18,6 +18,7 @@ from ebmjax.base import Energy, Kernel, Key, Position
 from ebmjax.cli.app import STOPPED, fail, load_attribute, say, warn
 from ebmjax.cli.stoppable import sample_until_stopped
 from ebmjax.diagnostics import summary as health
+from ebmjax.energies.constrained import Constrained, supports_of
 from ebmjax.experiments import runs
 from ebmjax.experiments.data.arrays import check_fits, read_array
 from ebmjax.io import arviz as export
@@ -26,6 +27,7 @@ from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
+from ebmjax.sampling.coordinates import constrained_of
 from ebmjax.sampling.initialization import random_positions
 from ebmjax.sampling.loop import collect_stats
 from ebmjax.sampling.sample import Samples
@@ -178,8 +180,15 @@ def _starts(
     num_chains = num_chains or 4
     if dim is not None:
         positions, num_redrawn = random_positions(
-            key, energy, num_chains, dim, reach=REACH, with_grad=False
+            key,
+            energy,
+            num_chains,
+            _num_free(energy, dim),
+            reach=REACH,
+            with_grad=False,
         )
+        if isinstance(energy, Constrained):
+            positions = constrained_of(energy, positions)
         if num_redrawn:
             warn(
                 f"{num_redrawn} random starts had no finite energy and were drawn again"
@@ -203,6 +212,22 @@ def _starts(
         f"initial positions are missing: --dim D, --start FILE.npy, or in {module.__name__} a "
         "function initial(key, n) or a point start"
     )
+
+
+def _num_free(energy: Energy, dim: int) -> int:
+    """Free coordinates of a vector of so many."""
+    if not isinstance(energy, Constrained):
+        return dim
+    supports = supports_of(energy.support)
+    if energy.support is not supports[0] or supports[0].event_ndims > 1:
+        raise ValueError(
+            "--dim is of an energy of one vector; for a tree of supports, or matrices, "
+            "put a function initial(key, n) or a point start beside the energy"
+        )
+    (num,) = supports[0].free_shape((dim,))
+    if num < 1:
+        raise ValueError(f"--dim must be at least 2 for {supports[0]}, got {dim}")
+    return num
 
 
 def shown(summary: health.Summary) -> str:

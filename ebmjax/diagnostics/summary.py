@@ -12,7 +12,7 @@ These four work inside ``jit``.  The last two need the infos of a run:
 and compiles nothing.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,11 @@ import numpy as np
 from ebmjax import _table
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Info, Position
-from ebmjax.diagnostics import _chain_issues, _draw_issues, _host, _sampler_issues
+from ebmjax.diagnostics import _chain_issues, _circular, _draw_issues, _sampler_issues
 from ebmjax.diagnostics._draw_issues import LARGEST_RHAT, LEAST_ESS
 from ebmjax.diagnostics._sampler_issues import DIVERGENT, LEAST_BFMI
-from ebmjax.sampling.loop import Record
+from ebmjax.energies.constrained import constrain, matched
+from ebmjax.sampling.loop import Record, discard
 from ebmjax.sampling.sample import Samples
 
 __all__ = [
@@ -147,7 +148,7 @@ class Summary(NamedTuple):
 FORMATS = {"ess_bulk": ".0f", "ess_tail": ".0f"}
 
 
-def summary(draws: Samples | Record | Position) -> Summary:
+def summary(draws: Samples | Record | Position, *, support: Any = None) -> Summary:
     """Mean, deviation, standard errors, quantiles, effective sample sizes and R-hat of each
     coordinate, and what is wrong with the chains.
 
@@ -155,21 +156,33 @@ def summary(draws: Samples | Record | Position) -> Summary:
       draws: ``[T, C, ...]`` on every leaf, at least six draws; or
         :class:`~ebmjax.sampling.sample.Samples`.  If they were collected by
         ``collect_stats``, energies and the sampler are judged, too.
+      support: of the positions, as :func:`~ebmjax.constrain` takes it; by default that of
+        the samples.  Of :func:`~ebmjax.supports.periodic` coordinates mean and deviation
+        are circular, and R-hat and effective sample sizes those of sine and cosine;
+        entries that are the same at all points, such as zeros of a triangle, are left out.
 
     Returns:
       :class:`Summary`; its columns are float64, whatever the draws.
 
     Raises:
       ValueError: fewer than six draws, or draws that are not finite.
+      TypeError: draws of another structure than their support.
 
     >>> print(summary(jax.random.normal(jax.random.key(0), (1000, 4, 2))))  # doctest: +SKIP
     """
-    draws = draws.draws if isinstance(draws, Samples) else draws
+    if isinstance(draws, Samples):
+        support = draws.support if support is None else support
+        draws = draws.draws
     record = draws if isinstance(draws, Record) else None
-    names, leaves = _leaves(draws if record is None else record.position)
+    position = draws if record is None else record.position
+    names, leaves = _leaves(position)
     flat = [x.reshape(*x.shape[:2], -1) for x in leaves]
     x = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=2)
-    columns, spreads = _host.table(x)
+    period, low, is_fixed = _of_support(support, position, leaves)
+    if is_fixed.any():
+        x, period, low = x[:, :, ~is_fixed], period[~is_fixed], low[~is_fixed]
+        names = [name for name, fixed in zip(names, is_fixed, strict=True) if not fixed]
+    x, columns, spreads = _circular.merge(x, period, low)
     found = _chain_issues.of_chains(leaves)
     if record is not None:
         info = record.info
@@ -181,16 +194,36 @@ def summary(draws: Samples | Record | Position) -> Summary:
                 *(np.broadcast_to(np.asarray(s), shape) for s in stats)
             )
         )
-    found += _draw_issues.of_draws(np.array(names), x, columns, spreads)
+    judged = columns | {"sd": np.where(period > 0, 0.0, columns["sd"])}
+    found += _draw_issues.of_draws(np.array(names), x, judged, spreads)
     return Summary(names, {name: columns[name] for name in COLUMNS}, found)  # type: ignore[call-arg]
 
 
-def assert_healthy(draws: Samples | Record | Position) -> Summary:
+def assert_healthy(
+    draws: Samples | Record | Position, *, support: Any = None
+) -> Summary:
     """The summary; raises ``RuntimeError`` with it where it has a warning."""
-    found = summary(draws)
+    found = summary(draws, support=support)
     if found.warnings:
         raise RuntimeError(f"the chains are not healthy\n{found}")
     return found
+
+
+def _of_support(support, position, leaves) -> tuple[np.ndarray, ...]:
+    """Of each coordinate ``[D]``: its period, 0 where there is none, where its range
+    begins, and whether it is the same at all points."""
+    supports: list = [None] * len(leaves)
+    if support is not None:
+        support = constrain(discard, support).support
+        supports = matched(support, position, "draws")
+    found = []
+    for s, x in zip(supports, leaves, strict=True):
+        shape = x.shape[2:]
+        ends = (s.period, s.low) if s is not None and s.is_periodic else (0.0, 0.0)
+        is_fixed = s is not None and s.is_fixed(shape)
+        entries = *(np.asarray(end, np.float64) for end in ends), is_fixed
+        found.append([np.ravel(np.broadcast_to(e, shape)) for e in entries])
+    return tuple(np.concatenate(part) for part in zip(*found, strict=True))
 
 
 def _leaves(draws) -> tuple[list[str], list[np.ndarray]]:

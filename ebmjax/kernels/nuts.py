@@ -26,10 +26,16 @@ Like the turn, this is a property of the stretch and does not depend on where th
 trajectory began.  The difference to the first point, which other implementations bound,
 does, and leaves a target with a step of that height not invariant.
 
+On circles, coordinates of :func:`~ebmjax.supports.periodic`, a trajectory may go round for
+ever without turning.  There a stretch also turns where it has gone further than half a
+period in any of them, and gets nearer to where it began: S rho is its displacement, up to
+the gradients at its ends.
+
 Momenta are standard normal in units of M^(-1/2), as in :mod:`ebmjax.kernels.hamiltonian`,
 so that the mass is in the step size and the criterion is that of the whitened space.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -50,8 +56,10 @@ from ebmjax.base import (
     evaluate,
     half_square,
     normal_like,
+    scale,
     select,
 )
+from ebmjax.energies.constrained import constrained_in
 from ebmjax.kernels.hamiltonian import trajectory, with_mass
 
 LARGEST_RANGE = 1000.0  # nats between the energies of a trajectory; beyond, it diverges
@@ -139,9 +147,10 @@ class NUTS(Kernel):
         flat, unravel = ravel_pytree(momentum)
         start = state.energy + half_square(momentum)
         most = 2**self.max_depth - 1
+        turns = _turning(self, unravel)
 
         def leaf(tree: Tree) -> Tree:
-            return _leaf(self, unravel, is_forward, key, start, tree)
+            return _leaf(self, unravel, turns, is_forward, key, start, tree)
 
         tree = jax.lax.while_loop(
             lambda tree: any_chain(~tree.has_ended) & (tree.num_leaves < most),
@@ -207,7 +216,7 @@ def _seed(state: State, n: Array, max_depth: int) -> Tree:
     )  # fmt: skip
 
 
-def _leaf(kernel, unravel, is_forward, key, start, tree: Tree) -> Tree:
+def _leaf(kernel, unravel, turns, is_forward, key, start, tree: Tree) -> Tree:
     """One step of the leapfrog at one end, and whatever doubling it completes."""
     count = tree.num_leaves + 1  # doublings begin at the powers of two
     depth = 31 - jax.lax.clz(count)
@@ -240,7 +249,7 @@ def _leaf(kernel, unravel, is_forward, key, start, tree: Tree) -> Tree:
     row = jax.lax.population_count(i >> 1)
     waiting, has_turned = jax.lax.cond(
         i & 1,
-        lambda: (tree.waiting, _closing(tree.waiting, n_tip, rho_new, i, row)),
+        lambda: (tree.waiting, _closing(turns, tree.waiting, n_tip, rho_new, i, row)),
         lambda: (
             _opening(tree.waiting, (n_tip, rho_new), row),
             jnp.zeros_like(is_finite),
@@ -262,7 +271,7 @@ def _leaf(kernel, unravel, is_forward, key, start, tree: Tree) -> Tree:
         jnp.where(is_taken, rho, tree.rho),
         select(is_taken, errors, tree.errors),
         new, log_new, rho_new, errors_new, waiting, has_turned,
-        ~is_good | (is_whole & (_turns(rho, n_left, n_right) | errors.is_wide())),
+        ~is_good | (is_whole & (turns(rho, n_left, n_right) | errors.is_wide())),
         tree.num_grads + counts,
         tree.sum_rate + jnp.where(counts, jnp.exp(jnp.minimum(-error, 0.0)), 0.0),
         jnp.where(counts & (jnp.abs(error) > jnp.abs(tree.worst)), error, tree.worst),
@@ -278,7 +287,7 @@ def _opening(waiting, entry, row):
     )
 
 
-def _closing(waiting, n_tip: Array, rho_new: Array, i: Array, row: Array) -> Array:
+def _closing(turns, waiting, n_tip: Array, rho_new: Array, i: Array, row: Array):
     """Whether any of the stretches that end at leaf i turns: as many as i has trailing
     ones in binary."""
     num_closed = jax.lax.population_count(i & ~(i + 1))
@@ -287,7 +296,7 @@ def _closing(waiting, n_tip: Array, rho_new: Array, i: Array, row: Array) -> Arr
         n_first, rho_first = (
             jax.lax.dynamic_index_in_dim(t, level, 0, keepdims=False) for t in waiting
         )
-        return has_turned | _turns(rho_new - rho_first + n_first, n_first, n_tip)
+        return has_turned | turns(rho_new - rho_first + n_first, n_first, n_tip)
 
     start = jnp.any(n_tip != n_tip) & False
     return jax.lax.fori_loop(row - num_closed + 1, row + 1, close, start)
@@ -300,3 +309,18 @@ def _turns(rho: Array, n_first: Array, n_last: Array) -> Array:
     return (jnp.sum(rho * n_first, axis=-1) <= 0) | (
         jnp.sum(rho * n_last, axis=-1) <= 0
     )
+
+
+def _turning(kernel: NUTS, unravel: Callable) -> Callable[..., Array]:
+    """The criterion of a turn: :func:`_turns`, or half a circle where there are any."""
+    energy = constrained_in(kernel.energy)
+    if energy is None or not energy.is_periodic:
+        return _turns
+
+    def turns(rho, n_first, n_last):
+        moved = scale(kernel.step_size, unravel(rho - (n_first + n_last) / 2))
+        half = ravel_pytree(energy.periods(moved))[0] / 2
+        is_past = (half > 0) & (jnp.abs(ravel_pytree(moved)[0]) > half)
+        return _turns(rho, n_first, n_last) | jnp.any(is_past)
+
+    return turns

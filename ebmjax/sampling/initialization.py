@@ -11,6 +11,7 @@ from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Kernel, Key, Position, State, evaluate
 from ebmjax.kernels.chains import parallel
 from ebmjax.sampling import devices as dev
+from ebmjax.sampling.coordinates import to_free
 
 ATTEMPTS = 100  # to find a random start
 
@@ -23,11 +24,13 @@ def _init(kernel, positions):
 def begin(
     kernel: Kernel, positions: Position | State, mesh: jax.sharding.Mesh | None
 ) -> State:
-    """The state of chains at positions ``[C, ...]``, or a copy of that of an earlier run; over devices.
+    """The state of chains at positions ``[C, ...]``, constrained values where the energy
+    is constrained, or a copy of the state of an earlier run; over devices.
 
     Raises:
-      TypeError, ValueError: positions that are none, a state of another kernel or energy, an energy that is
-        not finite where a chain starts, naming the chain.
+      TypeError, ValueError: positions that are none, or outside of their supports; a
+        state of another kernel or energy; an energy that is not finite where a chain
+        starts, naming the chain.
     """
     if isinstance(positions, State):
         state = jax.tree.map(
@@ -42,7 +45,7 @@ def begin(
         state = dev.spread(state, mesh)
         check_energy(kernel, state, "positions is a state")
     else:
-        positions = checks.position(positions)
+        positions = checks.position(to_free(kernel, positions))
         if not kernel.is_parallel:
             one_point(positions, kernel.init)
         dev.check_divides(checks.num_chains(positions), mesh, "the number of chains")

@@ -40,6 +40,7 @@ from ebmjax.base import (
     merge,
     shapes_of,
 )
+from ebmjax.kernels.circles import wrapping
 
 Collect = Callable[[State, Info], Any]
 
@@ -175,7 +176,13 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
     longest = block_length(kernel, key, state, thin, num_kept)
     block = block or longest
     fold_in = fold if key.ndim == 0 else jax.vmap(fold, (0, None))
-    move = once(lambda noise, state: kernel.move(noise, state))
+    wrap = wrapping(kernel)
+
+    @once
+    def move(noise, state):
+        state, info = kernel.move(noise, state)
+        return wrap(state), info
+
     is_reducing = isinstance(collect, Reducer)
 
     def draw(step):

@@ -25,12 +25,14 @@ from ebmjax.io.chunk_store import ChunkStore, Interrupted, fingerprint
 from ebmjax.kernels.chains import Stacked, parallel
 from ebmjax.kernels.combinators import reject_nonfinite
 from ebmjax.sampling import devices as dev
+from ebmjax.sampling.coordinates import collected, support_of
 from ebmjax.sampling.initialization import _init, begin, check_energy
 from ebmjax.sampling.loop import (
     Collect,
     Record,
     Reducer,
     chain_keys,
+    collect_stats,
     discard,
     no_info,
     position_of,
@@ -55,6 +57,7 @@ class Samples(NamedTuple):
     acceptance_rate: np.ndarray  # [C] mean over the steps after warm-up
     num_nonfinite: np.ndarray  # [C] proposals that were NaN or minus infinity
     num_restarted: np.ndarray  # [C] restarts of chains (``on_fault="reinit"``)
+    support: Any = None  # of the positions in draws, where the energy is constrained
 
     def __repr__(self) -> str:
         shapes = jax.tree.map(np.shape, self.draws)
@@ -95,13 +98,14 @@ def sample(
     Args:
       key: one key; every chain and step derives its own.
       kernel: for one chain; or one kernel a chain, from :func:`~ebmjax.stack`.
-      positions: where the chains start, ``[C, ...]`` on every leaf; or the ``state`` of
-        earlier :class:`Samples` of the same kernel.
+      positions: where the chains start, ``[C, ...]`` on every leaf, constrained values
+        where the energy is of :func:`~ebmjax.constrain`; or the ``state`` of earlier
+        :class:`Samples` of the same kernel, which is in free coordinates.
       num_steps: steps after the warm-up, a multiple of ``thin``.
       num_warmup: steps before, thrown away.
       thin: store every ``thin``-th step.
       collect: from ``(state, info)`` of one step, with the chain axis, to what is
-        stored; or a running statistic of :mod:`ebmjax.diagnostics.streaming`, so that
+        stored (``state.position`` has constrained values); or a running statistic of :mod:`ebmjax.diagnostics.streaming`, so that
         memory does not grow with the number of steps.
       start: steps already taken, ``Samples.num_steps`` of the run that is continued.
       num_chunks: pieces to run in, between which progress is shown and saved; by default
@@ -196,6 +200,11 @@ def sample(
         key, kernel, state, plan, call, collect, mesh, (checkpoint, backend), progress
     )
     remember(key, positions, samples.state.position, steps)
+    has_positions = collect in (as_function(position_of), as_function(collect_stats))
+    if has_positions and (support := support_of(kernel)) is not None:
+        samples = samples._replace(support=support)
+        last = jax.tree.map(lambda x: x[-1], draws_of(samples)[0])
+        remember(key, positions, last, steps)
     return samples
 
 
@@ -296,6 +305,7 @@ def _chunk(kernel, collect, keys, state, start, reduced, *, num_steps, thin):
     if isinstance(collect, Reducer):
         collect = collect.continued(reduced)
     chains = parallel(reject_nonfinite(kernel))
+    collect = collected(chains, collect)
     return run(keys, chains, state, num_steps, start=start, thin=thin, collect=collect)
 
 
@@ -308,7 +318,8 @@ def _join(*pieces):
 
 @jax.jit
 def _empty(kernel, collect, keys, state):
-    return collect.init(state, no_info(parallel(kernel), keys, state))
+    chains = parallel(kernel)
+    return collected(chains, collect).init(state, no_info(chains, keys, state))
 
 
 def _chunks(num_warmup, num_steps, thin, num_chunks):

@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
 from ebmjax.base import Key
+from ebmjax.energies.constrained import Constrained
 from ebmjax.verify import energy_probes as probes
 from ebmjax.verify.energy_probes import Issue, Probe
 from ebmjax.verify.features import labels_of
@@ -58,7 +59,8 @@ def check(
 
     Args:
       energy: of one point.
-      position: one point, any tree of floating arrays.
+      position: one point, any tree of floating arrays; constrained values where the
+        energy is of :func:`~ebmjax.constrain`, which is examined in free coordinates.
       key: of the random points.
       scale: distance of the random points from the position, in its units.
 
@@ -77,6 +79,8 @@ def check(
     checks.positive(scale, "scale")
     position = checks.position(position, "position")
     key = checks.key(key)
+    if isinstance(energy, Constrained):
+        position = energy.free(position)
     size = sum(x.size for x in jax.tree.leaves(position))
     issue = _value(energy, position)
     if issue is not None:
@@ -230,6 +234,9 @@ def _probe(energy, unravel, flat, scale, seed, dtype, labels) -> Probe:
     near = rng.normal(size=(NUM_PROBES, flat.size))
     point = np.asarray(flat, np.float64)
     eps = float(max(jnp.finfo(dtype).eps, jnp.finfo(flat.dtype).eps))
+    is_periodic = None
+    if isinstance(energy, Constrained):
+        is_periodic = np.asarray(ravel_pytree(energy.periods(unravel(flat)))[0]) > 0
     return Probe(
         call(of_flat),
         call(of_grad),
@@ -239,6 +246,7 @@ def _probe(energy, unravel, flat, scale, seed, dtype, labels) -> Probe:
         labels,
         rng,
         eps,
+        is_periodic,
     )
 
 
@@ -309,7 +317,8 @@ def _finite(values, grads, has_grad) -> Iterator[Issue]:
     if num_nan:
         yield Issue(
             f"the energy is NaN at {num_nan} of {NUM_PROBES} points around the position",
-            "give +inf outside the support; or sample log x, or another free coordinate",
+            "sample free coordinates, constrain(energy, supports.positive()) or another "
+            "of ebmjax.supports; or give +inf outside the support",
         )
 
 

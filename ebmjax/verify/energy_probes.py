@@ -38,10 +38,20 @@ class Probe(NamedTuple):
     labels: list[str]
     rng: np.random.Generator
     eps: float  # of the dtype of the energy
+    is_periodic: np.ndarray | None = (
+        None  # [D] coordinates on circles, which end nowhere
+    )
 
     @property
     def dim(self) -> int:
         return len(self.point)
+
+    @property
+    def lines(self) -> np.ndarray:
+        """The coordinates that are not on circles."""
+        if self.is_periodic is None:
+            return np.arange(self.dim)
+        return np.flatnonzero(~self.is_periodic)
 
     def directions(self, num: int) -> np.ndarray:
         v = self.rng.normal(size=(num, self.dim))
@@ -240,10 +250,16 @@ def flat_directions(probe: Probe) -> Iterator[Issue]:
 
 def far(probe: Probe, value: float, grad: np.ndarray) -> Iterator[Issue]:
     """Along the steepest descent, axes and random rays: does exp(-E) fall fast enough?"""
-    rays = probe.directions(16)
-    axes = np.eye(probe.dim)[:16]
+    lines = probe.lines
+    if not len(lines):
+        return
+    rays = np.zeros((16, probe.dim))
+    rays[:, lines] = probe.directions(16)[:, lines]
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    axes = np.eye(probe.dim)[lines[:16]]
     num_random, num_axes = len(rays), 2 * len(axes)
     rays = np.concatenate([rays, axes, -axes])
+    grad = np.where(np.isin(np.arange(probe.dim), lines), grad, 0)
     size = np.linalg.norm(grad)
     if np.isfinite(size) and size > 0:
         rays = np.concatenate([rays, -grad[None] / size])
@@ -275,21 +291,22 @@ def _slow(probe, values, radii, num_random, num_axes) -> Iterator[Issue]:
     with np.errstate(invalid="ignore"):
         growth = (values[-1] - values[-2]) / np.log(radii[-1] / radii[-2])
     is_clear = np.isfinite(growth) & (rounding < 0.2)
-    slow = is_clear & (growth < probe.dim + 0.02)
+    dim = len(probe.lines)
+    slow = is_clear & (growth < dim + 0.02)
     if slow[:num_random].sum() > num_random / 2:
         found = float(np.median(growth[:num_random][slow[:num_random]]))
         yield Issue(
             f"far out the energy grows as {found:.2g} log r, and must grow faster than "
-            f"{probe.dim} log r in {probe.dim} dimensions",
+            f"{dim} log r in {dim} dimensions",
             "exp(-E) is not normalisable; confine(energy, scale), or a network with "
             "confinement",
         )
         return
     axes = slice(num_random, num_random + num_axes)
     slow = is_clear[axes] & (growth[axes] < 1.02)
-    if slow.any() and probe.dim > 1:
-        half = num_axes // 2
-        names = sorted({probe.labels[i % half] for i in np.flatnonzero(slow)})
+    if slow.any() and dim > 1:
+        places = probe.lines[np.flatnonzero(slow) % (num_axes // 2)]
+        names = sorted({probe.labels[i] for i in places})
         yield Issue(
             f"far out along {', '.join(names[:5])} the energy grows as "
             f"{float(growth[axes][slow].min()):.2g} log r, and must grow faster than log r",

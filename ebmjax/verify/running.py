@@ -21,6 +21,7 @@ from ebmjax._random import fold_in
 from ebmjax._value import part, value
 from ebmjax.base import Info, Kernel, State, draw_noise
 from ebmjax.kernels.chains import parallel
+from ebmjax.kernels.circles import wrapping
 from ebmjax.sampling.loop import Reducer, run
 
 COMPLETE = 2**31  # folded into a chain's key for the other parts of a state
@@ -92,7 +93,7 @@ class Chains:
         """The position after one step."""
         step = jax.random.fold_in(key, 0)
         state, _ = kernel.step(step, self.start_one(kernel, key, position))
-        return state.position
+        return wrapping(kernel)(state).position if self.is_value else state.position
 
     def segment(self, length: int) -> Callable:
         """``(keys, states, first) -> (states, moved)``: ``length`` steps from step
