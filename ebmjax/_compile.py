@@ -127,7 +127,7 @@ def enable_compilation_cache(folder: str | Path | None = None) -> Path:
 def cache_by_default() -> None:
     """What the command line does: the cache is on unless the environment turns it off
     (``JAX_ENABLE_COMPILATION_CACHE=0``) or its folder cannot be written."""
-    if not jax.config.jax_enable_compilation_cache:
+    if not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
         return
     try:
         enable_compilation_cache()

@@ -93,8 +93,9 @@ def fold_on_host(key: jax.Array, data: np.ndarray) -> jax.Array | None:
         return None
     words = np.asarray(jax.random.key_data(key)).reshape(2, 1)
     high = np.zeros(len(data), np.uint32)
-    folded = threefry.__wrapped__(words, (high, data.astype(np.uint32)))
-    return jax.random.wrap_key_data(np.stack(folded, axis=1), impl="threefry2x32")
+    on_host = threefry.__wrapped__  # type: ignore[attr-defined]
+    folded = np.stack(on_host(words, (high, data.astype(np.uint32))), axis=1)
+    return jax.random.wrap_key_data(folded, impl="threefry2x32")  # type: ignore[arg-type]
 
 
 def fold_in_each(key: jax.Array, num: int) -> jax.Array:

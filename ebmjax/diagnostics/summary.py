@@ -214,7 +214,7 @@ def _of_support(support, position, leaves) -> tuple[np.ndarray, ...]:
     begins, and whether it is the same at all points."""
     supports: list = [None] * len(leaves)
     if support is not None:
-        support = constrain(discard, support).support
+        support = constrain(discard, support).support  # type: ignore[arg-type]
         supports = matched(support, position, "draws")
     found = []
     for s, x in zip(supports, leaves, strict=True):

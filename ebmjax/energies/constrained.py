@@ -170,7 +170,7 @@ def matched(tree: Any, position: Position, name: str) -> list[Support]:
     """
     supports, treedef = jax.tree.flatten(tree, is_leaf=lambda s: isinstance(s, Support))
     try:
-        parts = treedef.flatten_up_to(position)
+        parts = treedef.flatten_up_to(position)  # type: ignore[attr-defined]
     except (ValueError, TypeError, KeyError):
         raise TypeError(
             f"{name} must have the structure of the supports, {show(tree)}; got "

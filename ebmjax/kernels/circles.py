@@ -21,9 +21,10 @@ def over(
 ) -> Any:
     """``f(constrained energy, position)``, for each chain of a kernel of many."""
     if isinstance(kernel, Stacked):
-        return kernel.over(lambda one, x: f(constrained_in(one), x), position)
+        of_one = lambda one, x: f(constrained_in(one), x)  # type: ignore[arg-type]
+        return kernel.over(of_one, position)
     energy = constrained_in(kernel)
-    one = lambda x: f(energy, x)
+    one = lambda x: f(energy, x)  # type: ignore[arg-type]
     return (jax.vmap(one) if kernel.is_parallel else one)(position)
 
 

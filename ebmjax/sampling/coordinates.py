@@ -54,8 +54,9 @@ def of_chain(kernel: Stacked, chain: int) -> Constrained:
 
 def support_of(kernel: Kernel) -> Any:
     """The supports of the positions of a kernel, or ``None``."""
-    is_stacked = isinstance(kernel, Stacked) and constrained_in(kernel)
-    energy = of_chain(kernel, 0) if is_stacked else constrained_in(kernel)
+    energy = constrained_in(kernel)
+    if isinstance(kernel, Stacked) and energy is not None:
+        energy = of_chain(kernel, 0)
     return None if energy is None else energy.support
 
 
