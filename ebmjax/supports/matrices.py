@@ -10,7 +10,8 @@ transforms", Cholesky factors of correlation matrices):
     log |det dL/du| = sum_{i > j} [sum_{k < j} log sech(u_ik) + 2 log sech(u_ij)],
 
 with dL the entries below the diagonal.  The LKJ density of correlations,
-|L L^T|^(eta - 1), is in these entries (Stan functions reference, "Cholesky LKJ correlation distribution")
+|L L^T|^(eta - 1), is in these entries (Stan functions reference, "Cholesky LKJ
+correlation distribution")
 
     -log p(L) = -sum_{i = 2}^K (K - i + 2 eta - 2) log L_ii + const.
 """
