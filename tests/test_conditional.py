@@ -1,4 +1,5 @@
-"""Energies of a point given a condition: many conditions at once, and training of p(x | c)."""
+"""Energies of a point given a condition: many conditions at once, and training of p(x |
+c)."""
 
 import functools
 from functools import partial
@@ -76,8 +77,8 @@ def test_conditions_that_are_no_finite_numbers_are_refused(bad):
 
 
 def test_the_gradient_with_respect_to_the_condition_is_that_of_finite_differences():
-    """Of the energy at a point; and of log Z(c) as a mean over exact samples, where it is
-    known: log Z = 2 c + log 2 pi."""
+    """Of the energy at a point; and of log Z(c) as a mean over exact samples, where it
+    is known: log Z = 2 c + log 2 pi."""
     x, c, h = jnp.array([0.7, -0.4]), jnp.float32(0.6), 1e-2
     grad = jax.grad(lambda e: e(x))(eb.condition(regression, c)).condition
     up, down = (float(eb.condition(regression, c + d)(x)) for d in (h, -h))
@@ -128,7 +129,8 @@ def test_each_condition_has_its_own_step_size():
 
 
 def test_many_conditions_are_a_loop_over_them():
-    """Warm-up of three conditions together and one by one; a control with another key."""
+    """Warm-up of three conditions together and one by one; a control with another
+    key."""
     conditions = jnp.array([-1.0, 0.0, 1.5])
     starts = jax.random.normal(jax.random.key(5), (3, 4, 2))
     key = jax.random.key(6)
@@ -225,7 +227,8 @@ def minus_log(params, x, c):
 
 def test_the_gradient_is_that_of_the_conditional_likelihood():
     """With chains that start at exact samples of p(x | c): each entry within standard
-    errors of the closed form over 400 keys; what a function of c adds cancels exactly."""
+    errors of the closed form over 400 keys; what a function of c adds cancels
+    exactly."""
     other = {**TRUE, "slope": jnp.float32(0.8), "growth": jnp.float32(0.1)}
     batch = data_of(jax.random.key(0), 64)
     objective = eb.conditional_likelihood(model, eb.mala, 2)
@@ -303,7 +306,8 @@ def test_pairs_train_to_the_truth(name):
 
 
 def test_persistent_chains_stay_with_their_condition(key):
-    """Chain i is the chain of row i of the data; of a row drawn twice the first stays."""
+    """Chain i is the chain of row i of the data; of a row drawn twice the first
+    stays."""
     chains = eb.persistent_pairs(lambda key, n: jnp.zeros((n, 1)), 6)
     buffer = jnp.arange(6.0)[:, None]
     data = eb.pairs(jnp.ones((6, 1)), 10.0 * jnp.arange(6.0)[:, None])

@@ -218,8 +218,8 @@ def test_the_run_of_one_class_is_that_of_its_energy():
 
 
 def test_unknown_values_have_their_law_given_the_known_ones(key):
-    """A correlated normal in three coordinates, two known: mean and variance of the third
-    by regression, within standard errors; the control is its law without them."""
+    """A correlated normal in three coordinates, two known: mean and variance of the
+    third by regression, within standard errors; the control is its law without them."""
     covariance = np.array([[1.0, 0.8, 0.3], [0.8, 2.0, -0.5], [0.3, -0.5, 1.5]])
     precision = jnp.asarray(np.linalg.inv(covariance), jnp.float32)
     energy = lambda x: 0.5 * x @ precision @ x

@@ -180,8 +180,8 @@ def test_an_ensemble_is_one_vmap_and_equals_its_members(key):
 
 
 def test_shifts_are_equally_likely_and_move_whole_images(key):
-    """One bright pixel in the middle of 5x5: each of nine places within standard errors;
-    colours stay together."""
+    """One bright pixel in the middle of 5x5: each of nine places within standard
+    errors; colours stay together."""
     num = 9000
     images = jnp.zeros((num, 5, 5, 2)).at[:, 2, 2].set(jnp.array([1.0, 2.0]))
     found = np.asarray(shifts(1)(key, images))

@@ -43,7 +43,8 @@ class TunedEach(NamedTuple):
 
     def __repr__(self) -> str:
         num, chains = self.is_lost.shape
-        return f"TunedEach({num} conditions of {chains} chains, {self.num_grads} gradients)"
+        size = f"{num} conditions of {chains} chains"
+        return f"TunedEach({size}, {self.num_grads} gradients)"
 
 
 def warm_up_each(
@@ -70,16 +71,16 @@ def warm_up_each(
       energy: ``energy(x, c)`` of one point and one condition.
       conditions: ``[B, ...]`` on every leaf.
       positions: where the chains start, ``[B, C, ...]`` on every leaf.
-      num_steps, target, mass, step_size: as of :func:`ebmjax.warm_up`; ``num_steps`` for
-        C chains.
+      num_steps, target, mass, step_size: as of :func:`ebmjax.warm_up`; for C
+        chains.
 
     Returns:
       :class:`TunedEach`, for ``sample(key, tuned.kernel, tuned.position, 1000)`` and
       :func:`ebmjax.summary_each`.
 
     Raises:
-      ValueError: numbers of conditions and positions that differ, a start whose energy or
-        gradient is not finite, naming condition and chain.
+      ValueError: numbers of conditions and positions that differ, a start whose energy
+        or gradient is not finite, naming condition and chain.
       RuntimeError: a step size that is not finite in the end.
 
     Warns:
@@ -135,8 +136,8 @@ def _numbers(conditions, positions) -> tuple[int, int]:
     shapes = {np.shape(x)[:2] for x in jax.tree.leaves(positions)}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:
         raise ValueError(
-            "positions must be [B, C, ...] on every leaf, the chains of each condition, "
-            f"got shapes {sorted(shapes)}"
+            "positions must be [B, C, ...] on every leaf, the chains of each "
+            f"condition, got shapes {sorted(shapes)}"
         )
     got, num_chains = shapes.pop()
     if got != num:

@@ -202,8 +202,8 @@ def _check(found: Adapted, reached: float, target: float, where: str) -> None:
     sizes = _flat(found.step_size)
     largest = np.abs(sizes).max()
     text = (
-        f"{where}acceptance ended at {reached:.2f} where {target:.2f} was wanted, step size "
-        f"{largest:.3g}"
+        f"{where}acceptance ended at {reached:.2f} where {target:.2f} was wanted, "
+        f"step size {largest:.3g}"
     )
     if not np.isfinite(sizes).all():
         raise RuntimeError(
@@ -221,8 +221,8 @@ def _check_held(before: Position, after: Position, where: str) -> None:
     reach, far = (np.abs(_flat(tree)).max() for tree in (before, after))
     if far > ESCAPED * (1 + reach):
         checks.warn(
-            f"{where}the chains have gone from {reach:.2g} to {far:.2g}: exp(-energy) seems to "
-            "have no integral",
+            f"{where}the chains have gone from {reach:.2g} to {far:.2g}: exp(-energy) "
+            "seems to have no integral",
             RuntimeWarning,
         )
 
@@ -235,8 +235,8 @@ def _check_lost(energy: Energy, found: Adapted, where: str) -> None:
     above = np.median(energies[lost]) - np.median(energies[~found.is_lost])
     few = ", ".join(map(str, lost[:8])) + (", ..." if len(lost) > 8 else "")
     checks.warn(
-        f"{where}chains {few} ({len(lost)} of {len(found.is_lost)}) are {above:.3g} nats above "
-        "the others and did not count in the warm-up: start them elsewhere, or leave "
+        f"{where}chains {few} ({len(lost)} of {len(found.is_lost)}) are {above:.3g} "
+        "nats above the others and did not count in the warm-up: start them elsewhere, or leave "
         "them out",
         RuntimeWarning,
     )

@@ -3,9 +3,9 @@
     p(x | c) = exp(-E(x, c)) / Z(c),      Z(c) = integral of exp(-E(x, c)) over x.
 
 ``condition(energy, c)`` is an energy of x whose leaves are c and the numbers that
-``energy`` carries: another c compiles nothing, ``jax.vmap`` over c is one energy a chain,
-and ``jax.grad`` with respect to it is that with respect to c.  The gradient of log Z is a
-mean over samples,
+``energy`` carries: another c compiles nothing, ``jax.vmap`` over c is one energy a
+chain, and ``jax.grad`` with respect to it is that with respect to c.  The gradient of
+log Z is a mean over samples,
 
     d log Z / dc = -E_p(x|c)[dE/dc].
 

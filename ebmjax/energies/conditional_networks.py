@@ -3,9 +3,9 @@
     e   = swish(A c + a)                         features of the condition
     h_l = swish(W_l h_(l-1) + b_l + V_l e)       every layer hears of it
 
-and the energy is that of :class:`~ebmjax.energies.networks.EnergyNetwork`, with its tails.
-A condition is an array of floats of any shape; or, with ``num_classes=K``, a whole number
-below K, or a one-hot row ``[K]``.
+and the energy is that of :class:`~ebmjax.energies.networks.EnergyNetwork`, with its
+tails. A condition is an array of floats of any shape; or, with ``num_classes=K``, a
+whole number below K, or a one-hot row ``[K]``.
 
 p(x | c) does not change where a function of c alone is added to the energy: energies at
 two conditions are not comparable.

@@ -1,10 +1,10 @@
-"""Chains of a run at conditions: of points given columns or labels, and of the classes of
-a labelled run.
+"""Chains of a run at conditions: of points given columns or labels, and of the classes
+of a labelled run.
 
-``at(run, state, ...)`` is the run at one condition, an ordinary run of points, whose data
-and first chains are those of the nearest conditions.  ``chains_at`` runs one chain a
-condition, all in one program; ``rows`` compares them with points held out, each chain at
-the condition of its point.
+``at(run, state, ...)`` is the run at one condition, an ordinary run of points, whose
+data and first chains are those of the nearest conditions.  ``chains_at`` runs one chain
+a condition, all in one program; ``rows`` compares them with points held out, each chain
+at the condition of its point.
 """
 
 from collections.abc import Callable

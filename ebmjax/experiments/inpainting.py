@@ -5,8 +5,8 @@ With E the energy of whole points and y the values that are known,
     p(u | y) ~ exp(-E(x)),   x = u where unknown, y where known:
 
 an energy of u given the condition y.  A run that trained with noise has the density of
-noisy points, so that noise is added to the known values first; in the end the whole point
-is denoised, and the known values are put back as they were given.
+noisy points, so that noise is added to the known values first; in the end the whole
+point is denoised, and the known values are put back as they were given.
 """
 
 from collections.abc import Callable

@@ -3,8 +3,9 @@
     shuffled, midpoints, uniform   made of the points held out
                                    (:func:`ebmjax.experiments.labelled.ood_inputs`)
     other images                   digits for a run on mnist and mnist for one on digits,
-                                   patches of faces (lfw) where scikit-image is installed,
-                                   or any data that are named, resized to those of the run
+                                   patches of faces (lfw) where scikit-image is
+                                   installed, or any data that are named, resized to
+                                   those of the run
 
 The score of an input is minus its energy; the table has the area under the ROC curve
 against the points held out, all with the noise of training.

@@ -3,23 +3,24 @@
     conditional_likelihood   maximum likelihood of points given their conditions, with
                              chains at the conditions of the batch
     over_pairs               an objective without chains that is a mean over points
-                             (score matching, noise contrastive), each given its condition
+                             (score matching, noise contrastive), each given its
+                             condition
 
 With chain i at the condition c_i of a point x_i of the batch,
 
     loss = mean_i [E(x_i, c_i) - E(sg x'_i, c_i)],    x'_i ~ p(x | c_i),
 
-whose gradient is minus that of the mean log p(x_i | c_i).  A function of c alone that is
-added to the energy cancels, as it must: were chains at other conditions than the batch,
-the loss would fall without end along it.
+whose gradient is minus that of the mean log p(x_i | c_i).  A function of c alone that
+is added to the energy cancels, as it must: were chains at other conditions than the
+batch, the loss would fall without end along it.
 
 :func:`persistent_pairs` keeps one chain a data point, which stays with its condition
-(persistent contrastive divergence, Tieleman 2008, as for conditional models: one chain a
-training case).  ``of_points(from_data())`` starts at the batch, ``of_points(from_noise(
-draw))`` at noise (:func:`ebmjax.objectives.joint.of_points`).
+(persistent contrastive divergence, Tieleman 2008, as for conditional models: one chain
+a training case).  ``of_points(from_data())`` starts at the batch,
+``of_points(from_noise(draw))`` at noise (:func:`ebmjax.objectives.joint.of_points`).
 
-Noise contrastive estimation with noise q(x): ``ranking`` needs no Z(c) (Ma & Collins 2018,
-section 3); in ``binary`` the network learns log Z(c) itself (Mnih & Teh 2012).
+Noise contrastive estimation with noise q(x): ``ranking`` needs no Z(c) (Ma & Collins
+2018, section 3); in ``binary`` the network learns log Z(c) itself (Mnih & Teh 2012).
 """
 
 import functools
@@ -59,7 +60,8 @@ def pairs(points: Any, conditions: Any) -> Pairs:
     Whole conditions, ``[N]`` labels from 0, become one-hot rows.
 
     Raises:
-      TypeError, ValueError: no numbers, not finite, another number of conditions than of
+      TypeError, ValueError: no numbers, not finite, another number of conditions than
+      of
         points, labels below 0.
 
     >>> pairs(jnp.zeros((3, 2)), np.array([0, 2, 1])).condition.shape
@@ -218,7 +220,8 @@ def persistent_pairs(
       restart_probability: of a chain, before it runs.
 
     Raises:
-      ValueError: a probability outside [0, 1]; when traced, more chains than points in a
+      ValueError: a probability outside [0, 1]; when traced, more chains than points in
+      a
         batch, or a buffer of another size.
 
     >>> chains = persistent_pairs(lambda key, n: jax.random.normal(key, (n, 2)), 1024)
@@ -297,7 +300,8 @@ def over_pairs(
         batch that is not :class:`Pairs`.
 
     >>> from ebmjax.objectives.score_matching import sliced
-    >>> objective = over_pairs(sliced, lambda params, x, c: params * jnp.sum((x - c) ** 2))
+    >>> energy = lambda params, x, c: params * jnp.sum((x - c) ** 2)
+    >>> objective = over_pairs(sliced, energy)
     """
     checks.function(make, "make")
     return OverPairs(make, energy)

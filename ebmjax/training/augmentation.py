@@ -1,11 +1,11 @@
 """Augmentation of images, of data and of chains alike.
 
 Shifts by whole pixels, each of (2 s + 1)^2 equally likely: training then learns the
-density of images at a random place.  Chains cannot find the other places by small steps,
-so that some of them are shifted, too, before they run, as Du, Li, Tenenbaum & Mordatch
-(2021, "Improved contrastive divergence training of energy-based models", section 3.2)
-transform the chains of their buffer.  A shift leaves the learned density where it should
-be: it does not depend on the place.
+density of images at a random place.  Chains cannot find the other places by small
+steps, so that some of them are shifted, too, before they run, as Du, Li, Tenenbaum &
+Mordatch (2021, "Improved contrastive divergence training of energy-based models",
+section 3.2) transform the chains of their buffer.  A shift leaves the learned density
+where it should be: it does not depend on the place.
 
     fit(..., augment=shifts(2))                    the points of each batch
     shifted_chains(replay_buffer(draw, 1024), 2)   a tenth of the chains of each update

@@ -1,8 +1,9 @@
 """What points are given: columns of a table, labels, or both.
 
-``condition_on`` is a list of columns, by heading or by number from 1 among the columns of
-numbers, and the word ``label``: ``"temperature,pressure"``, ``"3"``, ``"label"``.
-Conditions are rows ``[N, M]``: the columns as they are, then a one-hot row of the label.
+``condition_on`` is a list of columns, by heading or by number from 1 among the columns
+of numbers, and the word ``label``: ``"temperature,pressure"``, ``"3"``, ``"label"``.
+Conditions are rows ``[N, M]``: the columns as they are, then a one-hot row of the
+label.
 """
 
 from typing import Any
