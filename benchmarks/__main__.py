@@ -416,6 +416,38 @@ def likelihood(
     console.print(f"kept in {path}", highlight=False)
 
 
+@app.command()
+def lattice(is_quick: Quick = False, num_repeats: int = 7) -> None:
+    """Ising 64 x 64: sites a second against thrml, effective samples of cluster moves."""
+    from benchmarks import lattice as bench
+
+    name = "lattice-quick" if is_quick else "lattice"
+    found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats))
+    speeds = ["gibbs", "thrml", "flip", "swendsen_wang", "wolff"]
+    first = [r for r in found if r["what"] == "sites/s"]
+    columns = ["num_chains", *speeds, "gibbs x thrml", "gibbs x flip"]
+    _show("sites a second", columns, first)
+    columns = ["sampler", "steps", "seconds", "|m|", "error", "R-hat"]
+    columns += ["steps an effective sample", "ESS/s"]
+    _show("effective samples of |m|", columns, [r for r in found if "sampler" in r])
+    for line in bench.summary(found):
+        console.print(line, highlight=False)
+    _kept(name, found)
+
+
+@app.command("binary_digits")
+def binary_digits(is_quick: Quick = False) -> None:
+    """Digits as bits: log-likelihood by the kernel of training, and pseudo-likelihood."""
+    from benchmarks import binary_digits as bench
+
+    name = "binary_digits-quick" if is_quick else "binary_digits"
+    found = _collect(name, bench.rows(is_quick=is_quick))
+    columns = ["network", "way", "kernel", "num_updates", "seconds", "training"]
+    columns += ["held out", "held out lower", "held out upper", "held out error"]
+    _show("log-likelihood of binary digits, nats", columns, found)
+    _kept(name, found)
+
+
 def _collect(name, rows) -> list[dict[str, Any]]:
     """Collect rows; those of an interrupted run stay in ``results/NAME.part``."""
     found: list[dict[str, Any]] = []

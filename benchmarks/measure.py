@@ -22,6 +22,7 @@ PACKAGES = (
     "optax",
     "blackjax",
     "numpyro",
+    "thrml",
     "tfp-nightly",
     "numpy",
 )

@@ -41,6 +41,7 @@ from ebmjax._tree import (
     shapes_of,
 )
 from ebmjax._value import Value, function, number, show, static, value
+from ebmjax.spaces import REAL, Space, check_energy
 
 Array = jax.Array
 Key = jax.Array
@@ -95,7 +96,9 @@ class Kernel(Value):
       is_reversible: it has detailed balance with respect to exp(-energy).
       is_parallel: it moves many chains, and its keys have a leading axis ``[C]``.
       acceptance_target: the acceptance rate at which it works best, or ``None``.
-      state_space: of which points its energy is: ``"real"`` or ``"binary"``, ...
+      state_space: of which points its energy is: ``REAL``, ``BITS``, ``SPINS`` or
+        ``levels(K)`` of :mod:`ebmjax.spaces`.  An energy that names another space is
+        refused when the kernel is made.
 
     >>> energy = lambda x: 0.5 * jnp.sum(x**2)
     >>> def move(noise, state):
@@ -109,7 +112,7 @@ class Kernel(Value):
     is_reversible: bool = False
     is_parallel: bool = False
     acceptance_target: float | None = None
-    state_space: str = "real"
+    state_space: Space = REAL
     is_of_part = False  # whether it moves a part of the position, in a space of its own
 
     def __new__(cls, *args: Any, **options: Any) -> "Kernel":
@@ -117,6 +120,11 @@ class Kernel(Value):
 
     def __init__(self, *args: Any, **options: Any):
         raise NotImplementedError  # every subclass is a dataclass and has its own
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "energy" in self.__dict__:
+            check_energy(self.__dict__["energy"], self.state_space, type(self).__name__)
 
     def init(self, position: Position) -> State:
         """The state at a position; one evaluation of the energy."""
@@ -146,7 +154,7 @@ class _FunctionKernel(Kernel):
     needs_grad: bool = static(default=False, kw_only=True)
     is_reversible: bool = static(default=False, kw_only=True)
     acceptance_target: float | None = static(default=None, kw_only=True)
-    state_space: str = static(default="real", kw_only=True)
+    state_space: Space = static(default=REAL, kw_only=True)
 
     def __repr__(self) -> str:
         return "Kernel" + super().__repr__().removeprefix("_FunctionKernel")
@@ -202,6 +210,7 @@ def scalar(energy: Callable[..., Array]) -> Callable[..., Array]:
             )
         return value.astype(jnp.promote_types(value.dtype, jnp.float32))
 
+    checked.__wrapped__ = energy  # type: ignore[attr-defined]
     return checked
 
 

@@ -173,8 +173,8 @@ MUTANTS = [
     Mutant(
         "flip with a period",
         "kernels/gibbs.py",
-        "jax.random.randint(key, (), 0, shapes.size + 1)",
-        "jax.random.randint(key, (), 0, shapes.size)",
+        "jax.random.randint(key, (), 0, num + 1)",
+        "jax.random.randint(key, (), 0, num)",
         f"{RECORD}:test_flip_has_no_period_on_a_flat_energy:1",
     ),
     Mutant(

@@ -45,7 +45,12 @@ def test_spins_are_refused_by_a_kernel_of_bits():
 
 def test_a_kernel_of_real_numbers_does_not_leave_the_bits():
     model = boltzmann.ring(6, 0.5)
-    energy = functools.partial(boltzmann.boltzmann, model)
+    named = functools.partial(boltzmann.boltzmann, model)
+    with pytest.raises(
+        TypeError, match="kernel of real points, and its energy is of b"
+    ):
+        eb.hmc(named, 0.3, 5)
+    energy = lambda x: boltzmann.boltzmann(model, x)
     bits = jnp.zeros((4, 6))
     with pytest.warns(RuntimeWarning, match="4 of 4 chains never moved"):
         found = eb.sample(KEY, eb.hmc(energy, 0.3, 5), bits, 30)

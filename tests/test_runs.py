@@ -24,6 +24,7 @@ from ebmjax.experiments.build import CHAIN_INITS
 from ebmjax.experiments.registry import KERNELS
 from ebmjax.io import checkpoint
 from ebmjax.io import run_directory as folder
+from ebmjax.spaces import REAL
 
 SMALL = {
     "features": (16, 16),
@@ -251,12 +252,12 @@ def test_unknown_names(field, value):
 def test_bits_and_their_kernel_belong_together():
     with pytest.raises(
         experiment.RunError,
-        match="the kernel gibbs is of bits, and maximum_likelihood is not",
+        match="the kernel gibbs is of bits, and the data are not each 0 or 1",
     ):
         make(kernel="gibbs")
     with pytest.raises(
         experiment.RunError,
-        match="ratio_matching needs the kernel gibbs, of bits, got mala",
+        match="ratio_matching needs a kernel of discrete states such as gibbs",
     ):
         make(name="binary_digits", objective="ratio_matching", kernel="mala")
 
@@ -283,7 +284,10 @@ def test_the_configuration_is_json_of_every_choice(tmp_path):
 
 
 @pytest.mark.parametrize("chain_init", CHAIN_INITS)
-@pytest.mark.parametrize("kernel", [name for name in KERNELS if name != "gibbs"])
+@pytest.mark.parametrize(
+    "kernel",
+    [n for n, entry in KERNELS.items() if entry.properties().state_space == REAL],
+)
 def test_every_kernel_and_start_trains(chain_init, kernel, tmp_path):
     state = train(make(30, chain_init=chain_init, kernel=kernel), tmp_path / "run")
     assert int(state.num_skipped) == 0

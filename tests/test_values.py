@@ -22,6 +22,7 @@ from ebmjax.io import checkpoint
 from ebmjax.kernels.barker import barker
 from ebmjax.kernels.gaussian_prior import elliptical_slice, pcn
 from ebmjax.kernels.gibbs import flip, gibbs
+from ebmjax.spaces import BITS
 
 KEY = jax.random.key(3)
 SCALES = jnp.array([0.5, 2.0])
@@ -365,7 +366,7 @@ def test_promises_are_fields():
     assert not KERNELS["random_walk"].needs_grad and not KERNELS["user"].needs_grad
     assert not KERNELS["user"].rejects_nonfinite
     assert KERNELS["cycle"].rejects_nonfinite and not KERNELS["cycle"].is_reversible
-    assert KERNELS["gibbs"].state_space == "binary"
+    assert KERNELS["gibbs"].state_space == BITS
     user = KERNELS["user"].replace(rejects_nonfinite=True, acceptance_target=0.3)
     assert user.rejects_nonfinite and user.acceptance_target == 0.3
     mixed = eb.cycle(KERNELS["random_walk"], KERNELS["user"])

@@ -22,6 +22,7 @@ from ebmjax.energies.constrained import Constrained, supports_of
 from ebmjax.experiments import runs
 from ebmjax.experiments.data.arrays import check_fits, read_array
 from ebmjax.io import arviz as export
+from ebmjax.kernels import registry
 from ebmjax.kernels.barker import barker
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
@@ -31,6 +32,7 @@ from ebmjax.sampling.coordinates import constrained_of
 from ebmjax.sampling.initialization import random_positions
 from ebmjax.sampling.loop import collect_stats
 from ebmjax.sampling.sample import Samples
+from ebmjax.spaces import REAL, Space
 from ebmjax.verify.check_energy import check
 
 KERNELS: dict[str, Callable[..., Kernel]] = {
@@ -39,6 +41,12 @@ KERNELS: dict[str, Callable[..., Kernel]] = {
     "mala": mala,
     "random_walk": random_walk,
     "barker": barker,
+}
+# of bits, spins and levels; those of a lattice refuse other energies
+DISCRETE: dict[str, Callable[..., Kernel]] = {
+    name: entry.training_kernel
+    for name, entry in registry.KERNELS.items()
+    if entry.properties().state_space != REAL and name != "rbm_gibbs"
 }
 REACH = 2.0  # random starts are uniform on (-REACH, REACH), as in Stan
 MOST_ROWS = 20
@@ -67,10 +75,16 @@ def sample_energy(
         raise ValueError(
             f"--num-steps must be a multiple of --thin, got {num_steps} and {thin}"
         )
-    if kernel_name not in KERNELS:
+    if kernel_name not in KERNELS | DISCRETE:
         raise ValueError(
-            f"--kernel of an energy must be one of {', '.join(KERNELS)}, "
+            f"--kernel of an energy must be one of {', '.join(KERNELS | DISCRETE)}, "
             f"got {kernel_name}"
+        )
+    is_tuned = step_size is not None or num_warmup is not None or is_dense
+    if _has_no_step(kernel_name) and is_tuned:
+        raise ValueError(
+            f"--kernel {kernel_name} has nothing to tune: omit --step-size, "
+            "--num-warmup and --dense"
         )
     if leapfrog_steps is not None and kernel_name != "hmc":
         raise ValueError("--leapfrog-steps is an option of --kernel hmc")
@@ -82,18 +96,26 @@ def sample_energy(
         raise ValueError("--kernel hmc with a --step-size needs its --leapfrog-steps")
     energy = load_attribute(name)
     key_start, key_check, key_warm, key_run = jax.random.split(jax.random.key(seed), 4)
-    positions = _starts(key_start, name, energy, num_chains, dim, start)
+    make = (KERNELS | DISCRETE)[kernel_name]
+    space = make(energy, 1.0).state_space if kernel_name in DISCRETE else REAL
+    positions = _starts(key_start, name, energy, num_chains, dim, start, space)
     folder = out or Path("samples") / f"{name.replace(':', '-')}-{kernel_name}-{seed}"
     runs.check_new(folder)
     one = jax.tree.map(lambda x: x[0], positions)
-    for issue in check(energy, one, key_check).issues:
-        warn(f"{issue.message}; {issue.suggestion}")
-
-    make = KERNELS[kernel_name]
+    if space == REAL:  # the checks move to points near by
+        for issue in check(energy, one, key_check).issues:
+            warn(f"{issue.message}; {issue.suggestion}")
     if leapfrog_steps is not None:
         make = partial(hmc, num_steps=leapfrog_steps)
     kernel, positions, how = _tuned(
-        key_warm, make, energy, positions, step_size, num_warmup, is_dense
+        key_warm,
+        kernel_name,
+        make,
+        energy,
+        positions,
+        step_size,
+        num_warmup,
+        is_dense,
     )
     samples = sample_until_stopped(
         key_run, kernel, positions, num_steps, thin=thin, collect=collect_stats
@@ -138,12 +160,14 @@ def _written(samples: Samples, folder: Path) -> list[Path]:
     return paths
 
 
-def _tuned(key, make, energy, positions, step_size, num_warmup, is_dense):
+def _tuned(key, name, make, energy, positions, step_size, num_warmup, is_dense):
     """A kernel with fixed parameters, the positions of its chains, and how it was
     tuned."""
-    if step_size is not None:
-        return make(energy, step_size), positions, "no warm-up"
-    mass = "dense" if is_dense else "auto"
+    if step_size is not None or _has_no_step(name):
+        return make(energy, step_size or 1.0), positions, "no warm-up"
+    mass: str | None = "dense" if is_dense else "auto"
+    if name in DISCRETE:
+        mass = None
     say("warm-up", "dim")
     try:
         tuned = warm_up(key, make, energy, positions, num_steps=num_warmup, mass=mass)
@@ -157,8 +181,18 @@ def _tuned(key, make, energy, positions, step_size, num_warmup, is_dense):
     )
 
 
+def _has_no_step(name: str) -> bool:
+    return name in DISCRETE and not registry.KERNELS[name].has_step_size
+
+
 def _starts(
-    key: Key, name: str, energy: Energy, num_chains: int | None, dim, path
+    key: Key,
+    name: str,
+    energy: Energy,
+    num_chains: int | None,
+    dim: int | None,
+    path: Path | None,
+    space: Space,
 ) -> Position:
     """Initial positions ``[C, ...]``: from a file, random, or from the user's
     module."""
@@ -178,6 +212,9 @@ def _starts(
         return checks.position(jnp.asarray(rows, float), str(path))
     check_fits(64 * (num_chains or 4) * (dim or 1), "--num-chains times --dim")
     num_chains = num_chains or 4
+    if dim is not None and space != REAL:
+        index = jax.random.randint(key, (num_chains, dim), 0, space.num_values)
+        return space.value(index)
     if dim is not None:
         positions, num_redrawn = random_positions(
             key,

@@ -17,8 +17,9 @@ from ebmjax.evaluation import two_sample
 from ebmjax.evaluation.likelihood import log_likelihood
 from ebmjax.evaluation.log_z import WIDEN, bracket_log_z
 from ebmjax.experiments import conditional, data, ood, report, runs
-from ebmjax.experiments.registry import METHODS
+from ebmjax.experiments.registry import space_of_config
 from ebmjax.kernels.registry import KERNELS
+from ebmjax.spaces import BITS, REAL
 from ebmjax.tempering.bases import Base, bits, fit_gaussian
 from ebmjax.tempering.parallel_tempering import parallel_tempering
 from ebmjax.tempering.paths import geometric
@@ -47,7 +48,13 @@ def evaluate_run(
     target = out or folder / "evaluation"
     runs.check_new(target)
     points = held_out(run, data_file)
-    name = run.config.kernel if KERNELS[run.config.kernel].is_exact else "mala"
+    space, entry = space_of_config(run.config), KERNELS[run.config.kernel]
+    if space not in (REAL, BITS):
+        raise ValueError(
+            f"evaluate is of real numbers and bits, and the run of {space}"
+        )
+    exact = "gibbs" if space == BITS else "mala"
+    name = run.config.kernel if entry.is_exact and not entry.example else exact
     key = jax.random.key(seed)
     found, _ = measure(key, run, state, name, points, **options)
     found = found._replace(detection=tuple(ood.rows(run, state, other)))
@@ -177,7 +184,7 @@ def _tests(key, energy, positions, groups, is_discrete):
 
 
 def is_binary(run: Any) -> bool:
-    return METHODS[run.config.objective].is_binary
+    return space_of_config(run.config) == BITS
 
 
 def noisy(key: Any, run: Any, z: Any) -> Any:
@@ -201,7 +208,7 @@ def held_out(run: Any, name: str) -> Any:
     For a toy set these are new points.
     """
     if name:
-        x, shape = data.load(name).x, run.kept.x.shape[1:]
+        x, shape = data.load(name, levels=run.config.levels).x, run.kept.x.shape[1:]
         if x.shape[1:] != shape:
             raise ValueError(
                 f"--data must hold points of shape {shape}, as the run, "

@@ -25,7 +25,7 @@ KernelName = StrEnum("KernelName", list(KERNELS))
 ChainInit = StrEnum("ChainInit", list(pieces.CHAIN_INITS))
 Backend = StrEnum("Backend", list(run_directory.BACKENDS))
 Header = StrEnum("Header", ["auto", "yes", "no"])
-READING = ("labels", "header", "layout", "condition_on")
+READING = ("labels", "header", "layout", "condition_on", "levels")
 OF_THE_CALL = ("data_name", "out", "resume", "num_devices", "is_distributed", "backend")
 LARGE = 10_000_000  # parameters of a network that are named
 
@@ -74,6 +74,16 @@ def train(
             max=0.9,
         ),
     ] = experiment.SHARE_HELD,
+    is_binary: Annotated[
+        bool,
+        typer.Option(
+            "--binary", help="The data as bits, 1 above the middle of their range."
+        ),
+    ] = False,
+    levels: Annotated[
+        int | None,
+        typer.Option(help="The data in K levels, categorical.", min=2, max=256),
+    ] = None,
     objective: Annotated[
         Objective | None, typer.Option(help="maximum_likelihood by default.")
     ] = None,
@@ -232,6 +242,10 @@ def _choices(ctx: typer.Context) -> dict[str, Any]:
     }
     if "features" in given:
         given["features"] = _widths(given["features"])
+    if given.pop("is_binary", False):
+        if given.get("levels", 2) != 2:
+            raise experiment.RunError("give either --binary or --levels")
+        given["levels"] = 2
     return given
 
 

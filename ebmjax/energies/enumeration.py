@@ -1,10 +1,12 @@
-"""Sums over all states of up to twenty-four bits: log Z, likelihoods, gradients and draws without error.
+"""Sums over all states of up to twenty-four bits: log Z, likelihoods, gradients and
+draws without error; of spins and levels all states (:func:`grid`) and their
+probabilities.
 
-    log Z = log sum_x exp(-E(x)),      grad log Z = -sum_x p(x) grad E(x),      x in {0, 1}^N
+    log Z = log sum_x exp(-E(x)),   grad log Z = -sum_x p(x) grad E(x),   x in {0, 1}^N
 
-Energies are computed a chunk of states at a time, and summed in double precision on the host.  State ``k``
-has the bits of ``k``, the lowest first.  For densities on the line and in the plane there is
-:func:`ebmjax.evaluation.quadrature.log_z`.
+Energies are computed a chunk of states at a time, and summed in double precision on the
+host.  State ``k`` has the bits of ``k``, the lowest first.  For densities on the line
+and in the plane there is :func:`ebmjax.evaluation.quadrature.log_z`.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Energy, Key
+from ebmjax.spaces import Space
 
 MAX_BITS = 24
 CHUNK = 2**14
@@ -26,6 +29,33 @@ def states(num_bits: int) -> Array:
     """All of them, ``[2^N, N]``, as floats 0 and 1."""
     _check(num_bits)
     return _bits(jnp.arange(2**num_bits), num_bits)
+
+
+def grid(space: Space, shape: tuple[int, ...]) -> Array:
+    """All states of a discrete space, ``[K^N, *shape]``, N the number of sites.
+
+    State ``k`` has the digits of ``k`` to the base K, the lowest first.
+
+    Raises:
+      ValueError: more than 2^24 states.
+    """
+    sites, base = int(np.prod(shape)), space.num_values
+    if base**sites > 2**MAX_BITS:
+        raise ValueError(
+            f"at most 2^{MAX_BITS} states can be listed, got {base}^{sites}"
+        )
+    digits = np.arange(base**sites)[:, None] // base ** np.arange(sites) % base
+    return space.value(digits).reshape(-1, *shape)
+
+
+def distribution(energy: Energy, space: Space, shape: tuple[int, ...]) -> np.ndarray:
+    """The probabilities of all states of :func:`grid`, ``[K^N]``, in double
+    precision."""
+    states, of_chunk = grid(space, shape), jax.jit(jax.vmap(energy))
+    parts = [states[i : i + CHUNK] for i in range(0, len(states), CHUNK)]
+    values = -np.concatenate([np.asarray(of_chunk(p), np.float64) for p in parts])
+    weights = np.exp(values - values.max())
+    return weights / weights.sum()
 
 
 def energies(energy: Energy, num_bits: int) -> np.ndarray:
@@ -65,7 +95,8 @@ def log_likelihood(energy: Energy, x: Any) -> float:
 def mean_gradient(
     energy: Callable[[Any, Array], Array], params: Any, num_bits: int
 ) -> Any:
-    """sum_x p(x) grad E(x) with respect to the parameters, which is -grad log Z; of ``energy(params, x)``."""
+    """sum_x p(x) grad E(x) with respect to the parameters, which is -grad log Z; of
+    ``energy(params, x)``."""
     weights = probabilities(partial(energy, params), num_bits)
 
     @jax.jit
@@ -82,8 +113,8 @@ def mean_gradient(
 
 
 def sampler(energy: Energy, num_bits: int) -> Callable[[Key, int], Array]:
-    """Exact draws, ``(key, n) -> [n, N]``: first the upper half of the bits, then the lower half given that,
-    for float32 tells no more than 2^23 numbers apart."""
+    """Exact draws, ``(key, n) -> [n, N]``: first the upper half of the bits, then
+    the lower half given that, for float32 tells no more than 2^23 numbers apart."""
     mass = probabilities(energy, num_bits).reshape(2 ** (num_bits // 2), -1)
     cumulated = np.cumsum(mass.sum(axis=1)), np.cumsum(mass, axis=1)
     upper, lower = (

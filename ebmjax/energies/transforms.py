@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from ebmjax import _validation as checks
 from ebmjax._value import Value, as_function, function, number, part, value
 from ebmjax.base import Array, Energy, half_square
+from ebmjax.spaces import Space, space_of
 
 
 @value
@@ -36,6 +37,10 @@ class Tempered(Value):
 
     def check(self):
         checks.positive(self.temperature, "temperature")
+
+    @property
+    def state_space(self) -> Space | None:
+        return space_of(self.energy)
 
     def __call__(self, x: Any) -> Array:
         energy = self.energy(x)

@@ -1,17 +1,21 @@
 """Network, chain initialisation and optimiser of a configuration, and its checks."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import optax
 
 from ebmjax import _validation as checks
-from ebmjax.energies import conditional_networks, networks
-from ebmjax.experiments.registry import KERNELS, METHODS
+from ebmjax.energies import boltzmann, conditional_networks, networks
+from ebmjax.energies.local import encode, of_one_hot
+from ebmjax.experiments.registry import DISCRETE, KERNELS, METHODS, space_of_config
 from ebmjax.objectives.base import Objective
 from ebmjax.objectives.conditional import persistent_pairs
 from ebmjax.objectives.joint import of_points, with_labels
+from ebmjax.spaces import BITS, REAL
 from ebmjax.training.chain_init import ChainInit, from_data, from_noise, replay_buffer
 
-NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv}
+NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv, "rbm": boltzmann.RBMNetwork}
 CONDITIONAL = {
     "mlp": conditional_networks.ConditionalMLP,
     "conv": conditional_networks.ConditionalConv,
@@ -72,6 +76,7 @@ def check(config) -> None:
         raise RunError(
             f"{config.objective} learns at temperature 1, got {config.temperature}"
         )
+    _check_space(config)
     is_buffer = config.chain_init == "buffer" and not config.condition_on
     if is_buffer and config.num_chains > config.buffer_size:
         raise RunError(
@@ -80,9 +85,59 @@ def check(config) -> None:
         )
 
 
+def _check_space(config) -> None:
+    """Raise unless objective, kernel and network are of the points of a
+    configuration."""
+    space, entry = space_of_config(config), KERNELS[config.kernel]
+    if space == REAL:
+        if config.network == "rbm":
+            raise RunError("the network rbm is of bits: --binary, or another network")
+        return
+    name, is_binary = config.objective, METHODS[config.objective].is_binary
+    if entry.properties().state_space == REAL:
+        of = f"{name} needs" if is_binary else f"data of {space} need"
+        raise RunError(
+            f"{of} a kernel of discrete states such as gibbs, got {config.kernel}"
+        )
+    if name not in DISCRETE or (is_binary and space != BITS):
+        raise RunError(
+            f"{name} does not train on {space} points; maximum_likelihood does"
+            + (", pseudo_likelihood and ratio_matching, too" if space == BITS else "")
+        )
+    if config.condition_on:
+        raise RunError(f"--condition-on is of real numbers, and the points are {space}")
+    if config.noise:
+        raise RunError(f"points of {space} have no noise, got noise {config.noise}")
+    if config.network == "rbm" and (space != BITS or len(config.features) != 1):
+        raise RunError(
+            "the network rbm is of bits and has one width, --features 128; got "
+            f"{space} and {list(config.features)}"
+        )
+    if config.kernel == "rbm_gibbs":
+        if config.network != "rbm" or config.temperature != 1.0:
+            raise RunError(
+                "the kernel rbm_gibbs is of --network rbm at temperature 1, got "
+                f"{config.network} at {config.temperature:g}"
+            )
+
+
+class Network(NamedTuple):
+    """An energy with parameters: ``init(key, x)`` and ``apply(params, x)``."""
+
+    init: Any
+    apply: Any
+
+
 def network_of(config, facts):
     """The energy network, in the units of the data."""
     center = facts.center
+    if config.network == "rbm":
+        return boltzmann.RBMNetwork(config.features[0])
+    if config.levels > 2:
+        inner = NETWORKS[config.network](features=config.features)
+        energy = of_one_hot(inner.apply, config.levels)
+        start = lambda key, x: inner.init(key, encode(x, config.levels))
+        return Network(start, energy)
     if METHODS[config.objective].is_noise_conditional:
         if config.network != "mlp":
             raise RunError(

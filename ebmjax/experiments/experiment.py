@@ -38,11 +38,14 @@ from ebmjax.experiments.configuration import read_json
 from ebmjax.experiments.data import DataError, Dataset
 from ebmjax.experiments.data.arrays import check_fits
 from ebmjax.experiments.facts import Facts
-from ebmjax.experiments.registry import METHODS, conditional_objective
+from ebmjax.experiments.registry import METHODS, conditional_objective, space_of_config
 from ebmjax.experiments.standardize import Standard, atoms, digest, is_image
+from ebmjax.kernels import registry as kernels
 from ebmjax.objectives.base import Objective
 from ebmjax.objectives.conditional import pairs
 from ebmjax.objectives.joint import labelled, marginal
+from ebmjax.spaces import BITS as SPACE_OF_BITS
+from ebmjax.spaces import REAL
 from ebmjax.training.augmentation import shifted_chains, shifts
 from ebmjax.training.divergence import RollbackPolicy
 from ebmjax.training.fit import fit
@@ -86,6 +89,7 @@ class Config:
     header: str = "auto"
     layout: str = "auto"
     condition_on: str = ""  # what points are given: columns, or label
+    levels: int = 0  # in which the values of the data are put; 0: as they are
     seed: int = 0
     data_digest: str = ""
 
@@ -131,6 +135,16 @@ BITS: dict[str, Any] = {
     "features": (128, 128),
     "num_updates": 1000,
 }
+# of chains of bits and levels: all sites a step, the step adapts
+LEVELS: dict[str, Any] = {
+    **BITS,
+    "kernel": "dmala",
+    "step_size": 0.2,
+    "chain_steps": 20,
+    "num_chains": 128,
+    "batch_size": 128,
+    "learning_rate": 1e-3,
+}
 
 
 def preset(dataset: Dataset, **choices: Any) -> Config:
@@ -140,7 +154,15 @@ def preset(dataset: Dataset, **choices: Any) -> Config:
         **(method.defaults if method else {}),
         **(IMAGES if is_image(dataset) else {}),
     }
-    values |= {**(BITS if method and method.is_binary else {}), **choices}
+    kernel = kernels.KERNELS.get(choices.get("kernel", ""))
+    of_bits = kernel is not None and kernel.properties().state_space == SPACE_OF_BITS
+    if method and method.is_binary:
+        values |= BITS
+    elif choices.get("levels") or of_bits:
+        values |= LEVELS
+        if choices.get("network") == "rbm":
+            values["features"] = (128,)
+    values |= choices
     if values.get("network") == "conv" and "features" not in choices:
         values["features"] = conv_features(dataset.x.shape[1:])
     share = values.get("held_out", Config.held_out)
@@ -224,7 +246,7 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
       RunError: an unknown name, or data that differ from those of the configuration.
     """
     check(config)
-    method = METHODS[config.objective]
+    method, space = METHODS[config.objective], space_of_config(config)
     is_whole = facts is None or facts.is_whole or dataset is not facts.dataset
     if is_whole and config.data_digest != digest(dataset):
         raise RunError(f"the data of {config.data!r} have changed since this run began")
@@ -261,10 +283,8 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
     mean = jnp.asarray(facts.mean)
     width = max(0.3, config.noise) if facts.is_image else 1.5
     draw = lambda key, n: mean + width * jax.random.normal(key, (n, *mean.shape))
-    if method.is_binary:
-        draw = lambda key, n: jax.random.bernoulli(key, mean, (n, *mean.shape)).astype(
-            z.dtype
-        )
+    if space != REAL:
+        draw = functools.partial(_random_levels, space, mean)
     make = conditional_objective if config.condition_on else method.make
     objective = make(config, network.apply, z)
     chain_init = chain_init_of(config, objective, draw, batches)
@@ -336,29 +356,33 @@ def _of_class(of_classes, label, x):
 
 
 def _check_bits(config, dataset) -> None:
-    """Raise unless data, objective and kernel are all binary or all real."""
+    """Raise unless the values of the data are those of the kernel."""
+    space = space_of_config(config)
+    if space == REAL or np.isin(dataset.x, np.array(space.values)).all():
+        return
     if METHODS[config.objective].is_binary:
-        if config.noise or not np.isin(dataset.x, (0, 1)).all():
-            raise RunError(
-                f"{config.objective} needs data of 0 and 1 and no noise; "
-                "try --data binary_digits"
-            )
-        if config.kernel != "gibbs":
-            raise RunError(
-                f"{config.objective} needs the kernel gibbs, of bits, "
-                f"got {config.kernel}"
-            )
-    elif config.kernel == "gibbs":
         raise RunError(
-            f"the kernel gibbs is of bits, and {config.objective} is not; "
-            "choose another kernel"
+            f"{config.objective} needs data of 0 and 1 and no noise; --binary makes "
+            "them, and --data binary_digits has them"
         )
+    raise RunError(
+        f"the kernel {config.kernel} is of {space}, and the data are not "
+        f"{space.listed}; --binary or --levels K makes them so"
+    )
+
+
+def _random_levels(space, mean, key, n):
+    """Fresh chains: bits with the means of the data, levels at random."""
+    shape = (n, *mean.shape)
+    if space == SPACE_OF_BITS:
+        return jax.random.bernoulli(key, mean, shape).astype(jnp.float32)
+    return jax.random.randint(key, shape, 0, space.num_values).astype(jnp.float32)
 
 
 def _facts(config, dataset, kept, held) -> Facts:
     """Units and sizes of new data, with warnings about them."""
     method = METHODS[config.objective]
-    if method.is_binary:
+    if space_of_config(config) != REAL:
         standard = Standard(np.float64(0), np.float64(1))
     else:
         standard = Standard.of(kept)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ebmjax.experiments.build import RunError
-from ebmjax.experiments.registry import METHODS
+from ebmjax.experiments.registry import KERNELS, METHODS
 
 OF_CHAINS = ("kernel", "chain_steps", "step_size")
 OF_CHAIN_INIT = ("chain_init", "num_chains", "buffer_size", "restart_probability")
@@ -31,11 +31,14 @@ def unused(objective: str, values: dict[str, Any]) -> dict[str, str]:
         found |= dict.fromkeys(OF_BUFFER, why)
     if values.get("condition_on"):
         found["buffer_size"] = "with --condition-on there is one chain a point"
-    if values.get("kernel") == "gibbs":
-        found["step_size"] = "the kernel gibbs has no step size"
+    entry = KERNELS.get(values.get("kernel", ""))
+    if entry is not None and not entry.has_step_size:
+        found["step_size"] = f"the kernel {values['kernel']} has no step size"
     if method.is_binary:
         found["kernel"] = f"{objective} trains without chains"
         found["noise"] = f"{objective} is of bits, without noise"
+    if values.get("levels"):
+        found["noise"] = "data of levels have no noise"
     if objective not in REGULARISED:
         found["regularisation"] = f"{objective} has no regularisation"
     if not method.has_temperature:

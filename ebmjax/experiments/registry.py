@@ -45,6 +45,7 @@ from ebmjax.objectives.improved import improved_contrastive
 from ebmjax.objectives.joint import class_conditional, joint
 from ebmjax.objectives.noise_contrastive import fitted_normal
 from ebmjax.objectives.recovery import recovery, sample_recovery
+from ebmjax.spaces import BITS, REAL, Space, levels
 from ebmjax.tempering.annealed_langevin import annealed_langevin, noise_levels, step_for
 
 KERNELS = {  # kernels for training
@@ -60,6 +61,19 @@ def make_kernel(name: str) -> Callable[..., Kernel]:
 def acceptance_target(name: str) -> float | None:
     """The acceptance rate to which training adapts the step size."""
     return KERNELS[name].properties().acceptance_target
+
+
+# those that train on bits and levels
+DISCRETE = ("maximum_likelihood", "pseudo_likelihood", "ratio_matching")
+
+
+def space_of_config(config: Any) -> Space:
+    """The state space of the points of a configuration."""
+    if config.levels > 2:
+        return levels(config.levels)
+    kernel = KERNELS[config.kernel].properties().state_space
+    is_bits = config.levels == 2 or kernel == BITS
+    return BITS if is_bits or METHODS[config.objective].is_binary else REAL
 
 
 MAX_MIXTURE_DIM = 8  # coordinates up to which the sampler is a mixture of normals

@@ -35,10 +35,11 @@ from ebmjax.experiments.figures import (
     viewable,
 )
 from ebmjax.experiments.labelled import judged
-from ebmjax.experiments.registry import METHODS
+from ebmjax.experiments.registry import METHODS, space_of_config
 from ebmjax.kernels.registry import KERNELS
 from ebmjax.objectives.joint import Labelled
 from ebmjax.sampling.sample import Samples, sample
+from ebmjax.spaces import BITS, REAL
 from ebmjax.training.step import TrainState
 
 __all__ = [
@@ -228,7 +229,9 @@ def log_likelihood(
     """
     points = points or run.held or run.kept
     x, dim = points.x, run.facts.shape
-    if METHODS[run.config.objective].is_binary:
+    if space_of_config(run.config) not in (REAL, BITS):
+        return None
+    if space_of_config(run.config) == BITS:
         is_small = x.ndim == 2 and x.shape[1] < 21
         return enumeration.log_likelihood(run.trained(state), x) if is_small else None
     if len(dim) != 1 or dim[0] > 2:
@@ -300,7 +303,7 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
         rows.append(
             ("temperature; results are for exp(-E / T)", f"{run.config.temperature:g}")
         )
-    how = "a sum" if METHODS[run.config.objective].is_binary else "quadrature"
+    how = "a sum" if space_of_config(run.config) == BITS else "quadrature"
     for points, value in log_likelihoods(run, state).items():
         name = f"log-likelihood, Z by {how}, of {points}"
         rows.append((name, f"{value:.4f} nats"))

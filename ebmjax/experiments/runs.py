@@ -158,7 +158,8 @@ def _data_of(config, facts, data_file, is_training) -> Dataset:
     """The data from their present path, or the part in the folder."""
     name = config.data if data_file is None else data_file
     reading = {} if name in (*data.TOYS, *data.REAL) else config.reading
-    given = {"condition_on": config.condition_on}
+    given: dict[str, Any] = {"condition_on": config.condition_on}
+    given["levels"] = config.levels
     try:
         dataset = data.load(name, seed=config.seed, **given, **reading)._replace(
             name=config.data

@@ -27,6 +27,7 @@ from ebmjax.base import (
     select,
 )
 from ebmjax.kernels.wrapper import Wrapper, check_kernels
+from ebmjax.spaces import REAL
 
 
 class _OfKernels(Kernel):
@@ -44,7 +45,8 @@ class _OfKernels(Kernel):
 
     @property
     def state_space(self):
-        return self.kernels[0].state_space
+        spaces = [k.state_space for k in self.kernels if not k.is_of_part]
+        return spaces[0] if spaces else REAL
 
     def init(self, position):
         """The state that carries what every one of the kernels needs."""
@@ -212,7 +214,7 @@ def _check_state_spaces(kernels):
     if len(set(spaces)) > 1:
         raise TypeError(
             "kernels must be of one state space to be combined on a whole position, got "
-            f"{', '.join(spaces)}; use within for parts of a position"
+            f"{', '.join(map(str, spaces))}; use within for parts of a position"
         )
 
 

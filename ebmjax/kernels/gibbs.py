@@ -1,39 +1,62 @@
-"""Kernels of binary variables, floats that are 0 or 1.
+"""Gibbs and Metropolis moves of discrete states: bits, spins, levels.
 
-    flip        one site at random, accepted by Metropolis
-    gibbs       each site in turn from its conditional,
-                P(x_i = 1 | rest) = sigmoid(E(x_i = 0) - E(x_i = 1))
+    flip        one site at random takes another value, accepted by Metropolis
+    gibbs       each site from its conditional,
+                P(x_i = v | rest) = exp(-d_i(v; x)) / sum_w exp(-d_i(w; x)),
+                d_i(v; x) = E(x with x_i = v) - E(x)
     rbm_gibbs   all hidden units given the visible ones, then all visible ones
 
+``gibbs`` draws all sites of a block at once where the energy has blocks (lattices,
+:mod:`ebmjax.energies.pairwise`), else the sites in turn, by the differences of the
+energy where it has them (:mod:`ebmjax.energies.local`), else by N (K - 1) energies.
+
 ``flip`` and ``rbm_gibbs`` have detailed balance; a sweep of ``gibbs`` has it for each
-site in its turn and so leaves exp(-E) invariant (Geman & Geman 1984).  A position that is
-not binary has infinite energy, so that a run does not start there.
+site in its turn and so leaves exp(-E) invariant (Geman & Geman 1984).  A position
+outside the state space has infinite energy, so that a run does not start there.
 """
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from ebmjax._value import function, number, value
-from ebmjax.base import Energy, Info, Kernel, State, evaluate, select
+from ebmjax import _validation as checks
+from ebmjax._random import bits, unit
+from ebmjax._tree import differs
+from ebmjax._value import function, number, static, value
+from ebmjax.base import Array, Energy, Info, Kernel, State, scalar, select
 from ebmjax.energies.boltzmann import RBM, rbm
+from ebmjax.energies.local import (
+    blocks_of,
+    difference_of,
+    discrete_state,
+    renewed,
+    replaced,
+)
+from ebmjax.energies.transforms import Tempered
 from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
+from ebmjax.spaces import BITS, Space, chosen
 
 
 @value
 class FlipSite(Proposal):
-    """One of N sites, or none, is flipped, each with probability 1 / (N + 1)."""
+    """One of N sites takes one of its K - 1 other values, or none does, each with
+    probability 1 / (N (K - 1) + 1)."""
 
     energy: Energy = function()
+    space: Space = static(default=BITS)
 
     def draw(self, key, shapes):
-        return jax.random.randint(key, (), 0, shapes.size + 1)
+        num = shapes.size * (self.space.num_values - 1)
+        return jax.random.randint(key, (), 0, num + 1)
 
-    def propose(self, site, state):
-        x = state.position
-        is_site = jnp.arange(x.size).reshape(x.shape) == site
-        proposed = evaluate(self.energy, jnp.where(is_site, 1 - x, x))
+    def propose(self, choice, state):
+        x, num_others = state.position, self.space.num_values - 1
+        site, shift = choice // num_others, 1 + choice % num_others
+        other = (self.space.index(x) + shift) % self.space.num_values
+        other = replaced(x, site, self.space.value(other, x.dtype))
+        proposed = renewed(self.energy, self.space, state, other)
         return proposed, jnp.zeros_like(state.energy)
 
 
@@ -42,27 +65,39 @@ class Flip(MetropolisKernel):
     """Made by :func:`flip`."""
 
     energy: Energy = function()
-    state_space = "binary"
+    space: Space | None = static(default=None)
+
+    def check(self):
+        chosen(self.space, self.energy)
+
+    @property
+    def state_space(self):
+        return chosen(self.space, self.energy)
 
     @property
     def proposal(self):
-        return FlipSite(self.energy)
+        return FlipSite(self.energy, self.state_space)
 
     def init(self, position):
-        return binary_state(self.energy, position)
+        return discrete_state(self.energy, self.state_space, position)
 
 
-def flip(energy: Energy) -> Kernel:
+def flip(energy: Energy, space: Space | None = None) -> Kernel:
     """Metropolis on single sites; one energy a step.
 
-    Of N sites one is flipped, or none, each with probability 1 / (N + 1).  Without the
-    steps that stay, the number of ones would alternate between odd and even on a flat
-    energy, and every second draw would be of half the states.
+    Of N sites one takes one of its K - 1 other values, or none does, each with
+    probability 1 / (N (K - 1) + 1).  Without the steps that stay, the number of ones
+    would alternate between odd and even on a flat energy of bits, and every second draw
+    would be of half the states.
+
+    Args:
+      energy: of one position.
+      space: BITS, SPINS or levels(K); that of the energy by default, else bits.
 
     >>> flip(lambda x: -jnp.sum(x))
     Flip(energy=<lambda>)
     """
-    return Flip(energy)
+    return Flip(energy, space)
 
 
 @value
@@ -70,42 +105,123 @@ class Gibbs(Kernel):
     """Made by :func:`gibbs`."""
 
     energy: Energy = function()
+    space: Space | None = static(default=None)
     rejects_nonfinite = True
-    state_space = "binary"
+
+    def check(self):
+        chosen(self.space, self.energy)
+
+    @property
+    def state_space(self):
+        return chosen(self.space, self.energy)
 
     def init(self, position):
-        return binary_state(self.energy, position)
+        return discrete_state(self.energy, self.state_space, position)
 
     def draw(self, key, shapes):
-        return jax.random.logistic(key, shapes.shape, shapes.dtype)
+        return uniforms(key, shapes)
 
     def move(self, noise, state):
-        noise = noise.ravel()
+        blocks = blocks_of(self.energy)
+        if blocks is None:
+            return self._in_turn(noise, state)
+        return self._by_blocks(blocks, noise, state)
+
+    def _by_blocks(self, blocks, noise, state):
+        sites, noise = list(blocks.split(state.position)), noise.ravel()
+        start = 0
+        for i, site in enumerate(sites):
+            u = noise[start : start + site.size].reshape(site.shape)
+            index = pick(u, blocks.conditional(tuple(sites), i))
+            new = self.state_space.value(index, site.dtype)
+            sites[i] = jax.lax.optimization_barrier(new)  # computed once
+            start += site.size
+        x = blocks.join(tuple(sites))
+        if blocks.energy is None or state.grad is not None:
+            new = renewed(self.energy, self.state_space, state, x)
+        else:
+            energy = blocks.energy(tuple(sites)).astype(state.energy.dtype)
+            new = state._replace(position=x, energy=energy)
+        is_valid = jnp.isfinite(new.energy)
+        info = _moved(state, new)._replace(num_nonfinite=jnp.int32(~is_valid))
+        return select(is_valid, new, state), info
+
+    def _in_turn(self, noise, state):
+        local, energy_of = difference_of(self.energy), scalar(self.energy)
+        shape, space = state.position.shape, self.state_space
+        shifts, noise = jnp.arange(1, space.num_values), noise.ravel()
 
         def update(site, carry):
-            state, num_nonfinite = carry
-            x = state.position
-            is_site = jnp.arange(x.size).reshape(x.shape) == site
-            other = evaluate(self.energy, jnp.where(is_site, 1 - x, x))
-            is_valid = other.energy > -jnp.inf
-            # a logistic number is below a with probability sigmoid(a)
-            is_moved = is_valid & (noise[site] < state.energy - other.energy)
-            return select(is_moved, other, state), num_nonfinite + ~is_valid
+            x, energy, num_nonfinite = carry
+            others = (space.index(x[site]) + shifts) % space.num_values
+            others = space.value(others, x.dtype)
 
-        carry = state, jnp.int32(0)
-        new, num_nonfinite = jax.lax.fori_loop(0, state.position.size, update, carry)
+            def difference(v):
+                if local is not None:
+                    return local(x.reshape(shape), site, v)
+                return energy_of(x.at[site].set(v).reshape(shape)) - energy
+
+            gaps = jax.vmap(difference)(others).astype(energy.dtype)
+            is_valid = gaps > -jnp.inf  # neither NaN nor minus infinity
+            k = pick(noise[site], jnp.where(is_valid, gaps, jnp.inf))
+            v = jnp.append(x[site], others)[k]
+            energy = energy + jnp.append(jnp.zeros_like(energy), gaps)[k]
+            return x.at[site].set(v), energy, num_nonfinite + jnp.sum(~is_valid)
+
+        carry = state.position.ravel(), state.energy, jnp.int32(0)
+        x, _, num_nonfinite = jax.lax.fori_loop(0, noise.size, update, carry)
+        new = renewed(self.energy, space, state, x.reshape(shape))
         return new, _moved(state, new)._replace(num_nonfinite=num_nonfinite)
 
 
-def gibbs(energy: Energy) -> Kernel:
-    """A sweep over all sites in turn, each from its conditional; N energies a step.
+def gibbs(energy: Energy, space: Space | None = None) -> Kernel:
+    """A sweep over all sites, each from its conditional.
 
-    A site is not moved to where the energy is NaN or minus infinity; counted.
+    Costs N (K - 1) energies; as many differences for an energy that has them; one
+    evaluation of all conditionals a block for an energy that has blocks.  A site is not
+    moved to where the energy is NaN or minus infinity; counted.
+
+    Args:
+      energy: of one position.
+      space: BITS, SPINS or levels(K); that of the energy by default, else bits.
+
+    Raises:
+      TypeError: an energy of another space.
 
     >>> gibbs(lambda x: -jnp.sum(x))
     Gibbs(energy=<lambda>)
     """
-    return Gibbs(energy)
+    return Gibbs(energy, space)
+
+
+def uniforms(key: Any, shapes: Any) -> Array:
+    """A number in (0, 1] for each site of one array, in float32."""
+    if not hasattr(shapes, "shape"):
+        raise TypeError(
+            "a kernel of discrete states moves one array, got "
+            f"{checks.describe(shapes)}; use within for an entry of a tree"
+        )
+    u = unit(bits(key, math.prod(shapes.shape))).reshape(shapes.shape)
+    return jax.lax.optimization_barrier(u)  # computed once, not in each use
+
+
+def pick(u: Array, gaps: Array) -> Array:
+    """0, ..., K - 1 with probabilities proportional to 1, exp(-gaps), by uniform
+    numbers.
+
+    ``gaps [K - 1, *u.shape]`` are the energies of the values after the first, less its
+    own.
+    """
+    if len(gaps) == 1:
+        return (u < jax.nn.sigmoid(-gaps[0])).astype(jnp.int32)
+    lowest = jnp.minimum(jnp.min(gaps, axis=0), 0.0)
+    weights = [jnp.exp(lowest), *jnp.exp(lowest - gaps)]
+    total = sum(weights[1:], weights[0])
+    index, below = jnp.zeros(jnp.shape(u), jnp.int32), jnp.zeros_like(total)
+    for weight in weights[:-1]:
+        below = below + weight
+        index += u * total > below
+    return index
 
 
 @value
@@ -113,11 +229,17 @@ class RBMGibbs(Kernel):
     """Made by :func:`rbm_gibbs`."""
 
     params: RBM = number()
+    temperature: Any = number(default=1.0)
     is_reversible = True
-    state_space = "binary"
+    state_space = BITS
 
     def init(self, position):
-        return binary_state(lambda v: rbm(self.params, v), position)
+        return discrete_state(self._energy, BITS, position)
+
+    def _energy(self, v):
+        """Infinite but at temperature 1, where the hidden units are independent."""
+        energy = rbm(self.params, v.ravel())
+        return jnp.where(self.temperature == 1.0, energy, jnp.inf)
 
     def draw(self, key, shapes):
         key_hidden, key_visible = jax.random.split(key)
@@ -130,31 +252,55 @@ class RBMGibbs(Kernel):
     def move(self, noise, state):
         of_hidden, of_visible = noise
         weights, visible, hidden = self.params
-        v = state.position
+        v = state.position.ravel()
         h = (of_hidden < hidden + v @ weights).astype(v.dtype)
-        v = (of_visible < visible + weights @ h).astype(v.dtype)
-        new = evaluate(lambda v: rbm(self.params, v), v)
+        v = (of_visible.ravel() < visible + weights @ h).astype(v.dtype)
+        new = renewed(self._energy, BITS, state, v.reshape(state.position.shape))
         return new, _moved(state, new)
 
 
-def rbm_gibbs(params: RBM) -> Kernel:
-    """Block Gibbs: every hidden unit given the visible ones, every visible one given the
-    hidden."""
-    return RBMGibbs(params)
+def rbm_gibbs(model: RBM | Any) -> Kernel:
+    """Block Gibbs: every hidden unit given the visible ones, every visible one given
+    the hidden.
+
+    Args:
+      model: the parameters of a restricted Boltzmann machine, or its energy,
+        ``partial(rbm, params)``, as training passes it; at temperature 1.
+
+    Raises:
+      TypeError: any other energy.
+
+    >>> from ebmjax.energies.boltzmann import rbm_params
+    >>> kernel = rbm_gibbs(rbm_params(jax.random.key(0), 4, 2))
+    """
+    if isinstance(model, RBM):
+        return RBMGibbs(model)
+    inner: Any = model
+    is_tempered = isinstance(inner, Tempered)
+    temperature = inner.temperature if is_tempered else 1.0
+    params = _parameters(inner.energy if is_tempered else inner)
+    if params is None:
+        raise TypeError(
+            "model must be the parameters of an RBM, or its energy, partial(rbm, "
+            f"params); got {checks.describe(model)}"
+        )
+    return RBMGibbs(params, temperature)
 
 
-def binary_state(energy: Energy, x: Any) -> State:
-    """The state at a position; its energy is infinite where a number is neither 0 nor 1,
-    so that a run does not start there."""
-    state = evaluate(energy, x)
-    is_binary = jnp.all((x == 0) | (x == 1))
-    return state._replace(energy=jnp.where(is_binary, state.energy, jnp.inf))
+def _parameters(energy: Any) -> RBM | None:
+    """The RBM that an energy carries as the first argument of a partial."""
+    energy = energy.unwrap() if hasattr(energy, "unwrap") else energy
+    arguments = getattr(energy, "args", ())
+    if arguments and isinstance(arguments[0], RBM):
+        return arguments[0]
+    inner = getattr(energy, "func", getattr(energy, "__wrapped__", None))
+    return None if inner is None else _parameters(inner)
 
 
 def _moved(old: State, new: State) -> Info:
     return Info(
         acceptance_rate=jnp.ones_like(new.energy),
-        is_accepted=jnp.any(new.position != old.position),
+        is_accepted=differs(new.position, old.position),
         energy_error=jnp.zeros_like(new.energy),
         num_nonfinite=jnp.int32(~jnp.isfinite(new.energy)),
         hamiltonian=jnp.zeros_like(new.energy),

@@ -37,6 +37,7 @@ from ebmjax.base import (
     moved,
     select,
 )
+from ebmjax.spaces import REAL, space_of
 
 
 class Proposal(Value):
@@ -153,6 +154,10 @@ class Metropolis(MetropolisKernel):
     energy: Energy = function()
     proposal: Proposal = part()
 
+    @property
+    def state_space(self):
+        return space_of(self.energy) or REAL
+
 
 @value
 class Unadjusted(Kernel):
@@ -161,6 +166,10 @@ class Unadjusted(Kernel):
     energy: Energy = function()
     proposal: Proposal = part()
     rejects_nonfinite = True
+
+    @property
+    def state_space(self):
+        return space_of(self.energy) or REAL
 
     @property
     def needs_grad(self) -> bool:  # type: ignore[override]

@@ -8,13 +8,22 @@ be tuned, used in training and named on the command line.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+import numpy as np
+
 from ebmjax.base import Energy, Kernel
+from ebmjax.energies.boltzmann import RBM
+from ebmjax.energies.lattice import ising
 from ebmjax.kernels.barker import barker
-from ebmjax.kernels.gibbs import flip, gibbs
+from ebmjax.kernels.cluster import swendsen_wang, wolff
+from ebmjax.kernels.discrete_langevin import dmala, dula
+from ebmjax.kernels.gibbs import flip, gibbs, rbm_gibbs
 from ebmjax.kernels.hamiltonian import AUTO, hmc, mclachlan, yoshida
 from ebmjax.kernels.langevin import mala, ula, underdamped_langevin
+from ebmjax.kernels.locally_balanced import gibbs_with_gradients, locally_balanced
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
+from ebmjax.spaces import Space
 
 
 class Entry(NamedTuple):
@@ -27,6 +36,8 @@ class Entry(NamedTuple):
     case: dict[str, Any] = {}  # options in a verification case
     relative_step: float = 1.0  # in verification cases, to the leapfrog's step
     variants: dict[str, dict[str, Any]] = {}  # further cases, options by name
+    # makes an energy that it is of, where it is not of all energies of its space
+    example: Callable[[], Any] | None = None
 
     def training_kernel(self, energy: Energy, step_size: Any) -> Kernel:
         """The kernel as training runs it."""
@@ -39,11 +50,21 @@ class Entry(NamedTuple):
 
     def properties(self) -> Kernel:
         """A kernel of no particular energy, to read what it promises."""
-        return self.kernel(_flat, 1.0, **self.case)
+        energy = _flat if self.example is None else self.example()
+        return self.kernel(energy, 1.0, **self.case)
 
 
 def _flat(x: Any) -> Any:
     return 0.0 * x.sum()
+
+
+def _lattice() -> Any:
+    return ising(0.2, 0.1)
+
+
+def _rbm() -> RBM:
+    rng = np.random.default_rng(1)
+    return RBM(*(jnp.asarray(rng.normal(size=s), float) for s in ((4, 3), 4, 3)))
 
 
 SLOPED, DENSE = "sloped", "dense"  # masses and covariances that a target makes
@@ -78,17 +99,37 @@ KERNELS: dict[str, Entry] = {
     "underdamped_langevin": Entry(underdamped_langevin, is_exact=False),
     "gibbs": Entry(gibbs, training={}, has_step_size=False),
     "flip": Entry(flip, has_step_size=False),
+    "rbm_gibbs": Entry(rbm_gibbs, training={}, has_step_size=False, example=_rbm),
+    "locally_balanced": Entry(locally_balanced, training={}, has_step_size=False),
+    "gibbs_with_gradients": Entry(
+        gibbs_with_gradients, training={}, has_step_size=False
+    ),
+    "dmala": Entry(dmala, training={}),
+    "dula": Entry(dula, training={}, is_exact=False),
+    "swendsen_wang": Entry(swendsen_wang, has_step_size=False, example=_lattice),
+    "wolff": Entry(wolff, has_step_size=False, example=_lattice),
 }
 
 
-def of_space(space: str, *, is_exact: bool | None = None) -> dict[str, Entry]:
-    """The kernels of a state space, ``"real"`` or ``"binary"``."""
+def of_space(
+    space: Space, *, is_exact: bool | None = None, is_general: bool = True
+) -> dict[str, Entry]:
+    """The kernels of a state space; of bits those of spins and levels, too.
+
+    ``is_general`` leaves out those of a lattice or of a restricted Boltzmann machine.
+    """
     return {
         name: entry
         for name, entry in KERNELS.items()
         if entry.properties().state_space == space
         and is_exact in (None, entry.is_exact)
+        and not (is_general and entry.example)
     }
 
 
-__all__ = ["AUTO", "DENSE", "KERNELS", "SLOPED", "Entry", "of_space"]
+def special() -> dict[str, Entry]:
+    """The kernels of energies of one form, which ``example`` makes."""
+    return {name: entry for name, entry in KERNELS.items() if entry.example}
+
+
+__all__ = ["AUTO", "DENSE", "KERNELS", "SLOPED", "Entry", "of_space", "special"]

@@ -11,6 +11,7 @@ from ebmjax import _validation as checks
 from ebmjax._value import function, static, value
 from ebmjax.base import Energy, Kernel, State, draw_noise, evaluate
 from ebmjax.kernels.combinators import reject_nonfinite
+from ebmjax.spaces import REAL, space_of
 
 
 @value
@@ -22,6 +23,10 @@ class Within(Kernel):
     make_kernel: Callable[[Energy], Kernel] = function()
     rejects_nonfinite = True
     is_of_part = True
+
+    @property
+    def state_space(self):
+        return space_of(self.energy) or REAL
 
     def conditional(self, position):
         """The kernel of the part, given the rest of a position (or of its shapes)."""

@@ -46,6 +46,7 @@ def begin(
         check_energy(kernel, state, "positions is a state")
     else:
         positions = checks.position(to_free(kernel, positions))
+        kernel.state_space.check(positions)
         if not kernel.is_parallel:
             one_point(positions, kernel.init)
         dev.check_divides(checks.num_chains(positions), mesh, "the number of chains")

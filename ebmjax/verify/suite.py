@@ -19,13 +19,14 @@ import numpy as np
 
 from ebmjax import targets
 from ebmjax.base import Energy, Kernel, Key
-from ebmjax.energies import enumeration
+from ebmjax.energies import boltzmann, enumeration
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels import registry
 from ebmjax.kernels.combinators import cycle, mixture, repeat
 from ebmjax.kernels.hamiltonian import hmc, leapfrog, mclachlan, yoshida
 from ebmjax.kernels.langevin import mala, ula, underdamped_langevin
 from ebmjax.kernels.random_walk import random_walk
+from ebmjax.spaces import BITS, REAL
 from ebmjax.targets import Target
 from ebmjax.verify.examples import drifted, gibbs, ring, tree_target, wide_independence
 from ebmjax.verify.finite import counted_balance
@@ -88,7 +89,7 @@ def _from_registry(name: str, options: dict) -> Callable[[Place], Kernel]:
 def _kernels() -> dict[str, Callable[[Place], Kernel]]:
     """Every exact kernel of real points and its variants, and some compositions."""
     found: dict[str, Callable[[Place], Kernel]] = {}
-    for name, entry in registry.of_space("real", is_exact=True).items():
+    for name, entry in registry.of_space(REAL, is_exact=True).items():
         found[name] = _from_registry(name, {})
         for variant, options in entry.variants.items():
             found[f"{name}, {variant}"] = _from_registry(name, options)
@@ -182,17 +183,20 @@ def _integrators() -> dict[str, Case]:
 
 
 def _finite(is_quick: bool) -> dict[str, Case]:
-    """Kernels of bits on 16 states, a ring of seven, walls and regions of NaN."""
+    """Kernels of discrete states on 16 states, a ring of seven, walls and regions of
+    NaN."""
     found: dict[str, Case] = {
         "metropolis on a ring of 7 states": lambda key, **_: ring()
     }
     energy = spins()
-    for name, entry in registry.of_space("binary", is_exact=True).items():
+    for name, entry in registry.of_space(BITS, is_exact=True).items():
         found[f"{name} on 16 states"] = functools.partial(
             _counted, kernel=entry.kernel(energy, 1.0), energy=energy, name=name
         )
+    for name, entry in registry.special().items():
+        found[f"{name} on 16 states"] = functools.partial(_special, entry, name=name)
     if not is_quick:
-        for name, entry in registry.of_space("real").items():
+        for name, entry in registry.of_space(REAL).items():
             found[f"{name}, rejection of non-finite points"] = functools.partial(
                 _walls, entry=entry, name=name
             )
@@ -206,13 +210,25 @@ def spins() -> Energy:
     return lambda x: x @ w @ x
 
 
-def _counted(key, *, kernel, energy, name, alpha, **_) -> Report:
+def _special(entry, key, *, name, **options) -> Report:
+    """A kernel of lattices or of a restricted Boltzmann machine, on its example."""
+    model, kernel = entry.example(), entry.properties()
+    is_lattice = kernel.state_space != BITS
+    energy = model if is_lattice else functools.partial(boltzmann.rbm, model)
+    shape = (2, 2) if is_lattice else (4,)
+    states = enumeration.grid(kernel.state_space, shape)
+    return _counted(
+        key, kernel=kernel, energy=energy, name=name, states=states, **options
+    )
+
+
+def _counted(key, *, kernel, energy, name, alpha, states=None, **_) -> Report:
     is_reversible = bool(kernel.is_reversible)
     return counted_balance(
         key,
         kernel,
         energy,
-        enumeration.states(4),
+        enumeration.states(4) if states is None else states,
         num_chains=4000,
         alpha=alpha,
         is_reversible=is_reversible,

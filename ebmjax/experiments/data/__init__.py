@@ -16,7 +16,7 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax.experiments.data.conditions import split
-from ebmjax.experiments.data.dataset import DataError, Dataset, is_image
+from ebmjax.experiments.data.dataset import DataError, Dataset, is_image, quantised
 from ebmjax.experiments.data.files import SUFFIXES, read
 from ebmjax.experiments.data.real import REAL, binary_digits, digits, mnist
 from ebmjax.experiments.data.toys import (
@@ -40,6 +40,7 @@ __all__ = [
     "is_image",
     "load",
     "mnist",
+    "quantised",
     "read",
     "spirals",
     "two_moons",
@@ -55,12 +56,14 @@ def load(
     seed: int = 0,
     num_points: int = NUM_TOY,
     condition_on: str = "",
+    levels: int = 0,
     **reading: str,
 ) -> Dataset:
     """A data set by its name, or a file by its path.
 
     ``reading`` are the options of :func:`read`, for files; ``condition_on`` names what
-    points are given (:mod:`ebmjax.experiments.data.conditions`).
+    points are given (:mod:`ebmjax.experiments.data.conditions`); with ``levels`` of two
+    and more the values are put into so many levels (:func:`quantised`).
 
     Raises:
       DataError: an unknown name, a missing package, an option of files with a name, or
@@ -69,7 +72,10 @@ def load(
     >>> load("two_moons").x.shape
     (10000, 2)
     """
-    return split(_load(name, seed, num_points, reading), condition_on)
+    dataset = _load(name, seed, num_points, reading)
+    if levels:
+        dataset = quantised(dataset, checks.count(levels, "levels", least=2))
+    return split(dataset, condition_on)
 
 
 def _load(name, seed, num_points, reading) -> Dataset:

@@ -27,6 +27,28 @@ class Dataset(NamedTuple):
     condition_columns: tuple[str, ...] | None = None  # [M] their names
 
 
+def quantised(data: Dataset, num_levels: int) -> Dataset:
+    """The same data in K levels 0, ..., K - 1; of two, 1 above the middle of the range.
+
+    Whole numbers from 0 to K - 1 stay as they are; others are cut into K equal parts of
+    the range of the data.
+
+    >>> quantised(Dataset("mine", np.array([[0.0, 0.4], [0.6, 1.0]])), 2).x.tolist()
+    [[0.0, 0.0], [1.0, 1.0]]
+    """
+    x, top = data.x, num_levels - 1
+    if not np.isin(x, np.arange(num_levels)).all():
+        low, high = data.range or (float(x.min()), float(x.max()))
+        if not high > low:
+            raise DataError(f"{data.name}: every value is {low:g}")
+        share = (x - low) / (high - low)  # level k from k / K, excluded, to (k + 1) / K
+        x = np.clip(np.ceil(share * num_levels) - 1, 0, top)
+    note = f"values in {num_levels} levels, 0 to {top}"
+    return data._replace(
+        x=x.astype(np.float32), range=(0.0, float(top)), notes=(*data.notes, note)
+    )
+
+
 MIN_PIXELS = 8  # of a side of an image
 CHANNELS = (1, 2, 3, 4)
 
