@@ -341,9 +341,10 @@ def test_a_graph_has_the_energy_of_its_matrix():
 
 def test_blocks_have_the_energies_of_the_lattice():
     """On sides that are not the same when rolled either way."""
-    x = jnp.asarray(RNG.integers(0, 3, (4, 6)), jnp.float32)
-    spins, field = jnp.sign(x - 0.5), jnp.asarray(RNG.normal(size=(4, 6)), jnp.float32)
-    for energy, x in ((ising(0.4, field), spins), (potts(3, 0.7, jnp.arange(3.0)), x)):
+    levels = jnp.asarray(RNG.integers(0, 3, (4, 6)), jnp.float32)
+    field = jnp.asarray(RNG.normal(size=(4, 6)), jnp.float32)
+    of_spins = ising(0.4, field), jnp.sign(levels - 0.5)
+    for energy, x in (of_spins, (potts(3, 0.7, jnp.arange(3.0)), levels)):
         blocks, d = energy.blocks, energy.differences(x)
         parts = blocks.split(x)
         assert np.abs(blocks.energy(parts) - energy(x)) < 1e-5

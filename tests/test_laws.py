@@ -189,7 +189,16 @@ def test_cost_of_a_step_counted_in_its_program(key, make, num_energies, num_grad
 
 
 LAYERS = [  # a file imports from its own layer and from lower ones; the longest name counts
-    {"base", "spaces", "_compile", "_random", "_table", "_tree", "_validation", "_value"},
+    {
+        "base",
+        "spaces",
+        "_compile",
+        "_random",
+        "_table",
+        "_tree",
+        "_validation",
+        "_value",
+    },
     {"energies", "supports", "targets", "io", "sampling.devices", "sampling.progress"},
     {"kernels"},
     {"sampling"},
