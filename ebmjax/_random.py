@@ -91,7 +91,8 @@ def fold_on_host(key: jax.Array, data: np.ndarray) -> jax.Array | None:
         return None
     if str(jax.random.key_impl(key)) != "threefry2x32":
         return None
-    words = np.asarray(jax.random.key_data(key)).reshape(2, 1)
+    with jax.ensure_compile_time_eval():  # also where a function that uses it is traced
+        words = np.asarray(jax.random.key_data(key)).reshape(2, 1)
     high = np.zeros(len(data), np.uint32)
     on_host = threefry.__wrapped__  # type: ignore[attr-defined]
     folded = np.stack(on_host(words, (high, data.astype(np.uint32))), axis=1)
