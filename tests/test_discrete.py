@@ -341,13 +341,13 @@ def test_a_graph_has_the_energy_of_its_matrix():
 
 def test_blocks_have_the_energies_of_the_lattice():
     """On sides that are not the same when rolled either way."""
-    levels = jnp.asarray(RNG.integers(0, 3, (4, 6)), jnp.float32)
-    field = jnp.asarray(RNG.normal(size=(4, 6)), jnp.float32)
-    of_spins = ising(0.4, field), jnp.sign(levels - 0.5)
-    for energy, x in (of_spins, (potts(3, 0.7, jnp.arange(3.0)), levels)):
-        blocks, d = energy.blocks, energy.differences(x)
-        parts = blocks.split(x)
-        assert np.abs(blocks.energy(parts) - energy(x)) < 1e-5
+    x = jnp.asarray(RNG.integers(0, 3, (4, 6)), jnp.float32)
+    spins, field = jnp.sign(x - 0.5), jnp.asarray(RNG.normal(size=(4, 6)), jnp.float32)
+    coloured = potts(3, 0.7, jnp.arange(3.0))
+    for energy, point in ((ising(0.4, field), spins), (coloured, x)):
+        blocks, d = energy.blocks, energy.differences(point)
+        parts = blocks.split(point)
+        assert np.abs(blocks.energy(parts) - energy(point)) < 1e-5
         for i in (0, 1):
             gaps = [d[..., k] - d[..., 0] for k in range(1, d.shape[-1])]
             wants = jnp.stack([blocks.split(g)[i] for g in gaps])
