@@ -85,9 +85,17 @@ if TYPE_CHECKING:
     from ebmjax.diagnostics.summary import assert_healthy, summary
     from ebmjax.energies.conditional_networks import ConditionalConv, ConditionalMLP
     from ebmjax.energies.flows import Flow
+    from ebmjax.energies.lattice import ising, potts
     from ebmjax.energies.networks import MLP, Conv
+    from ebmjax.energies.pairwise import pairwise
     from ebmjax.io.arviz import to_arviz
+    from ebmjax.kernels.barker import barker
     from ebmjax.kernels.blackjax import from_blackjax, to_blackjax
+    from ebmjax.kernels.cluster import swendsen_wang, wolff
+    from ebmjax.kernels.discrete_langevin import dmala, dula
+    from ebmjax.kernels.gaussian_prior import elliptical_slice, pcn
+    from ebmjax.kernels.gibbs import flip, gibbs, rbm_gibbs
+    from ebmjax.kernels.locally_balanced import gibbs_with_gradients, locally_balanced
     from ebmjax.objectives.base import Chains, Objective, Players
     from ebmjax.objectives.conditional import (
         Pairs,
@@ -110,6 +118,14 @@ if TYPE_CHECKING:
     from ebmjax.verify.check_energy import check
 
 _LAZY = {  # imported when first used: module -> names
+    "kernels.barker": ("barker",),
+    "kernels.cluster": ("swendsen_wang", "wolff"),
+    "kernels.discrete_langevin": ("dmala", "dula"),
+    "kernels.gaussian_prior": ("elliptical_slice", "pcn"),
+    "kernels.gibbs": ("flip", "gibbs", "rbm_gibbs"),
+    "kernels.locally_balanced": ("gibbs_with_gradients", "locally_balanced"),
+    "energies.lattice": ("ising", "potts"),
+    "energies.pairwise": ("pairwise",),
     "adaptation.each": ("TunedEach", "warm_up_each"),
     "adaptation.tuning": ("Tuned", "tune_step_size", "warm_up"),
     "adaptation.warmup": ("adapt",),
@@ -145,6 +161,21 @@ _LAZY = {  # imported when first used: module -> names
 _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
+    "barker",
+    "swendsen_wang",
+    "wolff",
+    "dmala",
+    "dula",
+    "elliptical_slice",
+    "pcn",
+    "flip",
+    "gibbs",
+    "rbm_gibbs",
+    "gibbs_with_gradients",
+    "locally_balanced",
+    "ising",
+    "potts",
+    "pairwise",
     "HMC",
     "MALA",
     "MLP",
