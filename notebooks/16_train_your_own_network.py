@@ -55,14 +55,20 @@ print(train.shape, held.shape)
 # Data get Gaussian noise of standard deviation 0.25, so that their density is smooth.
 
 # %%
-network = eb.MLP((128, 128), confinement=4.0)
+centre = train.mean(axis=0)
+network = eb.MLP(
+    (128, 128),
+    confinement=NOISE,
+    gain=1 / NOISE**2,
+    center=float(train.mean()),
+    spread=0.4,
+)
 adam = optax.chain(
     optax.scale_by_adam(b1=0.0),
     optax.scale_by_learning_rate(
         optax.warmup_cosine_decay_schedule(0.0, 1e-3, 50, 600)
     ),
 )
-centre = train.mean(axis=0)
 draw = lambda key, n: centre + 0.3 * jax.random.normal(key, (n, 8, 8))
 chains = eb.replay_buffer(draw, 512)
 objective = eb.maximum_likelihood(
@@ -106,14 +112,16 @@ _ = ax.set(xlabel="update", ylabel="E(data) - E(chains) [nat]", yscale="symlog")
 # ## Another network: Flax NNX
 #
 # Split the module into its graph and its parameters; the energy merges them. The tail
-# $|x - c|^2 / 2s^2$ makes $e^{-E}$ integrable: a network alone grows at most linearly.
+# $|x - c|^2 / 2\sigma^2$, with the noise of the data, makes $e^{-E}$ integrable (a
+# network alone grows at most linearly) and starts training from a density of about the
+# width of the data. The network works in the units of $x / \sigma$.
 # `fit` is the same loop with checks, compiled chunks and the monitor built in.
 
 # %%
 
 
 def tail(x):
-    return 0.5 * jnp.sum((x - centre) ** 2) / 4.0**2
+    return 0.5 * jnp.sum((x - centre) ** 2) / NOISE**2
 
 
 class Net(nnx.Module):
@@ -123,8 +131,9 @@ class Net(nnx.Module):
         self.last = nnx.Linear(128, 1, rngs=rngs)
 
     def __call__(self, x):
-        h = jax.nn.swish(self.first(x.ravel()))
-        return self.last(jax.nn.swish(self.second(h)))[0] + tail(x)
+        h = jax.nn.swish(self.first((x - centre).ravel()))
+        h = self.last(jax.nn.swish(self.second(h)))[0]
+        return h / NOISE**2 + tail(x)
 
 
 def fitted(energy, params, num_updates=600):
@@ -152,7 +161,13 @@ assert abs(late["energy_data"] - late["energy_model"]) < 3
 # %%
 mlp = eqx.nn.MLP(64, "scalar", 128, 2, jax.nn.swish, key=jax.random.key(3))
 eqx_params, rest = eqx.partition(mlp, eqx.is_inexact_array)
-of_eqx = lambda params, x: eqx.combine(params, rest)(x.ravel()) + tail(x)
+
+
+def of_eqx(params, x):
+    network = eqx.combine(params, rest)
+    return network((x - centre).ravel()) / NOISE**2 + tail(x)
+
+
 of_equinox = fitted(of_eqx, eqx_params)
 late = {name: values[-50:].mean() for name, values in of_equinox.history.items()}
 print(f"E(data) {late['energy_data']:.2f}, E(chains) {late['energy_model']:.2f}")
