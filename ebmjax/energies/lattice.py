@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._value import Value, number, static, value
@@ -291,4 +292,4 @@ def _even_rows(height):
 def finite(item: Any, name: str) -> None:
     """Raise unless all numbers are finite; traced ones pass."""
     if not checks.is_traced(item):
-        checks.finite_rows(jnp.atleast_1d(jnp.asarray(item, float)), name)
+        checks.finite_rows(np.atleast_1d(np.asarray(item, float)), name)

@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._random import bits, unit
@@ -47,7 +48,7 @@ class _OfClusters(Kernel):
                 f"{checks.describe(model)}"
             )
         coupling = model.coupling
-        if not checks.is_traced(coupling) and not jnp.all(jnp.asarray(coupling) >= 0):
+        if not checks.is_traced(coupling) and not np.all(np.asarray(coupling) >= 0):
             raise ValueError(
                 f"coupling must be at least 0 for clusters, got {coupling}"
             )

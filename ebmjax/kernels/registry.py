@@ -8,7 +8,6 @@ be tuned, used in training and named on the command line.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from ebmjax.base import Energy, Kernel
@@ -64,7 +63,7 @@ def _lattice() -> Any:
 
 def _rbm() -> RBM:
     rng = np.random.default_rng(1)
-    return RBM(*(jnp.asarray(rng.normal(size=s), float) for s in ((4, 3), 4, 3)))
+    return RBM(*(rng.normal(size=s).astype(np.float32) for s in ((4, 3), 4, 3)))  # type: ignore[arg-type]
 
 
 SLOPED, DENSE = "sloped", "dense"  # masses and covariances that a target makes
