@@ -18,4 +18,5 @@ MUTANTS = [
     Mutant("the cache cannot be turned off", "_compile.py", "if not jax.config.jax_enable_compilation_cache:", "if False:", f"{T}:test_the_cache_is_in_the_users_folder_and_can_be_turned_off"),
     Mutant("a last kick that is whole, unrolled", "kernels/hamiltonian.py", "end = last if i + 1 == num_steps else last + first", "end = last + first", f"{T}:test_on_a_gpu_steps_share_the_body_of_a_loop_and_move_the_chains_alike"),
     Mutant("the kernel is traced twice", "sampling/loop.py", "empty = _zeros(jax.eval_shape(move, noise, state)[1])", "empty = no_info(kernel, key, state)", f"{T}:test_a_program_of_the_kernel_traces_the_energy_few_times"),
+    Mutant("XLA's older emitters", "_compile.py", "{\"xla_backend_optimization_level\": 1}", "{\"xla_cpu_use_fusion_emitters\": False}", "test_discrete:test_exact_draws_stay_exact:gibbs-graph of spins"),
 ]

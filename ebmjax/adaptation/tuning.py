@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._compile import FASTEST, SMALL_WARMUP, is_short, short, work
+from ebmjax._compile import FASTER, SMALL_WARMUP, is_short, short, work
 from ebmjax._value import as_function
 from ebmjax.adaptation.warmup import WINDOWS, Adapted, adapt, with_length
 from ebmjax.base import Energy, Kernel, Key, Position, evaluate, scalar
@@ -268,4 +268,4 @@ def _compiled(key, make_kernel, energy, positions, target, step_size, num_steps,
     )
 
 
-_short = short(_compiled, FASTEST, static_argnames=_STATIC)
+_short = short(_compiled, FASTER, static_argnames=_STATIC)
