@@ -229,7 +229,7 @@ def _run_plan(
     size = work(_init, kernel, state.position) * sum(length for _, length in plan)
     chunk = _short_chunk if is_short(size, SMALL_RUN) else _chunk
 
-    def compiled(i):
+    def compiled(i, chunk=chunk):
         is_warmup, length = plan[i]
         what = DISCARD if is_warmup else collect
         sizes = {"num_steps": length, "thin": 1 if is_warmup else call["thin"]}
@@ -237,7 +237,7 @@ def _run_plan(
 
     def shapes(i):
         kept = None if plan[i][0] else reduced
-        after, draws, _ = jax.eval_shape(compiled(i), state, 0, kept)
+        after, draws, _ = jax.eval_shape(compiled(i, _chunk), state, 0, kept)
         axis = 0 if is_reducing else 1
         draws = dev.divided(draws, mesh, axis=axis, length=num_chains)
         return dev.divided(after, mesh), draws, totals
