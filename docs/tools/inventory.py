@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 # one page each: title, modules or packages
 PAGES = {
-    "core": ("States and kernels", ["base"]),
+    "core": ("States and kernels", ["base", "spaces", "_compile"]),
     "kernels": ("Kernels", ["kernels"]),
     "sampling": ("Sampling", ["sampling"]),
     "adaptation": ("Warm-up", ["adaptation"]),
