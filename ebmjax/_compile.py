@@ -1,8 +1,8 @@
 """How a program is compiled: for a short run by what compiles fast, and kept on disk.
 
 On a CPU XLA spends most of its time on machine code.  At a lower level of optimisation
-that takes less time and rounds the same, and the program runs a little longer.  So the
-host picks it where the numbers to compute are few (:func:`work`).
+that takes no more time and often less, and at level 1 the bits are the same (at level 0
+they are not).  The host picks it where the numbers to compute are few (:func:`work`).
 
 ``xla_cpu_use_fusion_emitters=False`` would be faster still and is not used: in jaxlib
 0.10.2 it compiles a sweep of Gibbs by blocks wrongly (`tests/test_discrete.py`).
