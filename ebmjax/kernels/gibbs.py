@@ -166,7 +166,8 @@ class Gibbs(Kernel):
             k = pick(noise[site], jnp.where(is_valid, gaps, jnp.inf))
             v = jnp.append(x[site], others)[k]
             energy = energy + jnp.append(jnp.zeros_like(energy), gaps)[k]
-            return x.at[site].set(v), energy, num_nonfinite + jnp.sum(~is_valid)
+            num_nonfinite += jnp.sum(~is_valid, dtype=jnp.int32)
+            return x.at[site].set(v), energy, num_nonfinite
 
         carry = state.position.ravel(), state.energy, jnp.int32(0)
         x, _, num_nonfinite = jax.lax.fori_loop(0, noise.size, update, carry)
