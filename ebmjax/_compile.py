@@ -1,11 +1,12 @@
 """How a program is compiled: for a short run by what compiles fast, and kept on disk.
 
-On a CPU XLA spends most of its time on machine code.  At a lower level of optimisation
-that takes no more time and often less, and at level 1 the bits are the same (at level 0
-they are not).  The host picks it where the numbers to compute are few (:func:`work`).
+On a CPU XLA spends most of its time on machine code.  Where the numbers to compute are
+few (:func:`work`) the host picks level 1 of optimisation, with which the draws tried
+were the same bits.  Its gain is within the noise of what was measured (2026-11-26).
+Level 0 compiles faster and changes bits, so it is not used.
 
-``xla_cpu_use_fusion_emitters=False`` would be faster still and is not used: in jaxlib
-0.10.2 it compiles a sweep of Gibbs by blocks wrongly (`tests/test_discrete.py`).
+``xla_cpu_use_fusion_emitters=False`` compiles faster, too, and is not used: in jaxlib
+0.10.2 it compiles a sweep of Gibbs by blocks wrongly (``tests/test_discrete.py``).
 """
 
 import importlib.util
