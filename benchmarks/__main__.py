@@ -347,8 +347,9 @@ def accelerator(is_quick: Quick = False, num_repeats: int = 5) -> None:
         console.print(gpu_program.CAUTION, highlight=False)
     name = "accelerator-quick" if is_quick else "accelerator"
     found = _collect(name, bench.rows(is_quick=is_quick, num_repeats=num_repeats))
-    columns = ["program", "dim", "library", "launches/step", "launches/turn"]
-    columns += ["kB/step", "temporary MB", "bound us/step", "measured us/step"]
+    columns = ["program", "dim", "chains", "library", "launches/step"]
+    columns += ["launches/turn", "kB/step", "temporary MB", "bound us/step"]
+    columns += ["measured us/step"]
     _show("accelerator", [*columns, "collectives"], found)
     _kept(name, found)
 

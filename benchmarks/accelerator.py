@@ -5,14 +5,19 @@ With a GPU at hand seconds are measured, too.  Without one XLA compiles for an H
 is not there (:mod:`benchmarks.gpu_program`), and no time is known: the bound is that of
 launches of two microseconds each and of bytes over the bandwidth of the card.
 
-    random_walk, mala, hmc   1024 steps of 1024 chains, D = 2, 10, 100, a standard normal
+    random_walk, mala, hmc   1024 steps of 1024 chains, D = 2, 10, 100, a standard normal;
+                             with a GPU also 64 and 16384 chains, D = 10
     nuts                     launches a leaf of the tree, D = 10
+    fused                    the same in one launch (:mod:`ebmjax.fused.run`), D = 2, 10
     training                 an update of persistent training, beside a chain step of it
     8 devices                collectives of a run whose chains are divided
 """
 
 import functools
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +26,14 @@ import ebmjax as eb
 from benchmarks import gpu_program, measure
 from benchmarks import training as bench_training
 from benchmarks.peers_jax import ENERGY, L, blackjax_best, numpyro_best, step_sizes
+from ebmjax.fused import run as fused
 from ebmjax.objectives import maximum_likelihood
 from ebmjax.training import chain_init
 from ebmjax.training import step as updates
 
 STEPS, CHAINS, DIMS = 1024, 1024, (2, 10, 100)
+FEWER, MORE, LARGEST_FUSED = 64, 16384, 10  # chains; coordinates
+NUM_COMPILED = 8  # at the same time, with a GPU
 
 
 def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, dict]]:
@@ -33,19 +41,40 @@ def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, di
     found = list(cells(is_quick=is_quick))
     is_divided = not has_gpu()
     total = len(found) + is_divided
-    for number, (cell, unit, make) in enumerate(found, 1):
-        f, arguments = make()
-        yield number, total, {**cell, **report(f, arguments, unit, num_repeats)}
+    programs = _compiled_together([make for _, _, make in found])
+    for number, (cell, unit, _) in enumerate(found, 1):
+        yield number, total, cell | report(next(programs), unit, num_repeats)
     if is_divided:
         yield total, total, divided()
 
 
-def report(f: Callable, arguments: tuple, unit: float, num_repeats: int = 5) -> dict:
-    """Counts of a program, ``unit`` steps of it, and its seconds where there is a GPU."""
+def _compiled_together(makes: list[Callable]) -> Iterator:
+    """Programs of a GPU that is there, all of them before the first is timed; others one
+    after the other."""
+    if not has_gpu():
+        yield from map(compiled, makes)
+        return
+    with ThreadPoolExecutor(NUM_COMPILED) as pool:
+        programs = list(pool.map(compiled, makes))
+    yield from programs
+
+
+def compiled(make: Callable) -> tuple[Any, tuple, float]:
+    """A program of a GPU, what it is called with, and the seconds that it took."""
+    f, arguments = make()
+    begin = time.perf_counter()
     if has_gpu():
         program = jax.jit(f).lower(*arguments).compile()
     else:
         program = gpu_program.compiled(f, *arguments)
+    return program, arguments, time.perf_counter() - begin
+
+
+def report(
+    compiled: tuple[Any, tuple, float], unit: float, num_repeats: int = 5
+) -> dict[str, Any]:
+    """Counts of a program, ``unit`` steps of it, and its seconds where there is a GPU."""
+    program, arguments, seconds = compiled
     found = gpu_program.counts(program)
     row = {
         "launches/step": found.launches / unit,
@@ -54,11 +83,13 @@ def report(f: Callable, arguments: tuple, unit: float, num_repeats: int = 5) -> 
         "temporary MB": found.temporary / 1e6,
         "bound us/step": found.bound() / unit * 1e6,
         "measured us/step": None,
+        "compilation": seconds,
     }
     if has_gpu():
         run = functools.partial(program, *arguments)
         timing = measure.alternate({"it": run}, num_repeats=num_repeats)["it"]
         row["measured us/step"] = timing.median / unit * 1e6
+        row["us/step of each run"] = [t / unit * 1e6 for t in timing.runs]
     return row
 
 
@@ -68,17 +99,21 @@ def has_gpu() -> bool:
 
 def cells(*, is_quick: bool) -> Iterator[tuple[dict, float, Callable]]:
     """What it is, steps in it, and a maker of a function and its arguments."""
-    for dim in DIMS[1:2] if is_quick else DIMS:
+    sizes = [(dim, CHAINS) for dim in (DIMS[1:2] if is_quick else DIMS)]
+    if has_gpu() and not is_quick:
+        sizes += [(DIMS[1], FEWER), (DIMS[1], MORE)]
+    for dim, num_chains in sizes:
         for name in ("random_walk", "mala", "hmc"):
-            peers = {"ebmjax": ours, "blackjax": blackjax_best}
+            peers = {"ebmjax": ours, "ebmjax fused": in_one_launch}
+            peers |= {"blackjax": blackjax_best}
+            if dim > LARGEST_FUSED:
+                del peers["ebmjax fused"]
             if name == "hmc":
                 peers["numpyro"] = numpyro_best
-            for library, make in peers.items():
-                cell = {"program": name, "dim": dim, "library": library}
-                yield cell, STEPS, functools.partial(_of, make, name, dim)
-    for library, make in {"ebmjax": ours, "blackjax": blackjax_nuts}.items():
-        cell = {"program": "nuts", "dim": 10, "library": library}
-        yield cell, STEPS, functools.partial(_of, make, "nuts", 10)
+            yield from _each(peers, name, dim, num_chains)
+    peers = {"ebmjax": ours, "ebmjax fused": in_one_launch, "blackjax": blackjax_nuts}
+    for _, num_chains in [s for s in sizes if s[0] == DIMS[1]]:
+        yield from _each(peers, "nuts", DIMS[1], num_chains)
     for name in ("images",) if is_quick else ("points", "images"):
         problem = bench_training.PROBLEMS[name]
         chain_step = {"program": f"{problem.chain_steps} chain steps of {name}"}
@@ -88,13 +123,19 @@ def cells(*, is_quick: bool) -> Iterator[tuple[dict, float, Callable]]:
             yield cell, 1, functools.partial(make, problem)
 
 
-def _of(make, name, dim):
-    positions = jnp.zeros((CHAINS, dim))
+def _each(peers, name, dim, num_chains):
+    for library, make in peers.items():
+        cell = {"program": name, "dim": dim, "chains": num_chains, "library": library}
+        yield cell, STEPS, functools.partial(_of, make, name, dim, num_chains)
+
+
+def _of(make, name, dim, num_chains):
+    positions = jnp.zeros((num_chains, dim))
     call = make(name, dim, STEPS, jax.random.key(0), positions)
     return call.func.__wrapped__, call.args
 
 
-def ours(name, dim, num_steps, key, positions):
+def ours(name, dim, num_steps, key, positions, run_of=eb.run):
     if name == "nuts":
         kernel = eb.nuts(ENERGY, 0.5)
     else:
@@ -104,9 +145,15 @@ def ours(name, dim, num_steps, key, positions):
     def run(key, positions):
         chains = eb.parallel(kernel)
         keys = eb.chain_keys(key, len(positions))
-        return eb.run(keys, chains, chains.init(positions), num_steps).draws
+        return run_of(keys, chains, chains.init(positions), num_steps).draws
 
     return functools.partial(jax.jit(run), key, positions)
+
+
+def in_one_launch(name, dim, num_steps, key, positions):
+    """The run as one kernel; compiled for a GPU here, whatever JAX runs on."""
+    run_of = functools.partial(fused.run, interpret=False)
+    return ours(name, dim, num_steps, key, positions, run_of)
 
 
 def blackjax_nuts(name, dim, num_steps, key, positions):

@@ -252,7 +252,7 @@ found = {}
 for cell, unit, make in accelerator.cells(is_quick=True):
     name = cell["program"]
     if cell["library"] == "ebmjax" and name in ("random_walk", "mala", "hmc"):
-        found[name] = accelerator.report(*make(), unit)["launches/step"]
+        found[name] = accelerator.report(accelerator.compiled(make), unit)["launches/step"]
 found["collectives"] = accelerator.divided()["collectives"]
 print(json.dumps(found))
 """

@@ -89,6 +89,7 @@ def sample(
     backend: str = "npz",
     on_fault: str = "revert",
     progress: bool | Progress = False,
+    fused: bool = False,
 ) -> Samples:
     """Run ``C`` chains and store what ``collect`` returns.
 
@@ -120,6 +121,8 @@ def sample(
         ``"reinit"`` also moves a chain that never moved in a chunk to the position of
         another one, which biases, and is counted; ``"raise"`` stops.
       progress: ``True`` for a bar (needs rich), or a function ``(done, total, text)``.
+      fused: all steps of a chunk in one launch of a GPU (:mod:`ebmjax.fused.run`), for
+        energies of few operations; positions, or ``collect_stats``, are collected.
 
     Returns:
       :class:`Samples`.
@@ -192,6 +195,9 @@ def sample(
         call |= {"key": fingerprint(key), "positions": fingerprint(positions)}
         call |= {"kernel": text_of(kernel), "numbers": fingerprint(kernel)}
         call |= {"collect": text_of(collect)}
+    if fused:
+        _check_fused(key, collect, devices)
+        call |= {"fused": True}
     dev.check_key(key)
     steps = start, start + num_warmup + num_steps
     check_not_repeated(key, positions, steps)
@@ -228,6 +234,8 @@ def _run_plan(
 
     size = work(_init, kernel, state.position) * sum(length for _, length in plan)
     chunk = _short_chunk if is_short(size, SMALL_RUN) else _chunk
+    if "fused" in call:
+        chunk = _fused_chunk
 
     def compiled(i, chunk=chunk):
         is_warmup, length = plan[i]
@@ -310,6 +318,28 @@ def _chunk(kernel, collect, keys, state, start, reduced, *, num_steps, thin):
 
 
 _short_chunk = short(_chunk, FASTER, **_HOW)
+
+
+@functools.partial(jax.jit, **_HOW)
+def _fused_chunk(kernel, collect, keys, state, start, reduced, *, num_steps, thin):
+    from ebmjax.fused import run as fused_run
+
+    chains = parallel(reject_nonfinite(kernel))
+    return fused_run.steps(keys, chains, state, start, collect, num_steps // thin, thin)
+
+
+def _check_fused(key, collect, devices) -> None:
+    from ebmjax.fused import run as fused_run  # Pallas takes a while to import
+
+    if jax.default_backend() != "gpu":
+        raise ValueError(
+            "fused=True is for a GPU, and JAX runs on "
+            f"{jax.default_backend()!r} here; leave it out"
+        )
+    if devices is not None:
+        raise ValueError(f"fused=True runs on one device, got devices={devices!r}")
+    fused_run.check_threefry(key)
+    fused_run.checked(collect)
 
 
 def _join(*pieces):
