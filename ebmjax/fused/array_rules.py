@@ -9,11 +9,8 @@ import numpy as np
 
 from ebmjax.fused.entries import (
     NotEntrywise,
-    as_array,
-    constant,
     entries,
     filled,
-    is_constant,
     taken,
 )
 from ebmjax.fused.program import concrete, rule
@@ -24,7 +21,7 @@ _CUMULATIVE = {"cumsum": "add", "cumprod": "mul", "cummax": "max", "cummin": "mi
 
 
 @rule("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose", "slice")
-@rule("rev", "concatenate", "split", "stack", "unstack", "pad")
+@rule("rev", "tile", "concatenate", "split", "stack", "unstack", "pad")
 def _move(program, equation, *operands):
     """What moves entries, done to their places; of keys, to both words."""
     shapes = [v.aval.shape for v in equation.invars]
@@ -36,11 +33,6 @@ def _move(program, equation, *operands):
         for start, shape in zip(starts[:-1], shapes, strict=True)
     ]
     return [taken(flat, where) for where in concrete(equation, places)]
-
-
-@rule("iota")
-def _iota(program, equation):
-    return [constant(x, x) for x in concrete(equation, [])]
 
 
 @rule("select_n")
@@ -100,19 +92,61 @@ def _dot_general(program, equation, a, b):
     return [entries(found, tuple(shape))]
 
 
+@rule("argmax", "argmin")
+def _argument(program, equation, x):
+    """Of the first of the largest; NaN counts as larger than all."""
+    is_max = equation.primitive.name == "argmax"
+    [axis] = equation.params["axes"]
+    rows = np.moveaxis(x, axis, -1)
+    dtype = equation.params["index_dtype"]
+    found = []
+    for row in rows.reshape(-1, x.shape[axis]):
+        best, index = row[0], np.dtype(dtype).type(0)
+        for i, number in enumerate(row[1:], 1):
+            program.count(4)
+            larger = number > best if is_max else number < best
+            larger = larger | ((number != number) & (best == best))
+            index = jnp.where(larger, np.dtype(dtype).type(i), index)
+            best = jnp.where(larger, number, best)
+        found.append(index)
+    return [entries(found, rows.shape[:-1])]
+
+
 @rule("gather")
 def _gather(program, equation, x, index):
-    if not is_constant(index):
+    """At constant places; every place and a selection for one index of values."""
+    unknown = [i for i, v in enumerate(index.flat) if not isinstance(v, np.generic)]
+    if len(unknown) > 1:
         raise NotEntrywise(
-            "gather by an index that depends on the values is not computed number by "
-            "number; run without fused"
+            "gather by several indices that depend on the values is not computed number "
+            "by number; run without fused"
         )
+    known = [v if isinstance(v, np.generic) else 0 for v in index.flat]
+    where = np.array(known, np.int32)
+    if not unknown:
+        return [_gathered(equation, x, where.reshape(index.shape))]
+    [place] = unknown
+    axis = equation.params["dimension_numbers"].start_index_map[place % index.shape[-1]]
+    last = x.shape[axis] - equation.params["slice_sizes"][axis]
+    number = jnp.clip(index.flat[place], 0, last)
+    result = None
+    for i in range(last + 1):
+        where[place] = i
+        case = _gathered(equation, x, where.reshape(index.shape))
+        if result is None:
+            result = case
+            continue
+        program.count(1)
+        result = program.select(filled(number >= i, case.shape), result, case)
+    return [result]
+
+
+def _gathered(equation, x, where):
     params = equation.params
-    if "FILL" in str(params["mode"]):  # of constant places, inside of the array
+    if "FILL" in str(params["mode"]):  # the places are inside of the array
         params = params | {"mode": jax.lax.GatherScatterMode.CLIP, "fill_value": None}
     places = np.arange(x.size, dtype=np.int32).reshape(x.shape)
-    where = as_array(index, np.int32)
-    return [taken(x.ravel(), w) for w in concrete(equation, [places, where], params)]
+    return taken(x.ravel(), concrete(equation, [places, where], params)[0])
 
 
 @rule("dynamic_slice")

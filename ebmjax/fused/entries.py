@@ -51,11 +51,6 @@ def constant(x: Any, aval: Any) -> Entries:
     return entries(list(x.ravel()), x.shape)
 
 
-def is_constant(x: Entries) -> bool:
-    """Whether all numbers are known."""
-    return all(isinstance(i, np.generic) for i in x.flat)
-
-
 def as_array(x: Entries, dtype: Any) -> np.ndarray:
     """A constant as an ordinary array."""
     return np.array(list(x.flat), dtype).reshape(x.shape)

@@ -20,6 +20,7 @@ from jax.extend import core
 from ebmjax.fused.entries import (
     Entries,
     NotEntrywise,
+    as_array,
     broadcast,
     constant,
     entries,
@@ -94,6 +95,11 @@ class Program:
         name, params = equation.primitive.name, equation.params
         if name in SAME:
             return list(operands)
+        if not equation.effects and _are_constants(equation, operands):
+            types = [v.aval.dtype for v in equation.invars]
+            arrays = map(as_array, operands, types)
+            results = concrete(equation, list(arrays))
+            return [constant(x, x) for x in results]
         if name in ELEMENTWISE:
             return [self._elementwise(equation.primitive, params, operands)]
         if name in RULES:
@@ -170,6 +176,16 @@ class Program:
             is_here = jax.lax.eq(which, jnp.full_like(which, i))
             result = self._one_of(is_here, (result, case))
         return result
+
+
+def _are_constants(equation, operands) -> bool:
+    """Whether a primitive can be computed now; functions and keys are followed."""
+    if any(k in equation.params for k in (*_CALLS, "branches", "cond_jaxpr")):
+        return False
+    is_key = lambda v: jnp.issubdtype(v.aval.dtype, jax.dtypes.prng_key)
+    if any(map(is_key, (*equation.invars, *equation.outvars))):
+        return False
+    return all(isinstance(x, np.generic) for array in operands for x in array.flat)
 
 
 def concrete(equation: Any, operands: Sequence[Any], params: Any = None) -> list[Any]:
