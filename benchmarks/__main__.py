@@ -398,7 +398,7 @@ def log_z(
 @app.command()
 def likelihood(
     cases: Annotated[
-        str, typer.Option(help="By commas, of benchmarks/likelihood.py.")
+        str, typer.Option(help="By commas, of benchmarks/likelihood_cases.py.")
     ] = "digits,mnist",
     seeds: Annotated[
         str, typer.Option(help="0,3 or 0:20; those of each case by default.")

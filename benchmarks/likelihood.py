@@ -14,10 +14,8 @@ with the options of its row, without its files and pictures, and is measured as
 
 A run has reached the maximum if the gap is less than the error of a batch.
 
-Cases other than ``digits`` and ``mnist``, which are defaults, vary what may close the
-gap or overfit on MNIST: more chains, all of which run in every update, a trained
-confinement, smaller networks, shifts, more noise, a higher rate, convolutions.  Several
-processes can each do some cases or seeds, with a file each (``--part``).
+The cases are in :mod:`benchmarks.likelihood_cases`.  Several processes can each do some
+cases or seeds, with a file each (``--part``).
 """
 
 import json
@@ -25,64 +23,23 @@ import resource
 import statistics
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from benchmarks import measure
+from benchmarks.likelihood_cases import CASES, Case
+from benchmarks.likelihood_training import History, energies, train, updates_in
 from ebmjax._value import as_function
 from ebmjax.cli import measurement
 from ebmjax.experiments import data, experiment, report
-from ebmjax.io import run_directory
 from ebmjax.training.divergence import TrainingDiverged
 
-LAST = 100  # updates, over which the gap is taken
-CHUNK = 50  # updates in one compiled call
-NUM_TIMED = 100  # updates that are timed to choose the number of updates
-NUM_POINTS = 40  # of a history
-NUM_COMPARED = 1000  # training points, and held-out points, of a history
 LEVELS = {"digits": 1024, "mnist": 2048}
 Row = dict[str, Any]
-
-
-class Case(NamedTuple):
-    """A row of the table: a data set, options of ``train``, a number of seeds."""
-
-    data: str
-    options: dict[str, Any]
-    num_seeds: int = 1
-
-    @property
-    def command(self) -> str:
-        given = [f"--{n.replace('_', '-')} {_text(v)}" for n, v in self.options.items()]
-        return " ".join(["train", f"--data {self.data}", *given])
-
-
-# all chains run in every update
-MANY = {
-    "num_chains": 1024,
-    "buffer_size": 1024,
-    "batch_size": 256,
-    "num_updates": 5000,
-}
-TRAINED = {**MANY, "confinement": "trained"}
-SMALL = {**TRAINED, "features": (256, 256)}
-CASES = {
-    "digits": Case("digits", {}, 20),
-    "mnist": Case("mnist", {}, 5),
-    "mnist-chains": Case("mnist", MANY),
-    "mnist-trained": Case("mnist", TRAINED),
-    "mnist-256": Case("mnist", SMALL, 5),
-    "mnist-128": Case("mnist", {**TRAINED, "features": (128, 128)}),
-    "mnist-shift": Case("mnist", {**TRAINED, "shift": 1}),
-    "mnist-256-shift": Case("mnist", {**SMALL, "shift": 1}),
-    "mnist-256-noise": Case("mnist", {**SMALL, "noise": 0.4}),
-    "mnist-256-rate": Case("mnist", {**SMALL, "learning_rate": 3e-3}),
-    "mnist-conv": Case("mnist", {**TRAINED, "network": "conv", "num_updates": 2000}),
-}
 
 
 def rows(
@@ -105,13 +62,18 @@ def rows(
     todo = [
         (name, seed) for name in names for seed in seeds or range(CASES[name].num_seeds)
     ]
+
+    def keep(row):
+        this = row["case"], row["seed"]
+        others = [r for r in _read(path) if (r["case"], r["seed"]) != this]
+        measure.write(path, {"rows": [*others, row]})
+
     done = {(r["case"], r["seed"]) for r in load(path.parent) if "stopped" not in r}
     for number, (name, seed) in enumerate(todo, 1):
         if (name, seed) in done:
             continue
-        row = one(name, seed, num_updates=num_updates, seconds=seconds)
-        kept = [r for r in _read(path) if (r["case"], r["seed"]) != (row["case"], seed)]
-        measure.write(path, {"rows": [*kept, row]})
+        row = one(name, seed, num_updates=num_updates, seconds=seconds, keep=keep)
+        keep(row)
         yield number, len(todo), row
         if "stopped" in row:
             return
@@ -133,14 +95,19 @@ def one(
     *,
     num_updates: int | None = None,
     seconds: float | None = None,
+    keep: Callable[[Row], Any] = lambda row: None,
 ) -> Row:
-    """Train and measure one run; one that a signal stops is not measured."""
+    """Train and measure one run; one that a signal stops is not measured.
+
+    ``keep`` is called with the row of training before the evaluation.
+    """
     case, begin = CASES[name], time.time()
     dataset = data.load(case.data, seed=seed)
     if num_updates is not None:
         case = _with_updates(case, num_updates)
     if seconds is not None:
-        case = _with_updates(case, _fitting(dataset, case, seed, seconds))
+        build = lambda num: _run(dataset, _with_updates(case, num), seed)
+        case = _with_updates(case, updates_in(seconds, build))
     run = _run(dataset, case, seed)
     config = run.config
     row: Row = {"case": name, "seed": seed, "command": case.command}
@@ -151,24 +118,25 @@ def one(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # roll-backs are a column
-            state = _trained(run, history)
+            state = train(run, history)
     except TrainingDiverged as error:
         return row | {"diverged": str(error), "history": history.points}
     except KeyboardInterrupt:
         state = None
     row |= {"minutes": (time.time() - begin) / 60, "cpu_minutes": (_cpu() - used) / 60}
     row |= history.gap()
+    row |= {"history": history.points}
     if state is None:
-        return row | {"stopped": history.num_updates, "history": history.points}
+        return row | {"stopped": history.num_updates}
     row |= {
         "num_skipped": int(state.num_skipped),
         "num_restarted": int(state.num_restarted),
         "num_rollbacks": int(state.num_rollbacks),
     }
+    keep(row | {"stopped": history.num_updates})
     begin = time.time()
     row |= _measured(jax.random.key(seed), run, state, case)
-    row |= {"minutes of evaluation": (time.time() - begin) / 60}
-    return row | {"history": history.points}
+    return row | {"minutes of evaluation": (time.time() - begin) / 60}
 
 
 def _run(dataset: data.Dataset, case: Case, seed: int) -> experiment.Run:
@@ -178,76 +146,6 @@ def _run(dataset: data.Dataset, case: Case, seed: int) -> experiment.Run:
 
 def _with_updates(case: Case, num_updates: int) -> Case:
     return case._replace(options={**case.options, "num_updates": num_updates})
-
-
-def _fitting(dataset, case, seed, seconds) -> int:
-    """How many updates take so long, by the time of the first, a multiple of 100."""
-    run = _run(dataset, _with_updates(case, NUM_TIMED + CHUNK), seed)
-    ends: list[float] = []
-    run.fit(run.init(), chunk=CHUNK, progress=lambda *_: ends.append(time.time()))
-    each = (ends[-1] - ends[0]) / NUM_TIMED  # the first chunk compiles
-    return max(LAST, int(seconds / each) // 100 * 100)
-
-
-def _trained(run: experiment.Run, history: "History") -> Any:
-    """The last state; a signal to stop raises KeyboardInterrupt after a chunk."""
-    with run_directory.postponed_stop() as is_signalled:
-
-        def on_chunk(state, metrics):
-            history.add(state, metrics)
-            if is_signalled():
-                raise KeyboardInterrupt
-
-        return run.fit(run.init(), on_chunk=on_chunk, chunk=CHUNK)[0]
-
-
-@jax.jit
-def _energies(energy: Any, x: Any) -> jax.Array:
-    return jax.vmap(energy)(x)
-
-
-class History:
-    """Metrics of a run, and at ``NUM_POINTS`` times their means."""
-
-    def __init__(self, run: experiment.Run):
-        self.run, self.points, self.metrics = run, [], []
-        self.num_updates, self.num_shown = 0, 0
-        key_kept, key_held = jax.random.split(jax.random.key(run.config.seed))
-        held = measurement.held_out(run, "")
-        some = lambda key, z: measurement.noisy(key, run, z[:NUM_COMPARED])
-        self.groups = some(key_kept, run.z), some(key_held, held)
-
-    def add(self, state: Any, metrics: dict[str, np.ndarray]) -> None:
-        """The metrics ``[n]`` of the updates before a state."""
-        self.metrics.append(metrics)
-        self.num_updates = int(state.step)
-        every = -(-self.run.config.num_updates // NUM_POINTS)
-        if self.num_updates - self.num_shown < every:
-            return
-        recent = self.last(self.num_updates - self.num_shown)
-        names = ("energy_data", "energy_model", "energy_spread", "acceptance_rate")
-        point = {name: float(recent[name].mean()) for name in names}
-        point |= {"step_size": float(recent["step_size"][-1])}
-        averaged = as_function(self.run.trained(state))
-        kept, held = (_energies(averaged, x).mean() for x in self.groups)
-        point |= {"held out - training data": float(held - kept)}
-        self.points.append({"update": self.num_updates, **point})
-        self.num_shown = self.num_updates
-
-    def last(self, num: int) -> dict[str, np.ndarray]:
-        """The metrics of the last updates."""
-        names = self.metrics[0]
-        return {n: np.concatenate([m[n] for m in self.metrics])[-num:] for n in names}
-
-    def gap(self) -> Row:
-        """The gap at the end, with the standard error of one update."""
-        if not self.metrics:
-            return {}
-        tail, config = self.last(LAST), self.run.config
-        spread = tail["energy_spread"].mean()
-        error = spread * np.sqrt(1 / config.batch_size + 1 / config.num_chains)
-        gap = float((tail["energy_data"] - tail["energy_model"]).mean())
-        return {"gap": gap, "batch error": float(error), "spread": float(spread)}
 
 
 def _measured(key, run, state, case) -> Row:
@@ -272,18 +170,20 @@ def _measured(key, run, state, case) -> Row:
         row[f"{label} bits"] = list(value.bits_per_dim)
     row |= {label: float(test.p_value) for label, test in found.tests.items()}
     energy = as_function(run.trained(state))
-    model = np.asarray(_energies(energy, chains.positions[-1]), np.float64)
+    model = np.asarray(energies(energy, chains.positions[-1]), np.float64)
     points = measurement.noisy(key_judge, run, run.z)
-    of_data = np.asarray(_energies(energy, points), np.float64)
+    of_data = np.asarray(energies(energy, points), np.float64)
     row["gap of final chains"] = float(of_data.mean() - model.mean())
     row["its error"] = float(
         np.sqrt(of_data.var() / len(of_data) + model.var() / len(model))
     )
+    squares = [np.sum(np.square(x)) / len(x) for x in (points, chains.positions[-1])]
+    scale = 2 * run.config.noise**2
+    row["gap of the squares"] = float(squares[0] - squares[1]) / scale
     judged = report.verdicts(key_judge, run, state, chains)
-    for group, value in judged.items():
-        row[group] = {
-            k: float(v) for k, v in value._asdict().items() if np.ndim(v) == 0
-        }
+    for group, metrics in judged.items():
+        numbers = metrics._asdict().items()
+        row[group] = {k: float(v) for k, v in numbers if np.ndim(v) == 0}
     return row
 
 
@@ -331,7 +231,3 @@ def _interval(rows: list[Row], name: str) -> list[float]:
 def _cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
