@@ -1,6 +1,7 @@
 """``python -m benchmarks COMMAND``: a table, a file of all repetitions, pictures."""
 
 import json
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -396,23 +397,38 @@ def log_z(
 
 @app.command()
 def likelihood(
-    cases: Annotated[str, typer.Option(help="By commas; all by default.")] = "",
-    num_seeds: Annotated[
-        int | None,
-        typer.Option(help="Number of seeds; the default of each case by default."),
+    cases: Annotated[
+        str, typer.Option(help="By commas, of benchmarks/likelihood_cases.py.")
+    ] = "digits,mnist",
+    seeds: Annotated[
+        str, typer.Option(help="0,3 or 0:20; those of each case by default.")
+    ] = "",
+    num_updates: Annotated[
+        int | None, typer.Option(help="In place of that of each case.")
     ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Of training a run, in place of a number of updates."),
+    ] = None,
+    part: Annotated[
+        str, typer.Option(help="A name, for one of several processes.")
+    ] = "",
 ) -> None:
     """Images at the maximum of their likelihood: energy gap, bounds, samples, seeds.
 
-    Each run is stored when it ends; a call continues with the missing runs.
+    Each run is stored when it ends; a call continues with the missing runs.  Several
+    processes may run at once, each with its --part; the table is of all parts.
     """
     from benchmarks import likelihood as bench
 
-    names = tuple(cases.split(",")) if cases else tuple(bench.CASES)
-    path = measure.path_of("likelihood")
-    _collect(None, bench.rows(names, num_seeds, path))
-    found = bench.table(bench.load(path))
-    for row in found:  # more columns than fit on a line
+    _use_given_cache()
+    path = measure.path_of("-".join(filter(None, ["likelihood", part])))
+    chosen = list(range(*map(int, seeds.split(":")))) if ":" in seeds else None
+    if seeds and chosen is None:
+        chosen = [int(seed) for seed in seeds.split(",")]
+    options = {"num_updates": num_updates, "seconds": seconds}
+    _collect(None, bench.rows(cases.split(","), path, seeds=chosen, **options))
+    for row in bench.table(bench.load(path.parent)):  # more columns than fit on a line
         _show(row["case"], ["", "value"], [{"": k, "value": v} for k, v in row.items()])
     console.print(f"kept in {path}", highlight=False)
 
@@ -441,12 +457,19 @@ def binary_digits(is_quick: Quick = False) -> None:
     """Digits as bits: log-likelihood by the kernel of training, and pseudo-likelihood."""
     from benchmarks import binary_digits as bench
 
+    _use_given_cache()
     name = "binary_digits-quick" if is_quick else "binary_digits"
     found = _collect(name, bench.rows(is_quick=is_quick))
     columns = ["network", "way", "kernel", "num_updates", "seconds", "training"]
     columns += ["held out", "held out lower", "held out upper", "held out error"]
     _show("log-likelihood of binary digits, nats", columns, found)
     _kept(name, found)
+
+
+def _use_given_cache() -> None:
+    """Programs are kept between processes, if the user names a folder for them."""
+    is_given = "JAX_COMPILATION_CACHE_DIR" in os.environ
+    jax.config.update("jax_enable_compilation_cache", is_given)
 
 
 def _collect(name, rows) -> list[dict[str, Any]]:

@@ -2,117 +2,150 @@
 seeds.
 
 Each run is that of the command line, ``python -m ebmjax train --data NAME --seed SEED``
-with the options of its row, and is measured as ``python -m ebmjax evaluate`` does.
-Of a run:
+with the options of its row, without its files and pictures, and is measured as
+``python -m ebmjax evaluate`` does.  Of a run:
 
     gap             mean over the last 100 updates of E(data) - E(chains)
     batch error     standard error of that difference in one update, from the spreads
     log-likelihood  of training and held-out points, with the noise of training added,
                     between the bounds of annealed importance sampling
+    history         of the gap, and of E(held out) - E(training data) under the averaged
+                    parameters, which is the difference of their log-likelihoods
 
 A run has reached the maximum if the gap is less than the error of a batch.
+
+The cases are in :mod:`benchmarks.likelihood_cases`.  Several processes can each do some
+cases or seeds, with a file each (``--part``).
 """
 
 import json
 import resource
 import statistics
-import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from benchmarks import measure
+from benchmarks.likelihood_cases import CASES, Case
+from benchmarks.likelihood_training import History, energies, train, updates_in
+from ebmjax._value import as_function
 from ebmjax.cli import measurement
-from ebmjax.experiments import data, experiment, report, runs
+from ebmjax.experiments import data, experiment, report
 from ebmjax.training.divergence import TrainingDiverged
 
-LAST = 100  # updates, over which the gap is taken
 LEVELS = {"digits": 1024, "mnist": 2048}
 Row = dict[str, Any]
 
 
-class Case(NamedTuple):
-    """A row of the table: a data set, options of ``train``, seeds."""
+def rows(
+    names: Sequence[str],
+    path: Path,
+    *,
+    seeds: Sequence[int] | None = None,
+    num_updates: int | None = None,
+    seconds: float | None = None,
+) -> Iterator[tuple[int, int, Row]]:
+    """``(number, total, row)`` of each run that no file has, stored when it ends.
 
-    data: str
-    options: dict[str, Any]
-    num_seeds: int
-
-    @property
-    def command(self) -> str:
-        given = [f"--{n.replace('_', '-')} {_text(v)}" for n, v in self.options.items()]
-        return " ".join(["train", f"--data {self.data}", *given])
-
-
-CASES = {
-    "digits": Case("digits", {}, 20),
-    "mnist": Case("mnist", {}, 5),
-}
-
-
-def rows(names: tuple[str, ...], num_seeds: int | None, path: Path) -> Iterator:
-    """Each run that is not in ``path``, when it ends: ``(number, total, row)``."""
+    Args:
+      names: of ``CASES``.
+      path: the file of these rows; those of the files beside it are done, too.
+      seeds: in place of those of each case.
+      num_updates: in place of that of each case.
+      seconds: of training; the number of updates is chosen from the time of the first.
+    """
     todo = [
-        (name, seed)
-        for name in names
-        for seed in range(num_seeds or CASES[name].num_seeds)
+        (name, seed) for name in names for seed in seeds or range(CASES[name].num_seeds)
     ]
-    found = load(path)
-    done = {(r["case"], r["seed"]) for r in found}
+
+    def keep(row):
+        this = row["case"], row["seed"]
+        others = [r for r in _read(path) if (r["case"], r["seed"]) != this]
+        measure.write(path, {"rows": [*others, row]})
+
+    done = {(r["case"], r["seed"]) for r in load(path.parent) if "stopped" not in r}
     for number, (name, seed) in enumerate(todo, 1):
         if (name, seed) in done:
             continue
-        row = one(name, seed)
-        found.append(row)
-        content = {"about": measure.machine(), "rows": found}
-        path.write_text(json.dumps(content, indent=1))
+        row = one(name, seed, num_updates=num_updates, seconds=seconds, keep=keep)
+        keep(row)
         yield number, len(todo), row
+        if "stopped" in row:
+            return
 
 
-def load(path: Path) -> list[Row]:
-    """The stored runs."""
+def load(folder: Path) -> list[Row]:
+    """The stored runs of all files of this platform."""
+    found = sorted(folder.glob(f"likelihood*-{jax.devices()[0].platform}.json"))
+    return [row for path in found for row in _read(path)]
+
+
+def _read(path: Path) -> list[Row]:
     return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
-def one(name: str, seed: int) -> Row:
-    """Train and measure one run."""
-    case = CASES[name]
+def one(
+    name: str,
+    seed: int,
+    *,
+    num_updates: int | None = None,
+    seconds: float | None = None,
+    keep: Callable[[Row], Any] = lambda row: None,
+) -> Row:
+    """Train and measure one run; one that a signal stops is not measured.
+
+    ``keep`` is called with the row of training before the evaluation.
+    """
+    case, begin = CASES[name], time.time()
     dataset = data.load(case.data, seed=seed)
-    config = experiment.preset(dataset, seed=seed, **case.options)
-    run = experiment.build(config, dataset)
+    if num_updates is not None:
+        case = _with_updates(case, num_updates)
+    if seconds is not None:
+        build = lambda num: _run(dataset, _with_updates(case, num), seed)
+        case = _with_updates(case, updates_in(seconds, build))
+    run = _run(dataset, case, seed)
+    config = run.config
     row: Row = {"case": name, "seed": seed, "command": case.command}
     row |= {"network": f"{config.network} {list(config.features)}"}
     row |= {"num_updates": config.num_updates, "noise": config.noise}
-    with tempfile.TemporaryDirectory() as folder:
-        path, begin = Path(folder) / "run", (time.time(), _cpu())
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # roll-backs are a column
-                state = runs.train(run, path, progress=False)
-        except TrainingDiverged as error:
-            return row | {"diverged": str(error)}
-        row |= {"minutes": (time.time() - begin[0]) / 60}
-        row |= {"cpu_minutes": (_cpu() - begin[1]) / 60}
-        history = runs.metrics(path)
-        row |= _gap(config, history) | {
-            "num_skipped": int(state.num_skipped),
-            "num_restarted": int(state.num_restarted),
-            "num_rollbacks": int(state.num_rollbacks),
-        }
-        return row | _measured(jax.random.key(seed), run, state, case)
+    row |= {"minutes before": (time.time() - begin) / 60}
+    history, begin, used = History(run), time.time(), _cpu()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # roll-backs are a column
+            state = train(run, history)
+    except TrainingDiverged as error:
+        return row | {"diverged": str(error), "history": history.points}
+    except KeyboardInterrupt:
+        state = None
+    row |= {"minutes": (time.time() - begin) / 60, "cpu_minutes": (_cpu() - used) / 60}
+    row |= history.gap()
+    row |= {"history": history.points}
+    if state is None:
+        return row | {"stopped": history.num_updates}
+    row |= {
+        "num_skipped": int(state.num_skipped),
+        "num_restarted": int(state.num_restarted),
+        "num_rollbacks": int(state.num_rollbacks),
+    }
+    keep(row | {"stopped": history.num_updates})
+    begin = time.time()
+    row |= _measured(jax.random.key(seed), run, state, case)
+    return row | {"minutes of evaluation": (time.time() - begin) / 60}
 
 
-def _gap(config, history) -> Row:
-    tail = {name: values[-LAST:] for name, values in history.items()}
-    spread = tail["energy_spread"].mean()
-    error = spread * np.sqrt(1 / config.batch_size + 1 / config.num_chains)
-    gap = float((tail["energy_data"] - tail["energy_model"]).mean())
-    return {"gap": gap, "batch error": float(error), "spread": float(spread)}
+def _run(dataset: data.Dataset, case: Case, seed: int) -> experiment.Run:
+    config = experiment.preset(dataset, seed=seed, **case.options)
+    return experiment.build(config, dataset)
+
+
+def _with_updates(case: Case, num_updates: int) -> Case:
+    return case._replace(options={**case.options, "num_updates": num_updates})
 
 
 def _measured(key, run, state, case) -> Row:
@@ -128,6 +161,7 @@ def _measured(key, run, state, case) -> Row:
         num_steps=1,
         num_relax=1000,
         num_replicas=0,
+        shorter=(),
         progress=False,
     )
     row: Row = {"log Z": list(found.best.log_z[:4])}
@@ -135,30 +169,33 @@ def _measured(key, run, state, case) -> Row:
         row[label] = [value.lower, value.upper, value.standard_error]
         row[f"{label} bits"] = list(value.bits_per_dim)
     row |= {label: float(test.p_value) for label, test in found.tests.items()}
-    energy = jax.jit(jax.vmap(run.trained(state)))
-    model = np.asarray(energy(chains.positions[-1]), np.float64)
+    energy = as_function(run.trained(state))
+    model = np.asarray(energies(energy, chains.positions[-1]), np.float64)
     points = measurement.noisy(key_judge, run, run.z)
-    of_data = np.asarray(energy(points), np.float64)
+    of_data = np.asarray(energies(energy, points), np.float64)
     row["gap of final chains"] = float(of_data.mean() - model.mean())
     row["its error"] = float(
         np.sqrt(of_data.var() / len(of_data) + model.var() / len(model))
     )
+    squares = [np.sum(np.square(x)) / len(x) for x in (points, chains.positions[-1])]
+    scale = 2 * run.config.noise**2
+    row["gap of the squares"] = float(squares[0] - squares[1]) / scale
     judged = report.verdicts(key_judge, run, state, chains)
-    for group, value in judged.items():
-        row[group] = {
-            k: float(v) for k, v in value._asdict().items() if np.ndim(v) == 0
-        }
+    for group, metrics in judged.items():
+        numbers = metrics._asdict().items()
+        row[group] = {k: float(v) for k, v in numbers if np.ndim(v) == 0}
     return row
 
 
 def table(found: list[Row]) -> list[Row]:
-    """One row per case: medians over its seeds."""
+    """One row per case: medians over its seeds that were measured."""
     shown = []
     for name in dict.fromkeys(r["case"] for r in found):
         ours = [r for r in found if r["case"] == name]
-        good = [r for r in ours if "diverged" not in r]
+        good = [r for r in ours if not {"diverged", "stopped"} & set(r)]
         row = {"case": name, "command": ours[0]["command"], "seeds": len(ours)}
-        row |= {"network": ours[0]["network"], "diverged": len(ours) - len(good)}
+        row |= {"network": ours[0]["network"]}
+        row |= {w: sum(w in r for r in ours) for w in ("diverged", "stopped")}
         if good:
             row |= _medians(good)
         shown.append(row)
@@ -194,7 +231,3 @@ def _interval(rows: list[Row], name: str) -> list[float]:
 def _cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

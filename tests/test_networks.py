@@ -85,6 +85,32 @@ def test_confinement_makes_the_density_normalisable(key):
     assert not eb.check(lambda x: plain.apply(params, x), x, key).is_healthy
 
 
+def test_a_trained_confinement_starts_at_the_fixed_one(key):
+    x, scale = jnp.array([1.0, -2.0]), 1.5
+    fixed = networks.MLP((16,), confinement=scale)
+    trained = networks.MLP((16,), confinement=scale, is_confinement_trained=True)
+    params = trained.init(key, x)
+    inner = {"params": {k: v for k, v in params["params"].items() if k[0] == "D"}}
+    assert trained.apply(params, x) == fixed.apply(inner, x)
+    grads = jax.grad(trained.apply)(params, x)["params"]
+    quadratic = 0.5 * 5.0 / scale**2
+    assert np.isclose(grads["log_confinement"], quadratic)
+    params["params"]["log_confinement"] = jnp.log(3.0)
+    gain = trained.apply(params, x) - fixed.apply(inner, x)
+    assert np.isclose(gain, 2 * quadratic, rtol=1e-5)
+
+
+def test_a_trained_confinement_is_refused_where_there_is_none():
+    with pytest.raises(ValueError, match="is_confinement_trained needs a confinement"):
+        networks.MLP((4,), is_confinement_trained=True)
+    bits = data.load("binary_digits")
+    config = experiment.preset(
+        bits, network="rbm", features=(4,), levels=2, confinement="trained"
+    )
+    with pytest.raises(experiment.RunError, match="confinement trained is of the net"):
+        experiment.build(config, bits)
+
+
 def test_spectral_normalisation_bounds_the_slope(key):
     network = networks.MLP((32, 32), activation=jnp.tanh, is_spectral=True)
     free = networks.MLP((32, 32), activation=jnp.tanh)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._value import as_function
 from ebmjax.base import Energy
 from ebmjax.cli import evaluation as shown
 from ebmjax.cli.app import console
@@ -78,13 +79,14 @@ def measure(
     *,
     num_replicas: int,
     num_relax: int,
+    shorter: tuple[int, ...] = SHORTER,
     progress: Any = True,
     **options: Any,
 ) -> tuple[shown.Evaluation, report.Chains]:
     """Bounds, likelihoods and tests, and the chains on which they are based.
 
     ``name`` is the name of a kernel; ``held_out`` are points in units of training, or
-    ``None``.
+    ``None``; ``shorter`` are the factors by which bounds of fewer levels have fewer.
     """
     keys = jax.random.split(key, 6)
     energy: Energy = run.trained(state)
@@ -102,7 +104,9 @@ def measure(
     z = noisy(keys[2], run, run.z[:MOST_POINTS])
     late = chains.positions[len(chains.positions) // 2 :]
     base = base_of(run, jnp.asarray(late.reshape(-1, *positions.shape[1:])))
-    brackets = _brackets(keys[3], energy, positions, base, name, step_size, options)
+    brackets = _brackets(
+        keys[3], energy, positions, base, name, step_size, shorter, options
+    )
     best = brackets[options["num_levels"]].log_z
     log_scale = float(np.sum(np.log(np.broadcast_to(run.standard.spread, z.shape[1:]))))
     groups = {"training data": z}
@@ -126,7 +130,7 @@ def measure(
     return shown.Evaluation(brackets, likelihoods, tests, tempered), chains
 
 
-def _brackets(key, energy, positions, base, name, step_size, options):
+def _brackets(key, energy, positions, base, name, step_size, shorter, options):
     """Bounds for all numbers of levels, the largest first; all use its pilot."""
     num_levels = options["num_levels"]
     options = {
@@ -145,7 +149,7 @@ def _brackets(key, energy, positions, base, name, step_size, options):
         **options,
     )
     found = {num_levels: best}
-    for factor in SHORTER:
+    for factor in shorter:
         schedule = _thinned(best.schedule, factor)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a warning is expected for few levels
@@ -167,19 +171,21 @@ def _thinned(schedule: Schedule, factor: int) -> Schedule:
     return Schedule(betas, sizes.astype(np.float32))
 
 
+# compiled, which is faster than one operation at a time
+_mmd = jax.jit(two_sample.mmd)
+_classifier = jax.jit(two_sample.classifier)
+_kernel_stein = jax.jit(two_sample.kernel_stein)
+
+
 def _tests(key, energy, positions, groups, is_discrete):
     found, keys = {}, iter(jax.random.split(key, 3 * len(groups)))
-    x = positions[:MOST_TESTED]
+    x, energy = positions[:MOST_TESTED], as_function(energy)
     for label, y in groups.items():
         y = y[:MOST_TESTED]
-        found[f"MMD, chains and {label}"] = two_sample.mmd(next(keys), x, y)
-        found[f"classifier, chains and {label}"] = two_sample.classifier(
-            next(keys), x, y
-        )
+        found[f"MMD, chains and {label}"] = _mmd(next(keys), x, y)
+        found[f"classifier, chains and {label}"] = _classifier(next(keys), x, y)
         if not is_discrete:
-            found[f"kernel Stein, {label}"] = two_sample.kernel_stein(
-                next(keys), energy, y
-            )
+            found[f"kernel Stein, {label}"] = _kernel_stein(next(keys), energy, y)
     return found
 
 

@@ -23,6 +23,7 @@ Objective = StrEnum("Objective", list(METHODS))
 Network = StrEnum("Network", list(pieces.NETWORKS))
 KernelName = StrEnum("KernelName", list(KERNELS))
 ChainInit = StrEnum("ChainInit", list(pieces.CHAIN_INITS))
+Confinement = StrEnum("Confinement", list(pieces.CONFINEMENTS))
 Backend = StrEnum("Backend", list(run_directory.BACKENDS))
 Header = StrEnum("Header", ["auto", "yes", "no"])
 READING = ("labels", "header", "layout", "condition_on", "levels")
@@ -94,6 +95,10 @@ def train(
     features: Annotated[
         str | None,
         typer.Option(help="Widths of its layers, 512,512; of conv the last is dense."),
+    ] = None,
+    confinement: Annotated[
+        Confinement | None,
+        typer.Option(help="Of the energy: a quadratic term; trained, its factor is."),
     ] = None,
     kernel: Annotated[
         KernelName | None, typer.Option(help="Kernel of the training chains.")

@@ -4,7 +4,8 @@
 
     E(x) = gain net((x - center) / spread) + |x|^2 / (2 s^2),
 
-the last term where ``confinement=s``.  What energies need and classifiers do not:
+the last term where ``confinement=s``; with ``is_confinement_trained`` it is multiplied
+by exp(c), a parameter that starts at c = 0.  What energies need and classifiers do not:
 smooth activations, because samplers follow the gradient and score matching its
 derivative; no batch statistics, because the energy of a point must not depend on its
 batch; and tails.  A network alone grows at most linearly, so exp(-E) need not be
@@ -17,7 +18,10 @@ parabola minus a convex function,
 
 and the gradient of the second is the posterior mean of the clean x over sigma^2.  So
 ``confinement=sigma, gain=1/sigma^2`` leaves the network a function whose gradient is a
-clean point, whatever the noise.
+clean point, whatever the noise.  A network that is not yet convex there makes the density
+narrower than the noise, in all directions, and the data keep more energy than the chains:
+a trained c takes up this difference at once, with d/dc log p = E_model - E_data of the
+quadratic term.
 
 Spectral normalisation (Miyato et al. 2018) divides each weight by its largest singular
 value, here from a fixed start with power iterations at each call, so that it is a
@@ -60,6 +64,7 @@ class EnergyNetwork(nn.Module):
     features: Sequence[int] = (128, 128)
     activation: Activation = nn.swish
     confinement: float | None = None  # s, in units of x
+    is_confinement_trained: bool = False
     gain: float = 1.0
     center: float = 0.0
     spread: float = 1.0
@@ -74,6 +79,8 @@ class EnergyNetwork(nn.Module):
         checks.positive(self.spread, "spread")
         if self.confinement is not None:
             checks.positive(self.confinement, "confinement")
+        elif self.is_confinement_trained:
+            raise ValueError("is_confinement_trained needs a confinement, got None")
 
     @nn.compact
     def __call__(self, x, *condition):
@@ -82,11 +89,13 @@ class EnergyNetwork(nn.Module):
         last = spectral(nn.Dense) if self.is_spectral else nn.Dense
         value = self.gain * last(self.num_outputs or 1)(h)
         value = value if self.num_outputs else value[0]
-        return (
-            value
-            if self.confinement is None
-            else value + half_square(x) / self.confinement**2
-        )
+        if self.confinement is None:
+            return value
+        quadratic = half_square(x) / self.confinement**2
+        if self.is_confinement_trained:
+            log_scale = self.param("log_confinement", nn.initializers.zeros, ())
+            quadratic *= jnp.exp(log_scale)
+        return value + quadratic
 
     def layer(self, module: type[nn.Module]) -> Callable[..., nn.Module]:
         """A layer of the features."""

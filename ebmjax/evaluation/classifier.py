@@ -6,6 +6,7 @@ well, so the metrics include the distance to the nearest training image.  Compar
 with the metrics of held-out real images.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -49,13 +50,25 @@ def train_classifier(
 
     Returns a function from images ``[N, H, W]`` to class probabilities ``[N, K]``.
     """
-    key = checks.key(key)
-    num_classes = int(labels.max()) + 1
-    network = Classifier(num_classes)
+    network = Classifier(int(labels.max()) + 1)
+    params = _fitted(
+        network,
+        num_updates,
+        checks.key(key),
+        jnp.asarray(images),
+        jnp.asarray(labels),
+        noise,
+    )
+    return functools.partial(_probabilities, network, params)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _fitted(network, num_updates, key, images, labels, noise):
+    """The trained parameters; images and labels are arguments, not constants, so that
+    one program serves all of their shape."""
     key_init, key_run = jax.random.split(key)
     params = network.init(key_init, images[0])
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, num_updates))
-    images, classes = jnp.asarray(images), jnp.asarray(labels)
     low, high = jnp.min(images), jnp.max(images)
 
     def cross_entropy(params, x, y):
@@ -74,21 +87,18 @@ def train_classifier(
         )
         x = jnp.clip(x + size * jax.random.normal(key_noise, x.shape), low, high)
         updates, opt_state = optimizer.update(
-            jax.grad(cross_entropy)(params, x, classes[rows]), opt_state
+            jax.grad(cross_entropy)(params, x, labels[rows]), opt_state
         )
         return (optax.apply_updates(params, updates), opt_state), None
 
     keys = jax.random.split(key_run, num_updates)
-    (params, _), _ = jax.jit(lambda c: jax.lax.scan(update, c, keys))(
-        (params, optimizer.init(params))
-    )
+    (params, _), _ = jax.lax.scan(update, (params, optimizer.init(params)), keys)
+    return params
 
-    def predict(x):
-        return jax.nn.softmax(
-            jnp.asarray(jax.vmap(lambda x: network.apply(params, x))(x))
-        )
 
-    return jax.jit(predict)
+@functools.partial(jax.jit, static_argnums=0)
+def _probabilities(network, params, x):
+    return jax.nn.softmax(jax.vmap(lambda x: network.apply(params, x))(x))
 
 
 def classifier_metrics(

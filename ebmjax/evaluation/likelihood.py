@@ -13,8 +13,14 @@ import jax
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._value import as_function
 from ebmjax.base import Energy, scalar
 from ebmjax.tempering.bennett import LogZ
+
+
+@jax.jit
+def _energies(energy: Energy, x: Any) -> jax.Array:
+    return jax.vmap(scalar(energy))(x)
 
 
 class Likelihood(NamedTuple):
@@ -53,7 +59,7 @@ def log_likelihood(
     """
     x = checks.position(x, "x")
     num = checks.num_chains(x, "x")
-    energies = np.asarray(jax.jit(jax.vmap(scalar(energy)))(x), np.float64)
+    energies = np.asarray(_energies(as_function(energy, "energy"), x), np.float64)
     bad = np.flatnonzero(~np.isfinite(energies))
     if len(bad):
         raise ValueError(

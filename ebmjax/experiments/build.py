@@ -21,6 +21,7 @@ CONDITIONAL = {
     "conv": conditional_networks.ConditionalConv,
 }
 CHAIN_INITS = ("buffer", "data", "noise")
+CONFINEMENTS = ("fixed", "trained")
 COUNTS = ("num_updates", "chain_steps", "num_chains", "buffer_size", "batch_size")
 MOST = 2**31 - 1  # largest value of a 32-bit counter
 
@@ -36,6 +37,7 @@ def check(config) -> None:
         ("network", NETWORKS),
         ("kernel", KERNELS),
         ("chain_init", CHAIN_INITS),
+        ("confinement", CONFINEMENTS),
     ):
         if getattr(config, name) not in known:
             raise RunError(
@@ -75,6 +77,14 @@ def check(config) -> None:
     if config.temperature != 1.0 and not METHODS[config.objective].has_temperature:
         raise RunError(
             f"{config.objective} learns at temperature 1, got {config.temperature}"
+        )
+    no_confinement = config.levels > 2 or config.network == "rbm"
+    if config.confinement == "trained" and (
+        no_confinement or method.is_noise_conditional
+    ):
+        raise RunError(
+            "confinement trained is of the networks mlp and conv at one level of noise; "
+            f"got {config.network}, {config.objective}, levels {config.levels}"
         )
     _check_space(config)
     is_buffer = config.chain_init == "buffer" and not config.condition_on
@@ -166,6 +176,7 @@ def network_of(config, facts):
     known = CONDITIONAL if config.condition_on else NETWORKS
     return known[config.network](
         features=config.features,
+        is_confinement_trained=config.confinement == "trained",
         is_spectral=config.is_spectral,
         center=center,
         spread=float(np.hypot(facts.spread, config.noise)),
@@ -204,7 +215,9 @@ def optimizer_of(config, objective: Objective) -> optax.GradientTransformation:
 
     ``update_scale`` of the objective scales the updates of a second trained model.
     """
-    warm, half = min(50, config.num_updates // 10 + 1), config.num_updates // 2
+    # floats are leaves: another number of updates compiles nothing
+    warm = float(min(50, config.num_updates // 10 + 1))
+    half = float(config.num_updates // 2)
     schedule = optax.join_schedules(
         [
             optax.linear_schedule(0.0, config.learning_rate, warm),

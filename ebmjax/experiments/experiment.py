@@ -61,6 +61,7 @@ class Config:
     network: str = "mlp"
     features: tuple[int, ...] = (128, 128)
     is_spectral: bool = False
+    confinement: str = "fixed"  # or trained: a factor of the quadratic term
     noise: float = 0.0  # sigma, of the Gaussian noise added to the data
     shift: int = 0  # pixels by which images, and some chains, are shifted at random
     noise_ratio: int = 4  # noise points a data point (nce, ranking)
@@ -282,7 +283,7 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
 
     mean = jnp.asarray(facts.mean)
     width = max(0.3, config.noise) if facts.is_image else 1.5
-    draw = lambda key, n: mean + width * jax.random.normal(key, (n, *mean.shape))
+    draw = functools.partial(_random_normal, mean, width)
     if space != REAL:
         draw = functools.partial(_random_levels, space, mean)
     make = conditional_objective if config.condition_on else method.make
@@ -293,7 +294,7 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
     optimizer = optimizer_of(config, objective)
 
     def init() -> TrainState:
-        params = network.init(key_params, z[0], *at)
+        params = jax.jit(network.init)(key_params, z[0], *at)
         key_other = jax.random.fold_in(key_params, 1)
         params = objective.init(key_other, params, batches)
         return init_state(key_store, params, optimizer, chain_init, config.step_size)
@@ -369,6 +370,11 @@ def _check_bits(config, dataset) -> None:
         f"the kernel {config.kernel} is of {space}, and the data are not "
         f"{space.listed}; --binary or --levels K makes them so"
     )
+
+
+def _random_normal(mean, width, key, n):
+    """Fresh chains: normal about the mean of the data."""
+    return mean + width * jax.random.normal(key, (n, *mean.shape))
 
 
 def _random_levels(space, mean, key, n):

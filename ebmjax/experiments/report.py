@@ -102,10 +102,14 @@ def run_chains(
         num_steps // thin * thin,
         thin=thin,
         progress=progress,
-        collect=lambda state, info: (state.position, state.energy),
+        collect=_position_and_energy,
     )
     positions, energies = (np.asarray(x) for x in samples.draws)
     return Chains(positions, energies, samples)
+
+
+def _position_and_energy(state, info):
+    return state.position, state.energy
 
 
 def thinning(run: Run, num_chains: int, num_steps: int) -> int:

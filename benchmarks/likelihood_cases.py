@@ -1,0 +1,56 @@
+"""The runs of :mod:`benchmarks.likelihood`: data and options of ``train``.
+
+``digits`` and ``mnist`` are the defaults.  The others vary what may close the gap of
+MNIST or overfit less:
+
+    mnist-chains      all chains run in every update, about ten steps for one
+    mnist-trained     and the factor of the quadratic term is trained
+    mnist-256, -128   and the network is smaller
+    ...-shift         and images are shifted by a pixel
+    ...-noise         and more noise is added
+    ...-rate          and the learning rate is three times as large
+    mnist-conv        and the network is convolutional
+"""
+
+from typing import Any, NamedTuple
+
+
+class Case(NamedTuple):
+    """A row of the table: a data set, options of ``train``, a number of seeds."""
+
+    data: str
+    options: dict[str, Any]
+    num_seeds: int = 1
+
+    @property
+    def command(self) -> str:
+        given = [f"--{n.replace('_', '-')} {_text(v)}" for n, v in self.options.items()]
+        return " ".join(["train", f"--data {self.data}", *given])
+
+
+# all chains run in every update
+MANY = {
+    "num_chains": 1024,
+    "buffer_size": 1024,
+    "batch_size": 256,
+    "num_updates": 5000,
+}
+TRAINED = {**MANY, "confinement": "trained"}
+SMALL = {**TRAINED, "features": (256, 256)}
+CASES = {
+    "digits": Case("digits", {}, 20),
+    "mnist": Case("mnist", {}, 5),
+    "mnist-chains": Case("mnist", MANY),
+    "mnist-trained": Case("mnist", TRAINED),
+    "mnist-256": Case("mnist", SMALL, 5),
+    "mnist-128": Case("mnist", {**TRAINED, "features": (128, 128)}),
+    "mnist-shift": Case("mnist", {**TRAINED, "shift": 1}),
+    "mnist-256-shift": Case("mnist", {**SMALL, "shift": 1}),
+    "mnist-256-noise": Case("mnist", {**SMALL, "noise": 0.4}),
+    "mnist-256-rate": Case("mnist", {**SMALL, "learning_rate": 3e-3}),
+    "mnist-conv": Case("mnist", {**TRAINED, "network": "conv", "num_updates": 2000}),
+}
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

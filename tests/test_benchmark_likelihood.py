@@ -1,0 +1,91 @@
+"""The benchmark of likelihoods on images: its cases, which runs it does and stores, the
+history of a run."""
+
+import inspect
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+pytest.importorskip("benchmarks", reason="benchmarks are not installed")
+from benchmarks import likelihood as bench
+from benchmarks import likelihood_training as training
+from benchmarks.likelihood_cases import CASES
+from ebmjax.cli.train import train
+from ebmjax.experiments import build, data, experiment
+
+IMAGES = np.random.default_rng(0).uniform(size=(300, 8, 8)).astype(np.float32)
+DATASET = data.Dataset("mine", IMAGES, None, (0.0, 1.0))
+SMALL = {
+    "features": (8,),
+    "num_chains": 8,
+    "buffer_size": 8,
+    "batch_size": 8,
+    "chain_steps": 1,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_options_of_a_case_are_those_of_the_command(name):
+    options = CASES[name].options
+    assert set(options) <= set(inspect.signature(train).parameters)
+    build.check(experiment.preset(DATASET, **options))
+
+
+def test_runs_that_a_file_has_are_not_repeated(monkeypatch, tmp_path):
+    done = []
+
+    def one(name, seed, *, keep, **_):
+        keep({"case": name, "seed": seed, "stopped": 1})
+        done.append(seed)
+        row = {"case": name, "seed": seed}
+        return row | ({"stopped": 1} if seed == 2 and len(done) < 4 else {})
+
+    monkeypatch.setattr(bench, "one", one)
+    platform = jax.devices()[0].platform
+    first, second = (tmp_path / f"likelihood-{p}-{platform}.json" for p in "ab")
+    list(bench.rows(["digits"], first, seeds=[0, 1]))
+    list(bench.rows(["digits"], second, seeds=[0, 1, 2, 3]))
+    assert done == [0, 1, 2]  # a run that a signal stopped is the last
+    list(bench.rows(["digits"], second, seeds=[0, 1, 2, 3]))
+    assert done == [0, 1, 2, 2, 3]  # and is done again
+    rows = bench.load(tmp_path)
+    assert sorted(r["seed"] for r in rows) == [0, 1, 2, 3]
+    assert not any("stopped" in r for r in rows)
+
+
+def test_a_history_has_the_metrics_of_the_run():
+    config = experiment.preset(DATASET, num_updates=120, **SMALL)
+    run = experiment.build(config, DATASET)
+    history = training.History(run)
+    state = training.train(run, history)
+    assert history.num_updates == int(state.step) == 120
+    assert [p["update"] for p in history.points] == [50, 100, 120]
+    gap = history.metrics[0]["energy_data"] - history.metrics[0]["energy_model"]
+    point = history.points[0]
+    assert np.isclose(point["energy_data"] - point["energy_model"], gap.mean())
+    plain = run.fit(run.init())[1]
+    assert np.array_equal(history.last(120)["loss"], plain["loss"])
+
+
+def test_the_number_of_updates_follows_the_time_of_the_first(monkeypatch):
+    clock = iter([10.0, 10.5, 11.0])  # 50 updates in half a second
+    monkeypatch.setattr(training.time, "time", lambda: next(clock))
+
+    def fit(state, *, chunk, progress):
+        for i in range(3):
+            progress(chunk * (i + 1), 150, "")
+
+    run = SimpleNamespace(init=lambda: None, fit=fit)
+    assert training.updates_in(30.0, lambda num: run) == 3000
+
+
+def test_seeds_and_numbers_of_updates_share_a_program():
+    first = experiment.build(experiment.preset(DATASET, **SMALL), DATASET)
+    config = experiment.preset(DATASET, seed=1, num_updates=70, **SMALL)
+    second = experiment.build(config, DATASET)
+    config = experiment.preset(DATASET, **{**SMALL, "chain_steps": 2})
+    other = experiment.build(config, DATASET)
+    structure = lambda run: jax.tree.structure(run.step)
+    assert structure(first) == structure(second) != structure(other)
