@@ -341,7 +341,7 @@ def cold(
 def accelerator(is_quick: Quick = False, num_repeats: int = 5) -> None:
     """Launches, bytes and memory of a step on an H100; seconds where there is a GPU."""
     from benchmarks import accelerator as bench
-    from benchmarks import gpu_program
+    from benchmarks import gpu_program, pictures
 
     if not bench.has_gpu():
         gpu_program.topology()  # or leaves with what to install
@@ -352,7 +352,8 @@ def accelerator(is_quick: Quick = False, num_repeats: int = 5) -> None:
     columns += ["launches/turn", "kB/step", "temporary MB", "bound us/step"]
     columns += ["measured us/step"]
     _show("accelerator", [*columns, "collectives"], found)
-    _kept(name, found)
+    figure = pictures.accelerator(found) if bench.has_gpu() else None
+    _kept(name, found, figure)
 
 
 @app.command("log_z")

@@ -151,3 +151,38 @@ def scaling(rows: Rows) -> Figure:
         title="HMC, 5 steps, 2-d, nothing stored",
     )
     return fig
+
+
+@plotting.styled
+def accelerator(rows: Rows, dim: int = 10) -> Figure:
+    """Microseconds of a step against chains, measured on a GPU; a panel per kernel."""
+    cells = [r for r in rows if r["dim"] == dim and r.get("measured us/step")]
+    kernels = [k for k in (*NAMES, "nuts") if any(r["program"] == k for r in cells)]
+    counts = sorted({r["chains"] for r in cells})
+    libraries = {
+        "ebmjax fused": (plotting.MODEL, "o"),
+        "ebmjax": (plotting.THIRD, "^"),
+        "blackjax": (plotting.DATA, "s"),
+        "numpyro": (plotting.GREY, "D"),
+    }
+    fig, axes = plotting.figure(1, len(kernels), size=(2.0 * len(kernels) + 1.0, 2.6))
+    axes = np.atleast_1d(axes)
+    for ax, kernel in zip(axes, kernels, strict=True):
+        for library, (colour, marker) in libraries.items():
+            of = {
+                r["chains"]: r["measured us/step"]
+                for r in cells
+                if (r["program"], r["library"]) == (kernel, library)
+            }
+            chains = sorted(of)
+            times = [of[c] for c in chains]
+            ax.plot(chains, times, marker=marker, ms=4, color=colour, label=library)
+        ax.set(xscale="log", yscale="log", ylim=(0.3, 2000), xlabel="chains")
+        ax.set_xticks(counts, [f"{c:,}" for c in counts])
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.set_title(NAMES.get(kernel, "NUTS"))
+        ax.sharey(axes[0])
+    axes[0].set_ylabel("microseconds per step")
+    handles, labels = axes[kernels.index("hmc")].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    return fig

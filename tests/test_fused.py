@@ -222,7 +222,7 @@ FUNCTIONS = {
     "cumulative": lambda x: (jnp.cumsum(x, 1), jnp.cumsum(x[::-1], 0), jax.lax.cummax(x)),
     "moves": lambda x: (jnp.pad(x, ((1, 0), (0, 2))), jnp.roll(x, 1, 1), x.T, jnp.tile(x, 2)),
     "split": lambda x: jnp.split(x, 2, axis=1),
-    "products": lambda x: (x @ x.T, jnp.einsum("ij,kj->ik", x, x[:2] + 1), jnp.outer(x[0], x[1])),
+    "products": lambda x: (x @ x.T, jnp.tensordot(x, jnp.ones((3, 2, 4)), ((0,), (0,))), jnp.einsum("ij,kj->ik", x, x[:2] + 1), jnp.outer(x[0], x[1])),
     "constant index": lambda x: (x[jnp.array([2, 0, 2])], x[1], x[:, ::2], x[-1, -1]),
     "largest": lambda x: (jnp.argmax(x, 0), jnp.argmin(x, 1), x[jnp.argmax(x[:, 0])]),
     "branches": lambda x: jax.lax.cond(x[0, 0] > 0, lambda y: y * 2, lambda y: y - 1, x),
@@ -249,7 +249,22 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_rules(name):
     x = jax.random.normal(jax.random.key(2), (6, 3, 4))
+    x = x * jnp.array([0.1, 0.5, 1.0, 2.0, 5.0, 20.0])[:, None, None]
     close(row_by_row(FUNCTIONS[name], x), jax.vmap(FUNCTIONS[name])(x))
+
+
+def test_constants_that_do_nothing():
+    x = jax.random.normal(jax.random.key(2), (6, 3))
+    f = lambda x: jnp.stack([x * 1.0, x * 0.0, x + 0.0, x + 1.0])
+    dots = lambda x: jnp.array([[1.0, 0.0, 2.0], [0.0, 0.0, 0.0]]) @ x
+    for g in (f, dots):
+        close(row_by_row(g, x), jax.vmap(g)(x))
+
+
+def test_the_first_of_the_largest():
+    x = jnp.array([[1.0, 3.0, 3.0], [jnp.nan, 4.0, jnp.nan], [2.0, jnp.nan, 1.0]])
+    for f in (jnp.argmax, jnp.argmin):
+        close(row_by_row(f, x), jax.vmap(f)(x))
 
 
 def test_random_numbers_are_those_of_jax():

@@ -201,7 +201,7 @@ LAYERS = [  # a file imports from its own layer and from lower ones; the longest
     },
     {"energies", "supports", "targets", "io", "sampling.devices", "sampling.progress"},
     {"kernels"},
-    {"sampling"},
+    {"sampling", "fused"},
     {
         "adaptation",
         "diagnostics",

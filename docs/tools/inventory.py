@@ -11,6 +11,7 @@ PAGES = {
     "core": ("States and kernels", ["base", "spaces", "_compile"]),
     "kernels": ("Kernels", ["kernels"]),
     "sampling": ("Sampling", ["sampling"]),
+    "fused": ("Runs in two launches", ["fused"]),
     "adaptation": ("Warm-up", ["adaptation"]),
     "diagnostics": ("Diagnostics", ["diagnostics"]),
     "energies": ("Energies", ["energies", "supports"]),
