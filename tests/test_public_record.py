@@ -210,3 +210,30 @@ def test_random_starts_without_a_finite_energy_are_drawn_again():
     assert abs(float(x[:, 1].mean())) < 0.6 and float(jnp.abs(x).max()) < 2
     with pytest.raises(ValueError, match="for 4 of 4 chains; give positions"):
         random_positions(KEY, lambda x: jnp.inf * jnp.sum(x**2), 4, 2)
+
+
+def test_a_key_is_used_again_by_a_part_of_the_chains_or_in_another_dtype():
+    """Bits of few chains may be equal by chance, and are no reason."""
+    kernel = eb.hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 3)
+    ends = eb.sample(KEY, kernel, jnp.ones((8, 2)), 20).draws[-1]
+    for start in (ends[:3], np.asarray(ends), np.asarray(ends, np.float64)):
+        with pytest.raises(ValueError, match="key was used for the run that ended at"):
+            eb.sample(KEY, kernel, start, 20)
+    bits = flip(lambda x: 0.0 * jnp.sum(x))
+    ends = eb.sample(KEY, bits, jnp.zeros((4, 3)), 20).draws[-1]
+    eb.sample(KEY, bits, ends[:1], 20)
+
+
+def test_chains_from_elsewhere_with_the_same_key_that_meet_are_reported():
+    """One warning; none for other keys, for the same start in another number of chains,
+    and before they have met."""
+    kernel = eb.hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 3)
+    key, other = jax.random.split(jax.random.fold_in(KEY, 1))
+    start = jnp.ones((4, 2))
+    eb.sample(key, kernel, start, 200)
+    eb.sample(key, kernel, start[:2], 200)
+    eb.sample(other, kernel, start + 1, 200)
+    eb.sample(key, kernel, start + 1, 2)
+    eb.sample(key, kernel, start + 2, 2)
+    with pytest.warns(RuntimeWarning, match="the same noise has brought them together"):
+        eb.sample(key, kernel, start + 1, 200)

@@ -136,8 +136,8 @@ def sample(
       Interrupted: by SIGTERM or Ctrl-C with a checkpoint, after the chunk was saved.
 
     Warns:
-      where a chain never moved, proposed points without a finite energy, or a checkpoint
-      was damaged.
+      where a chain never moved, proposed points without a finite energy, a checkpoint
+      was damaged, or chains end where those of an earlier run with the key ended.
 
     >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 5)
     >>> samples = sample(jax.random.key(0), kernel, jnp.zeros((4, 2)), 1000)
