@@ -3,6 +3,8 @@ bytes."""
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +17,7 @@ import ebmjax as eb
 from ebmjax.io import run_directory as folder
 from ebmjax.io.checkpoint import CheckpointError
 from ebmjax.io.chunk_store import Interrupted
+from ebmjax.io.code_digest import code_digest
 
 KEY = jax.random.key(4)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)
@@ -22,6 +25,7 @@ KERNEL = eb.underdamped_langevin(
     ENERGY, 0.3
 )  # its state holds a gradient and a momentum
 START = jnp.ones((3, 2))
+PIPES = {"capture_output": True, "text": True, "check": True}
 
 
 def run(path=None, kernel=KERNEL, key=KEY, start=START, num_steps=60, **options):
@@ -114,7 +118,7 @@ OTHER = {
     "key": ({"key": jax.random.key(5)}, "belongs to another call: key was "),
     "positions": ({"start": START + 1}, "belongs to another call: positions was "),
     "length": ({"num_steps": 120}, "num_steps was 60, is 120"),
-    "energy": ({"kernel": eb.underdamped_langevin(lambda x: 1 + ENERGY(x), 0.3)}, "is a run of another energy: where chain"),
+    "energy": ({"kernel": eb.underdamped_langevin(lambda x: 1 + ENERGY(x), 0.3)}, "the code of a function in kernel or collect has changed"),
     "kernel": ({"kernel": eb.mala(ENERGY, 0.3)}, "kernel was 'UnderdampedLangevin"),
     "collect": ({"collect": lambda state, info: state.energy}, "collect was 'position_of', is '<lambda>'"),
 }  # fmt: skip
@@ -212,3 +216,67 @@ def test_a_checkpoint_of_another_kernel_is_refused(tmp_path, kernel, message):
         run(tmp_path, kernel=kernel)
     again = run(tmp_path)  # the same kernel, made again, continues
     assert equal(again.draws, run().draws)
+
+
+def proposal(scale):
+    return lambda key, x: x + scale * jax.random.normal(key, x.shape)
+
+
+def walk(scale=0.5, weight=1.0):
+    energy = lambda x: weight * ENERGY(x)
+    return eb.metropolis(energy, proposal(scale), symmetric=True)
+
+
+COLLECT = lambda power: lambda state, info: state.position**power
+CHANGED = {
+    "proposal": {"kernel": walk(scale=2.0)},
+    "energy": {"kernel": walk(weight=1.005)},
+    "collect": {"kernel": walk(), "collect": COLLECT(2)},
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_checkpoint_knows_the_numbers_in_closures(name, tmp_path):
+    """They print alike.  Where the second half is missing, the same call computes it."""
+    first = {"kernel": walk(), "collect": COLLECT(1)}
+    before = run(tmp_path, **first)
+    sorted(tmp_path.glob("*.npz"))[-1].unlink()
+    with pytest.raises(CheckpointError, match="the code of a function in kernel or"):
+        run(tmp_path, **{**first, **CHANGED[name]})
+    again = {"kernel": walk(), "collect": COLLECT(1)}
+    assert equal(run(tmp_path, **again).draws, before.draws)
+
+
+OFFSET = {"energy": 0.0}
+
+
+def test_an_energy_that_changes_where_its_code_does_not_is_refused(tmp_path):
+    make = lambda: eb.random_walk(lambda x: ENERGY(x) + OFFSET["energy"], 0.5)
+    run(tmp_path, kernel=make())
+    try:
+        OFFSET["energy"] = 1.0
+        with pytest.raises(ValueError, match="is a run of another energy: where chain"):
+            run(tmp_path, kernel=make())
+    finally:
+        OFFSET["energy"] = 0.0
+
+
+def test_the_digest_of_code_is_that_of_what_it_computes():
+    """Equal in another process, for counters in a list, and for another line."""
+    counts = []
+    make = lambda scale: lambda x: counts.append(1) or jnp.sum(x) * scale
+    first = code_digest(make(2.0))
+    counts.append(1)
+    assert code_digest(make(2.0)) == first
+    assert code_digest(make(jnp.float32(2.0))) != first != code_digest(make(3.0))
+    text = "f = lambda x, s={{1, 'a'}}: (lambda y: y in ('b', 2))(x) * {0}"
+    two = [text.format(3), "\n\n" + text.format(3), text.format(4)]
+    script = "import sys; from ebmjax.io.code_digest import code_digest as d\n"
+    script += "for text in sys.argv[1:]:\n  exec(text, s := {}); print(d(s['f']))"
+    command = [sys.executable, "-c", script, *two]
+    found = [
+        subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, **PIPES)
+        for seed in "12"
+    ]
+    a, b = (f.stdout.split() for f in found)
+    assert a == b and a[0] == a[1] != a[2] and len(a) == 3

@@ -21,6 +21,11 @@ from ebmjax.io import run_directory
 from ebmjax.io.serialization import CheckpointError, CorruptCheckpointError
 from ebmjax.sampling import devices
 
+CODE = (
+    "the code of a function in kernel or collect has changed, or a number that it "
+    "refers to"
+)
+
 
 class Interrupted(KeyboardInterrupt):
     """Stopped by SIGTERM, SIGHUP or Ctrl-C, after the chunk was finished and saved."""
@@ -105,7 +110,7 @@ class ChunkStore:
     def _compare(self, path, notes):
         found = notes.get("call", {})
         differences = [
-            f"{name} was {found.get(name)!r}, is {value!r}"
+            CODE if name == "code" else f"{name} was {found.get(name)!r}, is {value!r}"
             for name, value in self.call.items()
             if found.get(name) != value
         ]

@@ -22,6 +22,7 @@ from ebmjax._value import as_function, show
 from ebmjax.base import Info, Kernel, Key, Position, State
 from ebmjax.io import run_directory as folder
 from ebmjax.io.chunk_store import ChunkStore, Interrupted, fingerprint
+from ebmjax.io.code_digest import code_digest
 from ebmjax.kernels.chains import Stacked, parallel
 from ebmjax.kernels.combinators import reject_nonfinite
 from ebmjax.sampling import devices as dev
@@ -194,7 +195,7 @@ def sample(
         folder.check_writable(checks.path(checkpoint, "checkpoint"))
         call |= {"key": fingerprint(key), "positions": fingerprint(positions)}
         call |= {"kernel": text_of(kernel), "numbers": fingerprint(kernel)}
-        call |= {"collect": text_of(collect)}
+        call |= {"collect": text_of(collect), "code": code_digest(kernel, collect)}
     if fused:
         _check_fused(key, collect, devices)
         call |= {"fused": True}
