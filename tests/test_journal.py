@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
+from ebmjax.diagnostics import streaming
 from ebmjax.io import run_directory as folder
 from ebmjax.io.checkpoint import CheckpointError
 from ebmjax.io.chunk_store import Interrupted
 from ebmjax.io.code_digest import code_digest
+from ebmjax.sampling import interrupts
 
 KEY = jax.random.key(4)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)
@@ -280,3 +282,73 @@ def test_the_digest_of_code_is_that_of_what_it_computes():
     ]
     a, b = (f.stdout.split() for f in found)
     assert a == b and a[0] == a[1] != a[2] and len(a) == 3
+
+
+@pytest.mark.parametrize("collect", [eb.position_of, streaming.moments()], ids=["", "sum"])
+def test_ctrl_c_without_a_checkpoint_returns_the_draws_so_far(collect):
+    """And a run that goes on from there ends in the numbers of one run."""
+    options = {"num_warmup": 0, "collect": collect}
+    stop = stop_after(30, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Interrupted, match="after step 30 of 60: the draws") as caught:
+        run(**options, progress=stop)
+    found = caught.value.result
+    assert equal(found, run(**options, num_steps=30)) and found.num_steps == 30
+    if collect is eb.position_of:
+        options = {"num_warmup": 0, "start": found.num_steps, "thin": 2}
+        rest = eb.sample(KEY, KERNEL, found.state, 30, **options)
+        draws = np.concatenate([found.draws, rest.draws])
+        assert equal(draws, run(num_warmup=0).draws)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_in_the_warm_up_and_by_a_handler_of_the_user():
+    stop = stop_after(10, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Interrupted, match="after step 12 of 80") as caught:
+        run(progress=stop)
+    assert caught.value.result is None
+    calls = []
+    before = signal.signal(signal.SIGINT, lambda *_: calls.append(1))
+    try:
+        assert equal(run(progress=stop_after(80, stop_now)), run()) and calls == [1]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def stop_now():
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_a_long_run_is_divided_and_changes_no_number(monkeypatch):
+    """60 chunks of 10 steps; the draws are written in place."""
+    monkeypatch.setattr(interrupts, "WORTH", 1.0)
+    numbers = interrupts.work(interrupts._step, KERNEL, *begun(), loops=1)
+    monkeypatch.setitem(interrupts.CHUNK_WORK, "cpu", 10.5 * numbers)
+    ends = []
+    report = lambda done, total, text: ends.append(done)
+    options = {"num_steps": 600, "num_warmup": 40}
+    found = run(**options, num_chunks=None, progress=report)
+    assert ends == [*range(2, 41, 2), *range(50, 641, 10)]
+    whole = run(**options, num_chunks=1)
+    assert equal((found.draws, found.state), (whole.draws, whole.state))
+
+
+def begun():
+    keys = eb.chain_keys(KEY, len(START))
+    return keys, eb.parallel(KERNEL).init(START)
+
+
+def test_chunks_are_of_one_length_where_that_is_cheap():
+    for num, longest in [(1000, 400), (1009, 400), (601, 100), (60, 7), (10, 100)]:
+        found = interrupts.num_chunks(num, longest)
+        length = -(-num // found)
+        assert 1 < length <= longest and found <= 2 * -(-num // longest)
+        assert num % length != 1
+    assert interrupts.num_chunks(1000, 300) == 4 and interrupts.num_chunks(62, 7) == 9
+
+
+def test_loops_of_unknown_length_count_for_more():
+    """16 rounds each: Ctrl-C in NUTS waits no longer than in others."""
+    kernel, keys = eb.nuts(ENERGY, 0.3), eb.chain_keys(KEY, 3)
+    state = eb.parallel(kernel).init(START)
+    once = interrupts.work(interrupts._step, kernel, keys, state)
+    assert interrupts.work(interrupts._step, kernel, keys, state, loops=16) > 10 * once

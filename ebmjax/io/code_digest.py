@@ -13,7 +13,6 @@ import hashlib
 import types
 from typing import Any
 
-
 from ebmjax._value import Function, Value, _Partial, is_number
 from ebmjax.io.chunk_store import fingerprint
 
