@@ -347,8 +347,8 @@ def test_chunks_are_of_one_length_where_that_is_cheap():
 
 
 def test_loops_of_unknown_length_count_for_more():
-    """16 rounds each: Ctrl-C in NUTS waits no longer than in others."""
+    """64 rounds each: Ctrl-C in NUTS waits no longer than in others."""
     kernel, keys = eb.nuts(ENERGY, 0.3), eb.chain_keys(KEY, 3)
     state = eb.parallel(kernel).init(START)
     once = interrupts.work(interrupts._step, kernel, keys, state)
-    assert interrupts.work(interrupts._step, kernel, keys, state, loops=16) > 10 * once
+    assert interrupts.work(interrupts._step, kernel, keys, state, loops=64) > 10 * once

@@ -23,7 +23,7 @@ WORTH = 1e6  # numbers of a run, one energy a step, below which a step is not lo
 CHUNK_WORK = {"cpu": 1e9}
 CHUNK_STEPS = {"cpu": math.inf}
 OTHER_WORK, OTHER_STEPS = 1e11, 1e5
-LOOPS = 16  # rounds of a loop of unknown length
+LOOPS = 64  # rounds of a loop of unknown length
 MOST_CHUNKS = 20_000
 
 
