@@ -11,6 +11,7 @@ import ebmjax as eb
 from ebmjax import targets, verify
 from ebmjax.energies import boltzmann
 from ebmjax.kernels.gibbs import flip, gibbs
+from ebmjax.sampling import recompiled
 from ebmjax.sampling.initialization import random_positions
 from ebmjax.sampling.loop import run
 
@@ -237,3 +238,46 @@ def test_chains_from_elsewhere_with_the_same_key_that_meet_are_reported():
     eb.sample(key, kernel, start + 2, 2)
     with pytest.warns(RuntimeWarning, match="the same noise has brought them together"):
         eb.sample(key, kernel, start + 1, 200)
+
+
+def test_functions_made_in_a_loop_are_reported_and_partials_are_not(monkeypatch):
+    """Once, at the last of three; one function used again is one."""
+    monkeypatch.setattr(recompiled, "MANY", 3)
+    make = lambda data: lambda x: jnp.mean((x - data) ** 2)
+    kernels = [eb.mala(make(jnp.ones(2) * i), 0.3) for i in range(5)]
+    for kernel in [kernels[0]] * 4:
+        recompiled.warn_of_many("sample", kernel)
+    recompiled.warn_of_many("sample", kernels[1])
+    inside = eb.cycle(eb.mala(eb.temper(kernels[2].energy, 2.0), 0.3))
+    with pytest.warns(RuntimeWarning, match="given 3 functions made by the same code"):
+        recompiled.warn_of_many("sample", inside)
+    recompiled.warn_of_many("sample", kernels[3])
+    of_data = lambda data, x: jnp.mean((x - data) ** 2)
+    for i in range(5):
+        energy = jax.tree_util.Partial(of_data, jnp.ones(2) * i)
+        recompiled.warn_of_many("sample", eb.mala(energy, 0.3))
+    assert recompiled.functions(eb.hmc(of_data, 0.1, 3)) == [of_data]
+    assert recompiled.functions((eb.position_of, eb.ising(0.1))) == []
+
+
+def test_the_sixteenth_function_is_reported_by_sample_warm_up_and_fit():
+    optax = pytest.importorskip("optax")
+    make = lambda: lambda x: 0.5 * jnp.sum(x**2)
+    loss_of = lambda: lambda p, key, batch, chains: (jnp.sum(p**2), (chains, {}))
+    start, adam = jnp.ones((4, 1)), optax.adam(0.1)
+    state = eb.init_state(KEY, jnp.ones(2), adam)
+    kept = []
+    for made in (make, make, loss_of):
+        recompiled._seen.clear()
+        for _ in range(15):
+            kept.append(made())
+            recompiled.warn_of_many("", kept[-1])
+        with pytest.warns(RuntimeWarning, match=r"16 functions .*Partial"):
+            if made is loss_of:
+                options = {"num_updates": 2, "batch_size": 2}
+                eb.fit(KEY, made(), adam, state, start, **options)
+            elif len(kept) < 20:
+                eb.sample(KEY, eb.random_walk(made(), 1.0), start, 5)
+            else:
+                eb.warm_up(KEY, eb.random_walk, made(), start, num_steps=400)
+    recompiled._seen.clear()

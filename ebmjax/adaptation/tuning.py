@@ -20,6 +20,7 @@ from ebmjax.base import Energy, Kernel, Key, Position, evaluate, scalar
 from ebmjax.energies.constrained import constrained_in
 from ebmjax.sampling.coordinates import constrained_of, free_of
 from ebmjax.sampling.initialization import check_grad, one_point
+from ebmjax.sampling.recompiled import warn_of_many
 
 MASSES = ("auto", "dense", "diagonal", None)
 ESCAPED = 1e9  # times the starts: chains that are further out have escaped
@@ -123,6 +124,7 @@ def warm_up(
             f"{checks.describe(template)}"
         )
     target = target_of(template, target)
+    warn_of_many("warm_up", template)
     _check_starts(template, energy, positions, num_chains)
     numbers = np.float32(target), np.float32(step_size)
     size = num_steps * work(_evaluated, energy, positions, template.needs_grad)

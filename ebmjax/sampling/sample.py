@@ -43,6 +43,7 @@ from ebmjax.sampling.loop import (
 from ebmjax.sampling.nonfinite import POLICIES, Totals, count, restart_lost, warn
 from ebmjax.sampling.progress import Progress, reporter
 from ebmjax.sampling.provenance import check_not_repeated, remember
+from ebmjax.sampling.recompiled import warn_of_many
 
 LAST_STEP = 2**31 - 1
 WITHOUT_FILES = (
@@ -145,7 +146,8 @@ def sample(
 
     Warns:
       where a chain never moved, proposed points without a finite energy, a checkpoint
-      was damaged, or chains end where those of an earlier run with the key ended.
+      was damaged, or chains end where those of an earlier run with the key ended; and at
+      the sixteenth function of one code, each of which is compiled.
 
     >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 5)
     >>> samples = sample(jax.random.key(0), kernel, jnp.zeros((4, 2)), 1000)
@@ -209,6 +211,7 @@ def sample(
         _check_fused(key, collect, devices)
         call |= {"fused": True}
     dev.check_key(key)
+    warn_of_many("sample", kernel, collect)
     steps = start, start + num_warmup + num_steps
     check_not_repeated(key, positions, steps)
     state = begin(kernel, positions, mesh)
