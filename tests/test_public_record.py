@@ -176,6 +176,11 @@ def test_optimisers_that_cannot_work_are_refused_by_name():
     with pytest.raises(TypeError, match="must not be optax.lookahead"):
         slow = optax.lookahead(optax.sgd(0.1), 5, 0.5)
         eb.init_state(KEY, {"w": jnp.ones(2)}, slow)
+    with pytest.raises(TypeError, match="must not be optax.lookahead"):
+        chained = optax.chain(optax.clip(1.0), slow)
+        eb.init_state(KEY, {"w": jnp.ones(2)}, chained)
+    with pytest.raises(TypeError, match="needs obj_fn, the loss as a function"):
+        eb.init_state(KEY, {"w": jnp.ones(2)}, optax.contrib.sophia(0.1))
     with pytest.raises(TypeError, match="must be an optax.GradientTransformation"):
         eb.init_state(KEY, {"w": jnp.ones(2)}, 0.1)
 
@@ -281,3 +286,16 @@ def test_the_sixteenth_function_is_reported_by_sample_warm_up_and_fit():
             else:
                 eb.warm_up(KEY, eb.random_walk, made(), start, num_steps=400)
     recompiled._seen.clear()
+
+
+def test_samples_and_all_draws_are_no_positions():
+    """``[T, C, D]`` would be T chains of points ``[C, D]``; ``[T, C]`` of one number too.
+    Other positions of that shape are."""
+    kernel = eb.random_walk(lambda x: 0.5 * jnp.sum(x**2), 1.0)
+    found = eb.sample(KEY, kernel, jnp.zeros((4, 2)), 6)
+    with pytest.raises(ValueError, match=r"positions are the draws \[T, C, ...\]"):
+        eb.sample(jax.random.key(1), kernel, found.draws, 6)
+    with pytest.raises(TypeError, match="positions is Samples: give its state"):
+        eb.sample(jax.random.key(1), kernel, found, 6)
+    eb.sample(jax.random.key(1), kernel, found.draws[:5], 6)
+    eb.sample(jax.random.key(1), kernel, found.draws[-1], 6)

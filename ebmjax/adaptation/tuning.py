@@ -21,21 +21,19 @@ from ebmjax.base import (
     Kernel,
     Key,
     Position,
-    draw_noise,
     evaluate,
     scalar,
-    shapes_of,
 )
 from ebmjax.energies.constrained import constrained_in
 from ebmjax.kernels.chains import parallel
 from ebmjax.sampling.coordinates import constrained_of, free_of
 from ebmjax.sampling.initialization import check_grad, one_point
-from ebmjax.sampling.loop import chain_keys
+from ebmjax.sampling.loop import chain_keys, run
 from ebmjax.sampling.recompiled import warn_of_many
 
 MASSES = ("auto", "dense", "diagonal", None)
 ESCAPED = 1e9  # times the starts: chains that are further out have escaped
-WALLS = 0.1  # share of steps beyond a hard boundary, of which a warning speaks
+WALLS = 0.01  # share of steps beyond a hard boundary, of which a warning speaks
 FAR = 0.15  # an acceptance rate that ends further below its target is a warning
 
 
@@ -206,7 +204,7 @@ def check_adapted(
     reached: float,
     target: float,
     where: str = "",
-    at_walls: Callable[[], float] = lambda: 0.0,
+    at_walls: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0),
 ) -> None:
     """Raise or warn where an adaptation failed; ``where`` begins each message, and
     ``at_walls`` is :func:`share_at_walls` of it."""
@@ -215,17 +213,23 @@ def check_adapted(
     _check_lost(energy, found, where)
 
 
-def share_at_walls(key: Key, kernel: Kernel, positions: Position) -> float:
-    """Of a step of all chains, those rejected for an infinite energy."""
-    return float(np.mean(np.isposinf(np.asarray(_errors(key, kernel, positions)))))
+def share_at_walls(
+    key: Key, kernel: Kernel, positions: Position
+) -> tuple[float, float]:
+    """Of some steps of all chains, the share rejected for an infinite energy, and the
+    mean acceptance rate of the others."""
+    errors, rates = (np.asarray(x) for x in _steps(key, kernel, positions))
+    is_wall = np.isposinf(errors)
+    others = rates[~is_wall]
+    return float(is_wall.mean()), float(others.mean()) if others.size else 0.0
 
 
 @jax.jit
-def _errors(key, kernel, positions):
+def _steps(key, kernel, positions):
     chains = parallel(kernel)
     keys = chain_keys(key, checks.num_chains(positions))
-    noise = draw_noise(chains, keys, shapes_of(positions))
-    return chains.move(noise, chains.init(positions))[1].energy_error
+    collect = lambda state, info: (info.energy_error, info.acceptance_rate)
+    return run(keys, chains, chains.init(positions), 20, collect=collect).draws
 
 
 def _check(
@@ -233,7 +237,7 @@ def _check(
     reached: float,
     target: float,
     where: str,
-    at_walls: Callable[[], float],
+    at_walls: Callable[[], tuple[float, float]],
 ) -> None:
     sizes = _flat(found.step_size)
     largest = np.abs(sizes).max()
@@ -246,10 +250,12 @@ def _check(
             f"the warm-up failed, {text}: the energy has no finite gradient around the "
             "chains"
         )
-    if reached <= target - FAR and (share := at_walls()) >= WALLS:
+    is_low = reached <= target - FAR
+    share, rate = at_walls() if is_low else (0.0, 0.0)
+    if share >= WALLS and rate > target - FAR:
         checks.warn(
             f"{text}: {share:.0%} of the steps end where the energy is infinite, beyond a "
-            "boundary of the support, and a smaller step size does not help; "
+            f"boundary of the support, the others are accepted at {rate:.2f}; "
             "constrain(energy, support) removes the boundary",
             RuntimeWarning,
         )

@@ -36,6 +36,11 @@ class _Place(NamedTuple):
         num = min(len(self.rows), len(other.rows))
         return self.rows[:num] == other.rows[:num]
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Place):
+            return NotImplemented
+        return (self.num_chains, self.rows) == (other.num_chains, other.rows)
+
     def is_met(self, other: "_Place") -> bool:
         """Whether half of the chains that both have are at nearly the same positions."""
         num = min(len(self.rows), len(other.rows))
@@ -84,11 +89,18 @@ def remember(key: Key, start: Any, end: Position, steps: tuple[int, int]) -> Non
 
 
 def check_not_repeated(key: Key, positions: Any, steps: tuple[int, int]) -> None:
-    """Raise where a run with this key and some of these steps ended at the positions."""
+    """Raise where a run with this key and some of these steps ended at the positions, or
+    where they are all draws ``[T, C, ...]`` of a run."""
     if not _runs:
         return
     name, start = fingerprint(key), _place(positions)
+    last = _last_of(positions)
     for earlier in _runs:
+        if last is not None and last.is_real and earlier.end == last:
+            raise ValueError(
+                "positions are the draws [T, C, ...] of an earlier run, of which each "
+                "step would be a chain; give the last ones, draws[-1]"
+            )
         if earlier.key != name or start is None or not earlier.end.is_same(start):
             continue
         # a part of the chains may have equal discrete positions by chance
@@ -115,6 +127,14 @@ def _place(positions: Any) -> _Place | None:
     except (TypeError, ValueError, AttributeError, IndexError):
         return None
     return _Place(num_chains, tuple(fingerprint(row) for row in rows), numbers)
+
+
+def _last_of(positions: Any) -> _Place | None:
+    """The last entries along the first axis, as positions of their own."""
+    leaves = jax.tree.leaves(positions)
+    if isinstance(positions, State) or any(np.ndim(x) < 2 for x in leaves):
+        return None
+    return _place(jax.tree.map(lambda x: x[-1], positions))
 
 
 def _few(leaf: Any) -> np.ndarray:

@@ -161,6 +161,11 @@ def sample(
     num_steps, thin = checks.count(num_steps, "num_steps"), checks.count(thin, "thin")
     num_warmup = checks.count(num_warmup, "num_warmup", least=0)
     start = checks.count(start, "start", least=0)
+    if isinstance(positions, Samples):
+        raise TypeError(
+            "positions is Samples: give its state, with its num_steps as start to go on "
+            "with the same key"
+        )
     if kernel.is_parallel and not isinstance(kernel, Stacked):
         raise TypeError(
             "kernel must be a kernel of one chain, which sample runs on all, or one of "
