@@ -9,7 +9,9 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets, verify
-from ebmjax.energies import boltzmann
+from ebmjax.energies import boltzmann, lattice
+from ebmjax.energies.local import of_one_hot
+from ebmjax.energies.pairwise import pairwise
 from ebmjax.kernels.gibbs import flip, gibbs
 from ebmjax.sampling import recompiled
 from ebmjax.sampling.initialization import random_positions
@@ -299,3 +301,31 @@ def test_samples_and_all_draws_are_no_positions():
         eb.sample(jax.random.key(1), kernel, found, 6)
     eb.sample(jax.random.key(1), kernel, found.draws[:5], 6)
     eb.sample(jax.random.key(1), kernel, found.draws[-1], 6)
+
+
+DISCRETE = {
+    "ising": (lattice.ising(0.4), jnp.ones((2, 4, 4))),
+    "potts": (lattice.potts(3, 0.4), jnp.ones((2, 4, 4))),
+    "pairwise": (pairwise(1.0 - np.eye(3)), jnp.ones((2, 3))),
+    "one-hot": (of_one_hot(lambda z: jnp.sum(z[..., 0]), 3), jnp.ones((2, 3))),
+}
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_an_energy_of_discrete_states_is_infinite_elsewhere(name):
+    """Inside a function it cannot name its space, and a kernel of real points must not
+    leave it silently."""
+    energy, start = DISCRETE[name]
+    kernel = eb.random_walk(lambda x: energy(x), 0.3)
+    assert np.isfinite(energy(start[0])) and energy(start[0] + 0.3) == jnp.inf
+    with pytest.warns(RuntimeWarning, match="2 of 2 chains never moved"):
+        assert (eb.sample(KEY, kernel, start, 20).draws == 1).all()
+    for made in (eb.product(lambda x: jnp.sum(x), energy), eb.confine(energy, 2.0)):
+        with pytest.raises(TypeError, match="kernel of real points, and its energy is"):
+            eb.random_walk(made, 0.3)
+        assert gibbs(made).state_space == energy.state_space
+
+
+def test_a_product_is_of_one_state_space():
+    with pytest.raises(TypeError, match=r"one space, got levels\(3\) and spins"):
+        eb.product(DISCRETE["ising"][0], DISCRETE["potts"][0])
