@@ -109,7 +109,7 @@ MUTANTS = [
     Mutant(
         "loops of unknown length count once",
         "_compile.py",
-        'loops**(name == "while")',
+        'loops ** (name == "while")',
         "1",
         f"{JOURNAL}:test_loops_of_unknown_length_count_for_more",
     ),

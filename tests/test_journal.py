@@ -271,6 +271,7 @@ def test_the_digest_of_code_is_that_of_what_it_computes():
     counts.append(1)
     assert code_digest(make(2.0)) == first
     assert code_digest(make(jnp.float32(2.0))) != first != code_digest(make(3.0))
+    assert code_digest(lambda x: x * 2.0) != code_digest(lambda x: x * 3.0)
     text = "f = lambda x, s={{1, 'a'}}: (lambda y: y in ('b', 2))(x) * {0}"
     two = [text.format(3), "\n\n" + text.format(3), text.format(4)]
     script = "import sys; from ebmjax.io.code_digest import code_digest as d\n"
@@ -292,6 +293,7 @@ def test_ctrl_c_without_a_checkpoint_returns_the_draws_so_far(collect):
     with pytest.raises(Interrupted, match="after step 30 of 60: the draws") as caught:
         run(**options, progress=stop)
     found = caught.value.result
+    assert found is not None
     assert equal(found, run(**options, num_steps=30)) and found.num_steps == 30
     if collect is eb.position_of:
         options = {"num_warmup": 0, "start": found.num_steps, "thin": 2}
@@ -338,7 +340,7 @@ def begun():
 
 
 def test_chunks_are_of_one_length_where_that_is_cheap():
-    for num, longest in [(1000, 400), (1009, 400), (601, 100), (60, 7), (10, 100)]:
+    for num, longest in [(1000, 400), (1009, 400), (31, 5), (60, 7), (10, 100)]:
         found = interrupts.num_chunks(num, longest)
         length = -(-num // found)
         assert 1 < length <= longest and found <= 2 * -(-num // longest)

@@ -182,7 +182,8 @@ def test_codes_of_missing_values_are_named(tmp_path, suffix, code):
     path = tmp_path / f"mine.{suffix}"
     save = np.save if suffix == "npy" else lambda f, x: np.savetxt(f, x, delimiter=",")
     with_code, x = X.copy(), X.copy()
-    with_code[[3, 5], 1], x[3, 0] = code, 1.1 * code
+    with_code[[3, 5], 1] = x[[3, 5], 1] = code
+    x[4, 1] = 0.9 * code
     save(path, with_code)
     with pytest.warns(UserWarning, match=f"column 2 of the points holds {code:g} 2 tim"):
         data.load(str(path))

@@ -117,7 +117,8 @@ def _messages(totals, rate, num_steps, energy):
             f"{totals.num_nonfinite.sum()} proposals had an energy or a ratio of NaN or minus "
             f"infinity and were rejected; most in chain {worst}, "
             f"{totals.num_nonfinite[worst]} of {num_steps}"
-            + FLOAT64 * (energy.dtype != jnp.float64)
+            + FLOAT64
+            * (energy.dtype != jnp.float64)
         )
     if totals.num_restarted.any():
         yield (
