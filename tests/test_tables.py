@@ -189,6 +189,6 @@ def test_codes_of_missing_values_are_named(tmp_path, suffix, code):
         data.load(str(path))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for x in (x, with_code * 500, 400 * X + code * (X > 1)):
-            save(path, x)
+        for other in (x, with_code * 500, 400 * X + code * (X > 1)):
+            save(path, other)
             data.load(str(path))

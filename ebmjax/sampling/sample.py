@@ -342,8 +342,8 @@ def _run_plan(begun, plan, call, collect, mesh, checkpoint, progress, chunk) -> 
         if is_loaded:
             check_energy(kernel, state, f"{store.path} is a run")
     samples = found_until(ends[-1])
-    rate = samples.acceptance_rate
-    warn(totals, rate, call["num_steps"], dev.to_host(state.energy))
+    rates = samples.acceptance_rate
+    warn(totals, rates, call["num_steps"], dev.to_host(state.energy))
     return samples
 
 
