@@ -95,7 +95,7 @@ MUTANTS = [
     Mutant(
         "a long run is one chunk",
         "sampling/sample.py",
-        "longest = longest_chunk(kernel, keys, state, size)",
+        "longest = longest_chunk(kernel, keys, state, size, taken[1] - start)",
         "longest = None",
         DIVIDED,
     ),

@@ -332,6 +332,10 @@ def test_a_long_run_is_divided_and_changes_no_number(monkeypatch):
     assert ends == [*range(2, 41, 2), *range(50, 641, 10)]
     whole = run(**options, num_chunks=1)
     assert equal((found.draws, found.state), (whole.draws, whole.state))
+    monkeypatch.setattr(interrupts, "FEWEST", 65)
+    ends.clear()
+    run(**options, num_chunks=None, progress=report)  # too short to be divided
+    assert ends == [*range(2, 41, 2), *range(70, 641, 30)]
 
 
 def begun():

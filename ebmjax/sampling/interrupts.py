@@ -23,13 +23,17 @@ WORTH = 1e6  # numbers of a run, one energy a step, below which a step is not lo
 CHUNK_WORK = {"cpu": 1e9}
 CHUNK_STEPS = {"cpu": math.inf}
 OTHER_WORK, OTHER_STEPS = 1e11, 1e5
+FEWEST = 8  # chunks: a run of fewer is not divided
 LOOPS = 64  # rounds of a loop of unknown length
 MOST_CHUNKS = 20_000
 
 
-def longest_chunk(kernel: Kernel, keys: Key, state: State, size: float) -> int | None:
-    """Steps of a chunk of about half a second; ``None`` where a run of ``size`` numbers
-    is short, or where a step cannot be traced, which is reported elsewhere."""
+def longest_chunk(
+    kernel: Kernel, keys: Key, state: State, size: float, num_steps: int
+) -> int | None:
+    """Steps of a chunk of about half a second; ``None`` where a run, of ``size`` numbers
+    at one energy a step, is short, or where a step cannot be traced, which is reported
+    elsewhere."""
     if size < WORTH:
         return None
     try:
@@ -38,7 +42,8 @@ def longest_chunk(kernel: Kernel, keys: Key, state: State, size: float) -> int |
         return None
     backend = jax.default_backend()
     most = CHUNK_WORK.get(backend, OTHER_WORK) / max(numbers, 1)
-    return max(2, int(min(most, CHUNK_STEPS.get(backend, OTHER_STEPS))))
+    longest = max(2, int(min(most, CHUNK_STEPS.get(backend, OTHER_STEPS))))
+    return longest if num_steps >= FEWEST * longest else None
 
 
 @jax.jit

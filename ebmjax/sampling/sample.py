@@ -217,39 +217,54 @@ def sample(
         call |= {"fused": True}
     dev.check_key(key)
     warn_of_many("sample", kernel, collect)
-    steps = start, start + num_warmup + num_steps
-    check_not_repeated(key, positions, steps)
+    taken = start, start + num_warmup + num_steps
+    check_not_repeated(key, positions, taken)
     state = begin(kernel, positions, mesh)
     size = work(_init, kernel, state.position) * (num_warmup + num_steps)
     longest = None
     if is_divided and mesh is None:
         keys = chain_keys(key, len(state.energy))
-        longest = longest_chunk(kernel, keys, state, size)
+        longest = longest_chunk(kernel, keys, state, size, taken[1] - start)
     plan = list(_chunks(num_warmup, num_steps, thin, num_chunks, longest))
     chunk = _short_chunk if is_short(size, SMALL_RUN) else _chunk
     chunk = _fused_chunk if fused else chunk
+    place = checkpoint, backend
+    begun = key, kernel, state
     try:
         samples = _run_plan(
-            (key, kernel, state),
+            begun,
             plan,
             call,
             collect,
             mesh,
-            (checkpoint, backend),
+            place,
             progress,
             chunk,
+            longest is not None,
         )
     except Interrupted as stopped:
         if (found := stopped.result) is not None:
-            remember(key, positions, found.state.position, (start, found.num_steps))
+            stopped.result = found = _with_support(found, kernel, collect)
+            _remember_all(key, positions, found, start)
         raise
-    remember(key, positions, samples.state.position, steps)
-    has_positions = collect in (as_function(position_of), as_function(collect_stats))
-    if has_positions and (support := support_of(kernel)) is not None:
-        samples = samples._replace(support=support)
-        last = jax.tree.map(lambda x: x[-1], draws_of(samples)[0])
-        remember(key, positions, last, steps)
+    samples = _with_support(samples, kernel, collect)
+    _remember_all(key, positions, samples, start)
     return samples
+
+
+def _with_support(samples, kernel, collect) -> Samples:
+    if collect not in (as_function(position_of), as_function(collect_stats)):
+        return samples
+    return samples._replace(support=support_of(kernel))
+
+
+def _remember_all(key, positions, samples, start) -> None:
+    """Where the run ended, in free coordinates and in constrained values."""
+    taken = start, samples.num_steps
+    remember(key, positions, samples.state.position, taken)
+    if samples.support is not None:
+        last = jax.tree.map(lambda x: x[-1], draws_of(samples)[0])
+        remember(key, positions, last, taken)
 
 
 def text_of(item: Any) -> str:
@@ -257,7 +272,9 @@ def text_of(item: Any) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", show(item))
 
 
-def _run_plan(begun, plan, call, collect, mesh, checkpoint, progress, chunk) -> Samples:
+def _run_plan(
+    begun, plan, call, collect, mesh, checkpoint, progress, chunk, is_in_place
+) -> Samples:
     """The chunks in turn, from the chunk store where it has them."""
     key, kernel, state = begun
     path, backend = checkpoint
@@ -285,7 +302,7 @@ def _run_plan(begun, plan, call, collect, mesh, checkpoint, progress, chunk) -> 
     is_collecting = not is_reducing and bool(
         path and jax.tree.leaves(shapes(len(plan) - 1)[1])
     )
-    kept_draws = Kept(call["num_steps"] // call["thin"], len(plan) > 40)
+    kept_draws = Kept(call["num_steps"] // call["thin"], is_in_place)
 
     def found_until(end) -> Samples:
         draws = reduced if is_reducing else kept_draws.draws()
