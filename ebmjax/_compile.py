@@ -50,19 +50,19 @@ def _is_known() -> bool:
 _known: list[bool] = []
 
 
-def work(f: Any, *arguments: Any) -> float:
+def work(f: Any, *arguments: Any, loops: int = 1) -> float:
     """The numbers that a call of a jitted function computes, counted in its jaxpr; loops
-    of unknown length count once."""
-    return _size(f.trace(*arguments).jaxpr.jaxpr)
+    of unknown length count ``loops`` times."""
+    return _size(f.trace(*arguments).jaxpr.jaxpr, loops)
 
 
-def _size(jaxpr) -> float:
+def _size(jaxpr, loops) -> float:
     total = 0.0
     for equation in jaxpr.eqns:
         name, parameters = equation.primitive.name, equation.params
-        inner = [_size(p) for p in _jaxprs(parameters)]
+        inner = [_size(p, loops) for p in _jaxprs(parameters)]
         if inner:
-            total += sum(inner) * parameters.get("length", 1)
+            total += sum(inner) * parameters.get("length", loops ** (name == "while"))
             continue
         size = sum(math.prod(v.aval.shape) for v in equation.outvars)
         if name == "dot_general":

@@ -74,6 +74,10 @@ class Space:
         inside = (x == jnp.round(x)) & (x >= self.values[0]) & (x <= self.values[-1])
         return jnp.all(inside & (x != 0) if self == SPINS else inside)
 
+    def only(self, x: Any, energy: Any) -> jax.Array:
+        """The energy at a position in the space, and infinity outside it."""
+        return jnp.where(self.contains(x), energy, jnp.inf)
+
     def check(self, positions: Any, name: str = "positions") -> None:
         """Raise ValueError, naming the value and its place, outside the space.
 

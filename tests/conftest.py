@@ -3,6 +3,7 @@
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 CACHE = (
@@ -29,6 +30,15 @@ def _programs_are_dropped_in_time():
     if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _calls_of_other_tests_are_forgotten():
+    """Tests share keys and lambdas, of which the library warns in one program."""
+    yield
+    for module, name in (("provenance", "_runs"), ("recompiled", "_seen")):
+        if found := sys.modules.get(f"ebmjax.sampling.{module}"):
+            getattr(found, name).clear()
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@ bytes."""
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,9 +14,12 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
+from ebmjax.diagnostics import streaming
 from ebmjax.io import run_directory as folder
 from ebmjax.io.checkpoint import CheckpointError
 from ebmjax.io.chunk_store import Interrupted
+from ebmjax.io.code_digest import code_digest
+from ebmjax.sampling import interrupts
 
 KEY = jax.random.key(4)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)
@@ -22,6 +27,7 @@ KERNEL = eb.underdamped_langevin(
     ENERGY, 0.3
 )  # its state holds a gradient and a momentum
 START = jnp.ones((3, 2))
+PIPES = {"capture_output": True, "text": True, "check": True}
 
 
 def run(path=None, kernel=KERNEL, key=KEY, start=START, num_steps=60, **options):
@@ -114,7 +120,7 @@ OTHER = {
     "key": ({"key": jax.random.key(5)}, "belongs to another call: key was "),
     "positions": ({"start": START + 1}, "belongs to another call: positions was "),
     "length": ({"num_steps": 120}, "num_steps was 60, is 120"),
-    "energy": ({"kernel": eb.underdamped_langevin(lambda x: 1 + ENERGY(x), 0.3)}, "is a run of another energy: where chain"),
+    "energy": ({"kernel": eb.underdamped_langevin(lambda x: 1 + ENERGY(x), 0.3)}, "the code of a function in kernel or collect has changed"),
     "kernel": ({"kernel": eb.mala(ENERGY, 0.3)}, "kernel was 'UnderdampedLangevin"),
     "collect": ({"collect": lambda state, info: state.energy}, "collect was 'position_of', is '<lambda>'"),
 }  # fmt: skip
@@ -212,3 +218,143 @@ def test_a_checkpoint_of_another_kernel_is_refused(tmp_path, kernel, message):
         run(tmp_path, kernel=kernel)
     again = run(tmp_path)  # the same kernel, made again, continues
     assert equal(again.draws, run().draws)
+
+
+def proposal(scale):
+    return lambda key, x: x + scale * jax.random.normal(key, x.shape)
+
+
+def walk(scale=0.5, weight=1.0):
+    energy = lambda x: weight * ENERGY(x)
+    return eb.metropolis(energy, proposal(scale), symmetric=True)
+
+
+COLLECT = lambda power: lambda state, info: state.position**power
+CHANGED = {
+    "proposal": {"kernel": walk(scale=2.0)},
+    "energy": {"kernel": walk(weight=1.005)},
+    "collect": {"kernel": walk(), "collect": COLLECT(2)},
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_checkpoint_knows_the_numbers_in_closures(name, tmp_path):
+    """They print alike.  Where the second half is missing, the same call computes it."""
+    first = {"kernel": walk(), "collect": COLLECT(1)}
+    before = run(tmp_path, **first)
+    sorted(tmp_path.glob("*.npz"))[-1].unlink()
+    with pytest.raises(CheckpointError, match="the code of a function in kernel or"):
+        run(tmp_path, **{**first, **CHANGED[name]})
+    again = {"kernel": walk(), "collect": COLLECT(1)}
+    assert equal(run(tmp_path, **again).draws, before.draws)
+
+
+OFFSET = {"energy": 0.0}
+
+
+def test_an_energy_that_changes_where_its_code_does_not_is_refused(tmp_path):
+    make = lambda: eb.random_walk(lambda x: ENERGY(x) + OFFSET["energy"], 0.5)
+    run(tmp_path, kernel=make())
+    try:
+        OFFSET["energy"] = 1.0
+        with pytest.raises(ValueError, match="is a run of another energy: where chain"):
+            run(tmp_path, kernel=make())
+    finally:
+        OFFSET["energy"] = 0.0
+
+
+def test_the_digest_of_code_is_that_of_what_it_computes():
+    """Equal in another process, for counters in a list, and for another line."""
+    counts = []
+    make = lambda scale: lambda x: counts.append(1) or jnp.sum(x) * scale
+    first = code_digest(make(2.0))
+    counts.append(1)
+    assert code_digest(make(2.0)) == first
+    assert code_digest(make(jnp.float32(2.0))) != first != code_digest(make(3.0))
+    assert code_digest(lambda x: x * 2.0) != code_digest(lambda x: x * 3.0)
+    text = "f = lambda x, s={{1, 'a'}}: (lambda y: y in ('b', 2))(x) * {0}"
+    two = [text.format(3), "\n\n" + text.format(3), text.format(4)]
+    script = "import sys; from ebmjax.io.code_digest import code_digest as d\n"
+    script += "for text in sys.argv[1:]:\n  exec(text, s := {}); print(d(s['f']))"
+    command = [sys.executable, "-c", script, *two]
+    found = [
+        subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, **PIPES)
+        for seed in "12"
+    ]
+    a, b = (f.stdout.split() for f in found)
+    assert a == b and a[0] == a[1] != a[2] and len(a) == 3
+
+
+@pytest.mark.parametrize("collect", [eb.position_of, streaming.moments()], ids=["", "sum"])
+def test_ctrl_c_without_a_checkpoint_returns_the_draws_so_far(collect):
+    """And a run that goes on from there ends in the numbers of one run."""
+    options = {"num_warmup": 0, "collect": collect}
+    stop = stop_after(30, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Interrupted, match="after step 30 of 60: the draws") as caught:
+        run(**options, progress=stop)
+    found = caught.value.result
+    assert found is not None
+    assert equal(found, run(**options, num_steps=30)) and found.num_steps == 30
+    if collect is eb.position_of:
+        options = {"num_warmup": 0, "start": found.num_steps, "thin": 2}
+        rest = eb.sample(KEY, KERNEL, found.state, 30, **options)
+        draws = np.concatenate([found.draws, rest.draws])
+        assert equal(draws, run(num_warmup=0).draws)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_in_the_warm_up_and_by_a_handler_of_the_user():
+    stop = stop_after(10, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Interrupted, match="after step 12 of 80") as caught:
+        run(progress=stop)
+    assert caught.value.result is None
+    calls = []
+    before = signal.signal(signal.SIGINT, lambda *_: calls.append(1))
+    try:
+        assert equal(run(progress=stop_after(80, stop_now)), run()) and calls == [1]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def stop_now():
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_a_long_run_is_divided_and_changes_no_number(monkeypatch):
+    """60 chunks of 10 steps; the draws are written in place."""
+    monkeypatch.setattr(interrupts, "WORTH", 1.0)
+    numbers = interrupts.work(interrupts._step, KERNEL, *begun(), loops=1)
+    monkeypatch.setitem(interrupts.CHUNK_WORK, "cpu", 10.5 * numbers)
+    ends = []
+    report = lambda done, total, text: ends.append(done)
+    options = {"num_steps": 600, "num_warmup": 40}
+    found = run(**options, num_chunks=None, progress=report)
+    assert ends == [*range(2, 41, 2), *range(50, 641, 10)]
+    whole = run(**options, num_chunks=1)
+    assert equal((found.draws, found.state), (whole.draws, whole.state))
+    monkeypatch.setattr(interrupts, "FEWEST", 65)
+    ends.clear()
+    run(**options, num_chunks=None, progress=report)  # too short to be divided
+    assert ends == [*range(2, 41, 2), *range(70, 641, 30)]
+
+
+def begun():
+    keys = eb.chain_keys(KEY, len(START))
+    return keys, eb.parallel(KERNEL).init(START)
+
+
+def test_chunks_are_of_one_length_where_that_is_cheap():
+    for num, longest in [(1000, 400), (1009, 400), (31, 5), (60, 7), (10, 100)]:
+        found = interrupts.num_chunks(num, longest)
+        length = -(-num // found)
+        assert 1 < length <= longest and found <= 2 * -(-num // longest)
+        assert num % length != 1
+    assert interrupts.num_chunks(1000, 300) == 4 and interrupts.num_chunks(62, 7) == 9
+
+
+def test_loops_of_unknown_length_count_for_more():
+    """64 rounds each: Ctrl-C in NUTS waits no longer than in others."""
+    kernel, keys = eb.nuts(ENERGY, 0.3), eb.chain_keys(KEY, 3)
+    state = eb.parallel(kernel).init(START)
+    once = interrupts.work(interrupts._step, kernel, keys, state)
+    assert interrupts.work(interrupts._step, kernel, keys, state, loops=64) > 10 * once

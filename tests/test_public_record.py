@@ -9,8 +9,11 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets, verify
-from ebmjax.energies import boltzmann
+from ebmjax.energies import boltzmann, lattice
+from ebmjax.energies.local import of_one_hot
+from ebmjax.energies.pairwise import pairwise
 from ebmjax.kernels.gibbs import flip, gibbs
+from ebmjax.sampling import recompiled
 from ebmjax.sampling.initialization import random_positions
 from ebmjax.sampling.loop import run
 
@@ -175,6 +178,11 @@ def test_optimisers_that_cannot_work_are_refused_by_name():
     with pytest.raises(TypeError, match="must not be optax.lookahead"):
         slow = optax.lookahead(optax.sgd(0.1), 5, 0.5)
         eb.init_state(KEY, {"w": jnp.ones(2)}, slow)
+    with pytest.raises(TypeError, match="must not be optax.lookahead"):
+        chained = optax.chain(optax.clip(1.0), slow)
+        eb.init_state(KEY, {"w": jnp.ones(2)}, chained)
+    with pytest.raises(TypeError, match="needs obj_fn, the loss as a function"):
+        eb.init_state(KEY, {"w": jnp.ones(2)}, optax.contrib.sophia(0.1))
     with pytest.raises(TypeError, match="must be an optax.GradientTransformation"):
         eb.init_state(KEY, {"w": jnp.ones(2)}, 0.1)
 
@@ -210,3 +218,114 @@ def test_random_starts_without_a_finite_energy_are_drawn_again():
     assert abs(float(x[:, 1].mean())) < 0.6 and float(jnp.abs(x).max()) < 2
     with pytest.raises(ValueError, match="for 4 of 4 chains; give positions"):
         random_positions(KEY, lambda x: jnp.inf * jnp.sum(x**2), 4, 2)
+
+
+def test_a_key_is_used_again_by_a_part_of_the_chains_or_in_another_dtype():
+    """Bits of few chains may be equal by chance, and are no reason."""
+    kernel = eb.hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 3)
+    ends = eb.sample(KEY, kernel, jnp.ones((8, 2)), 20).draws[-1]
+    for start in (ends[:3], np.asarray(ends), np.asarray(ends, np.float64)):
+        with pytest.raises(ValueError, match="key was used for the run that ended at"):
+            eb.sample(KEY, kernel, start, 20)
+    bits = flip(lambda x: 0.0 * jnp.sum(x))
+    ends = eb.sample(KEY, bits, jnp.zeros((4, 3)), 20).draws[-1]
+    eb.sample(KEY, bits, ends[:1], 20)
+
+
+def test_chains_from_elsewhere_with_the_same_key_that_meet_are_reported():
+    """One warning; none for other keys, for the same start in another number of chains,
+    and before they have met."""
+    kernel = eb.hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 3)
+    key, other = jax.random.split(jax.random.fold_in(KEY, 1))
+    start = jnp.ones((4, 2))
+    eb.sample(key, kernel, start, 200)
+    eb.sample(key, kernel, start[:2], 200)
+    eb.sample(other, kernel, start + 1, 200)
+    eb.sample(key, kernel, start + 1, 2)
+    eb.sample(key, kernel, start + 2, 2)
+    with pytest.warns(RuntimeWarning, match="the same noise has brought them together"):
+        eb.sample(key, kernel, start + 1, 200)
+
+
+def test_functions_made_in_a_loop_are_reported_and_partials_are_not(monkeypatch):
+    """Once, at the last of three; one function used again is one."""
+    monkeypatch.setattr(recompiled, "MANY", 3)
+    make = lambda data: lambda x: jnp.mean((x - data) ** 2)
+    kernels = [eb.mala(make(jnp.ones(2) * i), 0.3) for i in range(5)]
+    for kernel in [kernels[0]] * 4:
+        recompiled.warn_of_many("sample", kernel)
+    recompiled.warn_of_many("sample", kernels[1])
+    inside = eb.cycle(eb.mala(eb.temper(kernels[2].energy, 2.0), 0.3))
+    with pytest.warns(RuntimeWarning, match="given 3 functions made by the same code"):
+        recompiled.warn_of_many("sample", inside)
+    recompiled.warn_of_many("sample", kernels[3])
+    of_data = lambda data, x: jnp.mean((x - data) ** 2)
+    for i in range(5):
+        energy = jax.tree_util.Partial(of_data, jnp.ones(2) * i)
+        recompiled.warn_of_many("sample", eb.mala(energy, 0.3))
+    assert recompiled.functions(eb.hmc(of_data, 0.1, 3)) == [of_data]
+    assert recompiled.functions((eb.position_of, eb.ising(0.1))) == []
+
+
+def test_the_sixteenth_function_is_reported_by_sample_warm_up_and_fit():
+    optax = pytest.importorskip("optax")
+    make = lambda: lambda x: 0.5 * jnp.sum(x**2)
+    loss_of = lambda: lambda p, key, batch, chains: (jnp.sum(p**2), (chains, {}))
+    start, adam = jnp.ones((4, 1)), optax.adam(0.1)
+    state = eb.init_state(KEY, jnp.ones(2), adam)
+    kept = []
+    for made in (make, make, loss_of):
+        recompiled._seen.clear()
+        for _ in range(15):
+            kept.append(made())
+            recompiled.warn_of_many("", kept[-1])
+        with pytest.warns(RuntimeWarning, match=r"16 functions .*Partial"):
+            if made is loss_of:
+                options = {"num_updates": 2, "batch_size": 2}
+                eb.fit(KEY, made(), adam, state, start, **options)
+            elif len(kept) < 20:
+                eb.sample(KEY, eb.random_walk(made(), 1.0), start, 5)
+            else:
+                eb.warm_up(KEY, eb.random_walk, made(), start, num_steps=400)
+    recompiled._seen.clear()
+
+
+def test_samples_and_all_draws_are_no_positions():
+    """``[T, C, D]`` would be T chains of points ``[C, D]``; ``[T, C]`` of one number too.
+    Other positions of that shape are."""
+    kernel = eb.random_walk(lambda x: 0.5 * jnp.sum(x**2), 1.0)
+    found = eb.sample(KEY, kernel, jnp.zeros((4, 2)), 6)
+    with pytest.raises(ValueError, match=r"positions are the draws \[T, C, ...\]"):
+        eb.sample(jax.random.key(1), kernel, found.draws, 6)
+    with pytest.raises(TypeError, match="positions is Samples: give its state"):
+        eb.sample(jax.random.key(1), kernel, found, 6)
+    eb.sample(jax.random.key(1), kernel, found.draws[:5], 6)
+    eb.sample(jax.random.key(1), kernel, found.draws[-1], 6)
+
+
+DISCRETE = {
+    "ising": (lattice.ising(0.4), jnp.ones((2, 4, 4))),
+    "potts": (lattice.potts(3, 0.4), jnp.ones((2, 4, 4))),
+    "pairwise": (pairwise(1.0 - np.eye(3)), jnp.ones((2, 3))),
+    "one-hot": (of_one_hot(lambda z: jnp.sum(z[..., 0]), 3), jnp.ones((2, 3))),
+}
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_an_energy_of_discrete_states_is_infinite_elsewhere(name):
+    """Inside a function it cannot name its space, and a kernel of real points must not
+    leave it silently."""
+    energy, start = DISCRETE[name]
+    kernel = eb.random_walk(lambda x: energy(x), 0.3)
+    assert np.isfinite(energy(start[0])) and energy(start[0] + 0.3) == jnp.inf
+    with pytest.warns(RuntimeWarning, match="2 of 2 chains never moved"):
+        assert (eb.sample(KEY, kernel, start, 20).draws == 1).all()
+    for made in (eb.product(lambda x: jnp.sum(x), energy), eb.confine(energy, 2.0)):
+        with pytest.raises(TypeError, match="kernel of real points, and its energy is"):
+            eb.random_walk(made, 0.3)
+        assert gibbs(made).state_space == energy.state_space
+
+
+def test_a_product_is_of_one_state_space():
+    with pytest.raises(TypeError, match=r"one space, got levels\(3\) and spins"):
+        eb.product(DISCRETE["ising"][0], DISCRETE["potts"][0])

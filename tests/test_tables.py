@@ -1,5 +1,7 @@
 """Text tables: each format is read correctly, or refused with line and column."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -118,7 +120,12 @@ def test_a_column_is_named_for_labels_or_refused(tmp_path):
 
 def test_a_header_can_be_requested(tmp_path):
     years = lines(A, B, head="2019,2020")
-    assert len(read(tmp_path, years).x) == 31
+    with pytest.warns(UserWarning, match="its first row .* --header yes makes it"):
+        assert len(read(tmp_path, years).x) == 31
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read(tmp_path, years, header="no").x) == 31
+        assert len(read(tmp_path, lines(N, range(9, 39))).x) == 30
     assert len(read(tmp_path, years, header="yes").x) == 30
     assert len(read(tmp_path, lines(A, B, head="0,1"), header="no").x) == 31
     bits = "0,1\n1,0\n1,1\n"
@@ -166,3 +173,22 @@ def test_tables_by_other_suffixes(tmp_path, suffix):
     np.savetxt(tmp_path / f"mine.{suffix}", X, header="a b")
     found = data.load(str(tmp_path / f"mine.{suffix}"))
     assert np.array_equal(found.x, X) and found.columns == ("a", "b")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "npy"])
+@pytest.mark.parametrize("code", [-999.0, 99999.0])
+def test_codes_of_missing_values_are_named(tmp_path, suffix, code):
+    """Not where other values reach as far, and not for other numbers."""
+    path = tmp_path / f"mine.{suffix}"
+    save = np.save if suffix == "npy" else lambda f, x: np.savetxt(f, x, delimiter=",")
+    with_code, x = X.copy(), X.copy()
+    with_code[[3, 5], 1] = x[[3, 5], 1] = code
+    x[4, 1] = 0.9 * code
+    save(path, with_code)
+    with pytest.warns(UserWarning, match=f"column 2 of the points holds {code:g} 2 tim"):
+        data.load(str(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for other in (x, with_code * 500, 400 * X + code * (X > 1)):
+            save(path, other)
+            data.load(str(path))

@@ -1,6 +1,7 @@
 """The training loop: it learns, it resumes exactly, and it does not diverge
 silently."""
 
+import signal
 from functools import partial
 
 import jax
@@ -79,6 +80,18 @@ def test_resumed_is_not_stopped_bit_for_bit():
     resumed, metrics = train(60, half)
     assert equal(whole, resumed) and len(metrics["loss"]) == 23
     assert not equal(whole, half)
+
+
+def test_ctrl_c_returns_the_last_healthy_state_and_its_history():
+    def stop(done, total, text):
+        if done >= 75:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="stopped after update 25 of") as caught:
+        train(150, progress=stop)
+    state, history = caught.value.result
+    assert int(state.step) == 25 == len(history["loss"])
+    assert equal(train(100, state)[0], train(100)[0])
 
 
 def test_chunks_change_no_number():

@@ -9,7 +9,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets, verify
-from ebmjax.adaptation import approach
+from ebmjax.adaptation import approach, tuning
 from ebmjax.adaptation.base import Adapter
 from ebmjax.adaptation.mass_matrix import NEIGHBOURS, Moments, growth, inverse_of
 from ebmjax.adaptation.step_size import MOST_TRIES, SLOWEST, StepSize, StepSizeAdapter
@@ -490,3 +490,19 @@ def test_another_criterion_is_one_adapter(key):
     fixed = adapt((Fixed(),))
     usual = adapt((StepSizeAdapter(0.574),))
     assert fixed.step_size != usual.step_size
+
+
+KEY = jax.random.key(9)
+
+
+def test_a_hard_boundary_is_named_where_it_spoils_the_acceptance():
+    """A smooth energy whose acceptance is poor for another reason is the control."""
+    wall = lambda x: jnp.where(jnp.all(x > 0), 0.5 * jnp.sum(x**2), jnp.inf)
+    start = jnp.abs(jax.random.normal(KEY, (64, 4)))
+    with pytest.warns(RuntimeWarning, match="of the steps end where the energy is inf"):
+        tuned = eb.warm_up(KEY, eb.hmc, wall, start)
+    share, rate = tuning.share_at_walls(KEY, tuned.kernel, tuned.position)
+    assert share > 0.02 and rate > 0.9
+    smooth = eb.hmc(lambda x: 0.5 * jnp.sum(x**2), 2.5, 10)
+    share, rate = tuning.share_at_walls(KEY, smooth, start)
+    assert share == 0 and rate < 0.5

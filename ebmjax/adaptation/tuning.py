@@ -16,13 +16,24 @@ from ebmjax import _validation as checks
 from ebmjax._compile import FASTER, SMALL_WARMUP, is_short, short, work
 from ebmjax._value import as_function
 from ebmjax.adaptation.warmup import WINDOWS, Adapted, adapt, with_length
-from ebmjax.base import Energy, Kernel, Key, Position, evaluate, scalar
+from ebmjax.base import (
+    Energy,
+    Kernel,
+    Key,
+    Position,
+    evaluate,
+    scalar,
+)
 from ebmjax.energies.constrained import constrained_in
+from ebmjax.kernels.chains import parallel
 from ebmjax.sampling.coordinates import constrained_of, free_of
 from ebmjax.sampling.initialization import check_grad, one_point
+from ebmjax.sampling.loop import chain_keys, run
+from ebmjax.sampling.recompiled import warn_of_many
 
 MASSES = ("auto", "dense", "diagonal", None)
 ESCAPED = 1e9  # times the starts: chains that are further out have escaped
+WALLS = 0.01  # share of steps beyond a hard boundary, of which a warning speaks
 FAR = 0.15  # an acceptance rate that ends further below its target is a warning
 
 
@@ -123,6 +134,7 @@ def warm_up(
             f"{checks.describe(template)}"
         )
     target = target_of(template, target)
+    warn_of_many("warm_up", template)
     _check_starts(template, energy, positions, num_chains)
     numbers = np.float32(target), np.float32(step_size)
     size = num_steps * work(_evaluated, energy, positions, template.needs_grad)
@@ -133,9 +145,10 @@ def warm_up(
         is_lost=np.asarray(found.is_lost),
     )
     reached = last_rates(found.acceptance_rate).mean()
-    check_adapted(energy, found, positions, reached, target)
     length = None if found.num_steps is None else int(found.num_steps)
     kernel = found._replace(num_steps=length).kernel(make_kernel, energy)
+    at_walls = functools.partial(share_at_walls, key, kernel, found.position)
+    check_adapted(energy, found, positions, reached, target, at_walls=at_walls)
     rates, num_grads = found.acceptance_rate, int(found.num_grads)
     position = found.position
     if constrained is not None:
@@ -191,14 +204,41 @@ def check_adapted(
     reached: float,
     target: float,
     where: str = "",
+    at_walls: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0),
 ) -> None:
-    """Raise or warn where an adaptation failed; ``where`` begins each message."""
-    _check(found, reached, target, where)
+    """Raise or warn where an adaptation failed; ``where`` begins each message, and
+    ``at_walls`` is :func:`share_at_walls` of it."""
+    _check(found, reached, target, where, at_walls)
     _check_held(positions, found.position, where)
     _check_lost(energy, found, where)
 
 
-def _check(found: Adapted, reached: float, target: float, where: str) -> None:
+def share_at_walls(
+    key: Key, kernel: Kernel, positions: Position
+) -> tuple[float, float]:
+    """Of some steps of all chains, the share rejected for an infinite energy, and the
+    mean acceptance rate of the others."""
+    errors, rates = (np.asarray(x) for x in _steps(key, kernel, positions))
+    is_wall = np.isposinf(errors)
+    others = rates[~is_wall]
+    return float(is_wall.mean()), float(others.mean()) if others.size else 0.0
+
+
+@jax.jit
+def _steps(key, kernel, positions):
+    chains = parallel(kernel)
+    keys = chain_keys(key, checks.num_chains(positions))
+    collect = lambda state, info: (info.energy_error, info.acceptance_rate)
+    return run(keys, chains, chains.init(positions), 20, collect=collect).draws
+
+
+def _check(
+    found: Adapted,
+    reached: float,
+    target: float,
+    where: str,
+    at_walls: Callable[[], tuple[float, float]],
+) -> None:
     sizes = _flat(found.step_size)
     largest = np.abs(sizes).max()
     text = (
@@ -210,7 +250,16 @@ def _check(found: Adapted, reached: float, target: float, where: str) -> None:
             f"the warm-up failed, {text}: the energy has no finite gradient around the "
             "chains"
         )
-    if not target - FAR < reached < 1 - (1 - target) / 4:
+    is_low = reached <= target - FAR
+    share, rate = at_walls() if is_low else (0.0, 0.0)
+    if share >= WALLS and rate > target - FAR:
+        checks.warn(
+            f"{text}: {share:.0%} of the steps end where the energy is infinite, beyond a "
+            f"boundary of the support, the others are accepted at {rate:.2f}; "
+            "constrain(energy, support) removes the boundary",
+            RuntimeWarning,
+        )
+    elif not target - FAR < reached < 1 - (1 - target) / 4:
         checks.warn(
             f"{text}: more steps, or a start nearer to the typical set", RuntimeWarning
         )

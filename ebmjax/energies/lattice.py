@@ -44,7 +44,8 @@ class Ising(Value):
     def __call__(self, x: Array) -> Array:
         check_sides(x)
         bonds = x * (jnp.roll(x, -1, 0) + jnp.roll(x, -1, 1))
-        return -(self.coupling * jnp.sum(bonds) + jnp.sum(self.field * x))
+        energy = -(self.coupling * jnp.sum(bonds) + jnp.sum(self.field * x))
+        return SPINS.only(x, energy)
 
     def difference(self, x: Array, site: Any, v: Any) -> Array:
         """E(x with x_i = v) - E(x), from the four neighbours."""
@@ -132,9 +133,9 @@ class Potts(Value):
         check_sides(x)
         bonds = (x == jnp.roll(x, -1, 0)).astype(x.dtype) + (x == jnp.roll(x, -1, 1))
         energy = -self.coupling * jnp.sum(bonds)
-        if self.field is None:
-            return energy
-        return energy - jnp.sum(self.field[x.astype(jnp.int32)])
+        if self.field is not None:
+            energy -= jnp.sum(self.field[x.astype(jnp.int32)])
+        return self.state_space.only(x, energy)
 
     def one_hot(self, z: Array) -> Array:
         """The energy of one-hot vectors ``[H, W, K]``, for gradients."""

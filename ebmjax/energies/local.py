@@ -113,7 +113,8 @@ class OneHot(Value):
 
     def __call__(self, *arguments: Any) -> Array:
         *params, x = arguments
-        return self.energy(*params, encode(x, self.num_levels))
+        energy = self.energy(*params, encode(x, self.num_levels))
+        return self.state_space.only(x, energy)
 
 
 def of_one_hot(energy: Callable[..., Array], num_levels: int) -> Energy:

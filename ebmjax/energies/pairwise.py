@@ -54,7 +54,8 @@ class Pairwise(Value):
             of_fields = jnp.take_along_axis(self.fields, index, axis=1)
         else:
             of_fields = self.fields * y
-        return -(0.5 * jnp.sum(self.weights * pairs) + jnp.sum(of_fields))
+        energy = -(0.5 * jnp.sum(self.weights * pairs) + jnp.sum(of_fields))
+        return self.space.only(x, energy)
 
     def difference(self, x: Array, site: Any, v: Any) -> Array:
         """E(x with x_i = v) - E(x), from the neighbours."""

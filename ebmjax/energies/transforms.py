@@ -64,6 +64,17 @@ class Product(Value):
 
     energies: tuple[Energy, ...] = part()
 
+    def check(self):
+        spaces = {space_of(energy) for energy in self.energies} - {None}
+        if len(spaces) > 1:
+            names = " and ".join(sorted(map(str, spaces)))
+            raise TypeError(f"energies of a product must be of one space, got {names}")
+
+    @property
+    def state_space(self) -> Space | None:
+        named = (space_of(energy) for energy in self.energies)
+        return next((space for space in named if space is not None), None)
+
     def __call__(self, x: Any) -> Array:
         values = [energy(x) for energy in self.energies]
         return sum(values[1:], values[0])
@@ -71,6 +82,8 @@ class Product(Value):
 
 def product(*energies: Energy) -> Energy:
     """The sum of energies, a product of densities.
+
+    Raises without energies, and for energies of two state spaces.
 
     >>> float(product(lambda x: x, lambda x: 2 * x)(3.0))
     9.0
@@ -105,6 +118,10 @@ class Confined(Value):
 
     def check(self):
         checks.positive(self.scale, "scale")
+
+    @property
+    def state_space(self) -> Space | None:
+        return space_of(self.energy)
 
     def __call__(self, x: Any) -> Array:
         mean = _like(self.mean, x)

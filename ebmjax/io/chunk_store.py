@@ -21,9 +21,23 @@ from ebmjax.io import run_directory
 from ebmjax.io.serialization import CheckpointError, CorruptCheckpointError
 from ebmjax.sampling import devices
 
+CODE = (
+    "the code of a function in kernel or collect has changed, or a number that it "
+    "refers to"
+)
+
 
 class Interrupted(KeyboardInterrupt):
-    """Stopped by SIGTERM, SIGHUP or Ctrl-C, after the chunk was finished and saved."""
+    """Stopped by SIGTERM, SIGHUP or Ctrl-C, after the chunk was finished, and saved
+    where there is a checkpoint.
+
+    Without a checkpoint ``result`` is what was computed until then, as the function
+    would have returned it, or ``None``; at a prompt it is ``sys.last_value.result``.
+    """
+
+    def __init__(self, message: str, result: Any = None):
+        super().__init__(message)
+        self.result = result
 
 
 class ChunkStore:
@@ -48,6 +62,7 @@ class ChunkStore:
         *,
         is_collecting: bool,
         backend: str = "npz",
+        numbers: Sequence[int] = (),
     ) -> Iterator["ChunkStore"]:
         """The store in a folder, locked; signals to stop wait for the end of a chunk.
 
@@ -57,9 +72,11 @@ class ChunkStore:
           is_collecting: chunks collect values, so that all files are kept, not only the
             last few.
           backend: for writing, of :data:`ebmjax.io.run_directory.BACKENDS`.
+          numbers: of the signals that wait where there is no folder.
         """
         if path is None:
-            yield ChunkStore(None, call, is_collecting, lambda: False)
+            with run_directory.postponed_stop(numbers) as is_interrupted:
+                yield ChunkStore(None, call, is_collecting, is_interrupted)
             return
         path = Path(path)
         with contextlib.ExitStack() as stack:
@@ -93,7 +110,9 @@ class ChunkStore:
 
     def is_stopped(self) -> bool:
         """Whether any process got a signal to stop."""
-        return self.path is not None and devices.any_of(self.is_interrupted())
+        if self.path is None:
+            return self.is_interrupted()
+        return devices.any_of(self.is_interrupted())
 
     def save(self, step: int, chunk: Any) -> None:
         if self.path is not None:
@@ -105,7 +124,7 @@ class ChunkStore:
     def _compare(self, path, notes):
         found = notes.get("call", {})
         differences = [
-            f"{name} was {found.get(name)!r}, is {value!r}"
+            CODE if name == "code" else f"{name} was {found.get(name)!r}, is {value!r}"
             for name, value in self.call.items()
             if found.get(name) != value
         ]

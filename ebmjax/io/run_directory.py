@@ -18,7 +18,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,8 +89,10 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def postponed_stop() -> Iterator[Callable[[], bool]]:
-    """SIGTERM, SIGHUP and Ctrl-C wait for the end of a chunk.
+def postponed_stop(
+    numbers: Sequence[int] | None = None,
+) -> Iterator[Callable[[], bool]]:
+    """SIGTERM, SIGHUP and Ctrl-C, or other signals, wait for the end of a chunk.
 
     Yields a function that returns whether a signal came.  A second signal stops at
     once. A SIGHUP that is ignored (nohup) stays ignored.  Outside the main thread
@@ -106,9 +108,11 @@ def postponed_stop() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         is_stopped.set()
 
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
+    if numbers is None:
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        hangup = getattr(signal, "SIGHUP", None)
+        if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+            numbers.append(hangup)
     previous = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield is_stopped.is_set

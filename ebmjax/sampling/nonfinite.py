@@ -21,6 +21,10 @@ POLICIES = ("revert", "reinit", "raise")
 # a chain that never moved is stuck, and not unlucky, at this acceptance rate or below
 FROZEN = 0.01
 FEWEST = 10  # steps after which that is judged
+FLOAT64 = (
+    "; where that is rounding, of a Cholesky factor or the logarithm of a difference, "
+    "float64 avoids it (jax_enable_x64)"
+)
 BLURRED = 0.05  # nat: energies that are rounded by more bias the acceptance
 
 
@@ -113,6 +117,8 @@ def _messages(totals, rate, num_steps, energy):
             f"{totals.num_nonfinite.sum()} proposals had an energy or a ratio of NaN or minus "
             f"infinity and were rejected; most in chain {worst}, "
             f"{totals.num_nonfinite[worst]} of {num_steps}"
+            + FLOAT64
+            * (energy.dtype != jnp.float64)
         )
     if totals.num_restarted.any():
         yield (

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
@@ -22,11 +21,14 @@ from ebmjax._value import as_function, show
 from ebmjax.base import Info, Kernel, Key, Position, State
 from ebmjax.io import run_directory as folder
 from ebmjax.io.chunk_store import ChunkStore, Interrupted, fingerprint
+from ebmjax.io.code_digest import code_digest
 from ebmjax.kernels.chains import Stacked, parallel
 from ebmjax.kernels.combinators import reject_nonfinite
 from ebmjax.sampling import devices as dev
 from ebmjax.sampling.coordinates import collected, support_of
 from ebmjax.sampling.initialization import _init, begin, check_energy
+from ebmjax.sampling.interrupts import Kept, interrupts, longest_chunk
+from ebmjax.sampling.interrupts import num_chunks as num_chunks_of
 from ebmjax.sampling.loop import (
     Collect,
     Record,
@@ -41,8 +43,13 @@ from ebmjax.sampling.loop import (
 from ebmjax.sampling.nonfinite import POLICIES, Totals, count, restart_lost, warn
 from ebmjax.sampling.progress import Progress, reporter
 from ebmjax.sampling.provenance import check_not_repeated, remember
+from ebmjax.sampling.recompiled import warn_of_many
 
 LAST_STEP = 2**31 - 1
+WITHOUT_FILES = (
+    ": the draws until then are the result of this exception, sys.last_value.result at a "
+    "prompt; go on from its state, with its num_steps as start"
+)
 DISCARD = as_function(discard)
 
 
@@ -110,7 +117,8 @@ def sample(
         memory does not grow with the number of steps.
       start: steps already taken, ``Samples.num_steps`` of the run that is continued.
       num_chunks: pieces to run in, between which progress is shown and saved; by default
-        one, or twenty with progress or a checkpoint.
+        one, or twenty with progress or a checkpoint, and more for a long run, so that
+        Ctrl-C waits for about a second.
       devices: to divide the chains over: a number, a list, or a mesh with an axis
         ``"chains"``.
       checkpoint: a folder.  Each chunk is saved there, its draws with it; the same call,
@@ -133,11 +141,13 @@ def sample(
         where an earlier run with the same key ended, and a checkpoint of another call,
         kernel or energy.
       ChainFault: under ``on_fault="raise"``, naming the chain and the steps.
-      Interrupted: by SIGTERM or Ctrl-C with a checkpoint, after the chunk was saved.
+      Interrupted: by SIGTERM or Ctrl-C with a checkpoint, after the chunk was saved; by
+        Ctrl-C without one, after the chunk, with the samples so far as ``result``.
 
     Warns:
-      where a chain never moved, proposed points without a finite energy, or a checkpoint
-      was damaged.
+      where a chain never moved, proposed points without a finite energy, a checkpoint
+      was damaged, or chains end where those of an earlier run with the key ended; and at
+      the sixteenth function of one code, each of which is compiled.
 
     >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 5)
     >>> samples = sample(jax.random.key(0), kernel, jnp.zeros((4, 2)), 1000)
@@ -151,6 +161,11 @@ def sample(
     num_steps, thin = checks.count(num_steps, "num_steps"), checks.count(thin, "thin")
     num_warmup = checks.count(num_warmup, "num_warmup", least=0)
     start = checks.count(start, "start", least=0)
+    if isinstance(positions, Samples):
+        raise TypeError(
+            "positions is Samples: give its state, with its num_steps as start to go on "
+            "with the same key"
+        )
     if kernel.is_parallel and not isinstance(kernel, Stacked):
         raise TypeError(
             "kernel must be a kernel of one chain, which sample runs on all, or one of "
@@ -165,6 +180,9 @@ def sample(
         raise ValueError(
             f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}"
         )
+    # one that is not given is enlarged, so that Ctrl-C need not wait
+    is_divided = num_chunks is None and not checkpoint and on_fault == "revert"
+    is_divided = is_divided and not fused  # its whole run is one launch
     if num_chunks is None:
         num_chunks = 20 if progress or checkpoint else 1
     num_chunks = checks.count(num_chunks, "num_chunks")
@@ -181,7 +199,6 @@ def sample(
                 f"{got}"
             )
     mesh = dev.mesh_of(devices)
-    plan = list(_chunks(num_warmup, num_steps, thin, num_chunks))
     call: dict[str, Any] = {
         "num_steps": num_steps,
         "num_warmup": num_warmup,
@@ -194,24 +211,60 @@ def sample(
         folder.check_writable(checks.path(checkpoint, "checkpoint"))
         call |= {"key": fingerprint(key), "positions": fingerprint(positions)}
         call |= {"kernel": text_of(kernel), "numbers": fingerprint(kernel)}
-        call |= {"collect": text_of(collect)}
+        call |= {"collect": text_of(collect), "code": code_digest(kernel, collect)}
     if fused:
         _check_fused(key, collect, devices)
         call |= {"fused": True}
     dev.check_key(key)
-    steps = start, start + num_warmup + num_steps
-    check_not_repeated(key, positions, steps)
+    warn_of_many("sample", kernel, collect)
+    taken = start, start + num_warmup + num_steps
+    check_not_repeated(key, positions, taken)
     state = begin(kernel, positions, mesh)
-    samples = _run_plan(
-        key, kernel, state, plan, call, collect, mesh, (checkpoint, backend), progress
-    )
-    remember(key, positions, samples.state.position, steps)
-    has_positions = collect in (as_function(position_of), as_function(collect_stats))
-    if has_positions and (support := support_of(kernel)) is not None:
-        samples = samples._replace(support=support)
-        last = jax.tree.map(lambda x: x[-1], draws_of(samples)[0])
-        remember(key, positions, last, steps)
+    size = work(_init, kernel, state.position) * (num_warmup + num_steps)
+    longest = None
+    if is_divided and mesh is None:
+        keys = chain_keys(key, len(state.energy))
+        longest = longest_chunk(kernel, keys, state, size, taken[1] - start)
+    plan = list(_chunks(num_warmup, num_steps, thin, num_chunks, longest))
+    chunk = _short_chunk if is_short(size, SMALL_RUN) else _chunk
+    chunk = _fused_chunk if fused else chunk
+    place = checkpoint, backend
+    begun = key, kernel, state
+    try:
+        samples = _run_plan(
+            begun,
+            plan,
+            call,
+            collect,
+            mesh,
+            place,
+            progress,
+            chunk,
+            longest is not None,
+        )
+    except Interrupted as stopped:
+        if (found := stopped.result) is not None:
+            stopped.result = found = _with_support(found, kernel, collect)
+            _remember_all(key, positions, found, start)
+        raise
+    samples = _with_support(samples, kernel, collect)
+    _remember_all(key, positions, samples, start)
     return samples
+
+
+def _with_support(samples, kernel, collect) -> Samples:
+    if collect not in (as_function(position_of), as_function(collect_stats)):
+        return samples
+    return samples._replace(support=support_of(kernel))
+
+
+def _remember_all(key, positions, samples, start) -> None:
+    """Where the run ended, in free coordinates and in constrained values."""
+    taken = start, samples.num_steps
+    remember(key, positions, samples.state.position, taken)
+    if samples.support is not None:
+        last = jax.tree.map(lambda x: x[-1], draws_of(samples)[0])
+        remember(key, positions, last, taken)
 
 
 def text_of(item: Any) -> str:
@@ -220,9 +273,10 @@ def text_of(item: Any) -> str:
 
 
 def _run_plan(
-    key, kernel, state, plan, call, collect, mesh, checkpoint, progress
+    begun, plan, call, collect, mesh, checkpoint, progress, chunk, is_in_place
 ) -> Samples:
     """The chunks in turn, from the chunk store where it has them."""
+    key, kernel, state = begun
     path, backend = checkpoint
     num_chains = len(state.energy)
     keys = dev.spread(chain_keys(key, num_chains), mesh)
@@ -231,11 +285,6 @@ def _run_plan(
     is_reducing = isinstance(collect, Reducer)
     reduced = _empty(kernel, collect, keys, state) if is_reducing else None
     ends = call["start"] + np.cumsum([length for _, length in plan])
-
-    size = work(_init, kernel, state.position) * sum(length for _, length in plan)
-    chunk = _short_chunk if is_short(size, SMALL_RUN) else _chunk
-    if "fused" in call:
-        chunk = _fused_chunk
 
     def compiled(i, chunk=chunk):
         is_warmup, length = plan[i]
@@ -253,10 +302,22 @@ def _run_plan(
     is_collecting = not is_reducing and bool(
         path and jax.tree.leaves(shapes(len(plan) - 1)[1])
     )
+    kept_draws = Kept(call["num_steps"] // call["thin"], is_in_place)
+
+    def found_until(end) -> Samples:
+        draws = reduced if is_reducing else kept_draws.draws()
+        rate = totals.acceptance / (end - call["start"] - call["num_warmup"])
+        lost, restarted = totals.num_nonfinite, totals.num_restarted
+        return Samples(draws, state, int(end), rate, lost, restarted)
+
     with ChunkStore.at(
-        path, call, is_collecting=is_collecting, backend=backend
+        path,
+        call,
+        is_collecting=is_collecting,
+        backend=backend,
+        numbers=interrupts() if len(plan) > 1 else (),
     ) as store:
-        pieces, is_loaded = [], False
+        is_loaded = False
         for i in range(store.first(ends, shapes), len(plan)):
             is_warmup, length = plan[i]
             step = int(ends[i]) - length
@@ -279,7 +340,7 @@ def _run_plan(
             if is_reducing and not is_warmup:
                 reduced = draws
             elif not is_warmup:
-                pieces.append(draws)
+                kept_draws.add(draws)
             if progress:
                 done, total = (
                     int(ends[i]) - call["start"],
@@ -288,18 +349,19 @@ def _run_plan(
                 rate = f"acceptance {totals.last_rate.mean():.2f}"
                 report(done, total, rate + " warm-up" * is_warmup)
             if store.is_stopped() and i + 1 < len(plan):
+                where = f"stopped after step {ends[i]} of {ends[-1]}"
+                if path is None:
+                    found = None if is_warmup else found_until(ends[i])
+                    raise Interrupted(where + WITHOUT_FILES, found)
                 raise Interrupted(
-                    f"stopped after step {ends[i]} of {ends[-1]}, saved in "
-                    f"{store.path}; make the same call again to go on"
+                    f"{where}, saved in {store.path}; make the same call again to go on"
                 )
         if is_loaded:
             check_energy(kernel, state, f"{store.path} is a run")
-    draws = reduced if is_reducing else jax.tree.map(_join, *pieces)
-    rate = totals.acceptance / call["num_steps"]
-    warn(totals, rate, call["num_steps"], dev.to_host(state.energy))
-    return Samples(
-        draws, state, int(ends[-1]), rate, totals.num_nonfinite, totals.num_restarted
-    )
+    samples = found_until(ends[-1])
+    rates = samples.acceptance_rate
+    warn(totals, rates, call["num_steps"], dev.to_host(state.energy))
+    return samples
 
 
 _HOW = {
@@ -342,21 +404,20 @@ def _check_fused(key, collect, devices) -> None:
     fused_run.checked(collect)
 
 
-def _join(*pieces):
-    return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)
-
-
 @jax.jit
 def _empty(kernel, collect, keys, state):
     chains = parallel(kernel)
     return collected(chains, collect).init(state, no_info(chains, keys, state))
 
 
-def _chunks(num_warmup, num_steps, thin, num_chunks):
+def _chunks(num_warmup, num_steps, thin, num_chunks, longest=None):
     """(is_warmup, length) of each chunk; at most two lengths for each phase, so at most
     two compilations."""
     for is_warmup, steps, unit in ((True, num_warmup, 1), (False, num_steps, thin)):
         length = -(-steps // (unit * num_chunks)) * unit
+        if longest is not None and length > max(longest, unit):
+            num = num_chunks_of(steps // unit, max(longest // unit, 1))
+            length = -(-steps // (unit * num)) * unit
         while steps > 0:
             yield is_warmup, min(length, steps)
             steps -= length

@@ -26,10 +26,12 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax._value import as_function, canonical
 from ebmjax.base import Key, Position
+from ebmjax.io.chunk_store import Interrupted
 from ebmjax.objectives.base import Loss, Objective, optional
 from ebmjax.objectives.batches import noisy, points_of, with_points
 from ebmjax.sampling import devices as dev
 from ebmjax.sampling.progress import Progress, reporter
+from ebmjax.sampling.recompiled import warn_of_many
 from ebmjax.training.chain_init import FROM_DATA, ChainInit
 from ebmjax.training.divergence import (
     DEFAULT_ROLLBACK,
@@ -116,6 +118,7 @@ def fit(
       TypeError, ValueError: naming the argument, what it got and what it wants.
       TrainingDiverged: the gradients are not finite, the energies diverge, or the
         chains freeze or escape, and no roll-back is left.
+      Interrupted: by Ctrl-C, with what :class:`Fit` would hold as ``result``.
 
     >>> found = fit(key, objective, optax.adam(1e-3), state, data, chain_init,
     ...             num_updates=1000, batch_size=256)  # doctest: +SKIP
@@ -161,6 +164,7 @@ def fit(
     noise = canonical(optional(data_noise))
     if augment is not None:
         augment = as_function(augment, "augment")
+    warn_of_many("fit", objective, chain_init)
     if log is not None:
         on_chunk = _logged(checks.function(log, "log"), on_chunk)
     updates = functools.partial(
@@ -186,19 +190,33 @@ def _loop(key, updates, state, data, num_updates, chunk, monitor, on_chunk, prog
             if on_chunk is not None:
                 on_chunk(kept, metrics)
 
-    while (done := int(state.step)) < num_updates:
-        length = min(chunk - done % chunk, num_updates - done)
-        new, metrics = updates(key, state, data, length)
-        metrics = {k: np.asarray(v)[:length] for k, v in dev.to_host(metrics).items()}
-        is_last = done + length >= num_updates
-        state = monitor.chunk(new, metrics, is_last)
-        if state is new:
-            report(int(new.step), num_updates, _summary(metrics))
-        keep()
+    def found(state):
+        names = history[0] if history else {}
+        return Fit(state, {k: np.concatenate([h[k] for h in history]) for k in names})
+
+    try:
+        while (done := int(state.step)) < num_updates:
+            length = min(chunk - done % chunk, num_updates - done)
+            new, metrics = updates(key, state, data, length)
+            metrics = dev.to_host(metrics)
+            metrics = {k: np.asarray(v)[:length] for k, v in metrics.items()}
+            is_last = done + length >= num_updates
+            state = monitor.chunk(new, metrics, is_last)
+            if state is new:
+                report(int(new.step), num_updates, _summary(metrics))
+            keep()
+    except KeyboardInterrupt as stopped:
+        if not history:
+            raise
+        raise Interrupted(
+            f"stopped after update {int(kept.step)} of {num_updates}, the last that is "
+            "known to be healthy: its state and the history are the result of this "
+            "exception, sys.last_value.result at a prompt; go on with fit from the state",
+            found(kept),
+        ) from stopped
     monitor.finish()
     keep()
-    names = history[0] if history else {}
-    return Fit(state, {k: np.concatenate([h[k] for h in history]) for k in names})
+    return found(state)
 
 
 def _logged(log, on_chunk):

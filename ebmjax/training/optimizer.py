@@ -58,12 +58,14 @@ def as_optimizer(optimizer: Any) -> Optimizer:
             f"{checks.describe(optimizer)}"
         )
     names = _names_of(optimizer.update)
-    if "value_fn" in names:
-        raise TypeError(
-            "optimizer needs value_fn, the loss as a function (optax.lbfgs and line "
-            "searches do); a loss that runs chains has none: use optax.adam"
-        )
-    if "lookahead" in getattr(optimizer.update, "__qualname__", ""):
+    for needed in ("value_fn", "obj_fn"):
+        if needed in names:
+            raise TypeError(
+                f"optimizer needs {needed}, the loss as a function (optax.lbfgs and line searches "
+                "do, and sophia); a loss that runs chains has none: use "
+                "optax.adam"
+            )
+    if any("lookahead" in name for name in names):
         raise TypeError(
             "optimizer must not be optax.lookahead, which trains LookaheadParams of its "
             "own; the moving average that training keeps (ema) is its slow half"
@@ -72,13 +74,15 @@ def as_optimizer(optimizer: Any) -> Optimizer:
 
 
 def _names_of(update: Any) -> set[str]:
-    """Keywords that a function or the functions in its closure ask for."""
+    """Keywords that a function or the functions in its closure ask for, and their
+    names."""
     found: set[str] = set()
 
     def visit(item: Any, depth: int) -> None:
         if depth > 6:
             return
         if isinstance(item, types.FunctionType):
+            found.add(item.__qualname__)
             found.update(p.name for p in inspect.signature(item).parameters.values())
             for cell in item.__closure__ or ():
                 visit(_content(cell), depth + 1)

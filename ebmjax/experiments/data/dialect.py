@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ebmjax import _validation as checks
 from ebmjax.experiments.data.arrays import check_fits, check_regular
 from ebmjax.experiments.data.dataset import DataError
 
@@ -159,6 +160,13 @@ def headed(rows: Rows, header: str) -> Rows:
     is_header, note = _is_header(first, rest, narrower)
     if header != "auto":
         is_header, note = header == "yes", ""
+    elif not is_header and _may_be_header(first, rest):
+        shown = ", ".join(first[:6])
+        checks.warn(
+            f"{rows.path}: its first row ({shown}) has whole numbers and all others "
+            "fractions; it is taken for a point; --header yes makes it the heading, "
+            "--header no a point"
+        )
     if not is_header:
         return rows._replace(note=note)
     names = ["", *first] if narrower else list(first)
@@ -190,6 +198,14 @@ def _is_header(first, rest, narrower) -> tuple[bool, str]:
     )
     is_header = has_fractions or beyond
     return is_header, " (columns numbered by pandas)" if is_header else ""
+
+
+def _may_be_header(first, rest) -> bool:
+    """Whether the first row alone has distinct whole numbers: years, wave lengths."""
+    is_whole = all(c.lstrip("+-").isdecimal() for c in first)
+    if not is_whole or len(set(first)) < max(len(first), 2) or not rest:
+        return False
+    return all(is_number(c) and not c.isdecimal() for row in rest for c in row)
 
 
 def is_number(cell: str) -> bool:

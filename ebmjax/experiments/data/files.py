@@ -9,7 +9,7 @@ from ebmjax.experiments.data import labels as classes
 from ebmjax.experiments.data import layout as layouts
 from ebmjax.experiments.data.arrays import read_array, read_npz
 from ebmjax.experiments.data.dataset import DataError, Dataset
-from ebmjax.experiments.data.table import read_table, suspected_labels
+from ebmjax.experiments.data.table import missing_code, read_table, suspected_labels
 
 TABLES = (".csv", ".tsv", ".txt")
 SUFFIXES = (".npy", ".npz", *TABLES)
@@ -67,6 +67,13 @@ def read(
         checks.warn(
             f"{path}: column {which} holds few whole numbers and is taken for a "
             "coordinate; if it holds labels, save them as y in an .npz"
+        )
+    if (code := missing_code(x)) is not None:
+        i, number, num = code
+        checks.warn(
+            f"{path}: column {i + 1} of the points holds {number:g} {num} times, far from "
+            "all its other values: the code of a missing value? Points are taken as they "
+            "are; leave such rows out"
         )
     return Dataset(
         str(path), _floating(path, x), y, known, is_image, names, columns, tuple(notes)

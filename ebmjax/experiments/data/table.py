@@ -26,6 +26,8 @@ from ebmjax.experiments.data.dialect import (
 
 SURE_LABELS = ("label", "labels", "class", "classes")
 INDEX_NAMES = ("", "unnamed: 0", "index", "id", "row", "rownames")
+CODES = tuple(sign * (10.0**k - 1) for k in (2, 3, 4, 5, 6) for sign in (-1, 1))
+FAR_CODE = 3.0  # times the reach of the other values: a code of a missing value
 MOST_SUSPECTED = 20  # largest number of classes in a column of labels
 
 
@@ -188,6 +190,24 @@ def suspected_labels(x: np.ndarray) -> int | None:
     num = len(np.unique(x[:, i]))
     is_few = 2 <= num <= min(MOST_SUSPECTED, len(x) // 2)
     return i if is_few and i in (0, x.shape[1] - 1) else None
+
+
+def missing_code(x: np.ndarray) -> tuple[int, float, int] | None:
+    """The column, the number and how often, where one of the usual codes of a missing
+    value lies far from all other values of its column ``[N, D]``."""
+    if x.ndim != 2:
+        return None
+    x = x.astype(np.float64)
+    for code in CODES:
+        is_code = x == code
+        for i in np.flatnonzero(is_code.any(axis=0)):
+            others = x[~is_code[:, i], i]
+            if len(others) < max(3, len(x) // 2):
+                continue
+            reach = np.abs(others - others.mean()).max()
+            if abs(code - others.mean()) > FAR_CODE * reach:
+                return int(i), code, int(is_code[:, i].sum())
+    return None
 
 
 # --- the cells -----------------------------------------------------------------------
