@@ -285,7 +285,9 @@ def test_the_digest_of_code_is_that_of_what_it_computes():
     assert a == b and a[0] == a[1] != a[2] and len(a) == 3
 
 
-@pytest.mark.parametrize("collect", [eb.position_of, streaming.moments()], ids=["", "sum"])
+@pytest.mark.parametrize(
+    "collect", [eb.position_of, streaming.moments()], ids=["", "sum"]
+)
 def test_ctrl_c_without_a_checkpoint_returns_the_draws_so_far(collect):
     """And a run that goes on from there ends in the numbers of one run."""
     options = {"num_warmup": 0, "collect": collect}

@@ -185,7 +185,9 @@ def test_codes_of_missing_values_are_named(tmp_path, suffix, code):
     with_code[[3, 5], 1] = x[[3, 5], 1] = code
     x[4, 1] = 0.9 * code
     save(path, with_code)
-    with pytest.warns(UserWarning, match=f"column 2 of the points holds {code:g} 2 tim"):
+    with pytest.warns(
+        UserWarning, match=f"column 2 of the points holds {code:g} 2 tim"
+    ):
         data.load(str(path))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
