@@ -151,6 +151,7 @@ def test_every_objective_trains(objective, tmp_path):
     assert (out / "density.png").exists()
 
 
+@pytest.mark.filterwarnings("ignore:nothing is left to do")
 @pytest.mark.parametrize(
     "objective", ["multi_scale", "recovery", "flow_contrastive", "adversarial"]
 )

@@ -129,6 +129,7 @@ def test_killed_and_resumed_equals_not_stopped(tmp_path, how):
     assert content(part) == content(whole)
 
 
+@pytest.mark.filterwarnings("ignore:nothing is left to do")
 def test_a_finished_run_resumes_to_itself(tmp_path):
     run = make()
     train(run, tmp_path / "run")
@@ -218,6 +219,7 @@ def test_the_last_three_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tm
         runs.load(part)
 
 
+@pytest.mark.filterwarnings("ignore:nothing is left to do")
 def test_two_runs_in_one_folder(tmp_path):
     run = make(5)
     train(run, tmp_path / "run")
@@ -413,6 +415,7 @@ def test_defaults_of_few_rows_are_refused_before_a_folder_is_made_or_work(tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied")  # of 8 pixels
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_images_of_any_number_of_channels_are_pictured(tmp_path, channels):
     rng = np.random.default_rng(0)

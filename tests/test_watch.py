@@ -129,6 +129,7 @@ HUGE = optax.sgd(
 )  # first healthy, then far too fast
 
 
+@pytest.mark.filterwarnings("ignore:training diverged")  # again, before it recovers
 def test_a_run_that_diverges_goes_back_and_reaches_its_target():
     with pytest.warns(
         UserWarning,
