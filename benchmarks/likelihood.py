@@ -109,7 +109,8 @@ def one(
 ) -> Row:
     """Train and measure one run; one that a signal stops is not measured.
 
-    ``keep`` is called with the row of training before the evaluation.
+    ``keep`` is called with the row of training before the evaluation, and with
+    likelihoods and tests before the classifier, which takes half of its time.
     """
     case, begin = CASES[name], time.time()
     dataset = data.load(case.data, seed=seed)
@@ -143,9 +144,10 @@ def one(
         "num_restarted": int(state.num_restarted),
         "num_rollbacks": int(state.num_rollbacks),
     }
-    keep(row | {"stopped": history.num_updates})
+    unfinished = lambda more: keep(row | more | {"stopped": history.num_updates})
+    unfinished({})
     begin = time.time()
-    row |= _measured(jax.random.key(seed), run, state, case)
+    row |= _measured(jax.random.key(seed), run, state, case, unfinished)
     return row | {"minutes of evaluation": (time.time() - begin) / 60}
 
 
@@ -158,7 +160,7 @@ def _with_updates(case: Case, num_updates: int) -> Case:
     return case._replace(options={**case.options, "num_updates": num_updates})
 
 
-def _measured(key, run, state, case) -> Row:
+def _measured(key, run, state, case, keep) -> Row:
     key_measure, key_judge = jax.random.split(key)
     found, chains = measurement.measure(
         key_measure,
@@ -190,6 +192,7 @@ def _measured(key, run, state, case) -> Row:
     squares = [np.sum(np.square(x)) / len(x) for x in (points, chains.positions[-1])]
     scale = 2 * run.config.noise**2
     row["gap of the squares"] = float(squares[0] - squares[1]) / scale
+    keep(row)
     judged = report.verdicts(key_judge, run, state, chains)
     for group, metrics in judged.items():
         numbers = metrics._asdict().items()
@@ -201,17 +204,19 @@ def table(found: list[Row]) -> list[Row]:
     """One row per case: sums and medians over its seeds.
 
     ``trained`` runs reached their last update; of the others the gap is that of their
-    last hundred.  Likelihoods and tests are of the ``measured`` runs.
+    last hundred.  Likelihoods and tests are of the ``measured`` runs; the shares of a
+    classifier of those that were not stopped.
     """
     shown = []
     for name in dict.fromkeys(r["case"] for r in found):
         ours = [r for r in found if r["case"] == name]
-        good = [r for r in ours if not {"diverged", "stopped"} & set(r)]
-        ended = [r for r in ours if r.get("stopped") == r["num_updates"]]
+        good = [r for r in ours if "held out" in r]
+        is_whole = lambda r: r.get("stopped", r["num_updates"]) == r["num_updates"]
+        ended = [r for r in ours if "diverged" not in r and is_whole(r)]
         row = {"case": name, "command": ours[0]["command"], "seeds": len(ours)}
         row |= {"network": ours[0]["network"]}
         row |= {"diverged": sum("diverged" in r for r in ours)}
-        row |= {"trained": len(good) + len(ended), "measured": len(good)}
+        row |= {"trained": len(ended), "measured": len(good)}
         if begun := [r for r in ours if "gap" in r]:
             row |= _convergence(begun)
         if good:
@@ -262,9 +267,9 @@ def _medians(rows: list[Row]) -> Row:
     row |= {f"p, {k}": median(k) for k in tests}
     row |= {f"p < .05, {k}": sum(r[k] < 0.05 for r in rows) for k in tests}
     groups = ("real, held out", "chains of training", "final chains")
-    for name in (name for name in groups if name in rows[0]):
-        shares = [r[name]["share_confident"] for r in rows]
-        row[f"share above .9, {name}"] = statistics.median(shares)
+    for name in groups:
+        if shares := [r[name]["share_confident"] for r in rows if name in r]:
+            row[f"share above .9, {name}"] = statistics.median(shares)
     return row
 
 

@@ -101,7 +101,7 @@ def test_a_run_without_its_evaluation_counts_in_the_gap_and_not_in_the_likelihoo
     row = {"case": "digits", "command": "", "network": "", "num_updates": 10}
     row |= {"minutes": 1.0, "batch error": 1.0}
     rows = [
-        {**row, **measured, "seed": 0, "gap": 0.5},
+        {**row, **measured, "seed": 0, "gap": 0.5, "stopped": 10},  # no classifier
         {**row, "seed": 1, "gap": -0.9, "stopped": 10},
         {**row, "seed": 2, "gap": 2.0, "stopped": 4},
         {**row, "seed": 3, "diverged": "", "stopped": 4},
