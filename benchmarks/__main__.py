@@ -414,6 +414,9 @@ def likelihood(
     part: Annotated[
         str, typer.Option(help="A name, for one of several processes.")
     ] = "",
+    is_table: Annotated[
+        bool, typer.Option("--table", help="Only of the stored runs, of each platform.")
+    ] = False,
 ) -> None:
     """Images at the maximum of their likelihood: energy gap, bounds, samples, seeds.
 
@@ -428,10 +431,19 @@ def likelihood(
     if seeds and chosen is None:
         chosen = [int(seed) for seed in seeds.split(",")]
     options = {"num_updates": num_updates, "seconds": seconds}
-    _collect(None, bench.rows(cases.split(","), path, seeds=chosen, **options))
-    for row in bench.table(bench.load(path.parent)):  # more columns than fit on a line
-        _show(row["case"], ["", "value"], [{"": k, "value": v} for k, v in row.items()])
-    console.print(f"kept in {path}", highlight=False)
+    if not is_table:
+        _collect(None, bench.rows(cases.split(","), path, seeds=chosen, **options))
+    for platform in ("cpu", "gpu") if is_table else ("",):
+        found = bench.load(path.parent, platform)
+        about = bench.machine(path.parent, platform)
+        for row in bench.table(found):  # more columns than fit on a line
+            lines = [{"": k, "value": v} for k, v in row.items()]
+            _show(row["case"], ["", "value"], lines, about=about)
+            first = next(r for r in found if r["case"] == row["case"])
+            if lines := bench.history(first):
+                _show(f"seed {first['seed']}", list(lines[0]), lines, about=about)
+    if not is_table:
+        console.print(f"kept in {path}", highlight=False)
 
 
 @app.command()
@@ -490,10 +502,10 @@ def _collect(name, rows) -> list[dict[str, Any]]:
     return found
 
 
-def _show(title, columns, rows, *, lost=None) -> None:
+def _show(title, columns, rows, *, lost=None, about=None) -> None:
     """Show a table; ``lost`` is the interval of each column in which a cell is marked
-    as lost."""
-    about = measure.machine()
+    as lost, ``about`` the machine of the rows, by default this one."""
+    about = about or measure.machine()
     table = Table(
         title=f"{title}: {about['device']}, {about['date']}", title_justify="left"
     )
@@ -528,4 +540,5 @@ def _text(value) -> str:
     return str(value)
 
 
-app(prog_name="python -m benchmarks")
+if __name__ == "__main__":
+    app(prog_name="python -m benchmarks")

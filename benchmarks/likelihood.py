@@ -79,10 +79,20 @@ def rows(
             return
 
 
-def load(folder: Path) -> list[Row]:
-    """The stored runs of all files of this platform."""
-    found = sorted(folder.glob(f"likelihood*-{jax.devices()[0].platform}.json"))
-    return [row for path in found for row in _read(path)]
+def load(folder: Path, platform: str = "") -> list[Row]:
+    """The stored runs of all files of a platform, by default this one."""
+    return [row for path in _files(folder, platform) for row in _read(path)]
+
+
+def machine(folder: Path, platform: str = "") -> Row:
+    """Device, versions and date of the last of these files."""
+    found = [json.loads(p.read_text())["machine"] for p in _files(folder, platform)]
+    return max(found, key=lambda m: m["date"]) if found else measure.machine()
+
+
+def _files(folder: Path, platform: str) -> list[Path]:
+    platform = platform or jax.devices()[0].platform
+    return sorted(folder.glob(f"likelihood*-{platform}.json"))
 
 
 def _read(path: Path) -> list[Row]:
@@ -99,7 +109,8 @@ def one(
 ) -> Row:
     """Train and measure one run; one that a signal stops is not measured.
 
-    ``keep`` is called with the row of training before the evaluation.
+    ``keep`` is called with the row of training before the evaluation, and with
+    likelihoods and tests before the classifier, which takes half of its time.
     """
     case, begin = CASES[name], time.time()
     dataset = data.load(case.data, seed=seed)
@@ -133,9 +144,10 @@ def one(
         "num_restarted": int(state.num_restarted),
         "num_rollbacks": int(state.num_rollbacks),
     }
-    keep(row | {"stopped": history.num_updates})
+    unfinished = lambda more: keep(row | more | {"stopped": history.num_updates})
+    unfinished({})
     begin = time.time()
-    row |= _measured(jax.random.key(seed), run, state, case)
+    row |= _measured(jax.random.key(seed), run, state, case, unfinished)
     return row | {"minutes of evaluation": (time.time() - begin) / 60}
 
 
@@ -148,7 +160,7 @@ def _with_updates(case: Case, num_updates: int) -> Case:
     return case._replace(options={**case.options, "num_updates": num_updates})
 
 
-def _measured(key, run, state, case) -> Row:
+def _measured(key, run, state, case, keep) -> Row:
     key_measure, key_judge = jax.random.split(key)
     found, chains = measurement.measure(
         key_measure,
@@ -180,6 +192,7 @@ def _measured(key, run, state, case) -> Row:
     squares = [np.sum(np.square(x)) / len(x) for x in (points, chains.positions[-1])]
     scale = 2 * run.config.noise**2
     row["gap of the squares"] = float(squares[0] - squares[1]) / scale
+    keep(row)
     judged = report.verdicts(key_judge, run, state, chains)
     for group, metrics in judged.items():
         numbers = metrics._asdict().items()
@@ -188,39 +201,75 @@ def _measured(key, run, state, case) -> Row:
 
 
 def table(found: list[Row]) -> list[Row]:
-    """One row per case: medians over its seeds that were measured."""
+    """One row per case: sums and medians over its seeds.
+
+    ``trained`` runs reached their last update; of the others the gap is that of their
+    last hundred.  Likelihoods and tests are of the ``measured`` runs; the shares of a
+    classifier of those that were not stopped.
+    """
     shown = []
     for name in dict.fromkeys(r["case"] for r in found):
         ours = [r for r in found if r["case"] == name]
-        good = [r for r in ours if not {"diverged", "stopped"} & set(r)]
+        good = [r for r in ours if "held out" in r]
+        is_whole = lambda r: r.get("stopped", r["num_updates"]) == r["num_updates"]
+        ended = [r for r in ours if "diverged" not in r and is_whole(r)]
         row = {"case": name, "command": ours[0]["command"], "seeds": len(ours)}
         row |= {"network": ours[0]["network"]}
-        row |= {w: sum(w in r for r in ours) for w in ("diverged", "stopped")}
+        row |= {"diverged": sum("diverged" in r for r in ours)}
+        row |= {"trained": len(ended), "measured": len(good)}
+        if begun := [r for r in ours if "gap" in r]:
+            row |= _convergence(begun)
         if good:
             row |= _medians(good)
         shown.append(row)
     return shown
 
 
-def _medians(rows: list[Row]) -> Row:
+def history(row: Row, num: int = 6) -> list[Row]:
+    """Gap, spread and overfit of a run, at a few of its updates."""
+    points = row["history"]
+    at = np.unique(np.linspace(0, len(points) - 1, num).round().astype(int))
+    overfit = "held out - training data"
+    return [
+        {
+            "update": points[i]["update"],
+            "gap": points[i]["energy_data"] - points[i]["energy_model"],
+            "spread": points[i]["energy_spread"],
+            overfit: points[i][overfit],
+        }
+        for i in at
+    ]
+
+
+def _convergence(rows: list[Row]) -> Row:
     median = lambda of: statistics.median(of(r) for r in rows)
-    reached = sum(abs(r["gap"]) < r["batch error"] for r in rows)
     row: Row = {
+        "updates": median(lambda r: r.get("stopped", r["num_updates"])),
         "minutes": median(lambda r: r["minutes"]),
-        "reached": reached,
+        "reached": sum(abs(r["gap"]) < r["batch error"] for r in rows),
         "gap": median(lambda r: r["gap"]),
         "batch error": median(lambda r: r["batch error"]),
         "largest |gap|": max(abs(r["gap"]) for r in rows),
     }
+    counts = ("num_skipped", "num_restarted", "num_rollbacks")
+    return row | {k: sum(r.get(k, 0) for r in rows) for k in counts}
+
+
+def _medians(rows: list[Row]) -> Row:
+    row: Row = {}
     for label in ("training data", "held out"):
         low, high = _interval(rows, label)
-        row[f"{label} [nat]"] = f"[{low:.2f}, {high:.2f}]"
+        row[f"{label}, nat"] = f"[{low:.2f}, {high:.2f}]"
         low, high = _interval(rows, f"{label} bits")
-        row[f"{label} [bits/dim]"] = f"[{low:.4f}, {high:.4f}]"
+        row[f"{label}, bits/dim"] = f"[{low:.4f}, {high:.4f}]"
     tests = [k for k in rows[0] if k.startswith(("MMD", "classifier"))]
-    row |= {f"p, {k}": median(lambda r, k=k: r[k]) for k in tests}
-    counts = ("num_skipped", "num_restarted", "num_rollbacks")
-    row |= {k: sum(r[k] for r in rows) for k in counts}
+    median = lambda name: statistics.median(r[name] for r in rows)
+    row |= {f"p, {k}": median(k) for k in tests}
+    row |= {f"p < .05, {k}": sum(r[k] < 0.05 for r in rows) for k in tests}
+    groups = ("real, held out", "chains of training", "final chains")
+    for name in groups:
+        if shares := [r[name]["share_confident"] for r in rows if name in r]:
+            row[f"share above .9, {name}"] = statistics.median(shares)
     return row
 
 

@@ -1,4 +1,4 @@
-"""Mutants of the trained confinement of energy networks."""
+"""Mutants of the trained confinement of energy networks, and of the preset with it."""
 
 from killing import Mutant
 
@@ -19,5 +19,12 @@ MUTANTS = [
         "quadratic *= jnp.exp(log_scale)",
         "quadratic *= jnp.exp(2 * log_scale)",
         KILLER,
+    ),
+    Mutant(
+        "a preset that replaces given options",
+        "experiments/experiment.py",
+        "{**PRESETS.get(named, {}), **choices}",
+        "{**choices, **PRESETS.get(named, {})}",
+        "test_preset:test_a_preset_replaces_defaults_and_a_given_option_replaces_it",
     ),
 ]

@@ -2,15 +2,18 @@
 history of a run."""
 
 import inspect
+import json
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("benchmarks", reason="benchmarks are not installed")
 from benchmarks import likelihood as bench
 from benchmarks import likelihood_training as training
+from benchmarks.__main__ import app
 from benchmarks.likelihood_cases import CASES
 from ebmjax.cli.train import train
 from ebmjax.experiments import build, data, experiment
@@ -89,3 +92,37 @@ def test_seeds_and_numbers_of_updates_share_a_program():
     other = experiment.build(config, DATASET)
     structure = lambda run: jax.tree.structure(run.step)
     assert structure(first) == structure(second) != structure(other)
+
+
+def test_a_run_without_its_evaluation_counts_in_the_gap_and_not_in_the_likelihood():
+    measured = {"training data": [-3.0, -2.0], "held out": [-4.0, -3.0]}
+    measured |= {f"{k} bits": [0.1, 0.2] for k in list(measured)}
+    measured["MMD, chains and held out"] = 0.04
+    row = {"case": "digits", "command": "", "network": "", "num_updates": 10}
+    row |= {"minutes": 1.0, "batch error": 1.0}
+    rows = [
+        {**row, **measured, "seed": 0, "gap": 0.5, "stopped": 10},  # no classifier
+        {**row, "seed": 1, "gap": -0.9, "stopped": 10},
+        {**row, "seed": 2, "gap": 2.0, "stopped": 4},
+        {**row, "seed": 3, "diverged": "", "stopped": 4},
+    ]
+    (found,) = bench.table(rows)
+    assert (found["seeds"], found["trained"], found["measured"]) == (4, 2, 1)
+    assert (found["diverged"], found["reached"], found["largest |gap|"]) == (1, 2, 2.0)
+    assert found["held out, nat"] == "[-4.00, -3.00]"
+    assert found["p < .05, MMD, chains and held out"] == 1
+
+
+def test_stored_runs_are_read_by_platform_without_a_device_of_it(tmp_path):
+    content = {"machine": {"date": "1", "device": "mine"}, "rows": [{"case": "a"}]}
+    (tmp_path / "likelihood-b-gpu.json").write_text(json.dumps(content))
+    assert bench.load(tmp_path, "gpu") == content["rows"]
+    assert bench.load(tmp_path, "cpu") == []
+    assert bench.machine(tmp_path, "gpu")["device"] == "mine"
+
+
+def test_the_table_of_the_stored_runs_trains_nothing(monkeypatch):
+    monkeypatch.setattr(bench, "one", None)
+    shown = CliRunner().invoke(app, ["likelihood", "--table"])
+    assert shown.exit_code == 0, shown.output
+    assert "held out, bits/dim" in shown.output and "H100" in shown.output

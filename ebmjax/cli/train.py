@@ -25,9 +25,13 @@ KernelName = StrEnum("KernelName", list(KERNELS))
 ChainInit = StrEnum("ChainInit", list(pieces.CHAIN_INITS))
 Confinement = StrEnum("Confinement", list(pieces.CONFINEMENTS))
 Backend = StrEnum("Backend", list(run_directory.BACKENDS))
+Preset = StrEnum("Preset", list(experiment.PRESETS))
 Header = StrEnum("Header", ["auto", "yes", "no"])
 READING = ("labels", "header", "layout", "condition_on", "levels")
-OF_THE_CALL = ("data_name", "out", "resume", "num_devices", "is_distributed", "backend")
+OF_THE_CALL = (
+    *("data_name", "out", "resume", "preset"),
+    *("num_devices", "is_distributed", "backend"),
+)
 LARGE = 10_000_000  # parameters of a network that are named
 
 
@@ -46,6 +50,13 @@ def train(
     out: Annotated[Path | None, typer.Option(help="A new folder for the run.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the run in this folder.")
+    ] = None,
+    preset: Annotated[
+        Preset | None,
+        typer.Option(
+            help="A set of options; those given besides replace its own.  long: "
+            "images at the maximum of their likelihood, in an hour on two cores."
+        ),
     ] = None,
     labels: Annotated[
         str,
@@ -191,7 +202,9 @@ def train(
 ) -> None:
     """Train an energy network, by maximum likelihood or another objective.
 
-    Defaults depend on the data: one set for images, one for points.  What was
+    Defaults depend on the data: one set for images, one for points.  --preset long is
+    a set for images: a perceptron of 256-256, --confinement trained, --shift 1, 1,024
+    chains that all run in every update, batches of 256, 10,000 updates.  What was
     understood of a file is printed.  The folder of a run holds its configuration, what
     it needs of the data, metrics.csv, checkpoints and pictures.  With --resume, a run
     takes --num-updates and --max-rollbacks; other options must be those it has.
@@ -208,10 +221,15 @@ def train(
         console.quiet = not devices.is_main()
         choices = _choices(ctx)
         if resume is not None:
+            if preset is not None:
+                raise experiment.RunError(
+                    "--preset is of a new run, with --out; a run that goes on has its "
+                    "options"
+                )
             folder, run = resume, _resumed(resume, data_name, choices)
         else:
             assert out is not None
-            folder, run = out, _new(out, data_name, choices)
+            folder, run = out, _new(out, data_name, choices, named=preset or "")
         _introduce(run, mesh)
         try:
             state = devices.to_host(
@@ -254,7 +272,9 @@ def _choices(ctx: typer.Context) -> dict[str, Any]:
     return given
 
 
-def _new(out: Path, data_name: str, choices: dict[str, Any]) -> experiment.Run:
+def _new(
+    out: Path, data_name: str, choices: dict[str, Any], *, named: str = ""
+) -> experiment.Run:
     """A new run, after everything that can be refused was refused."""
     if not data_name:
         raise experiment.RunError(
@@ -269,7 +289,8 @@ def _new(out: Path, data_name: str, choices: dict[str, Any]) -> experiment.Run:
     dataset = data.load(data_name, seed=seed, **reading)
     for note in dataset.notes:
         say(f"read {data_name}: {note}")
-    run = experiment.build(experiment.preset(dataset, **choices), dataset)
+    config = experiment.preset(dataset, named=named, **choices)
+    run = experiment.build(config, dataset)
     if devices.is_main():
         runs.check_new(out)
     return run

@@ -38,6 +38,7 @@ from ebmjax.experiments.configuration import read_json
 from ebmjax.experiments.data import DataError, Dataset
 from ebmjax.experiments.data.arrays import check_fits
 from ebmjax.experiments.facts import Facts
+from ebmjax.experiments.options import MOVES_CHAINS
 from ebmjax.experiments.registry import METHODS, conditional_objective, space_of_config
 from ebmjax.experiments.standardize import Standard, atoms, digest, is_image
 from ebmjax.kernels import registry as kernels
@@ -148,9 +149,33 @@ LEVELS: dict[str, Any] = {
 }
 
 
-def preset(dataset: Dataset, **choices: Any) -> Config:
-    """The defaults for a data set of images or of points; ``choices`` override them."""
+# images at the maximum of their likelihood: all chains run in every update
+LONG: dict[str, Any] = {
+    "features": (256, 256),
+    "confinement": "trained",
+    "shift": 1,
+    "num_chains": 1024,
+    "buffer_size": 1024,
+    "batch_size": 256,
+    "num_updates": 10_000,
+}
+PRESETS = {"long": LONG}
+
+
+def preset(dataset: Dataset, *, named: str = "", **choices: Any) -> Config:
+    """The defaults for a data set of images or of points; ``choices`` override them.
+
+    Args:
+      dataset: what is trained on.
+      named: of ``PRESETS``, further defaults for images and chains.
+      choices: fields of a :class:`Config`.
+
+    Raises:
+      RunError: no such preset, or it is not for these data or this objective.
+    """
     method = METHODS.get(choices.get("objective", Config.objective))
+    if named:
+        _check_named(named, dataset, choices)
     values = {
         **(method.defaults if method else {}),
         **(IMAGES if is_image(dataset) else {}),
@@ -163,7 +188,7 @@ def preset(dataset: Dataset, **choices: Any) -> Config:
         values |= LEVELS
         if choices.get("network") == "rbm":
             values["features"] = (128,)
-    values |= choices
+    values |= {**PRESETS.get(named, {}), **choices}
     if values.get("network") == "conv" and "features" not in choices:
         values["features"] = conv_features(dataset.x.shape[1:])
     share = values.get("held_out", Config.held_out)
@@ -175,6 +200,23 @@ def preset(dataset: Dataset, **choices: Any) -> Config:
         size = values.get("batch_size", Config.batch_size)
         values["batch_size"] = min(size, num_kept)
     return Config(data=dataset.name, data_digest=digest(dataset), **values)
+
+
+def _check_named(named: str, dataset: Dataset, choices: dict[str, Any]) -> None:
+    if named not in PRESETS:
+        raise RunError(f"preset must be one of {', '.join(PRESETS)}, got {named!r}")
+    objective = choices.get("objective", Config.objective)
+    if not is_image(dataset) or choices.get("levels"):
+        raise RunError(
+            f"preset {named} is of images, got data "
+            f"{dataset.name} of shape {dataset.x.shape[1:]}"
+            + (" in levels" if choices.get("levels") else "")
+        )
+    if objective not in MOVES_CHAINS:
+        raise RunError(
+            f"preset {named} is of objectives with chains, "
+            f"{', '.join(MOVES_CHAINS)}, got {objective}"
+        )
 
 
 class Run(NamedTuple):

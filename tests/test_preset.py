@@ -1,0 +1,68 @@
+"""Named sets of options: ``train --preset NAME``."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ebmjax.cli import app
+from ebmjax.cli import train as command
+from ebmjax.experiments import build, data, experiment
+
+IMAGES = np.random.default_rng(0).uniform(size=(400, 8, 8)).astype(np.float32)
+DATASET = data.Dataset("mine", IMAGES, None, (0.0, 1.0))
+POINTS = data.Dataset("points", IMAGES[:, 0, :2], None, None)
+LONG = experiment.LONG
+TINY = {
+    "features": (8,),
+    "num_chains": 8,
+    "buffer_size": 8,
+    "batch_size": 8,
+    "chain_steps": 1,
+    "num_updates": 2,
+}
+
+
+def test_a_preset_replaces_defaults_and_a_given_option_replaces_it():
+    plain, long = experiment.preset(DATASET), experiment.preset(DATASET, named="long")
+    build.check(long)
+    for name, value in LONG.items():
+        assert getattr(long, name) == value != getattr(plain, name)
+    assert (long.noise, long.chain_steps) == (plain.noise, plain.chain_steps)
+    given = experiment.preset(DATASET, named="long", shift=0, features=(8,))
+    assert (given.shift, given.features) == (0, (8,))
+    assert given.confinement == "trained" and given.num_chains == 1024
+
+
+def test_a_convolutional_network_has_its_own_widths():
+    plain = experiment.preset(DATASET, network="conv")
+    assert experiment.preset(DATASET, network="conv", named="long").features == (
+        plain.features
+    )
+
+
+def test_a_preset_is_not_for_all_data_and_objectives():
+    for dataset, choices, message in (
+        (DATASET, {"named": "short"}, "preset must be one of long"),
+        (POINTS, {"named": "long"}, "preset long is of images"),
+        (DATASET, {"named": "long", "levels": 2}, "in levels"),
+        (DATASET, {"named": "long", "objective": "nce"}, "objectives with chains"),
+    ):
+        with pytest.raises(experiment.RunError, match=message):
+            experiment.preset(dataset, **choices)
+
+
+def test_the_command_trains_with_a_preset_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "_show", lambda *_, **__: None)
+    folder = tmp_path / "run"
+    given = [f"--{n.replace('_', '-')}={v}" for n, v in TINY.items() if n != "features"]
+    run = lambda *options: CliRunner().invoke(app, ["train", *options])
+    first = ["--data=digits", "--preset=long", "--features=8", f"--out={folder}"]
+    shown = run(*first, *given)
+    assert shown.exit_code == 0, shown.output
+    config = experiment.Config.load(folder / "config.json")
+    assert (config.shift, config.confinement) == (1, "trained")
+    assert (config.num_chains, config.num_updates) == (8, 2)
+    shown = run(f"--resume={folder}", "--preset=long")
+    assert shown.exit_code == 2 and "--preset is of a new run" in shown.output
+    shown = run(f"--resume={folder}", "--num-updates=3")
+    assert shown.exit_code == 0, shown.output
