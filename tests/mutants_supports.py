@@ -48,7 +48,7 @@ MUTANTS = [
     Mutant("a warm-up starts in free coordinates", "adaptation/tuning.py", "positions = free_of(constrained, positions)", "positions = positions", f"{C}:test_a_warm_up_takes_and_gives_constrained_values"),
     Mutant("all chains of a stack have the bounds of the first", "sampling/coordinates.py", "own = [x[chain] if is_own else x for x, is_own in pairs]", "own = [x[0] if is_own else x for x, is_own in pairs]", f"{C}:test_a_stack_of_kernels_has_bounds_of_its_own", "^ValueError: positions of chain 1"),
     Mutant("supports of a kernel may differ", ENERGY, "if structure != structures[0]:", "if False:", f"{C}:test_supports_that_differ_within_a_kernel_are_refused"),
-    Mutant("the end of a run with constrained starts is forgotten", "sampling/sample.py", "remember(key, positions, last, steps)", "None", f"{C}:test_draws_are_constrained_and_the_state_is_free_and_goes_on_bit_for_bit"),
+    Mutant("the end of a run with constrained starts is forgotten", "sampling/sample.py", "remember(key, positions, last, taken)", "None", f"{C}:test_draws_are_constrained_and_the_state_is_free_and_goes_on_bit_for_bit"),
     # circles
     Mutant("nothing is wrapped", "kernels/circles.py", "if energy is None or not energy.is_periodic:", "if True:", f"{O}:test_coordinates_stay_in_their_range_however_often_they_go_round"),
     Mutant("wrapped by one turn at most", SCALARS, "x = free - period * jnp.floor((free - low) / period)", "x = free", f"{T}:test_a_periodic_coordinate_is_wrapped_into_its_range"),

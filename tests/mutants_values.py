@@ -201,7 +201,7 @@ MUTANTS = [
     Mutant(
         "a repeated key passes",
         "sampling/sample.py",
-        "    check_not_repeated(key, positions, steps)\n",
+        "    check_not_repeated(key, positions, taken)\n",
         "",
         "test_laws:test_sample_of_1000_is_600_and_then_400_bit_for_bit:make0",
     ),
