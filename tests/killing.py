@@ -94,12 +94,14 @@ def mutated(mutant: Mutant):
         del sys.modules[name]
     finder = _Finder(mutant)
     sys.meta_path.insert(0, finder)
-    sys.path.insert(0, str(ROOT / "tests"))
+    paths = [str(ROOT / "tests"), str(ROOT)]  # of the tests and the benchmarks
+    sys.path[:0] = paths
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
-        sys.path.remove(str(ROOT / "tests"))
+        for path in paths:
+            sys.path.remove(path)
         for name in [n for n in sys.modules if _is_ours(n)]:
             del sys.modules[name]
         sys.modules.update(kept)
