@@ -466,17 +466,45 @@ def lattice(is_quick: Quick = False, num_repeats: int = 7) -> None:
 
 
 @app.command("binary_digits")
-def binary_digits(is_quick: Quick = False) -> None:
-    """Digits as bits: log-likelihood by the kernel of training, and pseudo-likelihood."""
+def binary_digits(
+    is_quick: Quick = False,
+    networks: Annotated[str, typer.Option(help="Separated by commas.")] = "rbm,mlp",
+    ways: Annotated[
+        str, typer.Option(help="To train, separated by commas; all by default.")
+    ] = "",
+    num_updates: Annotated[int, typer.Option(help="600, or 100 with --quick.")] = 0,
+) -> None:
+    """Digits as bits: log-likelihood by the kernel of training, and pseudo-likelihood.
+
+    A call replaces the rows that it computes and keeps the others.
+    """
     from benchmarks import binary_digits as bench
 
     _use_given_cache()
     name = "binary_digits-quick" if is_quick else "binary_digits"
-    found = _collect(name, bench.rows(is_quick=is_quick))
+    chosen = _chosen(networks, bench.NETWORKS), _chosen(ways, bench.WAYS)
+    found = _collect(
+        name, bench.rows(*chosen, num_updates or (100 if is_quick else 600))
+    )
+    path = measure.path_of(name)
+    old = json.loads(path.read_text())["rows"] if path.exists() else []
+    which = lambda row: (row["network"], row["way"], row.get("num_updates"))
+    new = set(map(which, found))
+    found += [row for row in old if which(row) not in new]
     columns = ["network", "way", "kernel", "num_updates", "seconds", "training"]
     columns += ["held out", "held out lower", "held out upper", "held out error"]
     _show("log-likelihood of binary digits, nats", columns, found)
     _kept(name, found)
+
+
+def _chosen(given: str, table) -> list[str]:
+    """Names of a table, separated by commas; all where none is given."""
+    names = given.split(",") if given else list(table)
+    if unknown := [n for n in names if n not in table]:
+        raise typer.BadParameter(
+            f"{', '.join(unknown)} not in {', '.join(table)}: no such name"
+        )
+    return names
 
 
 def _use_given_cache() -> None:

@@ -19,7 +19,7 @@ their means.
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +48,14 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def rows(*, is_quick: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
+def rows(
+    networks: Sequence[str], ways: Sequence[str], num_updates: int
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """``(number, total, row)`` of each network and way to train."""
-    cells = [(n, w) for n in NETWORKS for w in WAYS]
+    cells = [(n, w) for n in networks for w in ways]
     yield 1, len(cells) + 1, independent()
     for i, (network, way) in enumerate(cells, 2):
-        yield (
-            i,
-            len(cells) + 1,
-            one(network, way, num_updates=100 if is_quick else 600),
-        )
+        yield i, len(cells) + 1, one(network, way, num_updates)
 
 
 def one(network: str, way: str, num_updates: int) -> dict[str, Any]:
