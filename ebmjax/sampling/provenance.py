@@ -134,11 +134,13 @@ def _last_of(positions: Any) -> _Place | None:
     leaves = jax.tree.leaves(positions)
     if isinstance(positions, State) or any(np.ndim(x) < 2 for x in leaves):
         return None
-    return _place(jax.tree.map(lambda x: x[-1], positions))
+    return _place(jax.tree.map(lambda x: _on_host(x)[-1], positions))
+
+
+def _on_host(leaf: Any) -> np.ndarray:  # without a program
+    return np.asarray(leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf)
 
 
 def _few(leaf: Any) -> np.ndarray:
-    if isinstance(leaf, jax.Array):
-        leaf = leaf.addressable_data(0)
-    array = np.asarray(leaf)[:LOOKED_AT]
+    array = _on_host(leaf)[:LOOKED_AT]
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
