@@ -3,8 +3,12 @@
 
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CACHE = (
     Path(__file__).parent.parent / ".pytest_cache" / "programs"
