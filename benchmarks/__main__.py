@@ -356,6 +356,14 @@ def accelerator(is_quick: Quick = False, num_repeats: int = 5) -> None:
     _kept(name, found, figure)
 
 
+@app.command()
+def precision() -> None:
+    """Errors of an energy in the precision of the device and in that of the library."""
+    from benchmarks import accelerator as bench
+
+    _show("nats", ["products", "energy", "error"], list(bench.precision()))
+
+
 @app.command("log_z")
 def log_z(
     is_quick: Quick = False,

@@ -1,1 +1,1 @@
-"""A whole run of many chains in one launch of a GPU: :func:`ebmjax.fused.run.run`."""
+"""A run of many chains in two launches of a GPU: :func:`ebmjax.fused.run.run`."""

@@ -129,7 +129,7 @@ def sample(
         ``"reinit"`` also moves a chain that never moved in a chunk to the position of
         another one, which biases, and is counted; ``"raise"`` stops.
       progress: ``True`` for a bar (needs rich), or a function ``(done, total, text)``.
-      fused: all steps of a chunk in one launch of a GPU (:mod:`ebmjax.fused.run`), for
+      fused: all steps of a chunk in two launches of a GPU (:mod:`ebmjax.fused.run`), for
         energies of few operations; positions, or ``collect_stats``, are collected.
 
     Returns:
@@ -182,7 +182,7 @@ def sample(
         )
     # one that is not given is enlarged, so that Ctrl-C need not wait
     is_divided = num_chunks is None and not checkpoint and on_fault == "revert"
-    is_divided = is_divided and not fused  # its whole run is one launch
+    is_divided = is_divided and not fused  # its run is a few launches
     if num_chunks is None:
         num_chunks = 20 if progress or checkpoint else 1
     num_chunks = checks.count(num_chunks, "num_chunks")
