@@ -50,14 +50,26 @@ def throughput(is_quick: Quick = False, num_repeats: int = 5) -> None:
 def checkout(
     before: Annotated[Path, typer.Argument(help="A checkout of an older commit.")],
     is_quick: Quick = False,
-    num_repeats: int = 5,
+    num_repeats: int = 9,
+    names: Annotated[
+        str, typer.Option("--cells", help="Cells, mala 10 64; mala 10 8; or all.")
+    ] = "",
 ) -> None:
-    """This code against an older checkout of it, both in one run."""
+    """This code against an older checkout of it, both in one run.
+
+    A call with some cells replaces their rows and keeps the others.
+    """
     from benchmarks import checkout as bench
 
     name = "checkout-quick" if is_quick else "checkout"
-    cells = bench.rows(before, is_quick=is_quick, num_repeats=num_repeats)
-    found = _collect(name, cells)
+    chosen = tuple(n.strip() for n in names.split(";") if n.strip())
+    options = {"is_quick": is_quick, "num_repeats": num_repeats, "cells": chosen}
+    found = _collect(name, bench.rows(before, **options))
+    of = lambda row: (row["kernel"], row["dim"], row["num_chains"])
+    path = measure.path_of(name)
+    if chosen and path.exists():
+        new = {of(row): row for row in found}
+        found = [new.get(of(r), r) for r in json.loads(path.read_text())["rows"]]
     cell = ["kernel", "dim", "num_chains", "x before"]
     both = [
         f"{who} {what}"

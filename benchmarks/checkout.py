@@ -26,6 +26,8 @@ KERNELS = ("random_walk", "mala", "hmc")
 DIMS, CHAINS = (2, 10, 100, 1000), (1, 8, 64, 1024, 16384)
 QUICK_DIMS, QUICK_CHAINS = (2, 100), (1, 64, 1024)
 WORK, LARGEST = 2e6, 20_000  # numbers stored in a run, and its steps
+SHORTEST = 0.1  # seconds of a measurement: a short run is repeated until then
+LOW, AGAIN = 0.97, 2  # a cell below is measured longer: so many more rounds, all kept
 HERE = Path(__file__).parent.parent
 
 
@@ -54,11 +56,21 @@ class Worker:
 
 
 def rows(
-    before: Path, *, is_quick: bool, num_repeats: int = 5
+    before: Path,
+    *,
+    is_quick: bool,
+    num_repeats: int = 9,
+    cells: tuple[str, ...] = (),
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """``(number, total, row)`` of each cell of the grid."""
+    """``(number, total, row)`` of each cell of the grid, or of some, ``mala 10 64``."""
     dims, chains = (QUICK_DIMS, QUICK_CHAINS) if is_quick else (DIMS, CHAINS)
     grid = list(itertools.product(KERNELS, dims, chains))
+    names = [" ".join(map(str, cell)) for cell in grid]
+    if unknown := set(cells) - set(names):
+        raise SystemExit(f"no such cell: {', '.join(unknown)}; one is {names[0]}")
+    grid = [
+        c for c, name in zip(grid, names, strict=True) if not cells or name in cells
+    ]
     workers = {"before": Worker(before), "now": Worker(HERE)}
     try:
         for number, (name, dim, num_chains) in enumerate(grid, 1):
@@ -74,9 +86,12 @@ def rows(
 def _row(workers, cell, num_repeats):
     built = {name: worker.ask(build=cell) for name, worker in workers.items()}
     runs: dict[str, list[float]] = {name: [] for name in workers}
-    for _ in range(num_repeats):
-        for name, worker in workers.items():
-            runs[name].append(worker.ask(run=True)["seconds"])
+    for rounds in (num_repeats, AGAIN * num_repeats):
+        for _ in range(rounds):
+            for name, worker in workers.items():
+                runs[name].append(worker.ask(run=True)["seconds"])
+        if measure.ratio(runs["before"], runs["now"]) >= LOW:
+            break
     row = {**cell, "x before": measure.ratio(runs["before"], runs["now"])}
     for name in workers:
         row[f"{name} compilation"] = built[name]["compilation"]
@@ -110,7 +125,7 @@ def serve(checkout: str) -> None:
     import ebmjax as eb
 
     assert str(Path(eb.__file__).resolve()).startswith(str(Path(checkout).resolve()))
-    program = None
+    program, num_calls = None, 1
     for line in sys.stdin:
         request = json.loads(line)
         if "build" in request:
@@ -122,11 +137,20 @@ def serve(checkout: str) -> None:
             total = size.temp_size_in_bytes + size.output_size_in_bytes
             answer = {"compilation": seconds, "megabytes": max(total, 1) / 1e6}
             jax.block_until_ready(program())
+            num_calls = max(1, round(SHORTEST / _seconds(program, 3)))
         else:
-            begin = time.perf_counter()
-            jax.block_until_ready(program())
-            answer = {"seconds": time.perf_counter() - begin}
+            answer = {"seconds": _seconds(program, num_calls)}
         print(json.dumps(answer), flush=True)
+
+
+def _seconds(program, num_calls):
+    """Of one call, the mean over several."""
+    import jax
+
+    begin = time.perf_counter()
+    for _ in range(num_calls):
+        jax.block_until_ready(program())
+    return (time.perf_counter() - begin) / num_calls
 
 
 def _build(eb, kernel, dim, num_chains, num_steps):

@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from ebmjax.energies.lattice import ising, potts
     from ebmjax.energies.networks import MLP, Conv
     from ebmjax.energies.pairwise import pairwise
+    from ebmjax.evaluation.log_z import bracket_log_z
     from ebmjax.io.arviz import to_arviz
     from ebmjax.kernels.barker import barker
     from ebmjax.kernels.blackjax import from_blackjax, to_blackjax
@@ -106,6 +107,10 @@ if TYPE_CHECKING:
     )
     from ebmjax.objectives.joint import Labelled, labelled
     from ebmjax.objectives.likelihood import maximum_likelihood
+    from ebmjax.tempering.ais import annealed_importance_sampling
+    from ebmjax.tempering.parallel_tempering import parallel_tempering
+    from ebmjax.tempering.paths import geometric
+    from ebmjax.tempering.smc import sequential_monte_carlo
     from ebmjax.training.chain_init import from_data, from_noise, replay_buffer
     from ebmjax.training.divergence import (
         NO_ROLLBACK,
@@ -147,6 +152,11 @@ _LAZY = {  # imported when first used: module -> names
     "objectives.joint": ("Labelled", "labelled"),
     "objectives.base": ("Chains", "Objective", "Players"),
     "objectives.likelihood": ("maximum_likelihood",),
+    "evaluation.log_z": ("bracket_log_z",),
+    "tempering.ais": ("annealed_importance_sampling",),
+    "tempering.parallel_tempering": ("parallel_tempering",),
+    "tempering.paths": ("geometric",),
+    "tempering.smc": ("sequential_monte_carlo",),
     "training.chain_init": ("from_data", "from_noise", "replay_buffer"),
     "training.divergence": (
         "NO_ROLLBACK",
@@ -216,7 +226,9 @@ __all__ = [
     "UnderdampedLangevin",
     "Within",
     "adapt",
+    "annealed_importance_sampling",
     "assert_healthy",
+    "bracket_log_z",
     "by_condition",
     "chain_keys",
     "check",
@@ -235,6 +247,7 @@ __all__ = [
     "from_data",
     "from_log_density",
     "from_noise",
+    "geometric",
     "hmc",
     "independence",
     "init_state",
@@ -250,6 +263,7 @@ __all__ = [
     "over_pairs",
     "pairs",
     "parallel",
+    "parallel_tempering",
     "persistent_pairs",
     "position_of",
     "product",
@@ -260,6 +274,7 @@ __all__ = [
     "run",
     "sample",
     "separate_noise",
+    "sequential_monte_carlo",
     "stack",
     "stacked",
     "summary",
