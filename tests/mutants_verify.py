@@ -22,8 +22,8 @@ MUTANTS = [
     Mutant("angles of low order only", F, "HARMONICS = range(1, 9)", "HARMONICS = range(1, 4)", f"{WRONG}:angles of density 1 + sin 4a"),
     Mutant("only pairs of neighbours", P, "is_new = self.left[:, -1:] < np.arange(size)", "is_new = self.left[:, -1:] + 1 == np.arange(size)", f"{WRONG}:two distant coordinates"),
     Mutant("chains compared with themselves", P, "for lag in (1, len(u) // 2):", "for lag in ():", f"{R}:test_chains_that_share_their_noise_are_found", "ZeroDivisionError|ValueError"),
-    Mutant("coordinates that never moved are passed over", "verify/invariance.py", "is_stuck = ~self.moved & ~self.is_constant", "is_stuck = self.moved & ~self.moved", f"{WRONG}:a coordinate that never moves"),
-    Mutant("moved whatever happens", "verify/invariance.py", 'untested="" if round_.moved.any() else "no chain ever moved"', 'untested=""', f"{R}:test_a_kernel_that_accepts_nothing_is_inconclusive"),
+    Mutant("coordinates that never moved are passed over", "verify/trial.py", "is_stuck = ~self.moved & ~self.is_constant", "is_stuck = self.moved & ~self.moved", f"{WRONG}:a coordinate that never moves"),
+    Mutant("moved whatever happens", "verify/trial.py", 'untested="" if round_.moved.any() else "no chain ever moved"', 'untested=""', f"{R}:test_a_kernel_that_accepts_nothing_is_inconclusive"),
     Mutant("the pair is never checked", "verify/invariance.py", "if not is_of_library(target):", "if False:", f"{R}:test_a_mismatch_of_the_pair_is_blamed_on_the_pair"),
     Mutant("no going on in doubt", "verify/sequential.py", "doubt=0.0 if is_last else beta + gamma", "doubt=0.0", f"{R}:test_a_small_bias_is_found_by_going_on"),
     # verdicts

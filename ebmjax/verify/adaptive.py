@@ -25,7 +25,7 @@ from ebmjax.base import Key
 from ebmjax.verify.features import FAMILIES, Features, labels_of
 from ebmjax.verify.pair import as_target
 from ebmjax.verify.report import Finding, Report
-from ebmjax.verify.running import Chains, Meter, chain_keys
+from ebmjax.verify.running import Chains, Meter, chain_keys, name_of
 from ebmjax.verify.statistics import Sums, rows_of, with_shares
 
 NUM_WINDOWS = 16
@@ -64,8 +64,6 @@ def adaptive(
     Raises:
       TypeError: a state without adapted numbers.
     """
-    from ebmjax.verify.invariance import name_of
-
     checks.count(num_steps, "num_steps", least=4 * NUM_WINDOWS)
     if num_steps % NUM_WINDOWS:
         raise ValueError(f"num_steps must be a multiple of 16, got {num_steps}")
