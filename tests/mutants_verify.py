@@ -3,7 +3,7 @@
 from killing import Mutant
 
 R = "test_referee"
-S, F, P = "verify/statistics.py", "verify/features.py", "verify/products.py"
+S, F, P = "verify/statistics.py", "verify/families.py", "verify/products.py"
 WRONG, RIGHT = (
     f"{R}:test_a_wrong_kernel_is_found",
     f"{R}:test_a_right_kernel_is_not_rejected",
@@ -18,7 +18,7 @@ MUTANTS = [
     Mutant("two-sided p-values halved", S, "return 2 * special.ndtr", "return 1e-9 * special.ndtr", f"{RIGHT}:turns"),
     Mutant("the start compared and not the end", S, "t = mean_k - b * mean_0", "t = mean_0 - b * mean_0", f"{R}:test_a_small_bias_is_found_by_going_on"),
     Mutant("atoms counted in the exact draws", S, "values, counts = np.unique(a, return_counts=True)", "values, counts = np.unique(b, return_counts=True)", f"{R}:test_an_atom_is_found"),
-    Mutant("no triple products", F, "chosen = [*_monomials(s.shape[1], 3, rng), *_monomials(s.shape[1], 4, rng)]", "chosen = [*_monomials(s.shape[1], 4, rng)]", f"{WRONG}:a sign that is a product"),
+    Mutant("no triple products", F, "chosen = [*_monomials(draws.dim, 3, rng), *_monomials(draws.dim, 4, rng)]", "chosen = [*_monomials(draws.dim, 4, rng)]", f"{WRONG}:a sign that is a product"),
     Mutant("angles of low order only", F, "HARMONICS = range(1, 9)", "HARMONICS = range(1, 4)", f"{WRONG}:angles of density 1 + sin 4a"),
     Mutant("only pairs of neighbours", P, "is_new = self.left[:, -1:] < np.arange(size)", "is_new = self.left[:, -1:] + 1 == np.arange(size)", f"{WRONG}:two distant coordinates"),
     Mutant("chains compared with themselves", P, "for lag in (1, len(u) // 2):", "for lag in ():", f"{R}:test_chains_that_share_their_noise_are_found", "ZeroDivisionError|ValueError"),

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from ebmjax.base import Key
-from ebmjax.verify.features import Features, labels_of, some
+from ebmjax.verify.families import some
+from ebmjax.verify.features import Features, labels_of
 from ebmjax.verify.products import AllProducts, Dependence, Witness
 from ebmjax.verify.rare import single_step
 from ebmjax.verify.report import Finding, Report
