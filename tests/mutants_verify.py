@@ -41,9 +41,9 @@ MUTANTS = [
     Mutant("the mass not compared", "verify/integrators.py", "elif gap > 1e-4:", "elif gap > 1e4:", f"{R}:test_integrators_with_masses"),
     Mutant("bits moved as numbers", "verify/pair.py", "if len(few):", "if False:", f"{R}:test_pairs_of_bits_and_on_circles"),
     # the checker of energies
-    Mutant("gradients not compared", "verify/energy_probes.py", "DISAGREE = 0.05", "DISAGREE = 50.0", f"{STOPPED}:wrong sign"),
-    Mutant("stopped coordinates passed over", "verify/energy_probes.py", "if (np.abs(slopes) > 10 * errors + 1e-6).any():", "if False:", f"{STOPPED}:stopped on a part"),
-    Mutant("jumps that shrink", "verify/energy_probes.py", "is_left = np.abs(e_m - e_a) > np.abs(e_b - e_m)", "is_left = np.abs(e_m - e_a) < np.abs(e_b - e_m)", f"{STOPPED}:a jump"),
-    Mutant("logarithms grow fast enough", "verify/energy_probes.py", "growth < dim + 0.02", "growth < 0.02", f"{STOPPED}:logarithmic growth"),
+    Mutant("gradients not compared", "verify/energy_gradients.py", "DISAGREE = 0.05", "DISAGREE = 50.0", f"{STOPPED}:wrong sign"),
+    Mutant("stopped coordinates passed over", "verify/energy_gradients.py", "if (np.abs(slopes) > 10 * errors + 1e-6).any():", "if False:", f"{STOPPED}:stopped on a part"),
+    Mutant("jumps that shrink", "verify/energy_smoothness.py", "is_left = np.abs(e_m - e_a) > np.abs(e_b - e_m)", "is_left = np.abs(e_m - e_a) < np.abs(e_b - e_m)", f"{STOPPED}:a jump"),
+    Mutant("logarithms grow fast enough", "verify/energy_tails.py", "growth < dim + 0.02", "growth < 0.02", f"{STOPPED}:logarithmic growth"),
     Mutant("rounding of the largest probe", "verify/check_energy.py", "noise = abs(values[0]) *", "noise = np.nanmax(np.abs(values)) *", "test_check_energy:test_the_rounding_error_is_that_of_the_energy_at_the_position"),
 ]  # fmt: skip
