@@ -26,7 +26,7 @@ import ebmjax as eb
 from ebmjax import targets
 from ebmjax.energies import boltzmann, enumeration, flows
 from ebmjax.kernels.gibbs import gibbs
-from ebmjax.tempering.ais import anneal
+from ebmjax.tempering.annealing import anneal
 from ebmjax.tempering.bases import Base, bits, fit_gaussian, gaussian
 from ebmjax.tempering.bennett import bennett
 from ebmjax.tempering.paths import geometric
