@@ -1,6 +1,6 @@
 """R-hat and effective sample sizes of one coordinate ``[T, C]``, inside ``jit``.
 
-The parts of which :mod:`ebmjax.diagnostics.convergence` is made; the same in NumPy are in
+The parts of which :mod:`ebmjax.diagnostics.convergence` is made; the same in NumPy:
 :mod:`ebmjax.diagnostics._host`.
 """
 
