@@ -78,8 +78,8 @@ class Summary(NamedTuple):
         table = _table.html(
             self._columns(rows), [self.names[i] for i in rows], formats=FORMATS
         )
-        lines = [*title, *(f"! {w}" for w in self.warnings)]
-        return _table.paragraphs(title) + table + _table.paragraphs(lines[len(title) :])
+        warnings = [f"! {w}" for w in self.warnings]
+        return _table.paragraphs(title) + table + _table.paragraphs(warnings)
 
     def _rows(self) -> tuple[list[str], np.ndarray]:
         """All coordinates, or the worst of many, with a line that says so."""
@@ -137,15 +137,7 @@ def summary(draws: Samples | Record | Position, *, support: Any = None) -> Summa
     x, columns, spreads = _circular.merge(x, period, low)
     found = _chain_issues.of_chains(leaves)
     if record is not None:
-        info = record.info
-        found += _sampler_issues.of_energy(np.asarray(record.energy))
-        stats = info.energy_error, info.num_nonfinite, info.hamiltonian, info.num_grads
-        shape = np.shape(info.energy_error)
-        found += _sampler_issues.of_sampler(
-            _sampler_issues.Stats(
-                *(np.broadcast_to(np.asarray(s), shape) for s in stats)
-            )
-        )
+        found += _of_record(record)
     judged = columns | {"sd": np.where(period > 0, 0.0, columns["sd"])}
     found += _draw_issues.of_draws(np.array(names), x, judged, spreads)
     chosen = {name: columns[name] for name in COLUMNS}
@@ -160,6 +152,16 @@ def assert_healthy(
     if found.warnings:
         raise RuntimeError(f"the chains are not healthy\n{found}")
     return found
+
+
+def _of_record(record: Record) -> list[str]:
+    """Issues of the energies and of the sampler."""
+    info = record.info
+    shape = np.shape(info.energy_error)
+    stats = info.energy_error, info.num_nonfinite, info.hamiltonian, info.num_grads
+    of_steps = (np.broadcast_to(np.asarray(s), shape) for s in stats)
+    found = _sampler_issues.of_energy(np.asarray(record.energy))
+    return found + _sampler_issues.of_sampler(_sampler_issues.Stats(*of_steps))
 
 
 def _of_support(support, position, leaves) -> tuple[np.ndarray, ...]:
