@@ -186,7 +186,7 @@ MUTANTS = [
     Mutant("energies for logits", "objectives/joint.py", "logits = -jax.vmap(", "logits = jax.vmap(", "test_joint:test_at_the_truth_the_losses_of_the_classifier_are_those_of_bayes_and_log_z_is_0"),
     Mutant("generative weight forgotten", "objectives/joint.py", "cross_entropy + self.generative_weight * value", "cross_entropy + value", "test_joint:test_the_joint_gradient_is_that_of_the_likelihood_of_points_and_labels"),
     Mutant("class-conditional without the class", "objectives/joint.py", "return jnp.vdot(x.label, energies)", "return -jax.nn.logsumexp(-energies)", "test_joint:test_the_class_conditional_gradient_is_that_of_the_likelihood_given_labels"),
-    Mutant("labels of chains all alike probable", "objectives/joint.py", "categorical(key_label, self.log_shares,", "categorical(key_label, 0 * self.log_shares,", "test_joint:test_fresh_chains_have_the_shares_of_the_data"),
+    Mutant("labels of chains all alike probable", "objectives/chain_inits.py", "categorical(key_label, self.log_shares,", "categorical(key_label, 0 * self.log_shares,", "test_joint:test_fresh_chains_have_the_shares_of_the_data"),
     Mutant("gaps of bins cancel", "evaluation/classification.py", "np.nansum(np.abs(right - confidence) * share)", "np.abs(np.nansum((right - confidence) * share))", "test_classification:test_the_calibration_error_of_four_rows_by_hand"),
     Mutant("bins closed below", "evaluation/classification.py", "np.ceil(confidence * num_bins).astype(int) - 1", "np.floor(confidence * num_bins).astype(int)", "test_classification:test_the_calibration_error_of_four_rows_by_hand"),
     Mutant("ties count whole", "evaluation/classification.py", 'side="left"', 'side="right"', "test_classification:test_auroc_is_the_count_of_pairs_and_ties_are_half"),
