@@ -30,12 +30,18 @@ import jax.numpy as jnp
 
 from ebmjax import _validation as checks
 from ebmjax._value import function, value
-from ebmjax.base import Array, Energy, Kernel, scalar
+from ebmjax.base import Array, scalar
 from ebmjax.energies.conditional import AtCondition
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels.conditional import conditioned
 from ebmjax.objectives import noise_contrastive as nce
-from ebmjax.objectives.base import MeanOverPoints, Objective, means_of, optional
+from ebmjax.objectives.base import (
+    MakeKernel,
+    MeanOverPoints,
+    Objective,
+    means_of,
+    optional,
+)
 from ebmjax.objectives.batches import Pairs, check_pairs
 from ebmjax.objectives.likelihood import MaximumLikelihood
 
@@ -69,7 +75,7 @@ class ConditionalLikelihood(MaximumLikelihood):
 
 def conditional_likelihood(
     energy: Callable[..., Array],
-    make_kernel: Callable[[Energy, Array], Kernel],
+    make_kernel: MakeKernel,
     num_steps: int,
     **options: Any,
 ) -> Objective:

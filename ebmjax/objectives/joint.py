@@ -33,14 +33,19 @@ import jax.numpy as jnp
 
 from ebmjax import _validation as checks
 from ebmjax._value import Value, function, number, part, value
-from ebmjax.base import Array, Energy, Kernel, Position
+from ebmjax.base import Array, Position
 from ebmjax.kernels.within import within
-from ebmjax.objectives.base import Objective, Params, TrainableEnergy, optional
+from ebmjax.objectives.base import (
+    MakeKernel,
+    Objective,
+    Params,
+    TrainableEnergy,
+    optional,
+)
 from ebmjax.objectives.batches import Labelled, check_labelled
 from ebmjax.objectives.likelihood import Mean, maximum_likelihood
 
 ClassEnergies = Callable[[Params, Position], Array]  # [K]
-MakeKernel = Callable[[Energy, Array], Kernel]
 
 
 # --- energies -----------------------------------------------------------------------
