@@ -95,7 +95,8 @@ def run_levels(
     keys, first = chain_keys(key_move, num_particles), jnp.log(step_size)
     lowest, highest = (first + sign * jnp.log(REACH) for sign in (-1, 1))
     moves = Moves(path, make_kernel, keys, num_steps, target, (lowest, highest))
-    positions = path.base.sample(key_base, num_particles * (num_steps + 1))
+    num = num_particles * (num_steps + 1)
+    positions = path.base.sample(key_base, num)  # type: ignore[union-attr]
 
     def is_on(s: Population):
         return (s.beta < 1) & (s.level < max_levels) & jnp.isfinite(s.log_z)
