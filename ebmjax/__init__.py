@@ -98,14 +98,9 @@ if TYPE_CHECKING:
     from ebmjax.kernels.gibbs import flip, gibbs, rbm_gibbs
     from ebmjax.kernels.locally_balanced import gibbs_with_gradients, locally_balanced
     from ebmjax.objectives.base import Chains, Objective, Players
-    from ebmjax.objectives.conditional import (
-        Pairs,
-        conditional_likelihood,
-        over_pairs,
-        pairs,
-        persistent_pairs,
-    )
-    from ebmjax.objectives.joint import Labelled, labelled
+    from ebmjax.objectives.batches import Labelled, Pairs, labelled, pairs
+    from ebmjax.objectives.chain_inits import persistent_pairs
+    from ebmjax.objectives.conditional import conditional_likelihood, over_pairs
     from ebmjax.objectives.likelihood import maximum_likelihood
     from ebmjax.tempering.ais import annealed_importance_sampling
     from ebmjax.tempering.parallel_tempering import parallel_tempering
@@ -142,14 +137,9 @@ _LAZY = {  # imported when first used: module -> names
     "energies.networks": ("MLP", "Conv"),
     "io.arviz": ("to_arviz",),
     "kernels.blackjax": ("from_blackjax", "to_blackjax"),
-    "objectives.conditional": (
-        "Pairs",
-        "conditional_likelihood",
-        "over_pairs",
-        "pairs",
-        "persistent_pairs",
-    ),
-    "objectives.joint": ("Labelled", "labelled"),
+    "objectives.batches": ("Labelled", "Pairs", "labelled", "pairs"),
+    "objectives.chain_inits": ("persistent_pairs",),
+    "objectives.conditional": ("conditional_likelihood", "over_pairs"),
     "objectives.base": ("Chains", "Objective", "Players"),
     "objectives.likelihood": ("maximum_likelihood",),
     "evaluation.log_z": ("bracket_log_z",),

@@ -6,11 +6,9 @@ from killing import Mutant
 D, RUNS = "test_discrete", "test_discrete_runs"
 DRAWS = f"{D}:test_exact_draws_stay_exact"
 MATRIX = f"{D}:test_the_transition_matrix_is_that_of_the_paper"
-LATTICE, LOCAL, GRAPH = (
-    "energies/lattice.py",
-    "energies/local.py",
-    "energies/pairwise.py",
-)
+LATTICE, SITES = "energies/lattice.py", "energies/lattice_sites.py"
+LOCAL, DIFFERENCES = "energies/local.py", "energies/differences.py"
+GRAPH = "energies/pairwise.py"
 GIBBS, CLUSTER = "kernels/gibbs.py", "kernels/cluster.py"
 BALANCED, EXACT = "kernels/locally_balanced.py", "energies/lattice_exact.py"
 LANGEVIN = "kernels/discrete_langevin.py"
@@ -18,14 +16,14 @@ LANGEVIN = "kernels/discrete_langevin.py"
 MUTANTS = [
     Mutant(
         "the neighbour of the other parity",
-        LATTICE,
+        SITES,
         "is_left = _even_rows(len(other)) == is_black",
         "is_left = _even_rows(len(other)) != is_black",
         f"{D}:test_blocks_have_the_energies_of_the_lattice",
     ),
     Mutant(
         "a lattice without its upper neighbour",
-        LATTICE,
+        SITES,
         "return [wide[:-2, 1:-1], wide[2:, 1:-1],",
         "return [wide[2:, 1:-1],",
         f"{D}:test_the_energy_of_a_potts_strip_is_that_of_its_transfer_matrix:gibbs",
@@ -102,7 +100,7 @@ MUTANTS = [
     ),
     Mutant(
         "differences of levels against the first",
-        LOCAL,
+        DIFFERENCES,
         "    return grad - here\n",
         "    return grad - grad[..., :1]\n",
         f"{D}:test_first_order_is_exact_where_the_energy_is_linear_in_each_site",

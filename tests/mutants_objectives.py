@@ -15,7 +15,7 @@ MUTANTS = [
     Mutant("first parameters that ignore the key", "objectives/base.py", "return make(key, ", "return make(jax.random.key(0), ", FIRST),
     Mutant("a plain zero kept as a number", "objectives/base.py", "return None if is_plain and number == 0 else number", "return number", "test_objective_values:test_a_plain_zero_switches_a_term_off_and_an_array_does_not"),
     Mutant("an array of zero switched off", "objectives/base.py", "is_plain and number == 0", "number == 0", "test_objective_values:test_a_plain_zero_switches_a_term_off_and_an_array_does_not"),
-    Mutant("fitted noise as a constant of the program", "objectives/noise_contrastive.py", "partial(_log_normal, mean, whiten, log_scale)", "lambda x: _log_normal(mean, whiten, log_scale, x)", FITTED),
+    Mutant("fitted noise as a constant of the program", "objectives/_noise.py", "partial(_log_normal, mean, whiten, log_scale)", "lambda x: _log_normal(mean, whiten, log_scale, x)", FITTED),
     Mutant("trace of the first coordinate", "objectives/_gradients.py", "jnp.arange(flat.size)", "jnp.arange(1)", "test_score_matching:test_explicit_is_its_closed_form"),
     Mutant("penalty on the gradient forgotten", "objectives/adversarial.py", "optional(gradient_penalty)", "None", "test_adversarial:test_the_gradient_penalty_is_half_the_squared_slope_at_the_data"),
     Mutant("a required function may be None", "_value.py", "not (item is None and f.default is None)", "item is not None", "test_objective_values:test_a_function_that_is_none_or_a_number_is_named"),

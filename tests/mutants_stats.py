@@ -42,7 +42,7 @@ MUTANTS = [
     Mutant("wide draws are angles", DRAW, "abs(centre) > 0.2 and is_many", "is_many", "test_health:test_unwrapped_angles_are_reported"),
     Mutant("the widest gap without a scale", SAMPLER, "> max(8 * spread, LEAST_GAP)", "> 0", "test_health:test_chains_far_above_the_others_are_named"),
     Mutant("chains below are named", SAMPLER, "np.sort(order[widest + 1 :]), order[: widest + 1]", "np.sort(order[: widest + 1]), order[widest + 1 :]", "test_health:test_chains_far_above_the_others_are_named"),
-    Mutant("a wall diverges", "diagnostics/summary.py", "& (info.num_nonfinite == 0)", "& (info.num_nonfinite < 0)", "test_health:test_a_hard_boundary_is_not_a_divergence"),
+    Mutant("a wall diverges", "diagnostics/_chain_health.py", "& (info.num_nonfinite == 0)", "& (info.num_nonfinite < 0)", "test_health:test_a_hard_boundary_is_not_a_divergence"),
     Mutant("NaN is a wall", SAMPLER, "& (num_nonfinite == 0)", "& (num_nonfinite >= 0)", "test_health:test_walls_and_divergences_step_by_step"),
     Mutant("E-BFMI of short chains one by one", SAMPLER, "if len(h) >= BFMI_STEPS:", "if True:", "test_health:test_bfmi_of_few_draws_raises_no_false_alarm"),
     Mutant("E-BFMI of few draws", SAMPLER, "if h.size < BFMI_DRAWS:", "if False:", "test_health:test_bfmi_of_few_draws_raises_no_false_alarm"),

@@ -62,5 +62,5 @@ MUTANTS = [
     Mutant("the error of a deviation forgets the deviation", CIRCULAR, "(length * sd)", "length", f"{O}:test_circular_means_and_deviations_have_their_standard_errors:5.0"),
     Mutant("R-hat of the sine alone", CIRCULAR, 'np.fmax(*(p["rhat"] for p in parts))', 'parts[0]["ess_bulk"] * 0 + 1', f"{O}:test_chains_at_other_angles_disagree_and_those_across_the_seam_do_not"),
     Mutant("means outside of their range", CIRCULAR, "low + np.mod(centre * unit - low, period)", "centre * unit", f"{O}:test_means_lie_in_the_range_of_the_support"),
-    Mutant("check asks circles to end", "verify/check_energy.py", "        is_periodic,\n    )", "        None,\n    )", f"{O}:test_check_does_not_ask_a_circle_to_end"),
+    Mutant("check asks circles to end", "verify/energy_probes.py", "        is_periodic,\n    )", "        np.zeros(flat.size, bool),\n    )", f"{O}:test_check_does_not_ask_a_circle_to_end"),
 ]

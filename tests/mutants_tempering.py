@@ -2,7 +2,8 @@
 
 from killing import Mutant
 
-AIS, SMC, PT = "tempering/ais.py", "tempering/smc.py", "tempering/parallel_tempering.py"
+AIS, SMC = "tempering/annealing.py", "tempering/particles.py"
+RESAMPLING, PT = "tempering/resampling.py", "tempering/ladder.py"
 PATHS, BASES_PY = "tempering/paths.py", "tempering/bases.py"
 WEIGHTS, REPLICAS = "tempering/weights.py", "tempering/replicas.py"
 BENNETT, TESTS = "tempering/bennett.py", "evaluation/two_sample.py"
@@ -35,8 +36,8 @@ UNITS = "test_likelihood:test_bits_per_dimension_in_units_of_the_data"
 
 # fmt: off
 MUTANTS = [
-    Mutant("annealing weighs by the wrong sign", AIS, "-work(below, beta, positions)", "work(below, beta, positions)", f"{GAP}:False"),
-    Mutant("annealing moves at the level before", AIS, "to_level(keys, positions, beta, size", "to_level(keys, positions, below, size", RATIO),
+    Mutant("annealing weighs by the wrong sign", AIS, "-work(below, beta, c.positions)", "work(below, beta, c.positions)", f"{GAP}:False"),
+    Mutant("annealing moves at the level before", AIS, "to_level(keys, c.positions, beta, size", "to_level(keys, c.positions, below, size", RATIO),
     Mutant("annealing back does not turn the levels", AIS, "levels[::-1]])", "levels])", BITS),
     Mutant("annealing back weighs forward", AIS, "-work(beta, to, positions)", "-work(to, beta, positions)", f"{GAP}:True"),
     Mutant("annealing back forgets its sign", WEIGHTS, "return -1.0 if np.all(self.is_reversed)", "return 1.0 if np.all(self.is_reversed)", BITS),
@@ -51,9 +52,9 @@ MUTANTS = [
     Mutant("bound by the mean of all weights", WEIGHTS, "float(means.mean() - quantile", "float(log_mean_exp(x) - 0 * quantile", BOUND),
     Mutant("SMC sums weights", SMC, "jax.nn.logsumexp(log_w) - jnp.log(len(log_w))", "jax.nn.logsumexp(log_w)", SMC_Z),
     Mutant("SMC does not resample", SMC, "x = jax.tree.map(lambda leaf: leaf[rows], s.positions)", "x = s.positions", STAYS),
-    Mutant("SMC divides by the number resampled", SMC, "jax.nn.logsumexp(log_w) - jnp.log(len(log_w))", "jax.nn.logsumexp(log_w) - jnp.log(num_particles)", SMC_Z),
+    Mutant("SMC divides by the number resampled", SMC, "jax.nn.logsumexp(log_w) - jnp.log(len(log_w))", "jax.nn.logsumexp(log_w) - jnp.log(len(moves.keys))", SMC_Z),
     Mutant("SMC keeps the starts alone", SMC, "jnp.concatenate([x[None], y])", "jnp.concatenate([x[None], 0 * y + x[None]])", SMC_Z),
-    Mutant("resampling without its random number", SMC, "(jnp.arange(num) + jax.random.uniform(key)) / num", "(jnp.arange(num) + 0.0) / num", RESAMPLE),
+    Mutant("resampling without its random number", RESAMPLING, "(jnp.arange(num) + jax.random.uniform(key)) / num", "(jnp.arange(num) + 0.0) / num", RESAMPLE),
     Mutant("sign of the swap ratio", REPLICAS, "log_ratio = up + down", "log_ratio = -(up + down)", JOINT),
     Mutant("swaps without their ratio", REPLICAS, "is_turn & (-exponential < log_ratio)", "is_turn", JOINT),
     Mutant("swap ratio of one side", REPLICAS, "log_ratio = up + down", "log_ratio = up", JOINT),

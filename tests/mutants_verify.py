@@ -3,7 +3,7 @@
 from killing import Mutant
 
 R = "test_referee"
-S, F, P = "verify/statistics.py", "verify/features.py", "verify/products.py"
+S, F, P = "verify/statistics.py", "verify/families.py", "verify/products.py"
 WRONG, RIGHT = (
     f"{R}:test_a_wrong_kernel_is_found",
     f"{R}:test_a_right_kernel_is_not_rejected",
@@ -18,12 +18,12 @@ MUTANTS = [
     Mutant("two-sided p-values halved", S, "return 2 * special.ndtr", "return 1e-9 * special.ndtr", f"{RIGHT}:turns"),
     Mutant("the start compared and not the end", S, "t = mean_k - b * mean_0", "t = mean_0 - b * mean_0", f"{R}:test_a_small_bias_is_found_by_going_on"),
     Mutant("atoms counted in the exact draws", S, "values, counts = np.unique(a, return_counts=True)", "values, counts = np.unique(b, return_counts=True)", f"{R}:test_an_atom_is_found"),
-    Mutant("no triple products", F, "chosen = [*_monomials(s.shape[1], 3, rng), *_monomials(s.shape[1], 4, rng)]", "chosen = [*_monomials(s.shape[1], 4, rng)]", f"{WRONG}:a sign that is a product"),
+    Mutant("no triple products", F, "chosen = [*_monomials(draws.dim, 3, rng), *_monomials(draws.dim, 4, rng)]", "chosen = [*_monomials(draws.dim, 4, rng)]", f"{WRONG}:a sign that is a product"),
     Mutant("angles of low order only", F, "HARMONICS = range(1, 9)", "HARMONICS = range(1, 4)", f"{WRONG}:angles of density 1 + sin 4a"),
     Mutant("only pairs of neighbours", P, "is_new = self.left[:, -1:] < np.arange(size)", "is_new = self.left[:, -1:] + 1 == np.arange(size)", f"{WRONG}:two distant coordinates"),
     Mutant("chains compared with themselves", P, "for lag in (1, len(u) // 2):", "for lag in ():", f"{R}:test_chains_that_share_their_noise_are_found", "ZeroDivisionError|ValueError"),
-    Mutant("coordinates that never moved are passed over", "verify/invariance.py", "is_stuck = ~self.moved & ~self.is_constant", "is_stuck = self.moved & ~self.moved", f"{WRONG}:a coordinate that never moves"),
-    Mutant("moved whatever happens", "verify/invariance.py", 'untested="" if round_.moved.any() else "no chain ever moved"', 'untested=""', f"{R}:test_a_kernel_that_accepts_nothing_is_inconclusive"),
+    Mutant("coordinates that never moved are passed over", "verify/trial.py", "is_stuck = ~self.moved & ~self.is_constant", "is_stuck = self.moved & ~self.moved", f"{WRONG}:a coordinate that never moves"),
+    Mutant("moved whatever happens", "verify/trial.py", 'untested="" if round_.moved.any() else "no chain ever moved"', 'untested=""', f"{R}:test_a_kernel_that_accepts_nothing_is_inconclusive"),
     Mutant("the pair is never checked", "verify/invariance.py", "if not is_of_library(target):", "if False:", f"{R}:test_a_mismatch_of_the_pair_is_blamed_on_the_pair"),
     Mutant("no going on in doubt", "verify/sequential.py", "doubt=0.0 if is_last else beta + gamma", "doubt=0.0", f"{R}:test_a_small_bias_is_found_by_going_on"),
     # verdicts
@@ -41,9 +41,9 @@ MUTANTS = [
     Mutant("the mass not compared", "verify/integrators.py", "elif gap > 1e-4:", "elif gap > 1e4:", f"{R}:test_integrators_with_masses"),
     Mutant("bits moved as numbers", "verify/pair.py", "if len(few):", "if False:", f"{R}:test_pairs_of_bits_and_on_circles"),
     # the checker of energies
-    Mutant("gradients not compared", "verify/energy_probes.py", "DISAGREE = 0.05", "DISAGREE = 50.0", f"{STOPPED}:wrong sign"),
-    Mutant("stopped coordinates passed over", "verify/energy_probes.py", "if (np.abs(slopes) > 10 * errors + 1e-6).any():", "if False:", f"{STOPPED}:stopped on a part"),
-    Mutant("jumps that shrink", "verify/energy_probes.py", "is_left = np.abs(e_m - e_a) > np.abs(e_b - e_m)", "is_left = np.abs(e_m - e_a) < np.abs(e_b - e_m)", f"{STOPPED}:a jump"),
-    Mutant("logarithms grow fast enough", "verify/energy_probes.py", "growth < dim + 0.02", "growth < 0.02", f"{STOPPED}:logarithmic growth"),
+    Mutant("gradients not compared", "verify/energy_gradients.py", "DISAGREE = 0.05", "DISAGREE = 50.0", f"{STOPPED}:wrong sign"),
+    Mutant("stopped coordinates passed over", "verify/energy_gradients.py", "if (np.abs(slopes) > 10 * errors + 1e-6).any():", "if False:", f"{STOPPED}:stopped on a part"),
+    Mutant("jumps that shrink", "verify/energy_smoothness.py", "is_left = np.abs(e_m - e_a) > np.abs(e_b - e_m)", "is_left = np.abs(e_m - e_a) < np.abs(e_b - e_m)", f"{STOPPED}:a jump"),
+    Mutant("logarithms grow fast enough", "verify/energy_tails.py", "growth < dim + 0.02", "growth < 0.02", f"{STOPPED}:logarithmic growth"),
     Mutant("rounding of the largest probe", "verify/check_energy.py", "noise = abs(values[0]) *", "noise = np.nanmax(np.abs(values)) *", "test_check_energy:test_the_rounding_error_is_that_of_the_energy_at_the_position"),
 ]  # fmt: skip

@@ -14,7 +14,8 @@ from ebmjax.energies import boltzmann, enumeration
 from ebmjax.energies.flows import Flow
 from ebmjax.kernels.gibbs import flip
 from ebmjax.tempering import weights
-from ebmjax.tempering.ais import anneal, annealed_importance_sampling
+from ebmjax.tempering.ais import annealed_importance_sampling
+from ebmjax.tempering.annealing import anneal
 from ebmjax.tempering.bases import (
     Base,
     bits,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import objectives, work
+from benchmarks import densities, objectives, work
 from ebmjax.experiments import data, experiment
 
 A, B = np.ones((5, 7), np.float32), np.ones((7, 3), np.float32)
@@ -55,7 +55,7 @@ def test_the_work_of_an_update_is_that_of_its_points(objective, points):
 
 def test_runs_are_kept_as_they_end_and_not_run_again(tmp_path, monkeypatch):
     path, calls = tmp_path / "kept.json", []
-    monkeypatch.setattr(objectives, "_picture", lambda name: None)
+    monkeypatch.setattr(densities, "picture", lambda name, jobs: None)
 
     def ours(run):
         calls.append(run.config.seed)

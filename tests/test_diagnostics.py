@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from ebmjax import hmc, mala, nuts, random_walk, sample, targets
-from ebmjax.diagnostics import convergence
+from ebmjax.diagnostics import _coordinate, convergence
 
 RTOL = 1e-4
 PAIRS = {
@@ -114,9 +114,7 @@ def test_an_interval_of_a_beta_is_right_wherever_float32_is_not_enough():
     p = np.array([0.05, 0.5, 0.9])
     a, b = (ess * p + 1).ravel(), (ess * (1 - p) + 1).ravel()
     ends = scipy.stats.beta.ppf([[0.1586553], [0.8413447]], a, b)
-    found = np.asarray(
-        jax.jit(jax.vmap(convergence._beta_interval))(a, b), np.float64
-    ).T
+    found = np.asarray(jax.jit(jax.vmap(_coordinate.beta_interval))(a, b), np.float64).T
     assert (np.abs(found - ends) < 1e-3 * (ends[1] - ends[0])).all()
 
 

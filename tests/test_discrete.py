@@ -12,6 +12,7 @@ from scipy import special
 
 import ebmjax as eb
 from ebmjax.energies import enumeration, lattice
+from ebmjax.energies.differences import differences, first_order
 from ebmjax.energies.lattice import ISING_CRITICAL, ising, potts
 from ebmjax.energies.lattice_exact import (
     ising_energy,
@@ -20,13 +21,7 @@ from ebmjax.energies.lattice_exact import (
     potts_energy,
     potts_log_z,
 )
-from ebmjax.energies.local import (
-    Local,
-    differences,
-    first_order,
-    of_one_hot,
-    with_difference,
-)
+from ebmjax.energies.local import Local, of_one_hot, with_difference
 from ebmjax.energies.pairwise import colouring, pairwise
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels.cluster import labels, swendsen_wang, wolff

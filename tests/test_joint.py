@@ -12,8 +12,8 @@ import pytest
 import ebmjax as eb
 from ebmjax.energies import networks
 from ebmjax.evaluation import classification
-from ebmjax.objectives import Chains, joint
-from ebmjax.objectives.joint import Labelled
+from ebmjax.objectives import Chains, batches, chain_inits, joint
+from ebmjax.objectives.batches import Labelled
 from ebmjax.objectives.likelihood import overall
 
 SHARES = np.array([0.2, 0.5, 0.3])
@@ -189,7 +189,7 @@ def test_noise_is_added_to_the_points_alone():
     loss = joint.joint(
         lambda p, x: p * 0.5 * jnp.sum(x**2) + jnp.array([0.0, 50.0]), still, 1
     )
-    chain_init = joint.of_points(eb.from_data())
+    chain_init = chain_inits.of_points(eb.from_data())
     state = eb.init_state(jax.random.key(0), jnp.float32(1.0), optimizer, chain_init)
     options = {"num_updates": 1, "batch_size": num, "data_noise": noise, "chunk": 1}
     _, metrics = eb.fit(
@@ -251,7 +251,7 @@ def test_a_network_learns_bayes_rule_is_calibrated_and_detects_other_inputs():
     network = networks.MLP((64, 64), confinement=3.0, num_outputs=3)
     params = network.init(jax.random.key(0), jnp.zeros(2))
     optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, 600))
-    chain_init = joint.of_points(
+    chain_init = chain_inits.of_points(
         eb.replay_buffer(lambda key, n: 2 * jax.random.normal(key, (n, 2)), 512)
     )
     state = eb.init_state(jax.random.key(0), params, optimizer, chain_init, 0.5)
@@ -280,7 +280,9 @@ def test_a_network_learns_bayes_rule_is_calibrated_and_detects_other_inputs():
 
 
 def test_fresh_chains_have_the_shares_of_the_data():
-    both = joint.with_labels(lambda key, n: jax.random.normal(key, (n, 2)), SHARES)
+    both = chain_inits.with_labels(
+        lambda key, n: jax.random.normal(key, (n, 2)), SHARES
+    )
     found = np.asarray(both(jax.random.key(0), 20_000).label).mean(axis=0)
     assert (np.abs(found - SHARES) < 5 * np.sqrt(SHARES * (1 - SHARES) / 20_000)).all()
 
@@ -289,23 +291,23 @@ def test_fresh_chains_have_the_shares_of_the_data():
     ("call", "says"),
     [
         (
-            lambda: joint.labelled(np.zeros((3, 2), np.float32), [0, 1]),
+            lambda: batches.labelled(np.zeros((3, 2), np.float32), [0, 1]),
             "labels must be 3 whole numbers",
         ),
         (
-            lambda: joint.labelled(np.zeros((2, 2), np.float32), [0.0, 1.0]),
+            lambda: batches.labelled(np.zeros((2, 2), np.float32), [0.0, 1.0]),
             "labels must be 2 whole numbers",
         ),
         (
-            lambda: joint.labelled(np.zeros((2, 2), np.float32), [0, 3], 3),
+            lambda: batches.labelled(np.zeros((2, 2), np.float32), [0, 3], 3),
             r"labels must lie in \[0, 3\)",
         ),
         (
-            lambda: joint.labelled(np.zeros((2, 2), np.float32), [-1, 0]),
+            lambda: batches.labelled(np.zeros((2, 2), np.float32), [-1, 0]),
             "labels must lie in",
         ),
         (
-            lambda: joint.with_labels(lambda key, n: None, [0.5, 0.6]),
+            lambda: chain_inits.with_labels(lambda key, n: None, [0.5, 0.6]),
             "shares must be .* got",
         ),
         (

@@ -247,6 +247,7 @@ def test_only_networks_and_flows_import_flax():
         "conditional_networks.py",
         "flows.py",
         "networks.py",
+        "spectral.py",
     ]
 
 

@@ -9,7 +9,7 @@ from flax import nnx
 import ebmjax as eb
 from ebmjax import _validation as checks
 from ebmjax import targets
-from ebmjax.energies import networks
+from ebmjax.energies import networks, spectral
 from ebmjax.experiments import data, experiment
 
 
@@ -128,7 +128,7 @@ def test_spectral_normalisation_bounds_the_slope(key):
 def test_largest_singular_value(key):
     weight = jax.random.normal(key, (3, 3, 4, 6))
     exact = np.linalg.svd(weight.reshape(-1, 6), compute_uv=False)[0]
-    assert np.isclose(networks.largest_singular_value(weight, 500), exact, rtol=1e-3)
+    assert np.isclose(spectral.largest_singular_value(weight, 500), exact, rtol=1e-3)
 
 
 def test_an_nnx_module_is_an_energy_by_one_line(key):

@@ -18,6 +18,7 @@ from ebmjax.objectives import (
     Objective,
     Players,
     adversarial,
+    batches,
     binary_data,
     joint,
     learned_stein,
@@ -35,7 +36,7 @@ from ebmjax.training.optimizer import as_optimizer
 
 X = jax.random.normal(jax.random.key(0), (6, 2)) + 0.5
 BITS = (X > 0.5).astype(jnp.float32)
-LABELLED = joint.labelled(X, np.arange(6) % 2)
+LABELLED = batches.labelled(X, np.arange(6) % 2)
 NOISE = nce.fitted_normal(X, widen=1.5)
 NUM_TRACES = {"energy": 0}
 PARAMS = jnp.array([1.2, 0.3])

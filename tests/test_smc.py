@@ -13,7 +13,8 @@ from ebmjax.energies import boltzmann, enumeration
 from ebmjax.kernels.gibbs import flip
 from ebmjax.tempering.bases import bits, gaussian
 from ebmjax.tempering.paths import geometric
-from ebmjax.tempering.smc import next_level, sequential_monte_carlo, systematic
+from ebmjax.tempering.resampling import next_level, systematic
+from ebmjax.tempering.smc import sequential_monte_carlo
 
 KEY = jax.random.key(20261125)
 RBM = boltzmann.rbm_params(jax.random.key(1), 8, 4, 2.0)

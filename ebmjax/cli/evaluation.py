@@ -10,7 +10,7 @@ from ebmjax import plotting
 from ebmjax.evaluation.likelihood import Likelihood
 from ebmjax.evaluation.log_z import Bracket
 from ebmjax.evaluation.two_sample import TestResult
-from ebmjax.tempering.parallel_tempering import Tempered
+from ebmjax.tempering.ladder import Tempered
 
 
 class Evaluation(NamedTuple):

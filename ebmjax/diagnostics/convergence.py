@@ -29,11 +29,17 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.scipy.special import betainc, ndtri
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array
+from ebmjax.diagnostics._coordinate import (
+    beta_interval,
+    ess_below,
+    ess_of,
+    halves,
+    normal_scores,
+    plain_rhat,
+)
 
 TAILS = (0.05, 0.95)
 AT_ONCE = 2**22  # numbers of the coordinates in one batch
@@ -83,9 +89,9 @@ def rhat(draws: Array) -> Array:
     >>> rhat(jax.random.normal(jax.random.key(0), (1000, 4, 3))).shape
     (3,)
     """
-    halves = _halves(draws)
-    folded = jnp.abs(halves - jnp.median(halves))
-    return jnp.fmax(*(_plain_rhat(_normal_scores(x)) for x in (halves, folded)))
+    split = halves(draws)
+    folded = jnp.abs(split - jnp.median(split))
+    return jnp.fmax(*(plain_rhat(normal_scores(x)) for x in (split, folded)))
 
 
 def nested_rhat(draws: Array, num_groups: int) -> Array:
@@ -127,32 +133,32 @@ def nested_rhat_of_moments(means: Array, variances: Array, num_groups: int) -> A
 def ess_bulk(draws: Array) -> Array:
     """Effective sample size of the ranks, ``[...]``: for the middle of the
     distribution."""
-    return _ess(_normal_scores(_halves(draws)))
+    return ess_of(normal_scores(halves(draws)))
 
 
 @_by_coordinate
 def ess_quantile(draws: Array, probability: float) -> Array:
     """Effective sample size for the quantile at a probability, ``[...]``."""
-    return _ess_quantile(draws, probability)
+    return ess_below(draws, probability)
 
 
 @_by_coordinate
 def ess_tail(draws: Array) -> Array:
     """The smaller effective sample size of the 5 % and the 95 % quantile, ``[...]``."""
-    return jnp.minimum(*(_ess_quantile(draws, p) for p in TAILS))
+    return jnp.minimum(*(ess_below(draws, p) for p in TAILS))
 
 
 @_by_coordinate
 def ess_mean(draws: Array) -> Array:
     """Effective sample size of the values, ``[...]``: for their mean."""
-    return _ess(_halves(draws))
+    return ess_of(halves(draws))
 
 
 @_by_coordinate
 def mcse_mean(draws: Array) -> Array:
     """Standard error of the mean over all draws, ``[...]``; not finite for a
     constant."""
-    return draws.std(ddof=1) / jnp.sqrt(_ess(_halves(draws)))
+    return draws.std(ddof=1) / jnp.sqrt(ess_of(halves(draws)))
 
 
 @_by_coordinate
@@ -161,16 +167,16 @@ def mcse_sd(draws: Array) -> Array:
     for a constant."""
     squares = (draws - draws.mean()) ** 2
     variance = squares.mean()
-    return jnp.sqrt(squares.var() / _ess(_halves(squares)) / variance) / 2
+    return jnp.sqrt(squares.var() / ess_of(halves(squares)) / variance) / 2
 
 
 @_by_coordinate
 def mcse_quantile(draws: Array, probability: float) -> Array:
     """Standard error of the quantile at a probability, ``[...]``; NaN for a
     constant."""
-    ess = _ess_quantile(draws, probability)
+    ess = ess_below(draws, probability)
     places = (
-        _beta_interval(ess * probability + 1, ess * (1 - probability) + 1) * draws.size
+        beta_interval(ess * probability + 1, ess * (1 - probability) + 1) * draws.size
         - 1
     )
     low = jnp.maximum(jnp.floor(places[0]), 0).astype(int)
@@ -187,84 +193,3 @@ def checked(draws, least=6) -> Array:
             f"{checks.describe(draws)}"
         )
     return jnp.asarray(draws, jnp.promote_types(draws.dtype, jnp.float32))
-
-
-def _halves(draws):
-    """The halves of each chain as chains; the middle draw of an odd number is
-    dropped."""
-    half = len(draws) // 2
-    return jnp.concatenate([draws[:half], draws[-half:]], axis=1)
-
-
-def _normal_scores(x):
-    """Average ranks over all draws, as quantiles of a normal (Blom 1958)."""
-    values, ordered = x.ravel(), jnp.sort(x.ravel())
-    below, upto = (
-        jnp.searchsorted(ordered, values, side=side) for side in ("left", "right")
-    )
-    rank = (below + upto + 1) / 2
-    return ndtri((rank - 0.375) / (x.size + 0.25)).reshape(x.shape)
-
-
-def _plain_rhat(x):
-    length = len(x)
-    return jnp.sqrt(
-        (length - 1) / length
-        + x.mean(axis=0).var(ddof=1) / x.var(axis=0, ddof=1).mean()
-    )
-
-
-def _ess_quantile(x, probability):
-    is_below = x <= jnp.quantile(x, probability)
-    is_edge = is_below.all() & (jnp.ptp(x) > 0)  # binary draws: no value lies beyond
-    return jnp.where(is_edge, x.size, _ess(_halves(is_below.astype(x.dtype))))
-
-
-def _ess(x):
-    """C T / tau of ``[T, C]`` by Geyer's initial monotone sequence; tau at least
-    1 / log10(C T)."""
-    length, num_chains = x.shape
-    spectrum = jnp.abs(jnp.fft.rfft(x - x.mean(axis=0), 2 * length, axis=0)) ** 2
-    covariance = jnp.fft.irfft(spectrum, axis=0)[:length].mean(axis=1) / length  # [T]
-    within = covariance[0] * length / (length - 1)
-    total = covariance[0] + (x.mean(axis=0).var(ddof=1) if num_chains > 1 else 0.0)
-    rho = (1 - (within - covariance) / total).at[0].set(1.0)
-
-    num_pairs = 1 + (length - 3) // 2
-    even, odd = rho[0 : 2 * num_pairs : 2], rho[1 : 2 * num_pairs : 2]
-    pairs = even + odd
-    place = jnp.arange(num_pairs)
-    # the first pair that no longer counts
-    end = jnp.argmax((pairs <= 0) | (place == num_pairs - 1))
-    monotone = jnp.where(place < end, jax.lax.cummin(pairs), 0.0)
-    tau = (
-        -1
-        + 2 * jnp.sum(monotone)
-        + jnp.where(pairs[end] > 0, even[end], jnp.maximum(even[end], 0.0))
-    )
-    size = length * num_chains
-    return jnp.where(jnp.ptp(x) > 0, size / jnp.maximum(tau, 1 / np.log10(size)), 0.0)
-
-
-def _beta_interval(a, b):
-    """A standard deviation to each side: the 16 % and 84 % points of Beta(a, b).
-
-    By bisection, or where float32 is not precise enough, by Abramowitz & Stegun
-    26.5.22.
-    """
-
-    def halve(_, interval):
-        low, high = interval
-        middle = (low + high) / 2
-        is_below = betainc(a, b, middle) < probability
-        return jnp.where(is_below, middle, low), jnp.where(is_below, high, middle)
-
-    y = jnp.array([1.0, -1.0])
-    probability = jax.scipy.special.ndtr(-y)
-    bisected = sum(jax.lax.fori_loop(0, 40, halve, (jnp.zeros(2), jnp.ones(2)))) / 2
-    p, q = 1 / (2 * a - 1), 1 / (2 * b - 1)
-    h = 2 / (p + q)
-    w = y * jnp.sqrt(h - 1 / 3) / h - (q - p) * (1 / 2 - 2 / (3 * h))
-    return jnp.where(
-        jnp.minimum(a, b) > 100, 1 / (1 + b / a * jnp.exp(2 * w)), bisected
-    )

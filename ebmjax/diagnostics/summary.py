@@ -1,15 +1,8 @@
 """A table of statistics of draws, and issues of their chains in words.
 
-    stuck         chains that never moved;    copies   chains that repeat another, bit for bit
-    divergences   steps whose error of H is above 1000 nats or NaN.  An infinite error
-                  without a NaN is a hard boundary of the support, not a divergence
-    bfmi          sum_t (H_t - H_t-1)^2 / sum_t (H_t - mean)^2 of a chain, H_t = E + kinetic
-                  energy where step t begins; where it is small, momenta change H too little to
-                  reach the tails (Betancourt 2016, arXiv:1604.00695)
-
-These four work inside ``jit``.  The last two need the infos of a run:
-``sample(..., collect=collect_stats)``.  :func:`summary` works on the host, in float64,
-and compiles nothing.
+:func:`summary` works on the host, in float64, and compiles nothing.  Inside ``jit``
+there are single checks: :func:`stuck` and :func:`copies` of draws, :func:`divergences`
+and :func:`bfmi` of the infos of a run, ``sample(..., collect=collect_stats)``.
 """
 
 from typing import Any, NamedTuple
@@ -20,8 +13,15 @@ import numpy as np
 
 from ebmjax import _table
 from ebmjax import _validation as checks
-from ebmjax.base import Array, Info, Position
+from ebmjax.base import Position
 from ebmjax.diagnostics import _chain_issues, _circular, _draw_issues, _sampler_issues
+from ebmjax.diagnostics._chain_health import (
+    bfmi,
+    copies,
+    divergences,
+    is_divergent,
+    stuck,
+)
 from ebmjax.diagnostics._draw_issues import LARGEST_RHAT, LEAST_ESS
 from ebmjax.diagnostics._sampler_issues import DIVERGENT, LEAST_BFMI
 from ebmjax.energies.constrained import constrain, matched
@@ -57,56 +57,6 @@ COLUMNS = (
 MOST_ROWS = 20
 
 
-def stuck(draws: Position) -> Array:
-    """Which chains never moved, ``[C]``, of draws ``[T, C, ...]`` on every leaf."""
-    moved = []
-    for x in jax.tree.leaves(draws):
-        axes = tuple(i for i in range(x.ndim) if i != 1)
-        moved.append(jnp.any(x != x[:1], axis=axes))
-    return ~jnp.any(jnp.stack(moved), axis=0)
-
-
-def copies(draws: Position) -> Array:
-    """Which chains repeat an earlier one bit for bit, ``[C]``, of draws
-    ``[T, C, ...]``.
-
-    Chains are compared by two sums of their bits modulo 2^32 with random odd weights.
-    """
-    prints = [jnp.uint32(0)] * 2
-    for i, leaf in enumerate(jax.tree.leaves(draws)):
-        wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-        # float64 has two words, on a last axis
-        bits = jax.lax.bitcast_convert_type(wide, jnp.uint32)
-        for j in range(2):
-            key = jax.random.fold_in(jax.random.key(2 * i + j), 0)
-            weights = jax.random.bits(key, (len(bits), 1, *bits.shape[2:])) | 1
-            axes = (0, *range(2, bits.ndim))
-            prints[j] = prints[j] + jnp.sum(bits * weights, axis=axes, dtype=jnp.uint32)
-    order = jnp.lexsort((jnp.arange(len(prints[0])), *prints))
-    a, b = (p[order] for p in prints)
-    is_same = (a[1:] == a[:-1]) & (b[1:] == b[:-1])
-    return jnp.zeros(len(order), bool).at[order[1:]].set(is_same)
-
-
-def divergences(info: Info) -> Array:
-    """Steps of each chain that diverged, ``[C]``, of infos ``[T, C]``."""
-    return jnp.sum(is_divergent(info), axis=0)
-
-
-def is_divergent(info: Info) -> Array:
-    """Whether each step diverged: an error above 1000 nats or NaN, no hard boundary."""
-    is_wall = (info.energy_error == jnp.inf) & (info.num_nonfinite == 0)
-    return ~(info.energy_error <= DIVERGENT) & ~is_wall
-
-
-def bfmi(hamiltonian: Array) -> Array:
-    """E-BFMI of each chain, ``[C]``, from ``Info.hamiltonian`` ``[T, C]``; below 0.3 is
-    poor."""
-    centred = hamiltonian - hamiltonian.mean(axis=0)  # less rounding in differences
-    changes = jnp.sum(jnp.diff(centred, axis=0) ** 2, axis=0)
-    return changes / jnp.sum(centred**2, axis=0)
-
-
 class Summary(NamedTuple):
     """The result of :func:`summary`; prints as a table, with warnings in words."""
 
@@ -128,8 +78,8 @@ class Summary(NamedTuple):
         table = _table.html(
             self._columns(rows), [self.names[i] for i in rows], formats=FORMATS
         )
-        lines = [*title, *(f"! {w}" for w in self.warnings)]
-        return _table.paragraphs(title) + table + _table.paragraphs(lines[len(title) :])
+        warnings = [f"! {w}" for w in self.warnings]
+        return _table.paragraphs(title) + table + _table.paragraphs(warnings)
 
     def _rows(self) -> tuple[list[str], np.ndarray]:
         """All coordinates, or the worst of many, with a line that says so."""
@@ -149,17 +99,18 @@ FORMATS = {"ess_bulk": ".0f", "ess_tail": ".0f"}
 
 
 def summary(draws: Samples | Record | Position, *, support: Any = None) -> Summary:
-    """Mean, deviation, standard errors, quantiles, effective sample sizes and R-hat of each
-    coordinate, and what is wrong with the chains.
+    """Mean, deviation, standard errors, quantiles, effective sample sizes and R-hat of
+    each coordinate, and what is wrong with the chains.
 
     Args:
       draws: ``[T, C, ...]`` on every leaf, at least six draws; or
         :class:`~ebmjax.sampling.sample.Samples`.  If they were collected by
         ``collect_stats``, energies and the sampler are judged, too.
-      support: of the positions, as :func:`~ebmjax.constrain` takes it; by default that of
-        the samples.  Of :func:`~ebmjax.supports.periodic` coordinates mean and deviation
-        are circular, and R-hat and effective sample sizes those of sine and cosine;
-        entries that are the same at all points, such as zeros of a triangle, are left out.
+      support: of the positions, as :func:`~ebmjax.constrain` takes it; by default that
+        of the samples.  Of :func:`~ebmjax.supports.periodic` coordinates mean and
+        deviation are circular, and R-hat and effective sample sizes those of sine and
+        cosine; entries that are the same at all points, such as zeros of a triangle,
+        are left out.
 
     Returns:
       :class:`Summary`; its columns are float64, whatever the draws.
@@ -168,7 +119,8 @@ def summary(draws: Samples | Record | Position, *, support: Any = None) -> Summa
       ValueError: fewer than six draws, or draws that are not finite.
       TypeError: draws of another structure than their support.
 
-    >>> print(summary(jax.random.normal(jax.random.key(0), (1000, 4, 2))))  # doctest: +SKIP
+    >>> draws = jax.random.normal(jax.random.key(0), (1000, 4, 2))
+    >>> print(summary(draws))  # doctest: +SKIP
     """
     if isinstance(draws, Samples):
         support = draws.support if support is None else support
@@ -185,18 +137,11 @@ def summary(draws: Samples | Record | Position, *, support: Any = None) -> Summa
     x, columns, spreads = _circular.merge(x, period, low)
     found = _chain_issues.of_chains(leaves)
     if record is not None:
-        info = record.info
-        found += _sampler_issues.of_energy(np.asarray(record.energy))
-        stats = info.energy_error, info.num_nonfinite, info.hamiltonian, info.num_grads
-        shape = np.shape(info.energy_error)
-        found += _sampler_issues.of_sampler(
-            _sampler_issues.Stats(
-                *(np.broadcast_to(np.asarray(s), shape) for s in stats)
-            )
-        )
+        found += _of_record(record)
     judged = columns | {"sd": np.where(period > 0, 0.0, columns["sd"])}
     found += _draw_issues.of_draws(np.array(names), x, judged, spreads)
-    return Summary(names, {name: columns[name] for name in COLUMNS}, found)  # type: ignore[call-arg]
+    chosen = {name: columns[name] for name in COLUMNS}
+    return Summary(names, chosen, found)  # type: ignore[call-arg]
 
 
 def assert_healthy(
@@ -207,6 +152,16 @@ def assert_healthy(
     if found.warnings:
         raise RuntimeError(f"the chains are not healthy\n{found}")
     return found
+
+
+def _of_record(record: Record) -> list[str]:
+    """Issues of the energies and of the sampler."""
+    info = record.info
+    shape = np.shape(info.energy_error)
+    stats = info.energy_error, info.num_nonfinite, info.hamiltonian, info.num_grads
+    of_steps = (np.broadcast_to(np.asarray(s), shape) for s in stats)
+    found = _sampler_issues.of_energy(np.asarray(record.energy))
+    return found + _sampler_issues.of_sampler(_sampler_issues.Stats(*of_steps))
 
 
 def _of_support(support, position, leaves) -> tuple[np.ndarray, ...]:

@@ -23,10 +23,6 @@ narrower than the noise, in all directions, and the data keep more energy than t
 a trained c takes up this difference at once, with d/dc log p = E_model - E_data of the
 quadratic term.
 
-Spectral normalisation (Miyato et al. 2018) divides each weight by its largest singular
-value, here from a fixed start with power iterations at each call, so that it is a
-function of the weights alone.
-
 Two variants.  With ``num_outputs=K`` a network returns K energies, one a class.  A
 noise-conditional one is ``apply(params, x, noise)``, with s the spread of the data and
 r^2 = s^2 + noise^2,
@@ -54,6 +50,7 @@ import jax.numpy as jnp
 
 from ebmjax import _validation as checks
 from ebmjax.base import half_square
+from ebmjax.energies.spectral import spectral
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -68,7 +65,7 @@ class EnergyNetwork(nn.Module):
     gain: float = 1.0
     center: float = 0.0
     spread: float = 1.0
-    is_spectral: bool = False
+    is_spectral: bool = False  # weights divided by their largest singular values
     num_outputs: int | None = None  # K energies, one a class
     dtype: Any = None  # of the features, jnp.bfloat16; all else stays as wide as x
 
@@ -241,35 +238,3 @@ class Field(nn.Module):
         for width in self.features:
             h = self.activation(nn.Dense(width)(h))
         return nn.Dense(x.size, kernel_init=nn.initializers.zeros)(h).reshape(x.shape)
-
-
-def spectral(
-    module: type[nn.Module], num_iterations: int = 8
-) -> Callable[..., nn.Module]:
-    """The same layer, its kernel divided by its largest singular value."""
-
-    def normalise(variables):
-        def one(w):
-            return (
-                w / jnp.maximum(largest_singular_value(w, num_iterations), 1e-12)
-                if w.ndim > 1
-                else w
-            )
-
-        return jax.tree.map(one, variables)
-
-    return nn.map_variables(module, "params", trans_in_fn=normalise, init=True)
-
-
-def largest_singular_value(weight: jax.Array, num_iterations: int = 8) -> jax.Array:
-    """By power iterations from the row of ones; its vectors are not differentiated."""
-    matrix = weight.reshape(-1, weight.shape[-1])
-
-    def iterate(_, v):
-        v = matrix.T @ (matrix @ v)
-        return v / (jnp.linalg.norm(v) + 1e-12)
-
-    start = jnp.ones(matrix.shape[1], matrix.dtype)
-    v = jax.lax.stop_gradient(jax.lax.fori_loop(0, num_iterations, iterate, start))
-    u = jax.lax.stop_gradient(matrix @ v)
-    return jnp.vdot(u / (jnp.linalg.norm(u) + 1e-12), matrix @ v)

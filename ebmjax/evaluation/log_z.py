@@ -15,10 +15,8 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax.base import Energy, Key, Position
 from ebmjax.kernels.hamiltonian import hmc
-from ebmjax.tempering.ais import (
-    MakeKernel,
-    annealed_importance_sampling,
-)
+from ebmjax.tempering.ais import annealed_importance_sampling
+from ebmjax.tempering.annealing import MakeKernel
 from ebmjax.tempering.bases import Base, fit_gaussian
 from ebmjax.tempering.bennett import LogZ, bennett
 from ebmjax.tempering.paths import geometric
@@ -87,25 +85,12 @@ def bracket_log_z(
     path = geometric(base, energy)
     if schedule is None:
         schedule = pilot(key_pilot, path, make_kernel, step_size, num_levels=num_levels)
-    options = {"num_steps": num_steps}
+    options: dict[str, Any] = {"num_steps": num_steps}
     forward = annealed_importance_sampling(
-        key_ahead,
-        path,
-        make_kernel,
-        *schedule,
-        num_chains=num_chains,
-        **options,  # type: ignore[arg-type]
+        key_ahead, path, make_kernel, *schedule, num_chains=num_chains, **options
     )
     if positions is None:
-        one_sided = 1 - (1 - confidence) / 2
-        found = LogZ(
-            forward.log_z,
-            forward.standard_error,
-            forward.bound(one_sided),
-            np.inf,
-            confidence,
-        )
-        return Bracket(found, forward, None, schedule)
+        return Bracket(_one_sided(forward, confidence), forward, None, schedule)
     reverse = annealed_importance_sampling(
         key_back,
         path,
@@ -117,3 +102,10 @@ def bracket_log_z(
     )
     found = bennett(forward, reverse, confidence=confidence)
     return Bracket(found, forward, reverse, schedule)
+
+
+def _one_sided(forward: AnnealedWeights, confidence: float) -> LogZ:
+    """The estimate and the lower bound of a forward run; no upper bound."""
+    bound = forward.bound(1 - (1 - confidence) / 2)
+    error = forward.standard_error
+    return LogZ(forward.log_z, error, bound, np.inf, confidence)

@@ -10,8 +10,7 @@ from ebmjax.energies import boltzmann, conditional_networks, networks
 from ebmjax.energies.local import encode, of_one_hot
 from ebmjax.experiments.registry import DISCRETE, KERNELS, METHODS, space_of_config
 from ebmjax.objectives.base import Objective
-from ebmjax.objectives.conditional import persistent_pairs
-from ebmjax.objectives.joint import of_points, with_labels
+from ebmjax.objectives.chain_inits import of_points, persistent_pairs, with_labels
 from ebmjax.spaces import BITS, REAL
 from ebmjax.training.chain_init import ChainInit, from_data, from_noise, replay_buffer
 

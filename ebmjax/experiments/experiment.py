@@ -43,8 +43,8 @@ from ebmjax.experiments.registry import METHODS, conditional_objective, space_of
 from ebmjax.experiments.standardize import Standard, atoms, digest, is_image
 from ebmjax.kernels import registry as kernels
 from ebmjax.objectives.base import Objective
-from ebmjax.objectives.conditional import pairs
-from ebmjax.objectives.joint import labelled, marginal
+from ebmjax.objectives.batches import labelled, pairs
+from ebmjax.objectives.joint import marginal
 from ebmjax.spaces import BITS as SPACE_OF_BITS
 from ebmjax.spaces import REAL
 from ebmjax.training.augmentation import shifted_chains, shifts

@@ -37,7 +37,7 @@ from ebmjax.experiments.figures import (
 from ebmjax.experiments.labelled import judged
 from ebmjax.experiments.registry import METHODS, space_of_config
 from ebmjax.kernels.registry import KERNELS
-from ebmjax.objectives.joint import Labelled
+from ebmjax.objectives.batches import Labelled
 from ebmjax.sampling.sample import Samples, sample
 from ebmjax.spaces import BITS, REAL
 from ebmjax.training.step import TrainState

@@ -26,8 +26,8 @@ from ebmjax._random import bits, unit
 from ebmjax._tree import differs
 from ebmjax._value import function, value
 from ebmjax.base import Array, Energy, Info, Kernel, State, select
+from ebmjax.energies.differences import discrete_state, renewed
 from ebmjax.energies.lattice import Ising, Potts
-from ebmjax.energies.local import discrete_state, renewed
 from ebmjax.energies.transforms import Tempered
 from ebmjax.kernels.gibbs import pick
 from ebmjax.spaces import space_of

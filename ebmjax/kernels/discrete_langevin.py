@@ -4,8 +4,8 @@ discrete distributions", equation 4),
 
     q_i(v | x)  proportional to  exp(-d_i(v) / 2 - |v - x_i|^2 / (2 alpha)),
 
-with the differences d of the energy to first order (:mod:`ebmjax.energies.local`) and
-|v - x_i|^2 that of one-hot vectors for levels.
+with the differences d of the energy to first order
+(:mod:`ebmjax.energies.differences`) and |v - x_i|^2 that of one-hot vectors for levels.
 
     dula    always accepted: biased, but for energies linear in each site as alpha -> 0
     dmala   accepted by Metropolis
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from ebmjax import _validation as checks
 from ebmjax._value import function, number, static, value
 from ebmjax.base import Array, Energy, Kernel, State
-from ebmjax.energies.local import discrete_state, first_order, renewed
+from ebmjax.energies.differences import discrete_state, first_order, renewed
 from ebmjax.kernels.gibbs import pick, uniforms
 from ebmjax.kernels.locally_balanced import check_gradient, to_others
 from ebmjax.kernels.metropolis import MetropolisKernel, Proposal, revert_nonfinite

@@ -27,13 +27,8 @@ from ebmjax._tree import differs
 from ebmjax._value import function, number, static, value
 from ebmjax.base import Array, Energy, Info, Kernel, State, scalar, select
 from ebmjax.energies.boltzmann import RBM, rbm
-from ebmjax.energies.local import (
-    blocks_of,
-    difference_of,
-    discrete_state,
-    renewed,
-    replaced,
-)
+from ebmjax.energies.differences import discrete_state, renewed, replaced
+from ebmjax.energies.local import blocks_of, difference_of
 from ebmjax.energies.transforms import Tempered
 from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
 from ebmjax.spaces import BITS, Space, chosen

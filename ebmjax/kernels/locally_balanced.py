@@ -1,5 +1,5 @@
 """Metropolis with proposals that are informed by differences of the energy, for bits,
-spins and levels (:mod:`ebmjax.energies.local`).
+spins and levels (:mod:`ebmjax.energies.differences`).
 
 One site a step (Zanella 2020, JASA 115, section 2): with differences d_i(v) of the
 energy,
@@ -23,14 +23,14 @@ from ebmjax import _validation as checks
 from ebmjax._random import bits, unit
 from ebmjax._value import function, static, value
 from ebmjax.base import Array, Energy, Kernel, State
-from ebmjax.energies.local import (
+from ebmjax.energies.differences import (
     differences,
     discrete_state,
     first_order,
-    one_hot_of,
     renewed,
     replaced,
 )
+from ebmjax.energies.local import one_hot_of
 from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
 from ebmjax.spaces import Space, chosen
 

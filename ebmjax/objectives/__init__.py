@@ -14,7 +14,10 @@
     adversarial         a trained sampler, its entropy             [SK21] section 5.3
     recovery            of points given noisier copies             Gao et al. 2021
     joint               points and labels: a classifier's energy   Grathwohl et al. 2020
+    conditional         points given their conditions
     binary_data         pseudo-likelihood, ratio matching          Hyvarinen 2007
+
+    batches             points with labels or conditions; chain_inits: chains for them
 
 [SK21] Song & Kingma 2021, "How to train your energy-based models", arXiv:2101.03288.
 Objectives without chains return them unchanged.

@@ -26,11 +26,12 @@ import optax
 
 from ebmjax import _validation as checks
 from ebmjax._value import Value, function, static, value
-from ebmjax.base import Array, Key, Position
+from ebmjax.base import Array, Energy, Kernel, Key, Position
 
 Params = Any
 Metrics = dict[str, Array]
 TrainableEnergy = Callable[[Params, Position], Any]
+MakeKernel = Callable[[Energy, Array], Kernel]  # of an energy and a step size
 Loss = Callable[[Params, Key, Position, Any], tuple[Array, tuple[Any, Metrics]]]
 
 

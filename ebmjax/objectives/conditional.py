@@ -14,10 +14,8 @@ whose gradient is minus that of the mean log p(x_i | c_i).  A function of c alon
 is added to the energy cancels, as it must: were chains at other conditions than the
 batch, the loss would fall without end along it.
 
-:func:`persistent_pairs` keeps one chain a data point, which stays with its condition
-(persistent contrastive divergence, Tieleman 2008, as for conditional models: one chain
-a training case).  ``of_points(from_data())`` starts at the batch,
-``of_points(from_noise(draw))`` at noise (:func:`ebmjax.objectives.joint.of_points`).
+Batches are :class:`~ebmjax.objectives.batches.Pairs`; chains start as
+:mod:`ebmjax.objectives.chain_inits` says.
 
 Noise contrastive estimation with noise q(x): ``ranking`` needs no Z(c) (Ma & Collins
 2018, section 3); in ``binary`` the network learns log Z(c) itself (Mnih & Teh 2012).
@@ -25,68 +23,29 @@ Noise contrastive estimation with noise q(x): ``ranking`` needs no Z(c) (Ma & Co
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._value import function, number, static, value
-from ebmjax.base import Array, Energy, Kernel, Position, scalar
+from ebmjax._value import function, value
+from ebmjax.base import Array, scalar
 from ebmjax.energies.conditional import AtCondition
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels.conditional import conditioned
 from ebmjax.objectives import noise_contrastive as nce
-from ebmjax.objectives.base import MeanOverPoints, Objective, optional
+from ebmjax.objectives.base import (
+    MakeKernel,
+    MeanOverPoints,
+    Objective,
+    means_of,
+    optional,
+)
+from ebmjax.objectives.batches import Pairs, check_pairs
 from ebmjax.objectives.likelihood import MaximumLikelihood
-from ebmjax.training.chain_init import ChainInit, Draw, rows
 
-MOST_PAIRS = 2**24  # whole numbers that float32 holds
 MEANS = (MeanOverPoints, nce.Binary, nce.Ranking, nce.Conditional)
-
-
-class Pairs(NamedTuple):
-    """Points and their conditions."""
-
-    point: Position  # [N, ...]
-    condition: Any  # [N, ...]
-    row: Array  # [N] which row of the data; whole numbers as floats
-
-
-def pairs(points: Any, conditions: Any) -> Pairs:
-    """Points ``[N, ...]`` and conditions ``[N, ...]``, ready to train on.
-
-    Whole conditions, ``[N]`` labels from 0, become one-hot rows.
-
-    Raises:
-      TypeError, ValueError: no numbers, not finite, another number of conditions than
-      of
-        points, labels below 0.
-
-    >>> pairs(jnp.zeros((3, 2)), np.array([0, 2, 1])).condition.shape
-    (3, 3)
-    """
-    points = checks.position(points, "points")
-    num = checks.num_chains(points, "points")
-    if num > MOST_PAIRS:
-        raise ValueError(f"points must be at most {MOST_PAIRS}, got {num}")
-    conditions = jax.tree.map(_floating, conditions)
-    conditions = checks.position(conditions, "conditions")
-    got = checks.num_chains(conditions, "conditions")
-    if got != num:
-        raise ValueError(f"conditions must be one a point, {num}, got {got}")
-    return Pairs(points, conditions, jnp.arange(num, dtype=jnp.float32))
-
-
-def _floating(leaf):
-    array = np.asarray(leaf) if not isinstance(leaf, jax.Array) else leaf
-    if array.ndim == 1 and array.dtype.kind in "iub":
-        labels = np.asarray(array)
-        if labels.size and labels.min() < 0:
-            raise ValueError(f"labels must be at least 0, got {labels.min()}")
-        return jax.nn.one_hot(labels, int(labels.max(initial=0)) + 1)
-    return leaf
 
 
 # --- maximum likelihood -------------------------------------------------------------
@@ -97,7 +56,7 @@ class ConditionalLikelihood(MaximumLikelihood):
     """Made by :func:`conditional_likelihood`."""
 
     def points(self, batch):
-        _check_batch(batch)
+        check_pairs(batch)
         return batch.point
 
     def kernel(self, params, batch, chains):
@@ -116,13 +75,9 @@ class ConditionalLikelihood(MaximumLikelihood):
 
 def conditional_likelihood(
     energy: Callable[..., Array],
-    make_kernel: Callable[[Energy, Array], Kernel],
+    make_kernel: MakeKernel,
     num_steps: int,
-    *,
-    regularisation: Any = 0.0,
-    temperature: Any = 1.0,
-    acceptance_target: Any = None,
-    adaptation_rate: Any = 0.05,
+    **options: Any,
 ) -> Objective:
     """Maximum likelihood of points given their conditions.
 
@@ -132,8 +87,8 @@ def conditional_likelihood(
 
     Args:
       energy: ``energy(params, x, c)`` of one point and its condition.
-      make_kernel, num_steps, regularisation, temperature, acceptance_target,
-      adaptation_rate: as of :func:`ebmjax.maximum_likelihood`.
+      make_kernel, num_steps: of the chains; these and ``options`` as of
+        :func:`ebmjax.maximum_likelihood`.
 
     Raises:
       TypeError: when traced, a batch that is not :class:`Pairs`, a kernel that does not
@@ -145,89 +100,16 @@ def conditional_likelihood(
         energy,
         make_kernel,
         num_steps,
-        optional(regularisation),
-        temperature,
-        acceptance_target,
-        adaptation_rate,
-        at_the_same_conditions,
+        optional(options.pop("regularisation", 0.0)),
+        means=at_the_same_conditions,
+        **options,
     )
 
 
 def at_the_same_conditions(batch: Pairs, chains: Any, is_finite: Array) -> Any:
     """Means over chains that are finite, and over the data at their conditions."""
-    num = jnp.sum(is_finite)  # NaN where none is left
-    mean = lambda values: jnp.sum(jnp.where(is_finite, values, 0.0)) / num
+    mean = lambda values: means_of(values, is_finite)
     return mean, mean
-
-
-@value
-class PersistentPairs(ChainInit):
-    """Made by :func:`persistent_pairs`."""
-
-    fresh: Draw = function()
-    num_points: int = static()
-    restart_probability: Any = number(default=0.0)
-
-    def check(self):
-        num = checks.count(self.num_points, "num_points")
-        object.__setattr__(self, "num_points", num)
-        probability = self.restart_probability
-        if not checks.is_traced(probability) and not 0 <= probability <= 1:
-            raise ValueError(
-                f"restart_probability must lie in [0, 1], got {probability}"
-            )
-
-    def init(self, key):
-        return self.fresh(key, self.num_points)
-
-    def draw(self, key, buffer, batch, num_chains):
-        _check_batch(batch)
-        lengths = {np.shape(x)[0] for x in jax.tree.leaves(buffer)}
-        if lengths != {self.num_points} or num_chains > len(batch.row):
-            held = ", ".join(map(str, sorted(lengths))) or "none"
-            raise ValueError(
-                f"persistent_pairs keeps one chain a point, {self.num_points}, and runs "
-                f"at most one a point of the batch, {len(batch.row)}; got a buffer of "
-                f"{held} and num_chains {num_chains}"
-            )
-        key_restart, key_fresh = jax.random.split(key)
-        slots = batch.row[:num_chains].astype(jnp.int32)
-        is_restarted = jax.random.bernoulli(
-            key_restart, self.restart_probability, (num_chains,)
-        )
-        old = jax.tree.map(lambda x: x[slots], buffer)
-        return rows(is_restarted, self.fresh(key_fresh, num_chains), old), slots
-
-    def update(self, buffer, slots, chains):
-        # a point that is twice in the batch keeps the first of its chains
-        earlier = jnp.tril(slots[:, None] == slots[None, :], k=-1)
-        slots = jnp.where(jnp.any(earlier, axis=1), self.num_points, slots)
-        put = lambda x, c: x.at[slots].set(c, mode="drop")
-        return jax.tree.map(put, buffer, chains)
-
-    def reset(self, key, batch, num_chains):
-        return self.fresh(key, num_chains)
-
-
-def persistent_pairs(
-    draw: Draw, num_points: int, restart_probability: Any = 0.0
-) -> ChainInit:
-    """One chain a data point, which keeps its condition from update to update.
-
-    Args:
-      draw: fresh chains, ``draw(key, n)``.
-      num_points: N, of the data.
-      restart_probability: of a chain, before it runs.
-
-    Raises:
-      ValueError: a probability outside [0, 1]; when traced, more chains than points in
-      a
-        batch, or a buffer of another size.
-
-    >>> chains = persistent_pairs(lambda key, n: jax.random.normal(key, (n, 2)), 1024)
-    """
-    checks.function(draw, "draw")
-    return PersistentPairs(draw, num_points, restart_probability)
 
 
 # --- objectives without chains ------------------------------------------------------
@@ -272,7 +154,7 @@ class OverPairs(Objective):
         return self.make(self.energy).energy_params(params)
 
     def loss(self, params, key, batch, chains):
-        _check_batch(batch)
+        check_pairs(batch)
 
         def one(key, x, c):
             x = jax.tree.map(lambda leaf: leaf[None], x)
@@ -312,11 +194,3 @@ def _of_chains(tree, chains):
     num = len(jax.tree.leaves(chains)[0])
     index = jnp.arange(num) % len(jax.tree.leaves(tree)[0])
     return jax.tree.map(lambda x: x[index], tree)
-
-
-def _check_batch(batch):
-    if not isinstance(batch, Pairs):
-        raise TypeError(
-            f"batch must be Pairs, of pairs(points, conditions), got "
-            f"{checks.describe(batch)}"
-        )

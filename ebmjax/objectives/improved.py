@@ -26,7 +26,6 @@ unadjusted kernels are differentiable maps of the parameters: ``ula``.
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -35,9 +34,15 @@ from jax.scipy.special import digamma
 
 from ebmjax import _validation as checks
 from ebmjax._value import function, number, static, value
-from ebmjax.base import Array, Energy, Kernel, scalar
+from ebmjax.base import Array, scalar
 from ebmjax.kernels.chains import parallel
-from ebmjax.objectives.base import Chains, Objective, TrainableEnergy, optional
+from ebmjax.objectives.base import (
+    Chains,
+    MakeKernel,
+    Objective,
+    TrainableEnergy,
+    optional,
+)
 from ebmjax.objectives.likelihood import (
     drift_of,
     mark_broken,
@@ -54,7 +59,7 @@ class ImprovedContrastive(Objective):
     """Made by :func:`improved_contrastive`."""
 
     energy: TrainableEnergy = function()
-    make_kernel: Callable[[Energy, Array], Kernel] = function()
+    make_kernel: MakeKernel = function()
     num_steps: int = static()
     num_through: int = static(default=1)
     entropy_weight: Any = number(default=1.0)
@@ -125,7 +130,7 @@ class ImprovedContrastive(Objective):
 
 def improved_contrastive(
     energy: TrainableEnergy,
-    make_kernel: Callable[[Energy, Array], Kernel],
+    make_kernel: MakeKernel,
     num_steps: int,
     *,
     num_through: int = 1,

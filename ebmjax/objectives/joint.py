@@ -19,62 +19,33 @@ both are at their minima.  The second does not determine p(y): constants c_y add
 the energies change nothing in it, since each class counts among the chains for its
 share of the batch (:func:`by_class`).
 
-Both take batches of :class:`Labelled` points.  Calibration and out-of-distribution
+Both take batches of :class:`~ebmjax.objectives.batches.Labelled` points; their chains
+start as :mod:`ebmjax.objectives.chain_inits` says.  Calibration and out-of-distribution
 scores: :mod:`ebmjax.evaluation.classification`.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._value import Value, function, number, part, value
-from ebmjax.base import Array, Energy, Kernel, Key, Position
+from ebmjax.base import Array, Position
 from ebmjax.kernels.within import within
-from ebmjax.objectives.base import Objective, Params, TrainableEnergy, optional
+from ebmjax.objectives.base import (
+    MakeKernel,
+    Objective,
+    Params,
+    TrainableEnergy,
+    optional,
+)
+from ebmjax.objectives.batches import Labelled, check_labelled
 from ebmjax.objectives.likelihood import Mean, maximum_likelihood
-from ebmjax.training.chain_init import ChainInit, Draw
 
 ClassEnergies = Callable[[Params, Position], Array]  # [K]
-MakeKernel = Callable[[Energy, Array], Kernel]
-LEAST = 1e-30  # the least share whose logarithm is taken
-
-
-class Labelled(NamedTuple):
-    """Points and their labels."""
-
-    point: Position  # [N, ...]
-    label: Array  # [N, K] one at the class, zero elsewhere
-
-
-def labelled(points: Any, labels: Any, num_classes: int | None = None) -> Labelled:
-    """Points ``[N, ...]`` and whole labels ``[N]`` from 0, ready to train on.
-
-    Raises:
-      ValueError: labels that are not one a point, negative, or not below
-        ``num_classes``.
-    """
-    labels = np.asarray(labels)
-    num = checks.num_chains(points, "points")
-    if num == 0 or labels.shape != (num,) or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"labels must be {num or 'some'} whole numbers, got "
-            f"{checks.describe(labels)}"
-        )
-    num_classes = checks.count(
-        int(labels.max()) + 1 if num_classes is None else num_classes, "num_classes"
-    )
-    if labels.min() < 0 or labels.max() >= num_classes:
-        raise ValueError(
-            f"labels must lie in [0, {num_classes}), got {labels.min()} to "
-            f"{labels.max()}"
-        )
-    points = checks.position(points, "points")
-    return Labelled(points, jax.nn.one_hot(labels, num_classes))
 
 
 # --- energies -----------------------------------------------------------------------
@@ -131,7 +102,7 @@ class Joint(Objective):
         return self.generative_weight is not None
 
     def loss(self, params, key, batch, chains):
-        _check_batch(batch)
+        check_labelled(batch)
         class_energies = self.generative.energy.class_energies
         logits = -jax.vmap(partial(class_energies, params))(batch.point)
         _check_classes(logits, batch.label)
@@ -154,7 +125,7 @@ def joint(
     **options: Any,
 ) -> Objective:
     """The joint objective, -log p(y | x) - w log p(x); chains are of points
-    (:func:`of_points`).
+    (:func:`~ebmjax.objectives.chain_inits.of_points`).
 
     Args:
       class_energies: ``class_energies(params, x)`` of one point, ``[K]``;
@@ -185,7 +156,7 @@ class ClassConditional(Objective):
     uses_chains = True
 
     def loss(self, params, key, batch, chains):
-        _check_batch(batch)
+        check_labelled(batch)
         return self.generative(params, key, batch, chains)
 
 
@@ -232,75 +203,6 @@ def by_class(batch: Labelled, chains: Labelled, is_finite: Array) -> tuple[Mean,
     of_point = batch.label @ (num > 0) / len(batch.label) / jnp.sum(share)
     mean_model = lambda values: jnp.sum(weight * jnp.where(is_finite, values, 0.0))
     return lambda values: jnp.sum(of_point * values), mean_model
-
-
-# --- batches and chains -------------------------------------------------------------
-
-
-@value
-class OfPoints(ChainInit):
-    """Made by :func:`of_points`."""
-
-    chain_init: ChainInit = part()
-
-    def init(self, key):
-        return self.chain_init.init(key)
-
-    def draw(self, key, buffer, batch, num_chains):
-        return self.chain_init.draw(key, buffer, batch.point, num_chains)
-
-    def update(self, buffer, slots, chains):
-        return self.chain_init.update(buffer, slots, chains)
-
-    def reset(self, key, batch, num_chains):
-        return self.chain_init.reset(key, batch.point, num_chains)
-
-
-def of_points(chain_init: ChainInit) -> ChainInit:
-    """Chains of points, where batches are labelled."""
-    return OfPoints(chain_init)
-
-
-@value
-class WithLabels(Value):
-    """Made by :func:`with_labels`."""
-
-    points: Draw = function()
-    log_shares: Array = number()
-
-    def __call__(self, key: Key, num: int) -> Labelled:
-        key_point, key_label = jax.random.split(key)
-        labels = jax.random.categorical(key_label, self.log_shares, shape=(num,))
-        num_classes = len(self.log_shares)
-        points = self.points(key_point, num)
-        return Labelled(points, jax.nn.one_hot(labels, num_classes))
-
-
-def with_labels(draw: Draw, shares: Any) -> Draw:
-    """Fresh chains with labels, drawn with the shares ``[K]`` that the classes have in
-    the data, ``data.label.mean(axis=0)``.
-
-    Raises:
-      ValueError: shares that are negative or do not sum to one.
-    """
-    checks.function(draw, "draw")
-    checks.positive(shares, "shares", zero=True)
-    shares = np.asarray(shares, np.float64)
-    if shares.ndim != 1 or abs(shares.sum() - 1) > 1e-3:
-        raise ValueError(
-            f"shares must be [K] and sum to one, got shape {shares.shape}, sum "
-            f"{shares.sum():.4g}"
-        )
-    log_shares = np.log(np.maximum(shares, LEAST)).astype(np.float32)
-    return WithLabels(draw, log_shares)
-
-
-def _check_batch(batch):
-    if not isinstance(batch, Labelled):
-        raise TypeError(
-            "batch must be Labelled, of labelled(points, labels), got "
-            f"{checks.describe(batch)}"
-        )
 
 
 def _check_classes(energies, labels):

@@ -27,12 +27,13 @@ import optax
 
 from ebmjax import _validation as checks
 from ebmjax._value import function, number, static, value
-from ebmjax.base import Array, Energy, Kernel, Position, State, scalar
+from ebmjax.base import Array, Position, State, scalar
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels.chains import parallel
 from ebmjax.objectives.base import (
     Chains,
     Loss,
+    MakeKernel,
     Metrics,
     Objective,
     Params,
@@ -52,7 +53,7 @@ class MaximumLikelihood(Objective):
     """Made by :func:`maximum_likelihood`."""
 
     energy: TrainableEnergy = function()
-    make_kernel: Callable[[Energy, Array], Kernel] = function()
+    make_kernel: MakeKernel = function()
     num_steps: int = static()
     regularisation: Any = number(default=None)
     temperature: Any = number(default=1.0)
@@ -114,7 +115,7 @@ class MaximumLikelihood(Objective):
 
 def maximum_likelihood(
     energy: TrainableEnergy,
-    make_kernel: Callable[[Energy, Array], Kernel],
+    make_kernel: MakeKernel,
     num_steps: int,
     *,
     regularisation: Any = 0.0,

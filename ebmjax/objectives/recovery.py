@@ -34,7 +34,6 @@ from ebmjax._value import Value, function, number, static, value
 from ebmjax.base import (
     Array,
     Energy,
-    Kernel,
     Key,
     Position,
     axpy,
@@ -42,7 +41,7 @@ from ebmjax.base import (
     normal_like,
     scalar,
 )
-from ebmjax.objectives.base import Chains, Objective, Params
+from ebmjax.objectives.base import Chains, MakeKernel, Objective, Params
 from ebmjax.objectives.likelihood import (
     adapted,
     check_adaptation,
@@ -52,8 +51,6 @@ from ebmjax.objectives.likelihood import (
 )
 from ebmjax.sampling.loop import chain_keys, discard, run
 from ebmjax.tempering.annealed_langevin import check_falls, descend
-
-MakeKernel = Callable[[Energy, Array], Kernel]
 
 
 @value

@@ -23,7 +23,6 @@ is detected and reported.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -32,8 +31,8 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._value import as_function
-from ebmjax.base import CHAINS, Array, Energy, Kernel, Key, Position
-from ebmjax.sampling.loop import chain_keys, discard, run
+from ebmjax.base import Key, Position
+from ebmjax.tempering.annealing import DRIFT, MakeKernel, anneal
 from ebmjax.tempering.paths import (
     Path,
     check_base,
@@ -44,10 +43,7 @@ from ebmjax.tempering.paths import (
 )
 from ebmjax.tempering.weights import AnnealedWeights
 
-MakeKernel = Callable[[Energy, Any], Kernel]
 FEW_CHAINS = 10.0  # an effective sample size below this is reported
-DRIFT = 5.0  # standard errors by which energies of target samples may drift
-LEAST_DRIFT = 1e-4  # in units of the energies, or the rounding error
 
 
 def annealed_importance_sampling(
@@ -131,82 +127,6 @@ def annealed_importance_sampling(
     return found
 
 
-def anneal(
-    key: Key,
-    path: Path,
-    make_kernel: MakeKernel,
-    betas: Array,
-    step_sizes: Any,
-    positions: Position,
-    *,
-    num_steps: int = 1,
-    num_relax: int = 0,
-    is_reversed: bool = False,
-) -> AnnealedWeights:
-    """:func:`annealed_importance_sampling` from given positions; pure, unchecked."""
-    num_chains = len(jax.tree.leaves(positions)[0])
-    keys = chain_keys(key, num_chains)
-    levels = jnp.arange(1, len(betas))
-    if is_reversed:
-        levels = jnp.concatenate([jnp.full(num_relax, len(betas) - 1), levels[::-1]])
-    to_level = jax.vmap(
-        functools.partial(explore, path, make_kernel, num_steps),
-        (0, 0, None, None, None),
-        axis_name=CHAINS,
-    )
-    work = jax.vmap(path.work, (None, None, 0))
-
-    def level(carry, step):
-        i, t = step  # the number of the step, the level
-        positions, total, rest, relaxed, num_nonfinite, num_grads = carry
-        below, beta = betas[t - 1], betas[t]
-        if not is_reversed:
-            total, rest = _add(total, rest, -work(below, beta, positions))
-        size = jax.tree.map(lambda s: s[t], step_sizes)
-        positions, energy, info = to_level(keys, positions, beta, size, i * num_steps)
-        if is_reversed:
-            to = jnp.where(i < num_relax - 1, beta, below)
-            to = jnp.where(i == num_relax - 1, beta, to)
-            relaxed = jnp.where(i == num_relax - 1, energy, relaxed)
-            total, rest = _add(total, rest, -work(beta, to, positions))
-        num_nonfinite += jnp.sum(info.num_nonfinite)
-        num_grads += jnp.sum(info.num_grads)
-        carry = positions, total, rest, relaxed, num_nonfinite, num_grads
-        return carry, jnp.mean(info.acceptance_rate)
-
-    at_start = jax.vmap(path(1.0))(positions)
-    zero = jnp.zeros_like(at_start)
-    carry = positions, zero, zero, at_start, jnp.int32(0), jnp.int32(0)
-    steps = jnp.arange(len(levels)), levels
-    carry, acceptance = jax.lax.scan(level, carry, steps)
-    positions, total, rest, relaxed, num_nonfinite, num_grads = carry
-    moved = relaxed - at_start
-    floor = LEAST_DRIFT * (1 + jnp.mean(jnp.abs(at_start)))
-    error = jnp.std(moved) / num_chains**0.5 + floor / DRIFT
-    drift = jnp.mean(moved) / error
-    return AnnealedWeights(
-        total + rest,
-        positions,
-        acceptance[num_relax:],
-        num_nonfinite,
-        num_grads,
-        jnp.where(num_relax > 0, drift, 0.0),
-        is_reversed,
-        make_kernel(
-            path(betas[0]), jax.tree.map(lambda s: s[0], step_sizes)
-        ).is_reversible,
-    )
-
-
-def explore(path, make_kernel, num_steps, key, position, beta, step_size, start):
-    """``num_steps`` transitions of a chain at ``beta``: position, energy, info."""
-    kernel = make_kernel(path(beta), step_size)
-    state, _, info = run(
-        key, kernel, kernel.init(position), num_steps, start=start, collect=discard
-    )
-    return state.position, state.energy, info
-
-
 @functools.partial(jax.jit, static_argnames=("num_chains", "num_steps", "num_relax"))
 def _program(
     key, path, betas, step_sizes, positions, *, make_kernel, num_chains, **options
@@ -225,14 +145,6 @@ def _program(
         is_reversed=is_reversed,
         **options,
     )
-
-
-def _add(total, rest, x):
-    """total + x, with the rounding error in ``rest`` (Knuth's two-sum)."""
-    new = total + x
-    part = new - total
-    lost = (total - (new - part)) + (x - part)
-    return new, jnp.where(jnp.isfinite(new), rest + lost, 0.0)
 
 
 def _steps(step_sizes, num):

@@ -10,26 +10,15 @@ and then moves every replica by its own kernel.  Alternating pairs, in place of 
 ones, make a replica move persistently in one direction, so that more replicas never
 hurt (Syed, Bouchard-Cote, Deligiannidis & Doucet 2022, "Non-reversible parallel
 tempering", JRSS B 84).  If the path has a base, the replica at beta = 0 is an
-independent draw of it. From the rejection rates r_k of the swaps:
+independent draw of it.
 
-    barrier        Lambda = sum_k r_k, nearly the same for every ladder    (section 3.3)
-    ladder         equal r_k, by interpolating their cumulated sum; rounds of doubled
-                   length                                                  (section 5)
-    round trips    of replicas 0 -> 1 -> 0, at a rate of at most
-                   1 / (2 + 2 sum_k r_k / (1 - r_k)) an iteration          (section 3.4)
-
-The same run gives log Z:
-
-    stepping stones    sum_k log E_k exp(E_k - E_{k+1}), and in the other direction;
-                       their mean                     (Xie, Lewis, Fan, Kuo & Chen 2011)
-    thermodynamic      -integral E_beta[dE_beta / d beta] d beta  (Gelman & Meng 1998,
-                       eq. 9) by the trapezoid rule; on a geometric path corrected by
-                       d/d beta E_beta[dE / d beta] = -Var_beta[dE / d beta]
-                                                         (Friel, Hurn & Wyse 2014)
+The ladder adapts to equal rejection rates r_k of the swaps, by interpolating their
+cumulated sum, in rounds of doubled length (section 5).  The barrier, round trips and
+log Z are estimated in :mod:`ebmjax.tempering.ladder`.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +28,8 @@ from ebmjax import _validation as checks
 from ebmjax._value import as_function
 from ebmjax.base import Key, Position
 from ebmjax.sampling.loop import chain_keys
-from ebmjax.tempering.ais import MakeKernel
+from ebmjax.tempering.annealing import MakeKernel
+from ebmjax.tempering.ladder import Tempered, tempered
 from ebmjax.tempering.paths import (
     Geometric,
     Path,
@@ -47,61 +37,11 @@ from ebmjax.tempering.paths import (
     check_betas,
     check_path,
 )
-from ebmjax.tempering.replicas import Replicas, begin, iterate
+from ebmjax.tempering.replicas import begin, iterate
 from ebmjax.tempering.schedule import equal_lengths
 
 FIRST_ROUND = 32  # iterations of the first round of adaptation
 GAIN, DECAY = 1.0, 0.6  # of log step sizes on acceptance, t^-DECAY
-CROWDED = 0.9  # rejection rate of a swap above which a warning is raised
-
-
-class Tempered(NamedTuple):
-    """Draws of the target, and statistics of the ladder."""
-
-    draws: Position  # [T, C, ...] at beta = 1
-    positions: Position  # [C, K, ...] of all replicas at the end
-    betas: np.ndarray  # [K]
-    step_sizes: np.ndarray  # [K]
-    rejection_rate: np.ndarray  # [K - 1] of swaps
-    acceptance_rate: np.ndarray  # [K] of the kernels
-    num_round_trips: int  # of all ladders
-    log_z_of_ladders: np.ndarray  # [C] by stepping stones
-    thermodynamic_of_ladders: np.ndarray  # [C] by thermodynamic integration
-    num_grads: int  # after adaptation
-
-    @property
-    def communication_barrier(self) -> float:
-        """Lambda; about twice as many replicas are a good choice."""
-        return float(self.rejection_rate.sum())
-
-    @property
-    def round_trip_rate(self) -> float:
-        """Round trips per iteration of a ladder."""
-        first = jax.tree.leaves(self.draws)[0]
-        return self.num_round_trips / (first.shape[0] * first.shape[1])
-
-    @property
-    def best_round_trip_rate(self) -> float:
-        """The round trip rate if kernels mixed perfectly between swaps."""
-        r = np.minimum(self.rejection_rate, 1 - 1e-9)
-        return float(1 / (2 + 2 * np.sum(r / (1 - r))))
-
-    @property
-    def log_z(self) -> float:
-        """log Z_1 / Z_0 by stepping stones."""
-        return float(self.log_z_of_ladders.mean())
-
-    @property
-    def thermodynamic_log_z(self) -> float:
-        return float(self.thermodynamic_of_ladders.mean())
-
-    @property
-    def standard_error(self) -> float:
-        """Of :attr:`log_z`, over ladders; NaN of one."""
-        values = self.log_z_of_ladders
-        if len(values) < 2:
-            return float("nan")
-        return float(values.std(ddof=1) / len(values) ** 0.5)
 
 
 def parallel_tempering(
@@ -159,28 +99,33 @@ def parallel_tempering(
     ladder = check_betas(ladder)
     key_start, key_adapt, key_run = jax.random.split(key, 3)
     x = _start(key_start, path, positions, num_ladders, len(ladder))
-    log_sizes = np.full(len(ladder), np.log(step_size))
+    log_sizes = _numbers(np.full(len(ladder), np.log(step_size)))
     options = {"make_kernel": make_kernel, "num_steps": num_steps}
     target = jnp.asarray(target_acceptance, jnp.result_type(float))
+    betas, state = _adapted(
+        key_adapt, path, ladder, begin(x, log_sizes), target, num_adapt, **options
+    )
+    keys = chain_keys(key_run, len(_first(x)))
+    state, draws = _collect(
+        keys, path, _numbers(betas), state, num_iterations=num_iterations, **options
+    )
+    return tempered(
+        state, draws, betas, is_corrected=isinstance(path.energy, Geometric)
+    )
 
+
+def _adapted(key, path, betas, state, target, num_adapt, **options):
+    """The ladder and replicas at it, with sums of zero, after rounds of adaptation."""
     done = 0
     for length in rounds(num_adapt):
-        keys = chain_keys(jax.random.fold_in(key_adapt, done), len(_first(x)))
-        state = begin(x, jnp.asarray(log_sizes, jnp.result_type(float)))
-        state = _adapt(keys, path, _numbers(ladder), state, target, length, **options)
-        x, done = state.positions, done + length
+        keys = chain_keys(jax.random.fold_in(key, done), len(_first(state.positions)))
+        state = _adapt(keys, path, _numbers(betas), state, target, length, **options)
         rejection = np.asarray(state.totals.rejection, np.float64).mean(0) / length
-        new = equal_lengths(ladder, rejection, len(ladder) - 1)
-        found = np.asarray(state.log_sizes, np.float64)
-        log_sizes, ladder = np.interp(new, ladder, found), new
-    keys = chain_keys(key_run, len(_first(x)))
-    state = begin(x, jnp.asarray(log_sizes, jnp.result_type(float)))
-    state, draws = _collect(
-        keys, path, _numbers(ladder), state, num_iterations=num_iterations, **options
-    )
-    return _found(
-        state, draws, ladder, num_iterations, isinstance(path.energy, Geometric)
-    )
+        new = equal_lengths(betas, rejection, len(betas) - 1)
+        log_sizes = np.interp(new, betas, np.asarray(state.log_sizes, np.float64))
+        state, betas = begin(state.positions, _numbers(log_sizes)), new
+        done += length
+    return betas, state
 
 
 def rounds(num_adapt: int) -> list[int]:
@@ -233,41 +178,6 @@ def _start(key, path, positions, num_ladders, num_replicas):
     checks.num_chains(x)
     repeat = lambda leaf: jnp.repeat(leaf[:, None], num_replicas, axis=1)
     return jax.tree.map(repeat, x)
-
-
-def _found(state: Replicas, draws, betas, num_iterations, is_corrected) -> Tempered:
-    t = state.totals
-    up, down = (np.asarray(x, np.float64) for x in (t.up, t.down))
-    slope, square = (
-        np.asarray(x, np.float64) / num_iterations for x in (t.slope, t.square)
-    )
-    count = np.log(num_iterations)
-    stepping = 0.5 * ((up - count).sum(axis=1) - (down - count).sum(axis=1))
-    thermodynamic = -np.trapezoid(slope, betas, axis=1)
-    if is_corrected:
-        change = np.diff(square - slope**2, axis=1)
-        thermodynamic -= (np.diff(betas) ** 2 * change).sum(axis=1) / 12
-    rejection = np.asarray(t.rejection, np.float64).mean(axis=0) / num_iterations
-    acceptance = np.asarray(t.acceptance, np.float64).mean(axis=0) / num_iterations
-    if rejection.max() > CROWDED:
-        k = int(rejection.argmax())
-        checks.warn(
-            f"swaps between beta = {betas[k]:.3g} and {betas[k + 1]:.3g} are rejected "
-            f"at a rate of {rejection[k]:.2f}: replicas hardly meet there; use more "
-            f"replicas than {len(betas)} or a longer adaptation"
-        )
-    return Tempered(
-        draws,
-        state.positions,
-        np.asarray(betas),
-        np.exp(np.asarray(state.log_sizes, np.float64)),
-        rejection,
-        acceptance,
-        int(np.sum(state.num_round_trips)),
-        stepping,
-        thermodynamic,
-        int(t.num_grads),
-    )
 
 
 def _numbers(betas):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from ebmjax import _validation as checks
 from ebmjax._value import Value, function, number, part, static, value
 from ebmjax.base import Array, Energy, Kernel, Key, Position, State, evaluate, merge
-from ebmjax.tempering.ais import MakeKernel
+from ebmjax.tempering.annealing import MakeKernel
 from ebmjax.tempering.paths import Path, check_betas, check_path
 from ebmjax.tempering.replicas import move, swap
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from ebmjax.base import CHAINS, Array, Key, Position, cast_like
 from ebmjax.sampling.loop import chain_keys
-from ebmjax.tempering.ais import MakeKernel, explore
+from ebmjax.tempering.annealing import MakeKernel, explore
 from ebmjax.tempering.paths import Path
 
 

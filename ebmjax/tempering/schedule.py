@@ -18,7 +18,7 @@ from scipy.interpolate import PchipInterpolator
 
 from ebmjax import _validation as checks
 from ebmjax.base import Key
-from ebmjax.tempering.ais import MakeKernel
+from ebmjax.tempering.annealing import MakeKernel
 from ebmjax.tempering.paths import Path
 from ebmjax.tempering.smc import sequential_monte_carlo
 

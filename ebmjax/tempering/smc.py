@@ -27,17 +27,11 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._value import as_function
-from ebmjax.base import CHAINS, Array, Key, Position, cast_like
-from ebmjax.sampling.loop import chain_keys
+from ebmjax.base import Key, Position
 from ebmjax.tempering import weights
-from ebmjax.tempering.ais import MakeKernel
+from ebmjax.tempering.annealing import MakeKernel
+from ebmjax.tempering.particles import Population, run_levels
 from ebmjax.tempering.paths import Path, check_base, check_path
-
-NUM_BISECTIONS = 40
-GAIN = 0.5  # largest change of the log step size per transition
-FIRST_GAIN = 1.6  # the same at the base, decreasing as 1 / (1 + i / 2)
-REACH = 1e4  # largest ratio of the step size to its first guess
-LEAST_ADVANCE = 1e-6  # smallest increase of beta per level
 
 
 class Particles(NamedTuple):
@@ -55,19 +49,6 @@ class Particles(NamedTuple):
     @property
     def num_levels(self) -> int:
         return len(self.lengths)
-
-
-class _Carry(NamedTuple):
-    positions: Position
-    beta: Array
-    log_size: Array
-    log_z: Array
-    level: Array
-    betas: Array
-    log_sizes: Array
-    lengths: Array
-    acceptance: Array
-    num_grads: Array
 
 
 def sequential_monte_carlo(
@@ -136,144 +117,11 @@ def sequential_monte_carlo(
     jax.jit, static_argnames=("num_particles", "num_steps", "max_levels")
 )
 def _program(keys, path, step_size, ess, target, **options):
-    return jax.vmap(lambda key: _run(key, path, step_size, ess, target, **options))(
-        keys
-    )
+    one = lambda key: run_levels(key, path, step_size, ess, target, **options)
+    return jax.vmap(one)(keys)
 
 
-def _run(
-    key,
-    path,
-    step_size,
-    ess,
-    target,
-    *,
-    make_kernel,
-    num_particles,
-    num_steps,
-    max_levels,
-):
-    key_base, key_resample, key_move = jax.random.split(key, 3)
-    keys = chain_keys(key_move, num_particles)
-    first_log_size = jnp.log(step_size)
-    lowest, highest = (first_log_size + sign * jnp.log(REACH) for sign in (-1, 1))
-
-    def transition(key, state, beta, log_size, step):
-        kernel = make_kernel(path(beta), jnp.exp(log_size))
-        return kernel.step(jax.random.fold_in(key, step), state)
-
-    def transitions(x, beta, log_size, first):
-        """``num_steps`` transitions; each adapts the step size to its acceptance
-        rate."""
-        each = jax.vmap(transition, (0, 0, None, None, None), axis_name=CHAINS)
-
-        def step(carry, i):
-            states, log_size = carry
-            states, info = each(keys, states, beta, log_size, first + i)
-            rate = jnp.mean(info.acceptance_rate)
-            gain = jnp.where(first == 0, FIRST_GAIN / (1 + i / 2), GAIN)
-            error = jnp.nan_to_num(rate) - target
-            error /= jnp.where(error > 0, 1 - target, target)  # in [-1, 1]
-            log_size += gain * error
-            new = jnp.clip(log_size, lowest, highest).astype(carry[1].dtype)
-            visited = states.position, rate, jnp.sum(info.num_grads)
-            return (states, new), visited
-
-        init = lambda x: make_kernel(path(beta), jnp.exp(log_size)).init(x)
-        start = jax.vmap(init)(x), log_size
-        (_, log_size), (later, rates, num_grads) = jax.lax.scan(
-            step, start, jnp.arange(num_steps)
-        )
-        join = lambda x, y: jnp.concatenate([x[None], y]).reshape(-1, *x.shape[1:])
-        x = jax.tree.map(join, x, later)
-        return x, log_size, jnp.mean(rates), jnp.sum(num_grads)
-
-    def level(s: _Carry):
-        is_first = s.level < 0  # at the base, for the step size
-        log_w, beta = next_level(path, s.positions, s.beta, ess)
-        log_w = jnp.where(is_first, 0.0, log_w)
-        beta = jnp.where(is_first, s.beta, beta)
-        mean = jax.nn.logsumexp(log_w) - jnp.log(len(log_w))
-        key = jax.random.fold_in(key_resample, s.level)
-        rows = systematic(key, log_w, num_particles)
-        x = jax.tree.map(lambda leaf: leaf[rows], s.positions)
-        first = (s.level + 1) * num_steps
-        x, log_size, rate, num_grads = transitions(x, beta, s.log_size, first)
-        i = jnp.maximum(s.level, 0)
-        new = _Carry(
-            x,
-            beta,
-            log_size,
-            s.log_z + jnp.where(is_first, 0.0, mean),
-            s.level + 1,
-            s.betas.at[s.level + 1].set(beta),
-            s.log_sizes.at[s.level + 1].set(log_size),
-            s.lengths.at[i].set(_length(log_w)),
-            s.acceptance.at[i].set(rate),
-            s.num_grads + num_grads,
-        )
-        return cast_like(new, s)
-
-    def is_on(s: _Carry):
-        return (s.beta < 1) & (s.level < max_levels) & jnp.isfinite(s.log_z)
-
-    number = jnp.result_type(float)
-    start = _Carry(
-        path.base.sample(key_base, num_particles * (num_steps + 1)),
-        jnp.zeros((), number),
-        first_log_size,
-        jnp.zeros((), number),
-        jnp.int32(-1),
-        jnp.zeros(max_levels + 1, number),
-        jnp.full(max_levels + 1, first_log_size),
-        jnp.zeros(max_levels, number),
-        jnp.zeros(max_levels, number),
-        jnp.int32(0),
-    )
-    return jax.lax.while_loop(is_on, level, start)
-
-
-def next_level(path: Path, positions: Position, beta: Array, ess: Array):
-    """Log weights ``[N]`` and the beta whose effective sample size is ``ess`` N."""
-    num = len(jax.tree.leaves(positions)[0])
-    work = jax.vmap(path.work, (None, None, 0))
-
-    def share(new):
-        log_w = -work(beta, new, positions)
-        log_w = jnp.where(jnp.isnan(log_w), -jnp.inf, log_w)
-        total = 2 * jax.nn.logsumexp(log_w) - jax.nn.logsumexp(2 * log_w)
-        return jnp.exp(total) / num
-
-    def halve(_, ends):
-        low, high = ends
-        middle = 0.5 * (low + high)
-        is_enough = share(middle) >= ess
-        return jnp.where(is_enough, middle, low), jnp.where(is_enough, high, middle)
-
-    one = jnp.ones_like(beta)
-    low, _ = jax.lax.fori_loop(0, NUM_BISECTIONS, halve, (beta, one))
-    low = jnp.minimum(jnp.maximum(low, beta + LEAST_ADVANCE), one)
-    new = jnp.where(share(one) >= ess, one, low)
-    log_w = -work(beta, new, positions)
-    return jnp.where(jnp.isnan(log_w), -jnp.inf, log_w), new
-
-
-def systematic(key: Key, log_weights: Array, num: int | None = None) -> Array:
-    """Indices ``[N]`` of N draws by weights ``[M]`` with one uniform number: particle i
-    has floor or ceil of N w_i / sum w children, N w_i / sum w on the average."""
-    num = len(log_weights) if num is None else num
-    total = jnp.cumsum(jax.nn.softmax(log_weights))
-    places = (jnp.arange(num) + jax.random.uniform(key)) / num * total[-1]
-    rows = jnp.searchsorted(total, places, side="right")
-    return jnp.minimum(rows, len(log_weights) - 1)
-
-
-def _length(log_w):
-    is_finite = jnp.isfinite(log_w)
-    return jnp.std(jnp.where(is_finite, log_w, 0.0), where=is_finite)
-
-
-def _found(ends: _Carry, max_levels: int) -> Particles:
+def _found(ends: Population, max_levels: int) -> Particles:
     log_z = np.asarray(ends.log_z, np.float64)
     if not np.isfinite(log_z).all():
         raise ValueError(

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.objectives.conditional import Pairs
+from ebmjax.objectives.batches import Pairs
 
 
 class TrainingDiverged(RuntimeError):

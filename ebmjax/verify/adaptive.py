@@ -25,7 +25,7 @@ from ebmjax.base import Key
 from ebmjax.verify.features import FAMILIES, Features, labels_of
 from ebmjax.verify.pair import as_target
 from ebmjax.verify.report import Finding, Report
-from ebmjax.verify.running import Chains, Meter, chain_keys
+from ebmjax.verify.running import Chains, Meter, chain_keys, name_of
 from ebmjax.verify.statistics import Sums, rows_of, with_shares
 
 NUM_WINDOWS = 16
@@ -64,8 +64,6 @@ def adaptive(
     Raises:
       TypeError: a state without adapted numbers.
     """
-    from ebmjax.verify.invariance import name_of
-
     checks.count(num_steps, "num_steps", least=4 * NUM_WINDOWS)
     if num_steps % NUM_WINDOWS:
         raise ValueError(f"num_steps must be a multiple of 16, got {num_steps}")
@@ -82,41 +80,46 @@ def adaptive(
             "the state of the kernel holds no adapted numbers; say which they are with "
             f"adapted=, got {checks.describe(states)}"
         )
-    length = num_steps // NUM_WINDOWS
-    function = partial(_window, read, length)
-    window = chains.compiled(function, "window", length, read)
-    changes = []
-    for i in range(NUM_WINDOWS):
-        states, change = window(chain, states, i * length)
-        changes.append(float(change))
+    states, changes = _run(chains, read, chain, states, num_steps // NUM_WINDOWS)
     after = meter(states.position)
     labels = labels_of(jax.tree.map(lambda leaf: leaf[0], start))
-    rng = np.random.default_rng(0)
-    features = Features(before[0], before[1], labels, FAMILIES, rng)
+    features = Features(*before[:2], labels, FAMILIES, np.random.default_rng(0))
     rows = []
     findings = [_gain(changes)]
     if np.isfinite(after[0]).all():
-        sums = Sums(len(features.names))
-        sums.add(features(*before), features(*after))
-        for i in range(EXACT):
-            exact = meter.sample(jax.random.fold_in(keys[2], i), num_chains)
-            sums.add_exact(features(*meter(exact)))
+        sums = _sums(features, before, after, meter, keys[2])
         rows = rows_of(sums, features, f", {num_steps} steps")
     else:
         findings.append(Finding("chains are finite", 0.0, 1.0, 0.0, family="check"))
+    pair = {"before": before[0], "after": after[0]}
     return Report(
         f"limit of {name or name_of(kernel)} on {name_of(target)}",
         f"{num_chains} chains from exact draws, {num_steps} steps",
         tuple(with_shares(rows, findings, alpha)),
         alpha,
-        {
-            "kind": "invariance",
-            "labels": labels,
-            "before": before[0],
-            "after": after[0],
-        },
+        {"kind": "invariance", "labels": labels, **pair},
         FOR_EVER,
     )
+
+
+def _run(chains: Chains, read, keys, states, length: int):
+    """The states after all windows, and the mean change of each."""
+    window = chains.compiled(partial(_window, read, length), "window", length, read)
+    changes = []
+    for i in range(NUM_WINDOWS):
+        states, change = window(keys, states, i * length)
+        changes.append(float(change))
+    return states, changes
+
+
+def _sums(features: Features, before, after, meter: Meter, key) -> Sums:
+    """Those of the chains, and of further exact draws."""
+    sums = Sums(len(features.names))
+    sums.add(features(*before), features(*after))
+    for i in range(EXACT):
+        exact = meter.sample(jax.random.fold_in(key, i), len(before[0]))
+        sums.add_exact(features(*meter(exact)))
+    return sums
 
 
 def _gain(changes: list[float]) -> Finding:

@@ -21,7 +21,9 @@ from ebmjax import _validation as checks
 from ebmjax.base import Kernel, Key, State
 from ebmjax.targets import Target
 from ebmjax.verify.report import Report
+from ebmjax.verify.running import Chains, Meter
 from ebmjax.verify.sequential import sequential
+from ebmjax.verify.trial import Trial
 
 MANY = 20  # number of values from which on a coordinate counts as continuous
 NUM_DRAWS = 4000
@@ -91,9 +93,6 @@ def pair(
 
 def blame(key, target, num_chains: int, alpha: float) -> Report:
     """The test of a pair, as a report about the pair."""
-    from ebmjax.verify.invariance import Trial
-    from ebmjax.verify.running import Chains, Meter
-
     key_draws, key_test = jax.random.split(key)
     draws = target.sample(key_draws, NUM_DRAWS)
     title = f"agreement of energy and sample of {getattr(target, 'name', 'the target')}"

@@ -11,7 +11,8 @@ dependence     u_c u_{c+1} of neighbouring chains, u = f(x_k) - b f(x_0) - (1 - 
 
 import numpy as np
 
-from ebmjax.verify.features import FEW, Features
+from ebmjax.verify.families import FEW
+from ebmjax.verify.features import Features
 from ebmjax.verify.report import Finding
 from ebmjax.verify.statistics import Sums, moments, p_of, z_values
 

@@ -24,7 +24,8 @@ from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
 from ebmjax.base import Key
-from ebmjax.verify.features import labels_of, some
+from ebmjax.verify.families import some
+from ebmjax.verify.features import labels_of
 from ebmjax.verify.report import Finding, Report
 from ebmjax.verify.statistics import p_of, z_values
 

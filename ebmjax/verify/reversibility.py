@@ -23,7 +23,7 @@ from ebmjax.base import Key
 from ebmjax.verify.features import Features, labels_of
 from ebmjax.verify.rare import Tails
 from ebmjax.verify.report import Finding, Report
-from ebmjax.verify.running import Chains, Meter, chain_keys
+from ebmjax.verify.running import Chains, Meter, chain_keys, name_of
 
 IRREVERSIBLE = (
     "The kernel is not reversible with respect to its target.  Usual causes: a Hastings "
@@ -52,8 +52,6 @@ def rank(
       num_chains: at least ``20 (num_steps + 1)``.
       num_steps: L, the length of a chain.
     """
-    from ebmjax.verify.invariance import name_of
-
     checks.count(num_steps, "num_steps")
     checks.count(num_chains, "num_chains", least=20 * (num_steps + 1))
     keys = jax.random.split(checks.key(key), 6)

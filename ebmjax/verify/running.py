@@ -48,6 +48,15 @@ def check_kernel(kernel: Any) -> Any:
     return kernel
 
 
+def name_of(thing: Any) -> str:
+    """The ``name`` of a kernel or of its class, else "the kernel"."""
+    name = getattr(thing, "name", None) or getattr(thing, "__name__", None)
+    if not isinstance(name, str) and isinstance(thing, Kernel):
+        name = type(thing).__name__
+    is_plain = not isinstance(name, str) or name.startswith("_")
+    return "the kernel" if is_plain else name  # type: ignore[return-value]
+
+
 def chain_keys(key, first: int, num: int):
     """Keys of the chains ``first`` to ``first + num``."""
     return jax.vmap(fold_in, (None, 0))(key, first + jnp.arange(num))

@@ -5,7 +5,8 @@ that must be rejected (kernels of bits: on a finite space, by simulation).
 
 runs them on this machine.  A case is a function
 ``(key, num_chains=, alpha=) -> Report``. Kernels come from
-:mod:`ebmjax.kernels.registry`; a kernel that is added there is verified here.
+:mod:`ebmjax.kernels.registry` (:mod:`ebmjax.verify.suite_kernels`); a kernel that is
+added there is verified here.
 """
 
 import functools
@@ -18,17 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import targets
-from ebmjax.base import Energy, Kernel, Key
+from ebmjax.base import Energy, Key
 from ebmjax.energies import boltzmann, enumeration
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels import registry
-from ebmjax.kernels.combinators import cycle, mixture, repeat
-from ebmjax.kernels.hamiltonian import hmc, leapfrog, mclachlan, yoshida
+from ebmjax.kernels.hamiltonian import leapfrog, mclachlan, yoshida
 from ebmjax.kernels.langevin import mala, ula, underdamped_langevin
-from ebmjax.kernels.random_walk import random_walk
 from ebmjax.spaces import BITS, REAL
-from ebmjax.targets import Target
-from ebmjax.verify.examples import drifted, gibbs, ring, tree_target, wide_independence
+from ebmjax.verify.examples import drifted, gibbs, ring, tree_target
 from ebmjax.verify.finite import counted_balance
 from ebmjax.verify.integrators import integrator
 from ebmjax.verify.invariance import STATISTICS, invariance
@@ -37,96 +35,17 @@ from ebmjax.verify.report import Report
 from ebmjax.verify.reversibility import rank
 from ebmjax.verify.sequential import sequential
 from ebmjax.verify.stationary_laws import baoab_law, ula_law
+from ebmjax.verify.suite_kernels import (
+    KERNELS,
+    PLACES,
+    QUICK,
+    QUICK_PLACES,
+    REVERSIBLE,
+)
 
 Case = Callable[..., Report]
 NUM_STEPS = 20  # of the cases; a single step besides costs another program
 STEPPED = tuple(s for s in STATISTICS if s != "rare")
-
-
-class Place(NamedTuple):
-    """A target and the leapfrog step that suits it."""
-
-    target: Target
-    step_size: float
-
-
-PLACES: dict[str, Place] = {
-    "correlated_gaussian": Place(targets.correlated_gaussian(), 0.45),
-    "two_modes": Place(targets.two_modes(), 0.8),
-    "eight_gaussians": Place(targets.eight_gaussians(), 0.25),
-    "rosenbrock": Place(targets.rosenbrock(), 0.15),
-    "banana": Place(targets.banana(3), 0.8),
-    "double_well": Place(targets.double_well(3), 0.35),
-}
-
-
-def _slope(dim: int) -> np.ndarray:
-    return np.linspace(0.7, 1.3, dim)
-
-
-def _dense(dim: int) -> np.ndarray:
-    return 0.7 * np.eye(dim) + 0.3
-
-
-def _from_registry(name: str, options: dict) -> Callable[[Place], Kernel]:
-    entry = registry.KERNELS[name]
-
-    def make(place: Place) -> Kernel:
-        step, dim = entry.relative_step * place.step_size, place.target.dim
-        chosen = {**entry.case, **options}
-        for key, value in chosen.items():
-            if isinstance(value, str) and value == registry.DENSE:
-                chosen[key] = _dense(dim)
-            elif isinstance(value, str) and value == registry.SLOPED:
-                chosen[key] = _slope(dim)
-        if "step_size" in chosen:
-            step = step * chosen.pop("step_size")
-        return entry.kernel(place.target.energy, step, **chosen)
-
-    return make
-
-
-def _kernels() -> dict[str, Callable[[Place], Kernel]]:
-    """Every exact kernel of real points and its variants, and some compositions."""
-    found: dict[str, Callable[[Place], Kernel]] = {}
-    for name, entry in registry.of_space(REAL, is_exact=True).items():
-        found[name] = _from_registry(name, {})
-        for variant, options in entry.variants.items():
-            found[f"{name}, {variant}"] = _from_registry(name, options)
-    return found | {
-        "independence": lambda p: wide_independence(p.target),
-        "metropolis, asymmetric": lambda p: drifted(p.target.energy, 2 * p.step_size),
-        "cycle": lambda p: cycle(
-            random_walk(p.target.energy, 2 * p.step_size),
-            hmc(p.target.energy, p.step_size, 3),
-        ),
-        "mixture": lambda p: mixture(
-            [
-                random_walk(p.target.energy, 2 * p.step_size),
-                mala(p.target.energy, p.step_size),
-            ],
-            [0.3, 0.7],
-        ),
-        "repeat": lambda p: repeat(mala(p.target.energy, p.step_size), 3),
-    }
-
-
-KERNELS = _kernels()
-REVERSIBLE = tuple(
-    name
-    for name, make in KERNELS.items()
-    if make(PLACES["rosenbrock"]).is_reversible and name not in ("mala, dense",)
-)
-QUICK = (
-    "random_walk",
-    "metropolis, asymmetric",
-    "mala",
-    "hmc",
-    "hmc, dense mass",
-    "nuts",
-    "cycle",
-)
-QUICK_PLACES = ("correlated_gaussian", "two_modes", "rosenbrock", "double_well")
 
 
 def verification_cases(*, is_quick: bool = False) -> dict[str, Case]:
