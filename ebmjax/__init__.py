@@ -15,7 +15,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from ebmjax import supports
-from ebmjax._compile import enable_compilation_cache
+from ebmjax._compilation_cache import enable_compilation_cache
 from ebmjax.base import Dense, Energy, Info, Kernel, State
 from ebmjax.energies.conditional import condition
 from ebmjax.energies.constrained import Constrained, constrain
@@ -65,16 +65,10 @@ from ebmjax.kernels.metropolis import (
 from ebmjax.kernels.nuts import NUTS, nuts
 from ebmjax.kernels.random_walk import RandomWalk, random_walk
 from ebmjax.kernels.within import Within, within
-from ebmjax.sampling.loop import (
-    Record,
-    Reducer,
-    chain_keys,
-    collect_stats,
-    discard,
-    position_of,
-    run,
-)
-from ebmjax.sampling.sample import Samples, sample
+from ebmjax.sampling.collect import Record, Reducer, collect_stats, discard, position_of
+from ebmjax.sampling.loop import chain_keys, run
+from ebmjax.sampling.sample import sample
+from ebmjax.sampling.samples import Samples
 
 if TYPE_CHECKING:
     from ebmjax.adaptation.each import TunedEach, warm_up_each

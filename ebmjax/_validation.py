@@ -131,6 +131,16 @@ def count(value: Any, name: str, *, least: int = 1) -> int:
     return number
 
 
+def thinned(num_steps: Any, thin: Any) -> tuple[int, int]:
+    """Whole numbers, the first a multiple of the second."""
+    num_steps, thin = count(num_steps, "num_steps"), count(thin, "thin")
+    if num_steps % thin:
+        raise ValueError(
+            f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}"
+        )
+    return num_steps, thin
+
+
 def counts(value: Any, name: str, *, least: int = 1) -> None:
     """Whole numbers in an array, at least ``least``; traced ones pass."""
     if not jnp.issubdtype(value.dtype, jnp.integer):

@@ -42,7 +42,7 @@ MUTANTS = [
     Mutant("numbers of a bijector are structure", "supports/bijectors.py", "is_leaf = tuple(is_number(x) or isinstance(x, float) for x in leaves)", "is_leaf = tuple(False for x in leaves)", f"{T}:test_the_numbers_of_a_numpyro_transform_compile_nothing"),
     # the borders of sample and warm-up
     Mutant("starts are free coordinates", "sampling/initialization.py", "positions = checks.position(to_free(kernel, positions))", "positions = checks.position(positions)", f"{C}:test_starts_are_where_the_chains_begin"),
-    Mutant("draws are free coordinates", "sampling/sample.py", "collect = collected(chains, collect)\n", "collect = collect\n", f"{C}:test_draws_are_constrained_and_the_state_is_free_and_goes_on_bit_for_bit"),
+    Mutant("draws are free coordinates", "sampling/_chunk_programs.py", "collect = collected(chains, collect)\n", "collect = collect\n", f"{C}:test_draws_are_constrained_and_the_state_is_free_and_goes_on_bit_for_bit"),
     Mutant("statistics of free coordinates", "sampling/coordinates.py", "collect.update(reduced, seen(state), info)", "collect.update(reduced, state, info)", f"{C}:test_what_is_collected_sees_constrained_values"),
     Mutant("a warm-up ends in free coordinates", "adaptation/tuning.py", "position = constrained_of(constrained, position)", "position = position", f"{C}:test_a_warm_up_takes_and_gives_constrained_values"),
     Mutant("a warm-up starts in free coordinates", "adaptation/tuning.py", "positions = free_of(constrained, positions)", "positions = positions", f"{C}:test_a_warm_up_takes_and_gives_constrained_values"),

@@ -85,9 +85,9 @@ MUTANTS = [
     ),
     Mutant(
         "parameters baked into the program of a run",
-        "sampling/sample.py",
-        "functools.partial(chunk, kernel, what, keys, **sizes)",
-        "(lambda *a: jax.jit(lambda s, t, r: chunk(kernel, what, keys, s, t, r, **sizes))(*a))",
+        "sampling/_chunked_run.py",
+        "functools.partial(program, self.kernel, what, self.keys, **sizes)",
+        "(lambda *a: jax.jit(lambda s, t, r: program(self.kernel, what, self.keys, s, t, r, **sizes))(*a))",
         f"{K}:test_a_sweep_of_step_sizes_and_parameters_compiles_once_in_flat_memory",
     ),
     Mutant(
@@ -201,7 +201,7 @@ MUTANTS = [
     Mutant(
         "a repeated key passes",
         "sampling/sample.py",
-        "    check_not_repeated(key, positions, taken)\n",
+        "    check_not_repeated(key, positions, (start, steps.end))\n",
         "",
         "test_laws:test_sample_of_1000_is_600_and_then_400_bit_for_bit:make0",
     ),

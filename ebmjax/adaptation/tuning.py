@@ -13,7 +13,6 @@ import jax
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._compile import FASTER, SMALL_WARMUP, is_short, short, work
 from ebmjax._value import as_function
 from ebmjax.adaptation.warmup import WINDOWS, Adapted, adapt, with_length
 from ebmjax.base import (
@@ -137,9 +136,7 @@ def warm_up(
     warn_of_many("warm_up", template)
     _check_starts(template, energy, positions, num_chains)
     numbers = np.float32(target), np.float32(step_size)
-    size = num_steps * work(_evaluated, energy, positions, template.needs_grad)
-    compiled = _short if is_short(size, SMALL_WARMUP) else _compiled
-    found = compiled(key, make_kernel, energy, positions, *numbers, num_steps, mass)
+    found = _compiled(key, make_kernel, energy, positions, *numbers, num_steps, mass)
     found = found._replace(
         acceptance_rate=np.asarray(found.acceptance_rate),
         is_lost=np.asarray(found.is_lost),
@@ -300,10 +297,7 @@ def _evaluated(energy, positions, with_grad):
     return jax.vmap(lambda x: evaluate(energy, x, with_grad=with_grad))(positions)
 
 
-_STATIC = ("num_steps", "mass")
-
-
-@functools.partial(jax.jit, static_argnames=_STATIC)
+@functools.partial(jax.jit, static_argnames=("num_steps", "mass"))
 def _compiled(key, make_kernel, energy, positions, target, step_size, num_steps, mass):
     return adapt(
         key,
@@ -315,6 +309,3 @@ def _compiled(key, make_kernel, energy, positions, target, step_size, num_steps,
         target=target,
         step_size=step_size,
     )
-
-
-_short = short(_compiled, FASTER, static_argnames=_STATIC)

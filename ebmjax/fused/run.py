@@ -34,8 +34,9 @@ from ebmjax.fused.entries import (
 from ebmjax.fused.program import Program
 from ebmjax.kernels.chains import Parallel, Stacked
 from ebmjax.kernels.circles import wrapping
+from ebmjax.sampling.collect import Collect, collect_stats, discard, position_of
 from ebmjax.sampling.coordinates import collected
-from ebmjax.sampling.loop import Collect, Run, collect_stats, discard, position_of
+from ebmjax.sampling.loop import Run
 
 BOOL = np.dtype(bool)  # stored as int32
 NOISE_BYTES = 2**28  # of the noise that is drawn at once
@@ -87,11 +88,7 @@ def run(
             f"keys {keys.shape}"
         )
     check_threefry(keys)
-    num_steps, thin = checks.count(num_steps, "num_steps"), checks.count(thin, "thin")
-    if num_steps % thin:
-        raise ValueError(
-            f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}"
-        )
+    num_steps, thin = checks.thinned(num_steps, thin)
     collect = checked(collect)
     return steps(
         keys, kernel, state, start, collect, num_steps // thin, thin, interpret

@@ -23,17 +23,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._compile import num_equations
+from ebmjax._jaxpr import num_equations
 from ebmjax._random import fold_in as fold
 from ebmjax._random import fold_on_host, once
-from ebmjax._value import Value, as_function, function, number, show, value
+from ebmjax._value import as_function, show
 from ebmjax.base import (
     READS_VALUES,
     Array,
     Info,
     Kernel,
     Key,
-    Position,
     State,
     add,
     draw_noise,
@@ -41,8 +40,7 @@ from ebmjax.base import (
     shapes_of,
 )
 from ebmjax.kernels.circles import wrapping
-
-Collect = Callable[[State, Info], Any]
+from ebmjax.sampling.collect import Collect, Reducer, position_of
 
 # bytes of the noise of a block: a quarter of a core's L2 cache
 BLOCK_BYTES = {"cpu": 2**18}
@@ -58,59 +56,6 @@ def chain_keys(key: Key, num_chains: int) -> Key:
     chains = np.arange(checks.count(num_chains, "num_chains"), dtype=np.uint32)
     keys = fold_on_host(key, chains)
     return jax.vmap(lambda c: fold(key, c))(chains) if keys is None else keys
-
-
-def position_of(state: State, info: Info) -> Position:
-    """The position: what is stored by default."""
-    return state.position
-
-
-class Record(NamedTuple):
-    """A step and what is known of it; see :func:`collect_stats`."""
-
-    position: Position
-    energy: Array
-    info: Info
-
-
-def collect_stats(state: State, info: Info) -> Record:
-    """Store position, energy and info: what diagnostics of the sampler and
-    ``ebmjax.io.arviz`` can use."""
-    return Record(state.position, state.energy, info)
-
-
-def discard(state: State, info: Info) -> None:
-    """Store nothing, where only the last state is wanted."""
-
-
-@value
-class Reducer(Value):
-    """A running statistic to give as ``collect``: what is stored does not grow with the
-    number of steps.
-
-    ``init(state, info)`` is called before any step, for states and infos of these shapes;
-    ``update(reduced, state, info)`` after each.  See :mod:`ebmjax.diagnostics.streaming`.
-    """
-
-    init: Callable[[State, Info], Any] = function()
-    update: Callable[[Any, State, Info], Any] = function()
-
-    def continued(self, reduced: Any) -> "Reducer":
-        """The same statistic, going on from what an earlier run returned."""
-        return Reducer(_Constant(reduced), self.update)
-
-
-@value
-class _Constant(Value):
-    """A function that returns one and the same."""
-
-    result: Any = number()
-
-    def __post_init__(self):  # kept as it is, whole numbers too
-        object.__setattr__(self, "_static_names", frozenset())
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self.result
 
 
 class Run(NamedTuple):
@@ -158,11 +103,7 @@ def run(
     key = checks.keys(key)
     checks.instance(kernel, Kernel, "kernel", "this library or from_blackjax")
     checks.instance(state, State, "state", "kernel.init(position)")
-    num_steps, thin = checks.count(num_steps, "num_steps"), checks.count(thin, "thin")
-    if num_steps % thin:
-        raise ValueError(
-            f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}"
-        )
+    num_steps, thin = checks.thinned(num_steps, thin)
     block = None if block is None else checks.count(block, "block")
     collect = as_function(collect, "collect") if callable(collect) else collect
     arguments = key, kernel, state, start, collect
@@ -183,10 +124,41 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
         state, info = kernel.move(noise, state)
         return wrap(state), info
 
-    is_reducing = isinstance(collect, Reducer)
-
     def draw(step):
         return draw_noise(kernel, fold_in(key, step), shapes)
+
+    begin = jnp.asarray(start)
+    noise = jax.eval_shape(draw, begin)
+    num_unrolled = unrolled(move, noise, state) if thin == 1 else 1
+    kept_step = _kept_step(move, collect, thin)
+    averaged_steps = _averaged(_steps(draw, kept_step, thin, num_unrolled))
+
+    def block_of_steps(carry, _):
+        first, carry = carry
+        num_before = (first - begin) // thin
+        carry, kept = averaged_steps(carry, first, block, num_before)
+        return (first + block * thin, carry), kept
+
+    num_blocks, rest = divmod(num_kept, block)
+    # of the functions that run, so that the kernel is traced once
+    empty = _zeros(jax.eval_shape(move, noise, state)[1])
+    is_reducing = isinstance(collect, Reducer)
+    carry = (state, empty, collect.init(state, empty) if is_reducing else None)
+    (first, carry), kept = jax.lax.scan(
+        block_of_steps, (begin, carry), None, length=num_blocks
+    )
+    merged = lambda x: x.reshape(num_blocks * block, *x.shape[2:])
+    kept = jax.tree.map(merged, kept)
+    if rest:
+        carry, last = averaged_steps(carry, first, rest, num_blocks * block)
+        kept = jax.tree.map(lambda *x: jnp.concatenate(x), kept, last)
+    state, total, reduced = carry
+    return Run(state, reduced if is_reducing else kept, total)
+
+
+def _kept_step(move, collect, thin):
+    """``thin`` steps, of which the last is kept; the carry is the state, the total of the
+    infos, and what is reduced."""
 
     def kept_step(carry, noise):
         state, total, reduced = carry
@@ -197,12 +169,15 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
             state, infos = jax.lax.scan(step, state, noise, length=thin)
             info = merge(infos)
         total = add(total, info)
-        if is_reducing:
+        if isinstance(collect, Reducer):
             return (state, total, collect.update(reduced, state, info)), None
         return (state, total, reduced), collect(state, info)
 
-    noise = jax.eval_shape(draw, jnp.asarray(start))
-    num_unrolled = unrolled(move, noise, state) if thin == 1 else 1
+    return kept_step
+
+
+def _steps(draw, kept_step, thin, num_unrolled):
+    """A block of ``length`` kept steps from step ``first`` on, its noise drawn together."""
 
     def steps(carry, first, length):
         if length * thin == 1:  # no loop within the loop, which would copy the state
@@ -216,9 +191,14 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
             kept_step, carry, noise, length=length, unroll=min(num_unrolled, length)
         )
 
+    return steps
+
+
+def _averaged(steps):
+    """The same, with a running mean of the acceptance rate over ``num_before`` earlier
+    steps and these: sums over many blocks would lose digits in float32."""
+
     def averaged_steps(carry, first, length, num_before):
-        """As ``steps``, with a running mean of the acceptance rate: sums over many
-        blocks would lose digits in float32."""
         state, total, reduced = carry
         mean = total.acceptance_rate
         total = total._replace(acceptance_rate=jnp.zeros_like(mean))
@@ -227,27 +207,7 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
         total = total._replace(acceptance_rate=(mean + gain).astype(mean.dtype))
         return (state, total, reduced), kept
 
-    def block_of_steps(carry, _):
-        first, carry = carry
-        num_before = (first - begin) // thin
-        carry, kept = averaged_steps(carry, first, block, num_before)
-        return (first + block * thin, carry), kept
-
-    num_blocks, rest = divmod(num_kept, block)
-    begin = jnp.asarray(start)
-    # of the functions that run, so that the kernel is traced once
-    empty = _zeros(jax.eval_shape(move, noise, state)[1])
-    carry = (state, empty, collect.init(state, empty) if is_reducing else None)
-    (first, carry), kept = jax.lax.scan(
-        block_of_steps, (begin, carry), None, length=num_blocks
-    )
-    merged = lambda x: x.reshape(num_blocks * block, *x.shape[2:])
-    kept = jax.tree.map(merged, kept)
-    if rest:
-        carry, last = averaged_steps(carry, first, rest, num_blocks * block)
-        kept = jax.tree.map(lambda *x: jnp.concatenate(x), kept, last)
-    state, total, reduced = carry
-    return Run(state, reduced if is_reducing else kept, total)
+    return averaged_steps
 
 
 _run_jit = functools.partial(jax.jit, static_argnames=("num_steps", "thin", "block"))(

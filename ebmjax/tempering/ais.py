@@ -33,7 +33,8 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax._value import as_function
 from ebmjax.base import CHAINS, Array, Energy, Kernel, Key, Position
-from ebmjax.sampling.loop import chain_keys, discard, run
+from ebmjax.sampling.collect import discard
+from ebmjax.sampling.loop import chain_keys, run
 from ebmjax.tempering.paths import (
     Path,
     check_base,
