@@ -54,16 +54,11 @@ from ebmjax.kernels.langevin import (
     ula,
     underdamped_langevin,
 )
-from ebmjax.kernels.metropolis import (
-    Metropolis,
-    Proposal,
-    Unadjusted,
-    independence,
-    metropolis,
-    unadjusted,
-)
+from ebmjax.kernels.metropolis import Metropolis, independence, metropolis
 from ebmjax.kernels.nuts import NUTS, nuts
+from ebmjax.kernels.proposal import Proposal
 from ebmjax.kernels.random_walk import RandomWalk, random_walk
+from ebmjax.kernels.unadjusted import Unadjusted, unadjusted
 from ebmjax.kernels.within import Within, within
 from ebmjax.sampling.collect import Record, Reducer, collect_stats, discard, position_of
 from ebmjax.sampling.loop import chain_keys, run

@@ -75,9 +75,9 @@ MUTANTS = [
     Mutant("accepted and rejected swapped", M, "num_grads=jnp.int32(state.grad is not None),\n        )\n        return select(is_accepted, proposed, state), info", "num_grads=jnp.int32(state.grad is not None),\n        )\n        return select(is_accepted, state, proposed), info", ACCEPT),
     Mutant("energy of the old point kept", M, "num_grads=jnp.int32(state.grad is not None),\n        )\n        return select(is_accepted, proposed, state), info", "num_grads=jnp.int32(state.grad is not None),\n        )\n        return select(is_accepted, proposed, state)._replace(energy=state.energy), info", invariant("random_walk")),
     Mutant("acceptance rate above one", M, "jnp.exp(jnp.minimum(log_ratio, 0.0))", "jnp.exp(log_ratio)", "test_metropolis:test_rates_are_probabilities"),
-    Mutant("unadjusted step to nowhere kept", M, "return select(is_finite, proposed, state), info", "return proposed, info", "test_metropolis:test_unadjusted_reverts_a_step_to_nowhere"),
-    Mutant("independence weighs the old point", M, "ratio = self.log_density(state.position) - self.log_density(proposed.position)", "ratio = self.log_density(proposed.position) - self.log_density(state.position)", invariant("independence")),
-    Mutant("arguments of log_q swapped", M, "self.log_q(to=x, given=x_new) - self.log_q(to=x_new, given=x)", "self.log_q(to=x_new, given=x) - self.log_q(to=x, given=x_new)", invariant("metropolis, asymmetric")),
+    Mutant("unadjusted step to nowhere kept", "kernels/unadjusted.py", "return select(is_finite, proposed, state), info", "return proposed, info", "test_metropolis:test_unadjusted_reverts_a_step_to_nowhere"),
+    Mutant("independence weighs the old point", "kernels/proposal.py", "ratio = self.log_density(state.position) - self.log_density(proposed.position)", "ratio = self.log_density(proposed.position) - self.log_density(state.position)", invariant("independence")),
+    Mutant("arguments of log_q swapped", "kernels/proposal.py", "self.log_q(to=x, given=x_new) - self.log_q(to=x_new, given=x)", "self.log_q(to=x_new, given=x) - self.log_q(to=x, given=x_new)", invariant("metropolis, asymmetric")),
     # random numbers
     Mutant("rotation mistyped", "_random.py", "(13, 15, 26, 6)", "(13, 15, 26, 7)", "test_noise:test_it_is_the_hash_of_jax_to_the_bit"),
     Mutant("last bit not the sign", "_random.py", "(bits & np.uint32(1)) == 0", "(bits & np.uint32(2)) == 0", "test_noise:test_numbers_are_the_inverse_of_the_normal_distribution"),
@@ -396,6 +396,8 @@ def usual_test() -> None:
 
 SAMPLERS = (
     M,
+    "kernels/proposal.py",
+    "kernels/unadjusted.py",
     "kernels/random_walk.py",
     L,
     H,

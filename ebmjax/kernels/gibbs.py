@@ -35,7 +35,8 @@ from ebmjax.energies.local import (
     replaced,
 )
 from ebmjax.energies.transforms import Tempered
-from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
+from ebmjax.kernels.metropolis import MetropolisKernel
+from ebmjax.kernels.proposal import Proposal
 from ebmjax.spaces import BITS, Space, chosen
 
 

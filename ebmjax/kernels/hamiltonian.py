@@ -37,7 +37,8 @@ from ebmjax.base import (
     normal_like,
     scale,
 )
-from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
+from ebmjax.kernels.metropolis import MetropolisKernel
+from ebmjax.kernels.proposal import Proposal
 
 
 class Integrator(tuple):
