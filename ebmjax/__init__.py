@@ -82,9 +82,11 @@ if TYPE_CHECKING:
     from ebmjax.kernels.blackjax import from_blackjax, to_blackjax
     from ebmjax.kernels.cluster import swendsen_wang, wolff
     from ebmjax.kernels.discrete_langevin import dmala, dula
+    from ebmjax.kernels.flip import flip
     from ebmjax.kernels.gaussian_prior import elliptical_slice, pcn
-    from ebmjax.kernels.gibbs import flip, gibbs, rbm_gibbs
+    from ebmjax.kernels.gibbs import gibbs
     from ebmjax.kernels.locally_balanced import gibbs_with_gradients, locally_balanced
+    from ebmjax.kernels.rbm_gibbs import rbm_gibbs
     from ebmjax.objectives.base import Chains, Objective, Players
     from ebmjax.objectives.conditional import (
         Pairs,
@@ -111,7 +113,9 @@ _LAZY = {  # imported when first used: module -> names
     "kernels.cluster": ("swendsen_wang", "wolff"),
     "kernels.discrete_langevin": ("dmala", "dula"),
     "kernels.gaussian_prior": ("elliptical_slice", "pcn"),
-    "kernels.gibbs": ("flip", "gibbs", "rbm_gibbs"),
+    "kernels.flip": ("flip",),
+    "kernels.gibbs": ("gibbs",),
+    "kernels.rbm_gibbs": ("rbm_gibbs",),
     "kernels.locally_balanced": ("gibbs_with_gradients", "locally_balanced"),
     "energies.lattice": ("ising", "potts"),
     "energies.pairwise": ("pairwise",),

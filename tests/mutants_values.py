@@ -172,7 +172,7 @@ MUTANTS = [
     # the public record
     Mutant(
         "flip with a period",
-        "kernels/gibbs.py",
+        "kernels/flip.py",
         "jax.random.randint(key, (), 0, num + 1)",
         "jax.random.randint(key, (), 0, num)",
         f"{RECORD}:test_flip_has_no_period_on_a_flat_energy:1",

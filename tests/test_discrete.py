@@ -31,7 +31,8 @@ from ebmjax.energies.pairwise import colouring, pairwise
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels.cluster import labels, swendsen_wang, wolff
 from ebmjax.kernels.discrete_langevin import dmala, dula
-from ebmjax.kernels.gibbs import flip, gibbs, pick
+from ebmjax.kernels.flip import flip
+from ebmjax.kernels.gibbs import gibbs, pick
 from ebmjax.kernels.locally_balanced import gibbs_with_gradients, locally_balanced
 from ebmjax.sampling import _chunk_programs
 from ebmjax.spaces import BITS, SPINS, levels

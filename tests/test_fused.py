@@ -15,7 +15,7 @@ from ebmjax.energies.lattice import ising
 from ebmjax.fused import program
 from ebmjax.fused import run as fused
 from ebmjax.fused.entries import NotEntrywise, entries
-from ebmjax.kernels import barker, gaussian_prior, gibbs
+from ebmjax.kernels import barker, gaussian_prior
 from ebmjax.sampling import loop
 from ebmjax.sampling import sample as sampling
 
@@ -125,7 +125,7 @@ def test_one_kernel_a_chain():
 
 def test_spins_by_gibbs():
     energy = ising(0.4)
-    keys, kernel, state = setting(gibbs.gibbs(energy), jnp.ones((4, 2, 2)))
+    keys, kernel, state = setting(eb.gibbs(energy), jnp.ones((4, 2, 2)))
     close(fused.run(keys, kernel, state, 6), loop.run(keys, kernel, state, 6))
 
 
