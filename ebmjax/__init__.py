@@ -36,14 +36,8 @@ from ebmjax.kernels.combinators import (
     reject_nonfinite,
     repeat,
 )
-from ebmjax.kernels.hamiltonian import (
-    HMC,
-    hmc,
-    leapfrog,
-    mclachlan,
-    trajectory,
-    yoshida,
-)
+from ebmjax.kernels.hamiltonian import HMC, hmc
+from ebmjax.kernels.integrators import leapfrog, mclachlan, trajectory, yoshida
 from ebmjax.kernels.langevin import (
     MALA,
     ULA,

@@ -56,6 +56,7 @@ M, L, H, B = (
     "kernels/hamiltonian.py",
     "base.py",
 )
+FLOW = "kernels/integrators.py"
 RATIO = "log_ratio = state.energy - proposed.energy + log_q_ratio"
 MUTANTS = [
     # the one accept
@@ -101,23 +102,23 @@ MUTANTS = [
     Mutant("BAOAB without its second drift", L, "x = axpy(0.5, scale(eps, p_new), x)  # A", "pass", BAOAB),
     Mutant("half the friction", L, "jnp.exp(-self.friction * h)", "jnp.exp(-0.5 * self.friction * h)", "test_samplers:test_friction_is_the_decay_of_a_free_momentum"),
     # Hamiltonian
-    Mutant("missing half-kick", H, "carry = state, kick(first, state, momentum)", "carry = state, momentum", ORDER),
-    Mutant("full kicks", H, "leapfrog = Integrator((0.5, 1.0, 0.5))", "leapfrog = tuple.__new__(Integrator, (1.0, 1.0, 0.0))", ORDER),
-    Mutant("kicks with the gradient of the start", H, "return moved(energy, state, axpy(c, scale(step_size, n), state.position))", "return moved(energy, state, axpy(c, scale(step_size, n), state.position))._replace(grad=state.grad)", ORDER),
-    Mutant("kicks with the gradient of the start, adjusted", H, "return moved(energy, state, axpy(c, scale(step_size, n), state.position))", "return moved(energy, state, axpy(c, scale(step_size, n), state.position))._replace(grad=state.grad)", invariant("hmc", "rosenbrock")),
-    Mutant("kicks uphill", H, "return axpy(-c,", "return axpy(c,", "test_samplers:test_leapfrog_is_equation_20"),
+    Mutant("missing half-kick", FLOW, "carry = state, kick(first, state, momentum)", "carry = state, momentum", ORDER),
+    Mutant("full kicks", FLOW, "leapfrog = Integrator((0.5, 1.0, 0.5))", "leapfrog = tuple.__new__(Integrator, (1.0, 1.0, 0.0))", ORDER),
+    Mutant("kicks with the gradient of the start", FLOW, "return moved(energy, state, axpy(c, scale(step_size, n), state.position))", "return moved(energy, state, axpy(c, scale(step_size, n), state.position))._replace(grad=state.grad)", ORDER),
+    Mutant("kicks with the gradient of the start, adjusted", FLOW, "return moved(energy, state, axpy(c, scale(step_size, n), state.position))", "return moved(energy, state, axpy(c, scale(step_size, n), state.position))._replace(grad=state.grad)", invariant("hmc", "rosenbrock")),
+    Mutant("kicks uphill", FLOW, "return axpy(-c,", "return axpy(c,", "test_samplers:test_leapfrog_is_equation_20"),
     Mutant("momentum scaled by 1.05", H, "return Noise(normal_like(key, shapes), None, None)", "return Noise(jax.tree.map(lambda n: 1.05 * n, normal_like(key, shapes)), None, None)", invariant("hmc")),
     Mutant("no kinetic energy in the ratio", H, "return proposed, half_square(momentum) - half_square(end)", "return proposed, jnp.zeros_like(state.energy)", invariant("hmc")),
     Mutant("kinetic energies swapped", H, "half_square(momentum) - half_square(end)", "half_square(end) - half_square(momentum)", invariant("hmc")),
-    Mutant("a step too few", H, "fori_loop(0, num_steps", "fori_loop(1, num_steps", "test_samplers:test_leapfrog_is_equation_20"),
-    Mutant("half a kick between steps", H, "end = jnp.where(i + 1 < num_steps, last + first, last)", "end = last", "test_samplers:test_leapfrog_is_equation_20"),
-    Mutant("a whole kick at the end", H, "jnp.where(i + 1 < num_steps, last + first, last)", "last + first", "test_samplers:test_leapfrog_is_equation_20"),
+    Mutant("a step too few", FLOW, "fori_loop(0, num_steps", "fori_loop(1, num_steps", "test_samplers:test_leapfrog_is_equation_20"),
+    Mutant("half a kick between steps", FLOW, "end = jnp.where(i + 1 < num_steps, last + first, last)", "end = last", "test_samplers:test_leapfrog_is_equation_20"),
+    Mutant("a whole kick at the end", FLOW, "jnp.where(i + 1 < num_steps, last + first, last)", "last + first", "test_samplers:test_leapfrog_is_equation_20"),
     Mutant("jitter from 0 to L", H, "(), 1, self.num_steps + 1)", "(), 0, self.num_steps + 1)", "test_samplers:test_jitter_draws_every_length"),
     Mutant("jitter never takes L", H, "(), 1, self.num_steps + 1)", "(), 1, self.num_steps)", "test_samplers:test_jitter_draws_every_length"),
     Mutant("root of the mass not transposed", H, "jnp.linalg.inv(root).T", "jnp.linalg.inv(root)", "test_samplers:test_the_inverse_covariance_as_mass_whitens"),
     Mutant("a heavy mass moves far", H, "return step_size / jnp.sqrt(jnp.asarray(mass))", "return step_size * jnp.sqrt(jnp.asarray(mass))", "test_samplers:test_a_mass_is_a_step_size"),
-    Mutant("McLachlan's number mistyped", H, "_a = 0.1931833275037836", "_a = 0.25", "test_samplers:test_mclachlan_beats_two_leapfrogs"),
-    Mutant("Yoshida's number mistyped", H, "_w = 1 / (2 - 2 ** (1 / 3))", "_w = 1 / (2 - 2 ** (1 / 4))", "test_invariance:test_verification_case:yoshida, an integrator"),
+    Mutant("McLachlan's number mistyped", FLOW, "_a = 0.1931833275037836", "_a = 0.25", "test_samplers:test_mclachlan_beats_two_leapfrogs"),
+    Mutant("Yoshida's number mistyped", FLOW, "_w = 1 / (2 - 2 ** (1 / 3))", "_w = 1 / (2 - 2 ** (1 / 4))", "test_invariance:test_verification_case:yoshida, an integrator"),
     # trees and states
     Mutant("kinetic energy without its half", "_tree.py", "return 0.5 * sum(leaves[1:], leaves[0])", "return sum(leaves[1:], leaves[0])", invariant("hmc")),
     Mutant("one key for all leaves", "_tree.py", "jax.random.split(key, len(leaves)) if len(leaves) > 1 else [key]", "[key] * len(leaves)", "test_base:test_noise_of_leaves_is_independent"),
@@ -401,6 +402,7 @@ SAMPLERS = (
     "kernels/random_walk.py",
     L,
     H,
+    FLOW,
     B,
     "kernels/combinators.py",
     "sampling/loop.py",

@@ -15,6 +15,6 @@ MUTANTS = [
     Mutant("Adam without its correction", "adaptation/trajectory_length.py", "square / (1 - DECAY**count)", "square", f"{T}:test_the_length_climbs_by_adam"),
     Mutant("loops count once", "_jaxpr.py", "sum(inner) * parameters.get(\"length\", loops ** (name == \"while\"))", "sum(inner)", f"{T}:test_work_counts_the_numbers_of_products_and_loops"),
     Mutant("the cache cannot be turned off", "_compilation_cache.py", "if not jax.config.jax_enable_compilation_cache:", "if False:", f"{T}:test_the_cache_is_in_the_users_folder_and_can_be_turned_off"),
-    Mutant("a last kick that is whole, unrolled", "kernels/hamiltonian.py", "end = last if i + 1 == num_steps else last + first", "end = last + first", f"{T}:test_on_a_gpu_steps_share_the_body_of_a_loop_and_move_the_chains_alike"),
+    Mutant("a last kick that is whole, unrolled", "kernels/integrators.py", "end = last if i + 1 == num_steps else last + first", "end = last + first", f"{T}:test_on_a_gpu_steps_share_the_body_of_a_loop_and_move_the_chains_alike"),
     Mutant("the kernel is traced twice", "sampling/loop.py", "empty = _zeros(jax.eval_shape(move, noise, state)[1])", "empty = no_info(kernel, key, state)", f"{T}:test_a_program_of_the_kernel_traces_the_energy_few_times"),
 ]

@@ -60,7 +60,8 @@ from ebmjax.base import (
     select,
 )
 from ebmjax.energies.constrained import constrained_in
-from ebmjax.kernels.hamiltonian import trajectory, with_mass
+from ebmjax.kernels.hamiltonian import with_mass
+from ebmjax.kernels.integrators import trajectory
 
 LARGEST_RANGE = 1000.0  # nats between the energies of a trajectory; beyond, it diverges
 LARGEST_DEPTH = 20

@@ -18,7 +18,8 @@ from ebmjax.kernels.cluster import swendsen_wang, wolff
 from ebmjax.kernels.discrete_langevin import dmala, dula
 from ebmjax.kernels.flip import flip
 from ebmjax.kernels.gibbs import gibbs
-from ebmjax.kernels.hamiltonian import AUTO, hmc, mclachlan, yoshida
+from ebmjax.kernels.hamiltonian import AUTO, hmc
+from ebmjax.kernels.integrators import mclachlan, yoshida
 from ebmjax.kernels.langevin import mala, ula, underdamped_langevin
 from ebmjax.kernels.locally_balanced import gibbs_with_gradients, locally_balanced
 from ebmjax.kernels.nuts import nuts

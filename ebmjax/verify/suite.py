@@ -23,7 +23,8 @@ from ebmjax.energies import boltzmann, enumeration
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels import registry
 from ebmjax.kernels.combinators import cycle, mixture, repeat
-from ebmjax.kernels.hamiltonian import hmc, leapfrog, mclachlan, yoshida
+from ebmjax.kernels.hamiltonian import hmc
+from ebmjax.kernels.integrators import leapfrog, mclachlan, yoshida
 from ebmjax.kernels.langevin import mala, ula, underdamped_langevin
 from ebmjax.kernels.random_walk import random_walk
 from ebmjax.spaces import BITS, REAL
