@@ -12,7 +12,7 @@ from scipy import stats
 import ebmjax as eb
 from ebmjax.base import scalar
 from ebmjax.energies.lattice import ising
-from ebmjax.fused import program
+from ebmjax.fused import launches, program
 from ebmjax.fused import run as fused
 from ebmjax.fused.entries import NotEntrywise, entries
 from ebmjax.kernels import barker, gaussian_prior
@@ -112,7 +112,7 @@ def test_trees_thinning_starts_and_records():
 def test_pieces_of_noise_are_one_run(monkeypatch):
     keys, kernel, state = setting(eb.random_walk(correlated, 0.7), jnp.ones((2, 3)))
     whole = fused.run(keys, kernel, state, 10)
-    monkeypatch.setattr(fused, "NOISE_BYTES", 4 * 2 * (3 + 1) * 4)  # four steps
+    monkeypatch.setattr(launches, "NOISE_BYTES", 4 * 2 * (3 + 1) * 4)  # four steps
     close(fused.run(keys, kernel, state, 10), whole, 0)
 
 
