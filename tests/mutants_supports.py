@@ -53,7 +53,7 @@ MUTANTS = [
     Mutant("nothing is wrapped", "kernels/circles.py", "if energy is None or not energy.is_periodic:", "if True:", f"{O}:test_coordinates_stay_in_their_range_however_often_they_go_round"),
     Mutant("wrapped by one turn at most", SCALARS, "x = free - period * jnp.floor((free - low) / period)", "x = free", f"{T}:test_a_periodic_coordinate_is_wrapped_into_its_range"),
     Mutant("trajectories go round for ever", "kernels/nuts_tree.py", "return _turns(rho, n_first, n_last) | jnp.any(is_past)", "return _turns(rho, n_first, n_last)", f"{O}:test_a_trajectory_that_goes_round_ends_after_half_a_turn"),
-    Mutant("the moments of a warm-up have a seam", "adaptation/warmup.py", "seen = seen._replace(before=before, after=after)", "pass", f"{O}:test_the_mass_does_not_depend_on_where_the_range_ends:8"),
+    Mutant("the moments of a warm-up have a seam", "adaptation/schedule.py", "seen = seen._replace(before=before, after=after)", "pass", f"{O}:test_the_mass_does_not_depend_on_where_the_range_ends:8"),
     Mutant("charts stay where they were", CHARTS, "Chart(self.period, self.flat(self.centre + shift), zero, zero)", "Chart(self.period, self.centre, zero, zero)", f"{O}:test_a_chart_has_no_seam_where_the_chains_are"),
     Mutant("a chart of lines", CHARTS, "jnp.where(self.period > 0, self.centre + distance, x)", "self.centre + distance", f"{O}:test_a_chart_has_no_seam_where_the_chains_are"),
     Mutant("a linear mean of angles", CIRCULAR, "np.angle(np.exp(1j * theta).mean(axis=(0, 1)))", "theta.mean(axis=(0, 1))", f"{O}:test_circular_means_and_deviations_have_their_standard_errors:5.0"),

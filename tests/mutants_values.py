@@ -223,7 +223,7 @@ MUTANTS = [
     # warm-up
     Mutant(
         "lost chains count",
-        "adaptation/warmup.py",
+        "adaptation/schedule.py",
         "return (energies <= middle + limit).astype(jnp.float32)",
         "return jnp.ones_like(energies)",
         "test_warmup:test_lost_chains_do_not_affect_the_tuning",
