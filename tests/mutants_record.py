@@ -151,7 +151,7 @@ MUTANTS = [
     ),
     Mutant(
         "a hard boundary is not named",
-        "adaptation/tuning.py",
+        "adaptation/checks.py",
         "is_wall = np.isposinf(errors)",
         "is_wall = np.isnan(errors)",
         "test_warmup:test_a_hard_boundary_is_named_where_it_spoils_the_acceptance",
