@@ -207,7 +207,7 @@ MUTANTS = [
     ),
     Mutant(
         "batch statistics are trained",
-        "_validation.py",
+        "_validation/arrays.py",
         'if isinstance(params, dict) and "batch_stats" in params:',
         "if False:",
         f"{RECORD}:test_batch_statistics_modules_and_counts_are_no_parameters",
@@ -228,7 +228,7 @@ MUTANTS = [
         "return jnp.ones_like(energies)",
         "test_warmup:test_lost_chains_do_not_affect_the_tuning",
     ),
-    Mutant("rank of a matrix by its largest scale", "_validation.py", "rank = np.linalg.matrix_rank(balanced)", "rank = np.linalg.matrix_rank(matrix)", "test_warmup:test_scales_far_apart_are_found_with_a_flat_coordinate", "^ValueError:"),
+    Mutant("rank of a matrix by its largest scale", "_validation/numbers.py", "rank = np.linalg.matrix_rank(balanced)", "rank = np.linalg.matrix_rank(matrix)", "test_warmup:test_scales_far_apart_are_found_with_a_flat_coordinate", "^ValueError:"),
     Mutant(
         "gradients of starts are not looked at",
         "sampling/initialization.py",
