@@ -5,7 +5,9 @@ from killing import Mutant
 
 # fmt: off
 
-V, K, RECORD = "_value.py", "test_values", "test_public_record"
+V, K, RECORD = "_value/values.py", "test_values", "test_public_record"
+FUNCTIONS, NUMBERS = "_value/functions.py", "_value/numbers.py"
+STRUCTURE = "_value/structure.py"
 PRIOR = "test_gaussian_prior"
 ESS, PCN = "elliptical_slice", "pcn"
 FILE = "kernels/gaussian_prior.py"
@@ -14,35 +16,35 @@ MUTANTS = [
     # values
     Mutant(
         "whole numbers of a partial are leaves",
-        V,
+        FUNCTIONS,
         "is_leaf = tuple(is_number(x) or isinstance(x, float) for x in leaves)",
         "is_leaf = tuple(is_number(x) or isinstance(x, float | int) for x in leaves)",
         f"{K}:test_the_parts_of_a_partial",
     ),
     Mutant(
         "floats of a partial are structure",
-        V,
+        FUNCTIONS,
         "is_leaf = tuple(is_number(x) or isinstance(x, float) for x in leaves)",
         "is_leaf = tuple(is_number(x) for x in leaves)",
         f"{K}:test_the_parts_of_a_partial",
     ),
     Mutant(
         "methods are compared by identity",
-        V,
+        STRUCTURE,
         'return "method", item.__func__, _key(item.__self__)',
         'return "method", id(item)',
         f"{K}:test_methods_of_equal_objects_are_one_structure_and_others_are_not",
     ),
     Mutant(
         "all methods of a class are one",
-        V,
+        STRUCTURE,
         'return "method", item.__func__, _key(item.__self__)',
         'return "method", item.__func__',
         f"{K}:test_methods_of_equal_objects_are_one_structure_and_others_are_not",
     ),
     Mutant(
         "energies without a hash are all one",
-        V,
+        STRUCTURE,
         'return "identity", id(item)',
         'return "identity", 0',
         f"{K}:test_an_energy_without_a_hash_is_structure_by_identity",
@@ -57,7 +59,7 @@ MUTANTS = [
     ),
     Mutant(
         "equal fields are not looked at",
-        V,
+        NUMBERS,
         "return all(_same(v, w) for v, w in zip(x, y, strict=True))",
         "return True",
         f"{K}:test_equal_construction_is_equal_and_another_structure_is_not",
