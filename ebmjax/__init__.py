@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 from ebmjax import supports
 from ebmjax._compilation_cache import enable_compilation_cache
-from ebmjax.base import Dense, Energy, Info, Kernel, State
+from ebmjax.base.kernel import Kernel
+from ebmjax.base.states import Energy, Info, State
+from ebmjax.base.step_size import Dense
 from ebmjax.energies.conditional import condition
 from ebmjax.energies.constrained import Constrained, constrain
 from ebmjax.energies.transforms import (

@@ -54,7 +54,7 @@ M, L, H, B = (
     "kernels/metropolis.py",
     "kernels/langevin.py",
     "kernels/hamiltonian.py",
-    "base.py",
+    "base/energy.py",
 )
 FLOW = "kernels/integrators.py"
 RATIO = "log_ratio = state.energy - proposed.energy + log_q_ratio"
@@ -122,9 +122,9 @@ MUTANTS = [
     # trees and states
     Mutant("kinetic energy without its half", "_tree.py", "return 0.5 * sum(leaves[1:], leaves[0])", "return sum(leaves[1:], leaves[0])", invariant("hmc")),
     Mutant("one key for all leaves", "_tree.py", "jax.random.split(key, len(leaves)) if len(leaves) > 1 else [key]", "[key] * len(leaves)", "test_base:test_noise_of_leaves_is_independent"),
-    Mutant("matrix step not transposed in the kick", B, "matrix.T if transpose else matrix", "matrix", "test_samplers:test_the_inverse_covariance_as_mass_whitens"),
-    Mutant("rows for columns of a small matrix", B, "[matrix[:, i] * flat[i]", "[matrix[i] * flat[i]", "test_base:test_a_matrix_acts_from_the_left:3"),
-    Mutant("a singular matrix of positive numbers", B, "checks.full_rank(self.matrix, \"step_size\")", "pass", "test_checks:test_bad_input_is_named:singular step"),
+    Mutant("matrix step not transposed in the kick", "base/step_size.py", "matrix.T if transpose else matrix", "matrix", "test_samplers:test_the_inverse_covariance_as_mass_whitens"),
+    Mutant("rows for columns of a small matrix", "base/step_size.py", "[matrix[:, i] * flat[i]", "[matrix[i] * flat[i]", "test_base:test_a_matrix_acts_from_the_left:3"),
+    Mutant("a singular matrix of positive numbers", "base/step_size.py", "checks.full_rank(self.matrix, \"step_size\")", "pass", "test_checks:test_bad_input_is_named:singular step"),
     Mutant("gradient not moved with the point", B, "new = evaluate(energy, position, with_grad=state.grad is not None)", "new = evaluate(energy, position, with_grad=False)._replace(grad=state.grad)", invariant("mala", "rosenbrock")),
     # functions of energies and kernels
     Mutant("temperature upside down", "energies/transforms.py", "return energy / jnp.asarray", "return energy * jnp.asarray", "test_laws:test_temper_multiplies_the_variance"),
@@ -296,7 +296,7 @@ MUTANTS = [
     Mutant("weights forgotten in the error", "diagnostics/expectation.py", "mcse_mean(w * (values - value))", "mcse_mean(values)", "test_monte_carlo:test_standard_error_with_importance_weights_covers"),
     Mutant("E-BFMI against zero", "diagnostics/summary.py", "/ jnp.sum(centred**2, axis=0)", "/ jnp.sum(hamiltonian**2, axis=0)", "test_health:test_bfmi_is_that_of_arviz"),
     Mutant("hamiltonian of the end", "kernels/hamiltonian.py", "start = state.energy + half_square(momentum)", "start = new.energy + half_square(momentum)", "test_health:test_the_hamiltonian_is_that_of_each_start"),
-    Mutant("hamiltonian of the first of many steps", "base.py", "jnp.broadcast_to(infos.hamiltonian, shape)[-1]", "jnp.broadcast_to(infos.hamiltonian, shape)[0]", "test_base:test_merge_and_add_agree"),
+    Mutant("hamiltonian of the first of many steps", "base/states.py", "jnp.broadcast_to(infos.hamiltonian, shape)[-1]", "jnp.broadcast_to(infos.hamiltonian, shape)[0]", "test_base:test_merge_and_add_agree"),
     Mutant("infinite errors no divergence", "diagnostics/summary.py", "~(info.energy_error <= DIVERGENT)", "(info.energy_error > DIVERGENT) & jnp.isfinite(info.energy_error)", "test_health:test_an_error_that_is_no_number_is_a_divergence"),
     Mutant("a copy by one print of bits alone", "diagnostics/summary.py", "is_same = (a[1:] == a[:-1]) & (b[1:] == b[:-1])", "is_same = (a[1:] & 0xFF) == (a[:-1] & 0xFF)", "test_health:test_thousands_of_chains_are_compared_in_no_time"),
     Mutant("stuck by the last draw alone", "diagnostics/summary.py", "jnp.any(x != x[:1], axis=axes)", "jnp.any(x[:2] != x[:1], axis=axes)", "test_health:test_chains_that_move_or_differ_at_all_are_not_named"),
@@ -355,7 +355,7 @@ MUTANTS = [
     Mutant("digits of draws far away", "diagnostics/convergence.py", "centred = one - one[0, 0]", "centred = one", "test_diagnostics:test_agrees_with_arviz:far-ess_mean"),
     Mutant("a momentum lost within", "kernels/within.py", "if shapes.momentum is not None:", "if False:", "test_combinators:test_within_refuses_a_kernel_that_would_lose_its_momentum"),
     Mutant("sums as narrow as the positions", "diagnostics/_moments.py", "jnp.zeros(x.shape[1], jnp.promote_types(x.dtype, jnp.float32))", "jnp.zeros(x.shape[1], x.dtype)", "test_streaming:test_sums_of_narrow_positions_are_wide"),
-    Mutant("an error that is NaN is none", "base.py", "jnp.where(jnp.isnan(error), jnp.inf, jnp.abs(error))", "jnp.where(jnp.isnan(error), 0.0, jnp.abs(error))", "test_health:test_a_divergence_that_is_nan_is_seen_however_thin_the_draws"),
+    Mutant("an error that is NaN is none", "base/states.py", "jnp.where(jnp.isnan(error), jnp.inf, jnp.abs(error))", "jnp.where(jnp.isnan(error), 0.0, jnp.abs(error))", "test_health:test_a_divergence_that_is_nan_is_seen_however_thin_the_draws"),
 ]  # fmt: skip
 
 for path in sorted(Path(__file__).parent.glob("mutants_*.py")):
@@ -404,6 +404,8 @@ SAMPLERS = (
     H,
     FLOW,
     B,
+    "base/step_size.py",
+    "base/states.py",
     "kernels/combinators.py",
     "sampling/loop.py",
 )

@@ -30,6 +30,6 @@ MUTANTS = [
     Mutant("fused: a batch is summed, too", "fused/array_rules.py", "free_b = [i for i in range(b.ndim) if i not in (*sum_b, *batch_b)]", "free_b = [i for i in range(b.ndim) if i not in (*sum_b, *batch_b)][::-1]", f"{T}:test_rules:products"),
     Mutant("fused: words of a key in one", "fused/key_rules.py", "return [entries([first ^ second for first, second in pairs], shape)]", "return [entries([first for first, second in pairs], shape)]", f"{T}:test_random_numbers_are_those_of_jax"),
     Mutant("fused: every split key is the first", "fused/key_rules.py", "return [_hashed(program, key, np.uint32(i)) for i in range(num)]", "return [_hashed(program, key, np.uint32(0)) for i in range(num)]", f"{T}:test_random_numbers_are_those_of_jax"),
-    Mutant("products in few digits on a GPU", "base.py", "if is_chosen or jax.default_backend() == \"cpu\":", "if True:", f"{T}:test_products_are_in_full_precision_on_a_gpu"),
-    Mutant("the user's precision is ignored", "base.py", "if is_chosen or jax.default_backend() == \"cpu\":", "if jax.default_backend() == \"cpu\":", f"{T}:test_products_are_in_full_precision_on_a_gpu"),
+    Mutant("products in few digits on a GPU", "base/energy.py", "if is_chosen or jax.default_backend() == \"cpu\":", "if True:", f"{T}:test_products_are_in_full_precision_on_a_gpu"),
+    Mutant("the user's precision is ignored", "base/energy.py", "if is_chosen or jax.default_backend() == \"cpu\":", "if jax.default_backend() == \"cpu\":", f"{T}:test_products_are_in_full_precision_on_a_gpu"),
 ]

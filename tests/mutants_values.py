@@ -195,7 +195,7 @@ MUTANTS = [
     ),
     Mutant(
         "bfloat16 positions are not rounded",
-        "base.py",
+        "base/energy.py",
         "return jax.lax.reduce_precision(x, info.nexp, info.nmant)",
         "return x",
         f"{RECORD}:test_positions_in_bfloat16_have_their_own_energy:make1",

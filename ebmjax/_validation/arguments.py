@@ -119,4 +119,9 @@ def describe(value: Any) -> str:
         return f"{value.dtype} of shape {tuple(value.shape)}"
     if isinstance(value, int | float | str | bool | complex):
         return f"{value!r} ({type(value).__name__})"
+    return kind_of(value)
+
+
+def kind_of(value: Any) -> str:
+    """The name of its type."""
     return "None" if value is None else type(value).__name__
