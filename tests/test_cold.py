@@ -23,8 +23,9 @@ from ebmjax._jaxpr import PRODUCTS, work
 from ebmjax.adaptation.base import median
 from ebmjax.adaptation.mass_matrix import cholesky, inverse_of_triangular
 from ebmjax.adaptation.trajectory_length import Jump, Length
+from ebmjax.base import shapes_of
 from ebmjax.diagnostics._normal_quantile import normal_quantile
-from ebmjax.sampling import loop
+from ebmjax.sampling import blocks
 
 KEY = jax.random.key(5)
 ROOT = Path(__file__).parent.parent
@@ -180,9 +181,9 @@ def test_on_a_gpu_steps_share_the_body_of_a_loop_and_move_the_chains_alike(monke
     assert loops(unrolled) == num_loops - 1  # no loop of the leapfrog
     np.testing.assert_allclose(unrolled(state), draws, atol=1e-4)
     move = lambda noise, state: (state, sum(noise * i for i in range(2000)))
-    assert loop.unrolled(move, jnp.ones(2), state) == 1  # too long to be repeated
-    noise = kernel.draw(keys, loop.shapes_of(state.position))
-    assert loop.unrolled(kernel.move, noise, state) > 1
+    assert blocks.unrolled(move, jnp.ones(2), state) == 1  # too long to be repeated
+    noise = kernel.draw(keys, shapes_of(state.position))
+    assert blocks.unrolled(kernel.move, noise, state) > 1
 
 
 PROGRAM = """

@@ -11,11 +11,10 @@ of the program and its numbers are leaves, so that another step size or other pa
 of the same energy compile nothing.
 
 Noise is drawn for a block of steps in one operation, each number still from its own
-chain's key.  :func:`block_length` picks blocks that stay in cache.
+chain's key.  :func:`~ebmjax.sampling.blocks.block_length` picks blocks that stay in cache.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -23,12 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._jaxpr import num_equations
 from ebmjax._random import fold_in as fold
 from ebmjax._random import fold_on_host, once
-from ebmjax._value import as_function, show
+from ebmjax._value import as_function
 from ebmjax.base import (
-    READS_VALUES,
     Array,
     Info,
     Kernel,
@@ -40,14 +37,8 @@ from ebmjax.base import (
     shapes_of,
 )
 from ebmjax.kernels.circles import wrapping
+from ebmjax.sampling.blocks import block_length, unrolled
 from ebmjax.sampling.collect import Collect, Reducer, position_of
-
-# bytes of the noise of a block: a quarter of a core's L2 cache
-BLOCK_BYTES = {"cpu": 2**18}
-BLOCK_STEPS = 64
-# equations of the body of a loop on a GPU, where a turn costs three launches of its own
-# and elementwise operations of neighbouring steps fuse
-BODY_EQUATIONS, MOST_UNROLLED = 1500, 8
 
 
 def chain_keys(key: Key, num_chains: int) -> Key:
@@ -87,7 +78,8 @@ def run(
       start: steps already taken; the keys go on from there.
       thin: store every ``thin``-th step.
       collect: from ``(state, info)`` to what is stored; or a :class:`Reducer`.
-      block: steps whose noise is drawn together; :func:`block_length` by default.
+      block: steps whose noise is drawn together;
+        :func:`~ebmjax.sampling.blocks.block_length` by default.
 
     Returns:
       :class:`Run`, the state, what was collected, the infos merged.
@@ -213,37 +205,6 @@ def _averaged(steps):
 _run_jit = functools.partial(jax.jit, static_argnames=("num_steps", "thin", "block"))(
     _run
 )
-
-
-def block_length(
-    kernel: Kernel, key: Key, state: State, thin: int, num_kept: int
-) -> int:
-    """Kept steps whose noise is drawn together: as many as stay in cache, and divide the
-    whole if any do."""
-    shapes = shapes_of(state.position)
-    draw = lambda key: draw_noise(kernel, key, shapes)
-    program, noise = jax.make_jaxpr(draw, return_shape=True)(key)
-    if any(isinstance(x, jax.ShapeDtypeStruct) for x in program.consts):
-        raise TypeError(READS_VALUES.format(show(kernel)))
-    size = sum(x.size * _bytes(x.dtype) for x in jax.tree.leaves(noise))
-    budget = BLOCK_BYTES.get(jax.default_backend(), 16 * BLOCK_BYTES["cpu"])
-    longest = max(1, min(BLOCK_STEPS, budget // max(size * thin, 1), num_kept))
-    least = max(longest // 4, 1)
-    divisors = [b for b in range(longest, least - 1, -1) if num_kept % b == 0]
-    return divisors[0] if divisors else longest
-
-
-def unrolled(move: Callable, noise: Any, state: State) -> int:
-    """Steps in the body of the loop: one, except on a GPU."""
-    if jax.default_backend() != "gpu":
-        return 1
-    size = num_equations(jax.make_jaxpr(move)(noise, state).jaxpr)
-    most = min(MOST_UNROLLED, BODY_EQUATIONS // max(size, 1))
-    return 1 << max(most.bit_length() - 1, 0)  # a power of two divides most blocks
-
-
-def _bytes(dtype) -> int:
-    return 8 if jnp.issubdtype(dtype, jax.dtypes.extended) else dtype.itemsize
 
 
 def no_info(kernel: Kernel, key: Key, state: State) -> Info:
