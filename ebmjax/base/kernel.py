@@ -37,6 +37,7 @@ class Kernel(Value):
         ``levels(K)`` of :mod:`ebmjax.spaces`.  An energy that names another space is
         refused when the kernel is made.
 
+    >>> from ebmjax.base import evaluate, normal_like
     >>> energy = lambda x: 0.5 * jnp.sum(x**2)
     >>> def move(noise, state):
     ...     new = evaluate(energy, 0.6 * state.position + 0.8 * noise)
