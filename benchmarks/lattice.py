@@ -28,7 +28,8 @@ from benchmarks import measure
 from ebmjax.diagnostics.convergence import ess_bulk, rhat
 from ebmjax.energies.lattice import ISING_CRITICAL, ising
 from ebmjax.kernels.cluster import swendsen_wang, wolff
-from ebmjax.kernels.gibbs import flip, gibbs
+from ebmjax.kernels.flip import flip
+from ebmjax.kernels.gibbs import gibbs
 
 SIDE = 64
 CHAINS = (1, 16)

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 
 import ebmjax as eb
 from benchmarks.measure import alternate, compiled, ratio
-from ebmjax.sampling import devices
-from ebmjax.sampling import sample as sampling
+from ebmjax.sampling import _chunk_programs, devices
+from ebmjax.sampling._chunked_run import DISCARD
 
 KEY = jax.random.key(11)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2) + jnp.sum(jnp.cos(x))
@@ -154,8 +154,8 @@ def collectives(kernel, num_devices, num_chains) -> tuple[int, int]:
     keys = devices.spread(eb.chain_keys(KEY, num_devices * num_chains), mesh)
     state = eb.parallel(kernel).init(devices.spread(jnp.ones((len(keys), 2)), mesh))
     sizes = {"num_steps": 10, "thin": 1}
-    lowered = sampling._chunk.lower(
-        kernel, sampling.DISCARD, keys, state, 0, None, **sizes
+    lowered = _chunk_programs.chunk.lower(
+        kernel, DISCARD, keys, state, 0, None, **sizes
     )
     control = jax.jit(jnp.mean).lower(state.energy)
     texts = [program.compile().as_text() for program in (lowered, control)]

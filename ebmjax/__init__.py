@@ -15,8 +15,10 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from ebmjax import supports
-from ebmjax._compile import enable_compilation_cache
-from ebmjax.base import Dense, Energy, Info, Kernel, State
+from ebmjax._compilation_cache import enable_compilation_cache
+from ebmjax.base.kernel import Kernel
+from ebmjax.base.states import Energy, Info, State
+from ebmjax.base.step_size import Dense
 from ebmjax.energies.conditional import condition
 from ebmjax.energies.constrained import Constrained, constrain
 from ebmjax.energies.transforms import (
@@ -36,14 +38,8 @@ from ebmjax.kernels.combinators import (
     reject_nonfinite,
     repeat,
 )
-from ebmjax.kernels.hamiltonian import (
-    HMC,
-    hmc,
-    leapfrog,
-    mclachlan,
-    trajectory,
-    yoshida,
-)
+from ebmjax.kernels.hamiltonian import HMC, hmc
+from ebmjax.kernels.integrators import leapfrog, mclachlan, trajectory, yoshida
 from ebmjax.kernels.langevin import (
     MALA,
     ULA,
@@ -54,27 +50,16 @@ from ebmjax.kernels.langevin import (
     ula,
     underdamped_langevin,
 )
-from ebmjax.kernels.metropolis import (
-    Metropolis,
-    Proposal,
-    Unadjusted,
-    independence,
-    metropolis,
-    unadjusted,
-)
+from ebmjax.kernels.metropolis import Metropolis, independence, metropolis
 from ebmjax.kernels.nuts import NUTS, nuts
+from ebmjax.kernels.proposal import Proposal
 from ebmjax.kernels.random_walk import RandomWalk, random_walk
+from ebmjax.kernels.unadjusted import Unadjusted, unadjusted
 from ebmjax.kernels.within import Within, within
-from ebmjax.sampling.loop import (
-    Record,
-    Reducer,
-    chain_keys,
-    collect_stats,
-    discard,
-    position_of,
-    run,
-)
-from ebmjax.sampling.sample import Samples, sample
+from ebmjax.sampling.collect import Record, Reducer, collect_stats, discard, position_of
+from ebmjax.sampling.loop import chain_keys, run
+from ebmjax.sampling.sample import sample
+from ebmjax.sampling.samples import Samples
 
 if TYPE_CHECKING:
     from ebmjax.adaptation.each import TunedEach, warm_up_each
@@ -94,9 +79,11 @@ if TYPE_CHECKING:
     from ebmjax.kernels.blackjax import from_blackjax, to_blackjax
     from ebmjax.kernels.cluster import swendsen_wang, wolff
     from ebmjax.kernels.discrete_langevin import dmala, dula
+    from ebmjax.kernels.flip import flip
     from ebmjax.kernels.gaussian_prior import elliptical_slice, pcn
-    from ebmjax.kernels.gibbs import flip, gibbs, rbm_gibbs
+    from ebmjax.kernels.gibbs import gibbs
     from ebmjax.kernels.locally_balanced import gibbs_with_gradients, locally_balanced
+    from ebmjax.kernels.rbm_gibbs import rbm_gibbs
     from ebmjax.objectives.base import Chains, Objective, Players
     from ebmjax.objectives.batches import Labelled, Pairs, labelled, pairs
     from ebmjax.objectives.chain_inits import persistent_pairs
@@ -122,7 +109,9 @@ _LAZY = {  # imported when first used: module -> names
     "kernels.cluster": ("swendsen_wang", "wolff"),
     "kernels.discrete_langevin": ("dmala", "dula"),
     "kernels.gaussian_prior": ("elliptical_slice", "pcn"),
-    "kernels.gibbs": ("flip", "gibbs", "rbm_gibbs"),
+    "kernels.flip": ("flip",),
+    "kernels.gibbs": ("gibbs",),
+    "kernels.rbm_gibbs": ("rbm_gibbs",),
     "kernels.locally_balanced": ("gibbs_with_gradients", "locally_balanced"),
     "energies.lattice": ("ising", "potts"),
     "energies.pairwise": ("pairwise",),

@@ -2,7 +2,7 @@
 
 import sys
 
-from ebmjax._compile import cache_by_default
+from ebmjax._compilation_cache import cache_by_default
 
 try:
     from ebmjax.cli import app

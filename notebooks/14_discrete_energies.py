@@ -34,7 +34,8 @@ from ebmjax.energies.lattice import ISING_CRITICAL, ising
 from ebmjax.energies.lattice_exact import ising_energy
 from ebmjax.kernels.cluster import swendsen_wang
 from ebmjax.kernels.discrete_langevin import dmala, dula
-from ebmjax.kernels.gibbs import flip, gibbs
+from ebmjax.kernels.flip import flip
+from ebmjax.kernels.gibbs import gibbs
 from ebmjax.kernels.locally_balanced import gibbs_with_gradients
 from ebmjax.spaces import BITS, SPINS, levels
 

@@ -25,9 +25,8 @@ import ebmjax as eb
 from ebmjax import targets
 from ebmjax._value import as_function
 from ebmjax.io import run_directory as folder
-from ebmjax.sampling import devices
+from ebmjax.sampling import _chunk_programs, devices
 from ebmjax.sampling import initialization as beginning
-from ebmjax.sampling import sample as sampling
 from ebmjax.training.fit import placed
 
 MESH = (
@@ -143,7 +142,7 @@ def text(mesh, collect):
     state = beginning._init(kernel, devices.spread(jnp.ones((16, 3)), mesh))
     keys = devices.spread(eb.chain_keys(KEY, 16), mesh)
     return (
-        sampling._chunk.lower(
+        _chunk_programs.chunk.lower(
             kernel, as_function(collect), keys, state, 0, None, num_steps=64, thin=2
         )
         .compile()

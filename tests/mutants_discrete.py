@@ -248,7 +248,7 @@ MUTANTS = [
     ),
     Mutant(
         "block Gibbs of an RBM at any temperature",
-        GIBBS,
+        "kernels/rbm_gibbs.py",
         "jnp.where(self.temperature == 1.0, energy, jnp.inf)",
         "energy",
         f"{RUNS}:test_block_gibbs_of_an_rbm_in_training_has_its_parameters",

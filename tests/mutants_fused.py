@@ -8,14 +8,14 @@ T = "test_fused"
 SAME = f"{T}:test_the_numbers_are_those_of_run"
 
 MUTANTS = [
-    Mutant("fused: noise of the step before", "fused/run.py", "noise = jax.vmap(draw)(first + jnp.arange(length))", "noise = jax.vmap(draw)(first - 1 + jnp.arange(length))", f"{SAME}:mala"),
-    Mutant("fused: a piece begins again", "fused/run.py", "noise = jax.tree.leaves(self.noise(start + done,", "noise = jax.tree.leaves(self.noise(start + 0 * done,", f"{T}:test_pieces_of_noise_are_one_run"),
-    Mutant("fused: the start is forgotten", "fused/run.py", "self.noise(start + done, length", "self.noise(0 * start + done, length", f"{T}:test_trees_thinning_starts_and_records"),
-    Mutant("fused: the first step of a kept one is stored", "fused/run.py", "jax.lax.fori_loop(0, thin - 1, skip, flat)", "jax.lax.fori_loop(0, thin - 2, skip, flat)", f"{T}:test_trees_thinning_starts_and_records"),
-    Mutant("fused: sums in the place of means", "fused/run.py", "gain = (info.acceptance_rate - total.acceptance_rate) / (num_before + 1)", "gain = info.acceptance_rate + 0 * num_before", f"{SAME}:hmc"),
-    Mutant("fused: one kernel for all chains", "fused/run.py", "_read(ref, (rows,) if is_own else (), x)", "_read(ref, (0,) if is_own else (), x)", f"{T}:test_one_kernel_a_chain"),
+    Mutant("fused: noise of the step before", "fused/launches.py", "noise = jax.vmap(draw)(first + jnp.arange(length))", "noise = jax.vmap(draw)(first - 1 + jnp.arange(length))", f"{SAME}:mala"),
+    Mutant("fused: a piece begins again", "fused/launches.py", "noise = jax.tree.leaves(self.noise(start + done,", "noise = jax.tree.leaves(self.noise(start + 0 * done,", f"{T}:test_pieces_of_noise_are_one_run"),
+    Mutant("fused: the start is forgotten", "fused/launches.py", "self.noise(start + done, length", "self.noise(0 * start + done, length", f"{T}:test_trees_thinning_starts_and_records"),
+    Mutant("fused: the first step of a kept one is stored", "fused/kernel.py", "jax.lax.fori_loop(0, thin - 1, skip, flat)", "jax.lax.fori_loop(0, thin - 2, skip, flat)", f"{T}:test_trees_thinning_starts_and_records"),
+    Mutant("fused: sums in the place of means", "fused/step.py", "gain = (info.acceptance_rate - total.acceptance_rate) / (num_before + 1)", "gain = info.acceptance_rate + 0 * num_before", f"{SAME}:hmc"),
+    Mutant("fused: one kernel for all chains", "fused/kernel.py", "_read(ref, (rows,) if is_own else (), x)", "_read(ref, (0,) if is_own else (), x)", f"{T}:test_one_kernel_a_chain"),
     Mutant("fused: anything is collected", "fused/run.py", "if collect not in COLLECTED:", "if False:", f"{T}:test_bad_arguments_are_named"),
-    Mutant("fused: free coordinates are collected", "fused/run.py", "kept = collected(Parallel(kernel), collect)(longer(state), longer(info))", "kept = collect(longer(state), longer(info))", f"{T}:test_sample_collects_constrained_values"),
+    Mutant("fused: free coordinates are collected", "fused/step.py", "kept = collected(Parallel(kernel), collect)(longer(state), longer(info))", "kept = collect(longer(state), longer(info))", f"{T}:test_sample_collects_constrained_values"),
     Mutant("fused: cases the wrong way round", "fused/program.py", "return jax.lax.select_n(which, no, yes)", "return jax.lax.select_n(which, yes, no)", f"{T}:test_rules:branches"),
     Mutant("fused: a reduction forgets the odd one", "fused/program.py", "last = items[-1:] if len(items) % 2 else []", "last = []", f"{T}:test_rules:reductions"),
     Mutant("fused: a product with one is one", "fused/program.py", "if (name, b) in ((\"add\", 0), (\"mul\", 1)):", "if (name, b) in ((\"add\", 0), (\"mul\", 0)):", f"{T}:test_constants_that_do_nothing"),
@@ -30,6 +30,6 @@ MUTANTS = [
     Mutant("fused: a batch is summed, too", "fused/array_rules.py", "free_b = [i for i in range(b.ndim) if i not in (*sum_b, *batch_b)]", "free_b = [i for i in range(b.ndim) if i not in (*sum_b, *batch_b)][::-1]", f"{T}:test_rules:products"),
     Mutant("fused: words of a key in one", "fused/key_rules.py", "return [entries([first ^ second for first, second in pairs], shape)]", "return [entries([first for first, second in pairs], shape)]", f"{T}:test_random_numbers_are_those_of_jax"),
     Mutant("fused: every split key is the first", "fused/key_rules.py", "return [_hashed(program, key, np.uint32(i)) for i in range(num)]", "return [_hashed(program, key, np.uint32(0)) for i in range(num)]", f"{T}:test_random_numbers_are_those_of_jax"),
-    Mutant("products in few digits on a GPU", "base.py", "if is_chosen or jax.default_backend() == \"cpu\":", "if True:", f"{T}:test_products_are_in_full_precision_on_a_gpu"),
-    Mutant("the user's precision is ignored", "base.py", "if is_chosen or jax.default_backend() == \"cpu\":", "if jax.default_backend() == \"cpu\":", f"{T}:test_products_are_in_full_precision_on_a_gpu"),
+    Mutant("products in few digits on a GPU", "base/energy.py", "if is_chosen or jax.default_backend() == \"cpu\":", "if True:", f"{T}:test_products_are_in_full_precision_on_a_gpu"),
+    Mutant("the user's precision is ignored", "base/energy.py", "if is_chosen or jax.default_backend() == \"cpu\":", "if jax.default_backend() == \"cpu\":", f"{T}:test_products_are_in_full_precision_on_a_gpu"),
 ]

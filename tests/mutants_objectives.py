@@ -18,5 +18,5 @@ MUTANTS = [
     Mutant("fitted noise as a constant of the program", "objectives/_noise.py", "partial(_log_normal, mean, whiten, log_scale)", "lambda x: _log_normal(mean, whiten, log_scale, x)", FITTED),
     Mutant("trace of the first coordinate", "objectives/_gradients.py", "jnp.arange(flat.size)", "jnp.arange(1)", "test_score_matching:test_explicit_is_its_closed_form"),
     Mutant("penalty on the gradient forgotten", "objectives/adversarial.py", "optional(gradient_penalty)", "None", "test_adversarial:test_the_gradient_penalty_is_half_the_squared_slope_at_the_data"),
-    Mutant("a required function may be None", "_value.py", "not (item is None and f.default is None)", "item is not None", "test_objective_values:test_a_function_that_is_none_or_a_number_is_named"),
+    Mutant("a required function may be None", "_value/values.py", "not (item is None and f.default is None)", "item is not None", "test_objective_values:test_a_function_that_is_none_or_a_number_is_named"),
 ]  # fmt: skip

@@ -42,7 +42,7 @@ MUTANTS = [
     Mutant("numbers of a bijector are structure", "supports/bijectors.py", "is_leaf = tuple(is_number(x) or isinstance(x, float) for x in leaves)", "is_leaf = tuple(False for x in leaves)", f"{T}:test_the_numbers_of_a_numpyro_transform_compile_nothing"),
     # the borders of sample and warm-up
     Mutant("starts are free coordinates", "sampling/initialization.py", "positions = checks.position(to_free(kernel, positions))", "positions = checks.position(positions)", f"{C}:test_starts_are_where_the_chains_begin"),
-    Mutant("draws are free coordinates", "sampling/sample.py", "collect = collected(chains, collect)\n", "collect = collect\n", f"{C}:test_draws_are_constrained_and_the_state_is_free_and_goes_on_bit_for_bit"),
+    Mutant("draws are free coordinates", "sampling/_chunk_programs.py", "collect = collected(chains, collect)\n", "collect = collect\n", f"{C}:test_draws_are_constrained_and_the_state_is_free_and_goes_on_bit_for_bit"),
     Mutant("statistics of free coordinates", "sampling/coordinates.py", "collect.update(reduced, seen(state), info)", "collect.update(reduced, state, info)", f"{C}:test_what_is_collected_sees_constrained_values"),
     Mutant("a warm-up ends in free coordinates", "adaptation/tuning.py", "position = constrained_of(constrained, position)", "position = position", f"{C}:test_a_warm_up_takes_and_gives_constrained_values"),
     Mutant("a warm-up starts in free coordinates", "adaptation/tuning.py", "positions = free_of(constrained, positions)", "positions = positions", f"{C}:test_a_warm_up_takes_and_gives_constrained_values"),
@@ -52,8 +52,8 @@ MUTANTS = [
     # circles
     Mutant("nothing is wrapped", "kernels/circles.py", "if energy is None or not energy.is_periodic:", "if True:", f"{O}:test_coordinates_stay_in_their_range_however_often_they_go_round"),
     Mutant("wrapped by one turn at most", SCALARS, "x = free - period * jnp.floor((free - low) / period)", "x = free", f"{T}:test_a_periodic_coordinate_is_wrapped_into_its_range"),
-    Mutant("trajectories go round for ever", "kernels/nuts.py", "return _turns(rho, n_first, n_last) | jnp.any(is_past)", "return _turns(rho, n_first, n_last)", f"{O}:test_a_trajectory_that_goes_round_ends_after_half_a_turn"),
-    Mutant("the moments of a warm-up have a seam", "adaptation/warmup.py", "seen = seen._replace(before=before, after=after)", "pass", f"{O}:test_the_mass_does_not_depend_on_where_the_range_ends:8"),
+    Mutant("trajectories go round for ever", "kernels/nuts_tree.py", "return _turns(rho, n_first, n_last) | jnp.any(is_past)", "return _turns(rho, n_first, n_last)", f"{O}:test_a_trajectory_that_goes_round_ends_after_half_a_turn"),
+    Mutant("the moments of a warm-up have a seam", "adaptation/schedule.py", "seen = seen._replace(before=before, after=after)", "pass", f"{O}:test_the_mass_does_not_depend_on_where_the_range_ends:8"),
     Mutant("charts stay where they were", CHARTS, "Chart(self.period, self.flat(self.centre + shift), zero, zero)", "Chart(self.period, self.centre, zero, zero)", f"{O}:test_a_chart_has_no_seam_where_the_chains_are"),
     Mutant("a chart of lines", CHARTS, "jnp.where(self.period > 0, self.centre + distance, x)", "self.centre + distance", f"{O}:test_a_chart_has_no_seam_where_the_chains_are"),
     Mutant("a linear mean of angles", CIRCULAR, "np.angle(np.exp(1j * theta).mean(axis=(0, 1)))", "theta.mean(axis=(0, 1))", f"{O}:test_circular_means_and_deviations_have_their_standard_errors:5.0"),

@@ -5,7 +5,9 @@ from killing import Mutant
 
 # fmt: off
 
-V, K, RECORD = "_value.py", "test_values", "test_public_record"
+V, K, RECORD = "_value/values.py", "test_values", "test_public_record"
+FUNCTIONS, NUMBERS = "_value/functions.py", "_value/numbers.py"
+STRUCTURE = "_value/structure.py"
 PRIOR = "test_gaussian_prior"
 ESS, PCN = "elliptical_slice", "pcn"
 FILE = "kernels/gaussian_prior.py"
@@ -14,35 +16,35 @@ MUTANTS = [
     # values
     Mutant(
         "whole numbers of a partial are leaves",
-        V,
+        FUNCTIONS,
         "is_leaf = tuple(is_number(x) or isinstance(x, float) for x in leaves)",
         "is_leaf = tuple(is_number(x) or isinstance(x, float | int) for x in leaves)",
         f"{K}:test_the_parts_of_a_partial",
     ),
     Mutant(
         "floats of a partial are structure",
-        V,
+        FUNCTIONS,
         "is_leaf = tuple(is_number(x) or isinstance(x, float) for x in leaves)",
         "is_leaf = tuple(is_number(x) for x in leaves)",
         f"{K}:test_the_parts_of_a_partial",
     ),
     Mutant(
         "methods are compared by identity",
-        V,
+        STRUCTURE,
         'return "method", item.__func__, _key(item.__self__)',
         'return "method", id(item)',
         f"{K}:test_methods_of_equal_objects_are_one_structure_and_others_are_not",
     ),
     Mutant(
         "all methods of a class are one",
-        V,
+        STRUCTURE,
         'return "method", item.__func__, _key(item.__self__)',
         'return "method", item.__func__',
         f"{K}:test_methods_of_equal_objects_are_one_structure_and_others_are_not",
     ),
     Mutant(
         "energies without a hash are all one",
-        V,
+        STRUCTURE,
         'return "identity", id(item)',
         'return "identity", 0',
         f"{K}:test_an_energy_without_a_hash_is_structure_by_identity",
@@ -57,7 +59,7 @@ MUTANTS = [
     ),
     Mutant(
         "equal fields are not looked at",
-        V,
+        NUMBERS,
         "return all(_same(v, w) for v, w in zip(x, y, strict=True))",
         "return True",
         f"{K}:test_equal_construction_is_equal_and_another_structure_is_not",
@@ -85,9 +87,9 @@ MUTANTS = [
     ),
     Mutant(
         "parameters baked into the program of a run",
-        "sampling/sample.py",
-        "functools.partial(chunk, kernel, what, keys, **sizes)",
-        "(lambda *a: jax.jit(lambda s, t, r: chunk(kernel, what, keys, s, t, r, **sizes))(*a))",
+        "sampling/_chunked_run.py",
+        "functools.partial(program, self.kernel, what, self.keys, **sizes)",
+        "(lambda *a: jax.jit(lambda s, t, r: program(self.kernel, what, self.keys, s, t, r, **sizes))(*a))",
         f"{K}:test_a_sweep_of_step_sizes_and_parameters_compiles_once_in_flat_memory",
     ),
     Mutant(
@@ -172,7 +174,7 @@ MUTANTS = [
     # the public record
     Mutant(
         "flip with a period",
-        "kernels/gibbs.py",
+        "kernels/flip.py",
         "jax.random.randint(key, (), 0, num + 1)",
         "jax.random.randint(key, (), 0, num)",
         f"{RECORD}:test_flip_has_no_period_on_a_flat_energy:1",
@@ -193,7 +195,7 @@ MUTANTS = [
     ),
     Mutant(
         "bfloat16 positions are not rounded",
-        "base.py",
+        "base/energy.py",
         "return jax.lax.reduce_precision(x, info.nexp, info.nmant)",
         "return x",
         f"{RECORD}:test_positions_in_bfloat16_have_their_own_energy:make1",
@@ -201,13 +203,13 @@ MUTANTS = [
     Mutant(
         "a repeated key passes",
         "sampling/sample.py",
-        "    check_not_repeated(key, positions, taken)\n",
+        "    check_not_repeated(key, positions, (start, steps.end))\n",
         "",
         "test_laws:test_sample_of_1000_is_600_and_then_400_bit_for_bit:make0",
     ),
     Mutant(
         "batch statistics are trained",
-        "_validation.py",
+        "_validation/arrays.py",
         'if isinstance(params, dict) and "batch_stats" in params:',
         "if False:",
         f"{RECORD}:test_batch_statistics_modules_and_counts_are_no_parameters",
@@ -223,12 +225,12 @@ MUTANTS = [
     # warm-up
     Mutant(
         "lost chains count",
-        "adaptation/warmup.py",
+        "adaptation/schedule.py",
         "return (energies <= middle + limit).astype(jnp.float32)",
         "return jnp.ones_like(energies)",
         "test_warmup:test_lost_chains_do_not_affect_the_tuning",
     ),
-    Mutant("rank of a matrix by its largest scale", "_validation.py", "rank = np.linalg.matrix_rank(balanced)", "rank = np.linalg.matrix_rank(matrix)", "test_warmup:test_scales_far_apart_are_found_with_a_flat_coordinate", "^ValueError:"),
+    Mutant("rank of a matrix by its largest scale", "_validation/numbers.py", "rank = np.linalg.matrix_rank(balanced)", "rank = np.linalg.matrix_rank(matrix)", "test_warmup:test_scales_far_apart_are_found_with_a_flat_coordinate", "^ValueError:"),
     Mutant(
         "gradients of starts are not looked at",
         "sampling/initialization.py",

@@ -12,7 +12,7 @@ import ebmjax as eb
 from ebmjax.base import Info, Kernel, State
 from ebmjax.energies import boltzmann, enumeration
 from ebmjax.energies.flows import Flow
-from ebmjax.kernels.gibbs import flip
+from ebmjax.kernels.flip import flip
 from ebmjax.tempering import weights
 from ebmjax.tempering.ais import annealed_importance_sampling
 from ebmjax.tempering.annealing import anneal

@@ -7,6 +7,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import base
+from ebmjax.base.step_size import UNROLLED
 
 TREE = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([[3.0], [0.5]])}
 
@@ -46,7 +47,7 @@ def test_scale_is_the_linear_map_that_it_says(step_size, transpose):
     assert np.allclose(matrix, other) == is_symmetric
 
 
-@pytest.mark.parametrize("dim", [3, base.UNROLLED + 1])
+@pytest.mark.parametrize("dim", [3, UNROLLED + 1])
 def test_a_matrix_acts_from_the_left(dim):
     """As a sum of columns, where small, and as a product."""
     matrix, x = (

@@ -13,7 +13,6 @@ from scipy import special
 import ebmjax as eb
 from ebmjax import verify
 from ebmjax.energies import boltzmann, enumeration
-from ebmjax.kernels import gibbs
 from ebmjax.objectives import Chains
 
 V, H = 5, 3
@@ -118,12 +117,10 @@ def test_flip_has_detailed_balance():
     energy = partial(boltzmann.rbm, MODEL)
     sites, weights = jnp.arange(V), np.full(V, 1 / V)
     states = enumeration.states(V)
-    verify.detailed_balance(
-        gibbs.flip(energy), energy, states, sites, weights
-    ).require()
+    verify.detailed_balance(eb.flip(energy), energy, states, sites, weights).require()
     other = partial(boltzmann.rbm, MODEL._replace(visible=MODEL.visible + 0.1))
     assert not verify.detailed_balance(
-        gibbs.flip(energy), other, states, sites, weights
+        eb.flip(energy), other, states, sites, weights
     ).is_passed
 
 
@@ -144,12 +141,12 @@ def test_block_gibbs_and_sweeps_leave_the_model_alone(key):
         return np.sum((counts - num * wants) ** 2 / np.maximum(num * wants, 1e-12))
 
     exact = enumeration.sampler(energy, V)(jax.random.key(3), num)
-    kernels = [gibbs.rbm_gibbs(MODEL), gibbs.gibbs(energy), gibbs.flip(energy)]
+    kernels = [eb.rbm_gibbs(MODEL), eb.gibbs(energy), eb.flip(energy)]
     for kernel in kernels:
         assert misfit(kernel, exact, 10, p) < limit
     corner = jnp.broadcast_to(enumeration.states(V)[6], (num, V))
     assert misfit(kernels[0], corner, 1, matrix[6]) < limit
-    wrong = gibbs.rbm_gibbs(MODEL._replace(visible=1.1 * MODEL.visible))
+    wrong = eb.rbm_gibbs(MODEL._replace(visible=1.1 * MODEL.visible))
     assert misfit(wrong, exact, 10, p) > 2 * limit
 
 
@@ -163,7 +160,7 @@ DATA = enumeration.sampler(
 
 def gradient(start, num_steps):
     loss = eb.maximum_likelihood(
-        boltzmann.rbm, lambda energy, step_size: gibbs.rbm_gibbs(MODEL), num_steps
+        boltzmann.rbm, lambda energy, step_size: eb.rbm_gibbs(MODEL), num_steps
     )
     chains = Chains(start, jnp.float32(1.0))
     return jax.grad(lambda p: loss(p, jax.random.key(6), DATA, chains)[0])(MODEL)
@@ -227,8 +224,8 @@ def test_the_bias_of_cd_k_is_that_of_its_transition_matrix_and_shrinks():
         ),
         (lambda: enumeration.states(0), ValueError, "num_bits must be at least 1"),
         (lambda: boltzmann.ring(2, 1.0), ValueError, "num must be at least 3"),
-        (lambda: gibbs.flip(3), TypeError, "energy must be a function"),
-        (lambda: gibbs.gibbs(None), TypeError, "energy must be a function, got None"),
+        (lambda: eb.flip(3), TypeError, "energy must be a function"),
+        (lambda: eb.gibbs(None), TypeError, "energy must be a function, got None"),
     ],
 )
 def test_bad_input(call, error, message):

@@ -15,7 +15,6 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import _validation as checks
-from ebmjax.kernels import gibbs
 from ebmjax.objectives import (
     energy_discrepancy,
     noise_contrastive,
@@ -149,7 +148,7 @@ BAD = {
     "warm-up with a mass": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, mass=np.ones(2)), ValueError, "mass must be 'auto', 'dense', 'diagonal' or None"),
     "warm-up of a length half given": (lambda: eb.warm_up(KEY, partial(eb.hmc, jitter=True), ENERGY, START), ValueError, "jitter draws from 1..num_steps and needs a number"),
     "warm-up to a word": (lambda: eb.warm_up(KEY, eb.nuts, ENERGY, START, target="high"), TypeError, "target must be a number"),
-    "half a bit": (lambda: eb.sample(KEY, gibbs.gibbs(ENERGY), START + 0.5, 5), ValueError, "positions must be bits, each 0 or 1, got 0.5 at [0, 0]"),
+    "half a bit": (lambda: eb.sample(KEY, eb.gibbs(ENERGY), START + 0.5, 5), ValueError, "positions must be bits, each 0 or 1, got 0.5 at [0, 0]"),
     "annealed from NaN": (lambda: annealed_langevin(KEY, lambda x, s: ENERGY(x), nan_start(), [1.0, 0.1], 0.1, 2), ValueError, "positions must be finite"),
     "noise of one point": (lambda: noise_contrastive.fitted_normal(np.ones((1, 2))), ValueError, "data must be at least two points [N, D]"),
     "noise of one point, again and again": (lambda: noise_contrastive.fitted_normal(np.ones((5, 2))), ValueError, "data must vary"),

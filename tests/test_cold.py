@@ -1,5 +1,5 @@
 """The first second: how many programs a workflow compiles, what replaces them on the
-host, how a short run is compiled, and how many launches a GPU needs."""
+host, and how many launches a GPU needs."""
 
 import functools
 import json
@@ -18,14 +18,14 @@ from test_values import compilations
 
 import ebmjax as eb
 from benchmarks import gpu_program
-from ebmjax import _compile, _random
-from ebmjax._compile import work
+from ebmjax import _compilation_cache, _random
+from ebmjax._jaxpr import PRODUCTS, work
 from ebmjax.adaptation.base import median
 from ebmjax.adaptation.mass_matrix import cholesky, inverse_of_triangular
 from ebmjax.adaptation.trajectory_length import Jump, Length
+from ebmjax.base import shapes_of
 from ebmjax.diagnostics._normal_quantile import normal_quantile
-from ebmjax.sampling import loop
-from ebmjax.sampling import sample as sampling
+from ebmjax.sampling import blocks
 
 KEY = jax.random.key(5)
 ROOT = Path(__file__).parent.parent
@@ -131,34 +131,16 @@ def test_the_length_climbs_by_adam():
     assert length.log_length == pytest.approx(float(total), rel=1e-5)
 
 
-# --- how it is compiled -------------------------------------------------------------
-
-
-def test_a_short_run_is_compiled_otherwise_and_draws_the_same_bits():
-    kernel = eb.mala(posterior(0), 0.5)
-    state = eb.parallel(kernel).init(jnp.ones((4, 3)))
-    keys, collect = eb.chain_keys(KEY, 4), sampling.as_function(loop.position_of)
-    draws = []
-    for chunk in (sampling._chunk, sampling._short_chunk):
-        copy = jax.tree.map(jnp.copy, state)  # the chunk consumes it
-        found = chunk(kernel, collect, keys, copy, 0, None, num_steps=100, thin=1)
-        draws.append(np.asarray(found.draws))
-    np.testing.assert_array_equal(*draws)
-    assert np.ptp(draws[0]) > 0
+# --- programs -----------------------------------------------------------------------
 
 
 def test_work_counts_the_numbers_of_products_and_loops():
     matrix = jnp.ones((80, 80))
     product = jax.jit(lambda x: x @ matrix)
-    assert work(product, jnp.ones((5, 80))) == 5 * 80 * 80 / _compile.PRODUCTS
+    assert work(product, jnp.ones((5, 80))) == 5 * 80 * 80 / PRODUCTS
     turn = lambda x: jax.lax.scan(lambda x, _: (x * 2.0, None), x, length=50)[0]
     assert work(jax.jit(turn), jnp.ones(10)) == 500
     assert work(jax.jit(lambda x: 2 * x + 1), jnp.ones(10)) == 20
-
-
-def test_long_runs_are_compiled_thoroughly():
-    assert _compile.is_short(10.0, 100.0)
-    assert not _compile.is_short(1000.0, 100.0)
 
 
 def test_the_cache_is_in_the_users_folder_and_can_be_turned_off(tmp_path, monkeypatch):
@@ -170,10 +152,10 @@ def test_the_cache_is_in_the_users_folder_and_can_be_turned_off(tmp_path, monkey
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     try:
         jax.config.update("jax_enable_compilation_cache", False)
-        _compile.cache_by_default()
+        _compilation_cache.cache_by_default()
         assert not (tmp_path / "ebmjax").exists()
         jax.config.update("jax_enable_compilation_cache", True)
-        _compile.cache_by_default()
+        _compilation_cache.cache_by_default()
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / "ebmjax")
         assert (tmp_path / "ebmjax").is_dir()
         (tmp_path / "file").write_text("")
@@ -199,9 +181,9 @@ def test_on_a_gpu_steps_share_the_body_of_a_loop_and_move_the_chains_alike(monke
     assert loops(unrolled) == num_loops - 1  # no loop of the leapfrog
     np.testing.assert_allclose(unrolled(state), draws, atol=1e-4)
     move = lambda noise, state: (state, sum(noise * i for i in range(2000)))
-    assert loop.unrolled(move, jnp.ones(2), state) == 1  # too long to be repeated
-    noise = kernel.draw(keys, loop.shapes_of(state.position))
-    assert loop.unrolled(kernel.move, noise, state) > 1
+    assert blocks.unrolled(move, jnp.ones(2), state) == 1  # too long to be repeated
+    noise = kernel.draw(keys, shapes_of(state.position))
+    assert blocks.unrolled(kernel.move, noise, state) > 1
 
 
 PROGRAM = """

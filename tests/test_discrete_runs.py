@@ -16,8 +16,9 @@ from ebmjax.energies.local import of_one_hot, offered
 from ebmjax.energies.transforms import temper
 from ebmjax.experiments import data, experiment, runs
 from ebmjax.kernels.discrete_langevin import dmala
-from ebmjax.kernels.gibbs import gibbs, rbm_gibbs
+from ebmjax.kernels.gibbs import gibbs
 from ebmjax.kernels.locally_balanced import gibbs_with_gradients
+from ebmjax.kernels.rbm_gibbs import rbm_gibbs
 from ebmjax.kernels.registry import KERNELS
 from ebmjax.spaces import BITS, levels, space_of
 

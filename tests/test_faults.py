@@ -9,7 +9,6 @@ import pytest
 import ebmjax as eb
 from ebmjax.base import Info, Kernel, State
 from ebmjax.diagnostics import streaming
-from ebmjax.kernels import gibbs
 from ebmjax.sampling.nonfinite import ChainFault, Totals, count
 
 KEY = jax.random.key(2)
@@ -117,7 +116,7 @@ def test_our_kernels_never_give_the_guard_anything_to_undo(name):
 @pytest.mark.parametrize("hole", [jnp.nan, jnp.inf, -jnp.inf])
 def test_a_sweep_of_gibbs_stays_out_of_the_hole(hole):
     """On three bits without the states (1, 1, .), where six are left."""
-    kernel = eb.parallel(gibbs.gibbs(lambda x: jnp.where(x[0] * x[1] > 0.5, hole, 0.0)))
+    kernel = eb.parallel(eb.gibbs(lambda x: jnp.where(x[0] * x[1] > 0.5, hole, 0.0)))
     end = eb.run(eb.chain_keys(KEY, 200), kernel, kernel.init(jnp.zeros((200, 3))), 10)
     assert (
         np.isfinite(end[0].energy).all() and not (end[1][..., 0] * end[1][..., 1]).any()

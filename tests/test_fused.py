@@ -12,10 +12,10 @@ from scipy import stats
 import ebmjax as eb
 from ebmjax.base import scalar
 from ebmjax.energies.lattice import ising
-from ebmjax.fused import program
+from ebmjax.fused import launches, program
 from ebmjax.fused import run as fused
 from ebmjax.fused.entries import NotEntrywise, entries
-from ebmjax.kernels import barker, gaussian_prior, gibbs
+from ebmjax.kernels import barker, gaussian_prior
 from ebmjax.sampling import loop
 from ebmjax.sampling import sample as sampling
 
@@ -112,7 +112,7 @@ def test_trees_thinning_starts_and_records():
 def test_pieces_of_noise_are_one_run(monkeypatch):
     keys, kernel, state = setting(eb.random_walk(correlated, 0.7), jnp.ones((2, 3)))
     whole = fused.run(keys, kernel, state, 10)
-    monkeypatch.setattr(fused, "NOISE_BYTES", 4 * 2 * (3 + 1) * 4)  # four steps
+    monkeypatch.setattr(launches, "NOISE_BYTES", 4 * 2 * (3 + 1) * 4)  # four steps
     close(fused.run(keys, kernel, state, 10), whole, 0)
 
 
@@ -125,7 +125,7 @@ def test_one_kernel_a_chain():
 
 def test_spins_by_gibbs():
     energy = ising(0.4)
-    keys, kernel, state = setting(gibbs.gibbs(energy), jnp.ones((4, 2, 2)))
+    keys, kernel, state = setting(eb.gibbs(energy), jnp.ones((4, 2, 2)))
     close(fused.run(keys, kernel, state, 6), loop.run(keys, kernel, state, 6))
 
 

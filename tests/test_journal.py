@@ -19,7 +19,7 @@ from ebmjax.io import run_directory as folder
 from ebmjax.io.checkpoint import CheckpointError
 from ebmjax.io.chunk_store import Interrupted
 from ebmjax.io.code_digest import code_digest
-from ebmjax.sampling import interrupts
+from ebmjax.sampling import _chunks
 
 KEY = jax.random.key(4)
 ENERGY = lambda x: 0.5 * jnp.sum(x**2)
@@ -324,9 +324,9 @@ def stop_now():
 
 def test_a_long_run_is_divided_and_changes_no_number(monkeypatch):
     """60 chunks of 10 steps; the draws are written in place."""
-    monkeypatch.setattr(interrupts, "WORTH", 1.0)
-    numbers = interrupts.work(interrupts._step, KERNEL, *begun(), loops=1)
-    monkeypatch.setitem(interrupts.CHUNK_WORK, "cpu", 10.5 * numbers)
+    monkeypatch.setattr(_chunks, "WORTH", 1.0)
+    numbers = _chunks.work(_chunks._step, KERNEL, *begun(), loops=1)
+    monkeypatch.setitem(_chunks.CHUNK_WORK, "cpu", 10.5 * numbers)
     ends = []
     report = lambda done, total, text: ends.append(done)
     options = {"num_steps": 600, "num_warmup": 40}
@@ -334,7 +334,7 @@ def test_a_long_run_is_divided_and_changes_no_number(monkeypatch):
     assert ends == [*range(2, 41, 2), *range(50, 641, 10)]
     whole = run(**options, num_chunks=1)
     assert equal((found.draws, found.state), (whole.draws, whole.state))
-    monkeypatch.setattr(interrupts, "FEWEST", 65)
+    monkeypatch.setattr(_chunks, "FEWEST", 65)
     ends.clear()
     run(**options, num_chunks=None, progress=report)  # too short to be divided
     assert ends == [*range(2, 41, 2), *range(70, 641, 30)]
@@ -347,16 +347,18 @@ def begun():
 
 def test_chunks_are_of_one_length_where_that_is_cheap():
     for num, longest in [(1000, 400), (1009, 400), (31, 5), (60, 7), (10, 100)]:
-        found = interrupts.num_chunks(num, longest)
+        found = _chunks.num_even_chunks(num, longest)
         length = -(-num // found)
         assert 1 < length <= longest and found <= 2 * -(-num // longest)
         assert num % length != 1
-    assert interrupts.num_chunks(1000, 300) == 4 and interrupts.num_chunks(62, 7) == 9
+    assert (
+        _chunks.num_even_chunks(1000, 300) == 4 and _chunks.num_even_chunks(62, 7) == 9
+    )
 
 
 def test_loops_of_unknown_length_count_for_more():
     """64 rounds each: Ctrl-C in NUTS waits no longer than in others."""
     kernel, keys = eb.nuts(ENERGY, 0.3), eb.chain_keys(KEY, 3)
     state = eb.parallel(kernel).init(START)
-    once = interrupts.work(interrupts._step, kernel, keys, state)
-    assert interrupts.work(interrupts._step, kernel, keys, state, loops=64) > 10 * once
+    once = _chunks.work(_chunks._step, kernel, keys, state)
+    assert _chunks.work(_chunks._step, kernel, keys, state, loops=64) > 10 * once

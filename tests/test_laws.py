@@ -192,7 +192,8 @@ LAYERS = [  # a file imports from its own layer and from lower ones; the longest
     {
         "base",
         "spaces",
-        "_compile",
+        "_compilation_cache",
+        "_jaxpr",
         "_random",
         "_table",
         "_tree",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ebmjax as eb
-from ebmjax.kernels.metropolis import Proposal
+from ebmjax.kernels.proposal import Proposal
 
 
 def to(value, log_ratio=0.0):

@@ -12,7 +12,8 @@ from ebmjax import targets, verify
 from ebmjax.energies import boltzmann, lattice
 from ebmjax.energies.local import of_one_hot
 from ebmjax.energies.pairwise import pairwise
-from ebmjax.kernels.gibbs import flip, gibbs
+from ebmjax.kernels.flip import flip
+from ebmjax.kernels.gibbs import gibbs
 from ebmjax.sampling import recompiled
 from ebmjax.sampling.initialization import random_positions
 from ebmjax.sampling.loop import run

@@ -14,7 +14,8 @@ import zoo
 import ebmjax as eb
 from ebmjax import targets, verify
 from ebmjax.energies import enumeration
-from ebmjax.kernels.gibbs import flip, gibbs
+from ebmjax.kernels.flip import flip
+from ebmjax.kernels.gibbs import gibbs
 
 LINE, PLANE, SPACE = (targets.standard_normal(d) for d in (1, 2, 3))
 TILTED = targets.gaussian(np.zeros(3), 0.5 * np.eye(3) + 0.5)

@@ -10,7 +10,7 @@ import pytest
 import ebmjax as eb
 from ebmjax.base import Info, Kernel, State
 from ebmjax.energies import boltzmann, enumeration
-from ebmjax.kernels.gibbs import flip
+from ebmjax.kernels.flip import flip
 from ebmjax.tempering.bases import bits, gaussian
 from ebmjax.tempering.paths import geometric
 from ebmjax.tempering.resampling import next_level, systematic

@@ -20,8 +20,9 @@ from ebmjax._value import Function, Static
 from ebmjax.base import evaluate
 from ebmjax.io import checkpoint
 from ebmjax.kernels.barker import barker
+from ebmjax.kernels.flip import flip
 from ebmjax.kernels.gaussian_prior import elliptical_slice, pcn
-from ebmjax.kernels.gibbs import flip, gibbs
+from ebmjax.kernels.gibbs import gibbs
 from ebmjax.spaces import BITS
 
 KEY = jax.random.key(3)

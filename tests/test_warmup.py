@@ -9,8 +9,9 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets, verify
-from ebmjax.adaptation import approach, tuning
+from ebmjax.adaptation import approach
 from ebmjax.adaptation.base import Adapter
+from ebmjax.adaptation.checks import share_at_walls
 from ebmjax.adaptation.mass_matrix import NEIGHBOURS, Moments, growth, inverse_of
 from ebmjax.adaptation.step_size import MOST_TRIES, SLOWEST, StepSize, StepSizeAdapter
 from ebmjax.adaptation.trajectory_length import (
@@ -501,8 +502,8 @@ def test_a_hard_boundary_is_named_where_it_spoils_the_acceptance():
     start = jnp.abs(jax.random.normal(KEY, (64, 4)))
     with pytest.warns(RuntimeWarning, match="of the steps end where the energy is inf"):
         tuned = eb.warm_up(KEY, eb.hmc, wall, start)
-    share, rate = tuning.share_at_walls(KEY, tuned.kernel, tuned.position)
+    share, rate = share_at_walls(KEY, tuned.kernel, tuned.position)
     assert share > 0.02 and rate > 0.9
     smooth = eb.hmc(lambda x: 0.5 * jnp.sum(x**2), 2.5, 10)
-    share, rate = tuning.share_at_walls(KEY, smooth, start)
+    share, rate = share_at_walls(KEY, smooth, start)
     assert share == 0 and rate < 0.5

@@ -10,7 +10,6 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets
-from ebmjax.kernels import gibbs
 from ebmjax.objectives import noise_contrastive, score_matching
 from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
 
@@ -39,7 +38,7 @@ def test_warm_up_and_its_kernel(make, dtype):
 def test_kernels_of_bits_mix():
     energy = lambda x: jnp.sum(x * jnp.array([0.3, -0.2, 0.1]))
     with jax.enable_x64(True):
-        mixed = eb.mixture([gibbs.flip(energy), gibbs.gibbs(energy)])
+        mixed = eb.mixture([eb.flip(energy), eb.gibbs(energy)])
         eb.sample(jax.random.key(0), mixed, np.zeros((4, 3)), 20)
 
 

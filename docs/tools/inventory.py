@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 # one page each: title, modules or packages
 PAGES = {
-    "core": ("States and kernels", ["base", "spaces", "_compile"]),
+    "core": ("States and kernels", ["base", "spaces", "_compilation_cache"]),
     "kernels": ("Kernels", ["kernels"]),
     "sampling": ("Sampling", ["sampling"]),
     "fused": ("Runs in two launches", ["fused"]),

@@ -17,10 +17,10 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax._random import fold_in
 from ebmjax._value import as_function
-from ebmjax.adaptation.tuning import (
-    MASSES,
+from ebmjax.adaptation.checks import (
     check_adapted,
-    last_rates,
+    check_mass,
+    steps_of,
     target_of,
 )
 from ebmjax.adaptation.warmup import adapt, with_length
@@ -98,13 +98,8 @@ def warm_up_each(
     positions = checks.position(positions)
     num, num_chains = _numbers(conditions, positions)
     checks.positive(step_size, "step_size")
-    if num_steps is None:
-        num_steps = max(100, int(1000 / num_chains**0.5))
-    num_steps = checks.count(num_steps, "num_steps", least=20)
-    if mass not in MASSES:
-        raise ValueError(
-            f"mass must be 'auto', 'dense', 'diagonal' or None, got {mass!r}"
-        )
+    num_steps = steps_of(num_steps, num_chains)
+    check_mass(mass)
     first = jax.tree.map(lambda c: c[0], conditions)
     template = make_kernel(condition(energy, first), jnp.float32(step_size))
     checks.instance(template, Kernel, "kernel", "make_kernel of an energy")
@@ -179,7 +174,6 @@ def _check_each(found, energy, conditions, positions, target) -> None:
             condition(energy, c),
             one,
             row(positions, b),
-            last_rates(one.acceptance_rate).mean(),
             target,
             where=f"condition {b}: ",
         )

@@ -21,47 +21,35 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
-from ebmjax._random import fold_in
 from ebmjax._value import as_function
 from ebmjax.adaptation.approach import ROUND, approach
-from ebmjax.adaptation.base import Adapter, Seen, Tuning, median
+from ebmjax.adaptation.base import Adapter, Tuning, median
 from ebmjax.adaptation.charts import Chart
 from ebmjax.adaptation.mass_matrix import MassMatrixAdapter
-from ebmjax.adaptation.step_size import StepSizeAdapter, harmonic_mean
+from ebmjax.adaptation.schedule import (
+    STEP_JITTER,
+    Progress,
+    Schedule,
+    flat,
+    weights_of,
+)
+from ebmjax.adaptation.step_size import StepSizeAdapter
 from ebmjax.adaptation.trajectory_length import (
-    FIRST_STEPS,
     MOST_STEPS,
     TrajectoryLengthAdapter,
-    evenly,
     num_leapfrog_steps,
 )
-from ebmjax.base import (
-    Array,
-    Dense,
-    Energy,
-    Kernel,
-    Key,
-    Position,
-    State,
-    cast_like,
-    draw_noise,
-    shapes_of,
-)
+from ebmjax.base import Array, Energy, Kernel, Key, Position
 from ebmjax.energies.constrained import constrained_in
 from ebmjax.kernels.chains import parallel
 from ebmjax.kernels.circles import wrapping
 from ebmjax.kernels.hamiltonian import AUTO
-from ebmjax.kernels.langevin import mala
 from ebmjax.sampling.loop import chain_keys
 
-WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which windows begin
-STEP_JITTER = 0.3  # of trajectories whose length is tuned
 LARGEST_DENSE = 64  # coordinates up to which a dense mass is tried unasked
-LOST, LOST_SPREADS = 10.0, 8.0  # nats, and spreads, above the median: a lost chain
 
 
 class Adapted(NamedTuple):
@@ -102,7 +90,6 @@ def adapt(
     """
     make_kernel = with_length(make_kernel)
     num_chains = checks.num_chains(positions)
-    keys = chain_keys(key, num_chains)
     one = jax.tree.map(lambda x: x[0], positions)
     first, unravel = ravel_pytree(one)
     dim = first.size
@@ -110,70 +97,49 @@ def adapt(
     is_free = wants_length(make_kernel(energy, step_size))
     if adapters is None:
         adapters = usual_adapters(target, mass, is_dense=is_dense, is_free=is_free)
-    schedule = _Schedule(make_kernel, energy, unravel, mass is None, is_dense, is_free)
-
-    unit = jnp.eye(dim) if is_dense else jnp.ones(dim)
-    tuning = Tuning(jnp.log(jnp.float32(step_size)), unit, unit, _zero(), jnp.int32(0))
-    state = parallel(schedule.kernel(tuning, jnp.int32(1))).init(positions)
-    probe = mala if state.grad is not None else make_kernel
-    sizes = jnp.full(num_chains, tuning.log_step_size)
-    state, sizes, num_rounds = approach(
-        keys, partial(probe, energy), state, sizes, target, dim
+    schedule = Schedule(
+        chain_keys(key, num_chains),
+        make_kernel,
+        energy,
+        unravel,
+        tuple(adapters),
+        num_steps,
+        is_plain=mass is None,
+        is_dense=is_dense,
+        is_free=is_free,
     )
-    state = wrapping(parallel(probe(energy, step_size)))(state)
+    unit = jnp.eye(dim) if is_dense else jnp.ones(dim)
+    log_size, zero = jnp.log(jnp.float32(step_size)), jnp.float32(0.0)
+    tuning = Tuning(log_size, unit, unit, zero, jnp.int32(0))
+    state = parallel(schedule.kernel(tuning, jnp.int32(1))).init(positions)
+    sizes = jnp.full(num_chains, log_size)
+    probe = partial(schedule.probe, state)
+    state, sizes, num_rounds = approach(schedule.keys, probe, state, sizes, target, dim)
+    state = wrapping(parallel(probe(step_size)))(state)
     chart = Chart.of(constrained_in(energy), one)
     if chart is not None:
-        chart = chart.add(_flat(state.position), jnp.ones(num_chains))
+        chart = chart.add(flat(state.position), jnp.ones(num_chains))
     tuning = tuning._replace(log_step_size=median(sizes))
     states = tuple(adapter.init(tuning, num_chains) for adapter in adapters)
+    progress = Progress(state, tuning, states, jnp.int32(0), chart)
+    progress, rates = schedule.run(progress)
+    num_cheap = 1 + ROUND * num_rounds
+    return _adapted(schedule, progress, rates, num_cheap)
 
-    def begin_window(carry, t):
-        state, tuning, states, num_grads, chart = carry
-        chart = chart and chart.renewed()
 
-        def rate(tuning):
-            kernel = parallel(probe(energy, schedule.step_size(tuning)))
-            info = _advance(kernel, keys, state, num_steps + t)[2]
-            return jnp.mean(info.acceptance_rate)
-
-        new = []
-        for adapter, adapter_state in zip(adapters, states, strict=True):
-            adapter_state, tuning = adapter.begin_window(adapter_state, tuning, rate)
-            new.append(adapter_state)
-        return cast_like((state, tuning, tuple(new), num_grads, chart), carry)
-
-    def step(carry, when):
-        t, begins, is_first = when
-        carry = jax.lax.cond(begins, begin_window, lambda carry, t: carry, carry, t)
-        state, tuning, states, num_grads, chart = carry
-        seen, new_state = schedule.step(keys, state, tuning, t, is_first)
-        if chart is not None:
-            chart = chart.add(seen.after, seen.weight)
-            before, after = (chart.flat(x) for x in (seen.before, seen.after))
-            seen = seen._replace(before=before, after=after)
-        new = []
-        for adapter, adapter_state in zip(adapters, states, strict=True):
-            adapter_state, tuning = adapter.update(adapter_state, tuning, seen)
-            new.append(adapter_state)
-        num_grads += jnp.sum(seen.info.num_grads)
-        rates, weight = seen.info.acceptance_rate, seen.weight
-        rate = harmonic_mean(rates, weight) if is_free else _mean(rates, weight)
-        return cast_like((new_state, tuning, tuple(new), num_grads, chart), carry), rate
-
-    begins = np.zeros(num_steps, bool)
-    begins[[0, *(max(2, round(share * num_steps)) for share in WINDOWS)]] = True
-    when = jnp.arange(num_steps), begins, np.cumsum(begins) == 1
-    carry = (state, tuning, states, jnp.int32(0), chart)
-    (state, tuning, states, num_grads, _), rates = jax.lax.scan(step, carry, when)
-    for adapter, adapter_state in zip(adapters, states, strict=True):
+def _adapted(schedule: Schedule, progress: Progress, rates, num_cheap) -> Adapted:
+    """What was found, with ``num_cheap`` steps of all chains before the first one."""
+    state, tuning, states, num_grads, _ = progress
+    for adapter, adapter_state in zip(schedule.adapters, states, strict=True):
         tuning = adapter.final(adapter_state, tuning)
     eps = jnp.exp(tuning.log_step_size)
     num = num_leapfrog_steps(tuning.log_length, eps, 0.999, MOST_STEPS)
-    cheap = 1 + ROUND * num_rounds + tuning.num_probes
+    num_chains, dim = len(state.energy), len(tuning.scale)
+    cheap = num_cheap + tuning.num_probes
     num_grads += num_chains * cheap * (state.grad is not None)
     return Adapted(
         schedule.step_size(tuning),
-        num if is_free else None,
+        num if schedule.is_free else None,
         state.position,
         rates,
         weights_of(state.energy, dim) == 0,
@@ -191,74 +157,6 @@ def usual_adapters(
     if is_free:
         adapters = (*adapters, TrajectoryLengthAdapter())
     return adapters
-
-
-class _Schedule(NamedTuple):
-    """How numbers become a kernel, and a step becomes what adapters see."""
-
-    make_kernel: Callable[..., Kernel]
-    energy: Energy
-    unravel: Callable[[Array], Position]
-    is_plain: bool  # no scales
-    is_dense: bool
-    is_free: bool
-
-    def step_size(self, tuning: Tuning) -> Any:
-        size = jnp.exp(tuning.log_step_size)
-        if self.is_plain:
-            return size
-        if self.is_dense:
-            return Dense(size * tuning.scale)
-        return self.unravel(size * tuning.scale)
-
-    def kernel(self, tuning: Tuning, num_steps: Array) -> Kernel:
-        kernel = self.make_kernel(self.energy, self.step_size(tuning))
-        if not self.is_free:
-            return kernel
-        return kernel.replace(
-            num_steps=num_steps, step_jitter=STEP_JITTER, keep_momentum=True
-        )
-
-    def step(self, keys, state, tuning, t, is_first) -> tuple[Seen, State]:
-        eps = jnp.exp(tuning.log_step_size)
-        most = jnp.where(is_first, FIRST_STEPS, MOST_STEPS)
-        num = num_leapfrog_steps(tuning.log_length, eps, evenly(t), most)
-        kernel = parallel(self.kernel(tuning, num))
-        noise, new, info = _advance(kernel, keys, state, t)
-        new = wrapping(kernel)(new)
-        momentum = time = None
-        if self.is_free:
-            momentum, time = _flat(new.momentum), num * eps * noise[0].factor
-        before, after = _flat(state.position), _flat(new.position)
-        weight = weights_of(new.energy, before.shape[1])
-        return Seen(before, after, momentum, time, weight, info, is_first), new
-
-
-def weights_of(energies: Array, dim: int) -> Array:
-    """1, or 0 for chains whose energy ``[C]`` is far above the median, relative to the
-    spread of the chains and to that of a normal density, sqrt(D / 2)."""
-    middle = median(energies)
-    spread = 1.4826 * median(jnp.abs(energies - middle))
-    limit = LOST + LOST_SPREADS * jnp.maximum(spread, (dim / 2) ** 0.5)
-    return (energies <= middle + limit).astype(jnp.float32)
-
-
-def _advance(kernel, keys, state, t):
-    keys = jax.vmap(fold_in, (0, None))(keys, t)
-    noise = draw_noise(kernel, keys, shapes_of(state.position))
-    return noise, *kernel.move(noise, state)
-
-
-def _flat(positions):
-    return jax.vmap(lambda x: ravel_pytree(x)[0])(positions)
-
-
-def _mean(rates, weight):
-    return jnp.sum(rates * weight) / jnp.maximum(jnp.sum(weight), 1.0)
-
-
-def _zero():
-    return jnp.float32(0.0)
 
 
 def wants_length(kernel: Kernel) -> bool:

@@ -28,10 +28,10 @@ from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
+from ebmjax.sampling.collect import collect_stats
 from ebmjax.sampling.coordinates import constrained_of
 from ebmjax.sampling.initialization import random_positions
-from ebmjax.sampling.loop import collect_stats
-from ebmjax.sampling.sample import Samples
+from ebmjax.sampling.samples import Samples
 from ebmjax.spaces import REAL, Space
 from ebmjax.verify.check_energy import check
 

@@ -15,7 +15,8 @@ from ebmjax.base import Kernel, Key, Position
 from ebmjax.io import run_directory as folder
 from ebmjax.sampling import nonfinite
 from ebmjax.sampling.progress import reporter
-from ebmjax.sampling.sample import Samples, sample
+from ebmjax.sampling.sample import sample
+from ebmjax.sampling.samples import Samples
 
 PIECES = 50
 

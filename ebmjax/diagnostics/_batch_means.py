@@ -18,7 +18,7 @@ from ebmjax.diagnostics._reducers import (
     zeros,
 )
 from ebmjax.diagnostics._two_float import Count, TwoFloat
-from ebmjax.sampling.loop import Collect, Reducer, position_of
+from ebmjax.sampling.collect import Collect, Reducer, position_of
 
 
 class BatchMeans(NamedTuple):

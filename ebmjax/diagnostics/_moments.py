@@ -20,7 +20,7 @@ from ebmjax.diagnostics._reducers import (
 )
 from ebmjax.diagnostics._two_float import Count, TwoFloat
 from ebmjax.diagnostics.convergence import nested_rhat_of_moments
-from ebmjax.sampling.loop import Collect, Reducer, position_of
+from ebmjax.sampling.collect import Collect, Reducer, position_of
 
 
 class Moments(NamedTuple):

@@ -8,8 +8,8 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax.base import Position
 from ebmjax.diagnostics.summary import Summary, summary
-from ebmjax.sampling.loop import Record
-from ebmjax.sampling.sample import Samples
+from ebmjax.sampling.collect import Record
+from ebmjax.sampling.samples import Samples
 
 
 def by_condition(draws: Samples | Record | Position, num_conditions: int) -> Any:

@@ -19,8 +19,8 @@ from ebmjax import _table
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Position
 from ebmjax.diagnostics.convergence import mcse_mean
-from ebmjax.sampling.loop import Record
-from ebmjax.sampling.sample import Samples, draws_of
+from ebmjax.sampling.collect import Record
+from ebmjax.sampling.samples import Samples, draws_of
 
 HEAVY = 0.1  # share of one weight above which the standard error is unreliable
 
@@ -63,7 +63,7 @@ def expectation(
 
     Args:
       function: of one point, to an array.
-      draws: ``[T, C, ...]`` on every leaf, or :class:`~ebmjax.sampling.sample.Samples`.
+      draws: ``[T, C, ...]`` on every leaf, or :class:`~ebmjax.sampling.samples.Samples`.
       weights: ``[T, C]``, up to a constant; from log weights,
         ``jnp.exp(log_w - log_w.max())``.
 

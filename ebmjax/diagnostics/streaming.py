@@ -1,6 +1,6 @@
 """Running statistics of chains, in memory that does not grow with the number of steps.
 
-Each is a :class:`~ebmjax.sampling.loop.Reducer`, an argument ``collect`` of ``run`` or
+Each is a :class:`~ebmjax.sampling.collect.Reducer`, an argument ``collect`` of ``run`` or
 ``sample``.  The result, in place of draws, holds the sums and has the statistics as
 properties.
 
@@ -20,7 +20,7 @@ means").
 Values are relative to the first one, means and sums are pairs of floats, and counts are
 pairs of words (:mod:`ebmjax.diagnostics._two_float`): no precision is lost if the mean
 is much larger than the standard deviation, nor after 10^10 steps.  1000 steps equal 600
-and then 400, bit for bit (:meth:`~ebmjax.sampling.loop.Reducer.continued`).  Two calls
+and then 400, bit for bit (:meth:`~ebmjax.sampling.collect.Reducer.continued`).  Two calls
 with equal arguments give equal reducers, which share a compiled program.
 
 >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 5)
@@ -34,7 +34,7 @@ from typing import Any
 from ebmjax import _validation as checks
 from ebmjax.diagnostics._batch_means import BatchMeans, batch_means
 from ebmjax.diagnostics._moments import Covariance, Moments, covariance, moments
-from ebmjax.sampling.loop import Reducer
+from ebmjax.sampling.collect import Reducer
 
 __all__ = [
     "BatchMeans",

@@ -25,8 +25,8 @@ from ebmjax.diagnostics._chain_health import (
 from ebmjax.diagnostics._draw_issues import LARGEST_RHAT, LEAST_ESS
 from ebmjax.diagnostics._sampler_issues import DIVERGENT, LEAST_BFMI
 from ebmjax.energies.constrained import constrain, matched
-from ebmjax.sampling.loop import Record, discard
-from ebmjax.sampling.sample import Samples
+from ebmjax.sampling.collect import Record, discard
+from ebmjax.sampling.samples import Samples
 
 __all__ = [
     "DIVERGENT",
@@ -104,7 +104,7 @@ def summary(draws: Samples | Record | Position, *, support: Any = None) -> Summa
 
     Args:
       draws: ``[T, C, ...]`` on every leaf, at least six draws; or
-        :class:`~ebmjax.sampling.sample.Samples`.  If they were collected by
+        :class:`~ebmjax.sampling.samples.Samples`.  If they were collected by
         ``collect_stats``, energies and the sampler are judged, too.
       support: of the positions, as :func:`~ebmjax.constrain` takes it; by default that
         of the samples.  Of :func:`~ebmjax.supports.periodic` coordinates mean and

@@ -8,7 +8,7 @@
 
 Positions are floats that are 0 or 1, ``[N]``; elsewhere the energy is infinite, so that
 a kernel of real numbers does not wander where the model is not defined.  Kernels:
-:mod:`ebmjax.kernels.gibbs`.
+:mod:`ebmjax.kernels.gibbs`, :mod:`ebmjax.kernels.rbm_gibbs`.
 """
 
 import dataclasses

@@ -26,7 +26,8 @@ from ebmjax.experiments.data.conditions import classes_of, row
 from ebmjax.experiments.experiment import Run
 from ebmjax.experiments.registry import METHODS
 from ebmjax.kernels.conditional import conditioned
-from ebmjax.sampling.sample import Samples, sample
+from ebmjax.sampling.sample import sample
+from ebmjax.sampling.samples import Samples
 from ebmjax.training.step import TrainState
 
 NEAREST = 256  # rows of the data that are shown beside the chains at a condition

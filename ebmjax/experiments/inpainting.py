@@ -26,7 +26,8 @@ from ebmjax.experiments.data import DataError
 from ebmjax.experiments.data.arrays import read_array
 from ebmjax.experiments.experiment import Run
 from ebmjax.kernels.conditional import conditioned
-from ebmjax.sampling.sample import Samples, sample
+from ebmjax.sampling.sample import sample
+from ebmjax.sampling.samples import Samples
 from ebmjax.training.step import TrainState
 
 

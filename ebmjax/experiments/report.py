@@ -38,7 +38,8 @@ from ebmjax.experiments.labelled import judged
 from ebmjax.experiments.registry import METHODS, space_of_config
 from ebmjax.kernels.registry import KERNELS
 from ebmjax.objectives.batches import Labelled
-from ebmjax.sampling.sample import Samples, sample
+from ebmjax.sampling.sample import sample
+from ebmjax.sampling.samples import Samples
 from ebmjax.spaces import BITS, REAL
 from ebmjax.training.step import TrainState
 

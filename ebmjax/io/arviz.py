@@ -22,8 +22,8 @@ from ebmjax import _validation as checks
 from ebmjax.base import Position
 from ebmjax.diagnostics.summary import is_divergent
 from ebmjax.io import archive, files
-from ebmjax.sampling.loop import Record
-from ebmjax.sampling.sample import Samples
+from ebmjax.sampling.collect import Record
+from ebmjax.sampling.samples import Samples
 
 Groups = dict[str, dict[str, np.ndarray]]
 MOST_SHOWN, MOST_CHAINS = 6, 8  # coordinates and chains in a picture

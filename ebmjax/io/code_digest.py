@@ -13,7 +13,7 @@ import hashlib
 import types
 from typing import Any
 
-from ebmjax._value import Function, Value, _Partial, is_number
+from ebmjax._value import Function, Partial, Value, is_number
 from ebmjax.io.chunk_store import fingerprint
 
 PLAIN = str | int | float | complex | None
@@ -38,7 +38,7 @@ def _add(digest: Any, item: Any, seen: set[int]) -> None:
     elif isinstance(item, types.MethodType):
         _add(digest, item.__func__, seen)
         _add(digest, item.__self__, seen)
-    elif isinstance(item, functools.partial | _Partial):
+    elif isinstance(item, functools.partial | Partial):
         keywords = tuple(item.keywords[name] for name in sorted(item.keywords))
         _add(digest, (item.func, *item.args, *keywords), seen)
     elif isinstance(item, Value):

@@ -23,7 +23,8 @@ import jax.numpy as jnp
 from ebmjax import _validation as checks
 from ebmjax._value import function, number, value
 from ebmjax.base import Dense, Energy, Kernel, moved, normal_like, scale
-from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
+from ebmjax.kernels.metropolis import MetropolisKernel
+from ebmjax.kernels.proposal import Proposal
 
 
 @value

@@ -22,7 +22,9 @@ from ebmjax.base import Array, Energy, Kernel, State
 from ebmjax.energies.differences import discrete_state, first_order, renewed
 from ebmjax.kernels.gibbs import pick, uniforms
 from ebmjax.kernels.locally_balanced import check_gradient, to_others
-from ebmjax.kernels.metropolis import MetropolisKernel, Proposal, revert_nonfinite
+from ebmjax.kernels.metropolis import MetropolisKernel
+from ebmjax.kernels.proposal import Proposal
+from ebmjax.kernels.unadjusted import revert_nonfinite
 from ebmjax.spaces import Space, chosen
 
 

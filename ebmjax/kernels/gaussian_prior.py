@@ -38,7 +38,8 @@ from ebmjax.base import (
     select,
 )
 from ebmjax.base import scale as scaled
-from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
+from ebmjax.kernels.metropolis import MetropolisKernel
+from ebmjax.kernels.proposal import Proposal
 
 MOST_SHRINKS = 100  # shrinkages of a bracket: to (1/2)^100 of the circle, on average
 

@@ -1,18 +1,17 @@
-"""Gibbs and Metropolis moves of discrete states: bits, spins, levels.
+"""Gibbs sweeps of discrete states: bits, spins, levels.
 
-    flip        one site at random takes another value, accepted by Metropolis
-    gibbs       each site from its conditional,
-                P(x_i = v | rest) = exp(-d_i(v; x)) / sum_w exp(-d_i(w; x)),
-                d_i(v; x) = E(x with x_i = v) - E(x)
-    rbm_gibbs   all hidden units given the visible ones, then all visible ones
+Each site is drawn from its conditional,
 
-``gibbs`` draws all sites of a block at once where the energy has blocks (lattices,
+    P(x_i = v | rest) = exp(-d_i(v; x)) / sum_w exp(-d_i(w; x)),
+    d_i(v; x) = E(x with x_i = v) - E(x)
+
+All sites of a block are drawn at once where the energy has blocks (lattices,
 :mod:`ebmjax.energies.pairwise`), else the sites in turn, by the differences of the
 energy where it has them (:mod:`ebmjax.energies.local`), else by N (K - 1) energies.
 
-``flip`` and ``rbm_gibbs`` have detailed balance; a sweep of ``gibbs`` has it for each
-site in its turn and so leaves exp(-E) invariant (Geman & Geman 1984).  A position
-outside the state space has infinite energy, so that a run does not start there.
+A sweep has detailed balance for each site in its turn and so leaves exp(-E) invariant
+(Geman & Geman 1984).  A position outside the state space has infinite energy, so that a
+run does not start there.
 """
 
 import math
@@ -24,75 +23,11 @@ import jax.numpy as jnp
 from ebmjax import _validation as checks
 from ebmjax._random import bits, unit
 from ebmjax._tree import differs
-from ebmjax._value import function, number, static, value
+from ebmjax._value import function, static, value
 from ebmjax.base import Array, Energy, Info, Kernel, State, scalar, select
-from ebmjax.energies.boltzmann import RBM, rbm
-from ebmjax.energies.differences import discrete_state, renewed, replaced
+from ebmjax.energies.differences import discrete_state, renewed
 from ebmjax.energies.local import blocks_of, difference_of
-from ebmjax.energies.transforms import Tempered
-from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
-from ebmjax.spaces import BITS, Space, chosen
-
-
-@value
-class FlipSite(Proposal):
-    """One of N sites takes one of its K - 1 other values, or none does, each with
-    probability 1 / (N (K - 1) + 1)."""
-
-    energy: Energy = function()
-    space: Space = static(default=BITS)
-
-    def draw(self, key, shapes):
-        num = shapes.size * (self.space.num_values - 1)
-        return jax.random.randint(key, (), 0, num + 1)
-
-    def propose(self, choice, state):
-        x, num_others = state.position, self.space.num_values - 1
-        site, shift = choice // num_others, 1 + choice % num_others
-        other = (self.space.index(x) + shift) % self.space.num_values
-        other = replaced(x, site, self.space.value(other, x.dtype))
-        proposed = renewed(self.energy, self.space, state, other)
-        return proposed, jnp.zeros_like(state.energy)
-
-
-@value
-class Flip(MetropolisKernel):
-    """Made by :func:`flip`."""
-
-    energy: Energy = function()
-    space: Space | None = static(default=None)
-
-    def check(self):
-        chosen(self.space, self.energy)
-
-    @property
-    def state_space(self):
-        return chosen(self.space, self.energy)
-
-    @property
-    def proposal(self):
-        return FlipSite(self.energy, self.state_space)
-
-    def init(self, position):
-        return discrete_state(self.energy, self.state_space, position)
-
-
-def flip(energy: Energy, space: Space | None = None) -> Kernel:
-    """Metropolis on single sites; one energy a step.
-
-    Of N sites one takes one of its K - 1 other values, or none does, each with
-    probability 1 / (N (K - 1) + 1).  Without the steps that stay, the number of ones
-    would alternate between odd and even on a flat energy of bits, and every second draw
-    would be of half the states.
-
-    Args:
-      energy: of one position.
-      space: BITS, SPINS or levels(K); that of the energy by default, else bits.
-
-    >>> flip(lambda x: -jnp.sum(x))
-    Flip(energy=<lambda>)
-    """
-    return Flip(energy, space)
+from ebmjax.spaces import Space, chosen
 
 
 @value
@@ -138,7 +73,7 @@ class Gibbs(Kernel):
             energy = blocks.energy(tuple(sites)).astype(state.energy.dtype)
             new = state._replace(position=x, energy=energy)
         is_valid = jnp.isfinite(new.energy)
-        info = _moved(state, new)._replace(num_nonfinite=jnp.int32(~is_valid))
+        info = gibbs_info(state, new)._replace(num_nonfinite=jnp.int32(~is_valid))
         return select(is_valid, new, state), info
 
     def _in_turn(self, noise, state):
@@ -167,7 +102,7 @@ class Gibbs(Kernel):
         carry = state.position.ravel(), state.energy, jnp.int32(0)
         x, _, num_nonfinite = jax.lax.fori_loop(0, noise.size, update, carry)
         new = renewed(self.energy, space, state, x.reshape(shape))
-        return new, _moved(state, new)._replace(num_nonfinite=num_nonfinite)
+        return new, gibbs_info(state, new)._replace(num_nonfinite=num_nonfinite)
 
 
 def gibbs(energy: Energy, space: Space | None = None) -> Kernel:
@@ -220,80 +155,8 @@ def pick(u: Array, gaps: Array) -> Array:
     return index
 
 
-@value
-class RBMGibbs(Kernel):
-    """Made by :func:`rbm_gibbs`."""
-
-    params: RBM = number()
-    temperature: Any = number(default=1.0)
-    is_reversible = True
-    state_space = BITS
-
-    def init(self, position):
-        return discrete_state(self._energy, BITS, position)
-
-    def _energy(self, v):
-        """Infinite but at temperature 1, where the hidden units are independent."""
-        energy = rbm(self.params, v.ravel())
-        return jnp.where(self.temperature == 1.0, energy, jnp.inf)
-
-    def draw(self, key, shapes):
-        key_hidden, key_visible = jax.random.split(key)
-        hidden = self.params.hidden.shape
-        return (
-            jax.random.logistic(key_hidden, hidden, shapes.dtype),
-            jax.random.logistic(key_visible, shapes.shape, shapes.dtype),
-        )
-
-    def move(self, noise, state):
-        of_hidden, of_visible = noise
-        weights, visible, hidden = self.params
-        v = state.position.ravel()
-        h = (of_hidden < hidden + v @ weights).astype(v.dtype)
-        v = (of_visible.ravel() < visible + weights @ h).astype(v.dtype)
-        new = renewed(self._energy, BITS, state, v.reshape(state.position.shape))
-        return new, _moved(state, new)
-
-
-def rbm_gibbs(model: RBM | Any) -> Kernel:
-    """Block Gibbs: every hidden unit given the visible ones, every visible one given
-    the hidden.
-
-    Args:
-      model: the parameters of a restricted Boltzmann machine, or its energy,
-        ``partial(rbm, params)``, as training passes it; at temperature 1.
-
-    Raises:
-      TypeError: any other energy.
-
-    >>> from ebmjax.energies.boltzmann import rbm_params
-    >>> kernel = rbm_gibbs(rbm_params(jax.random.key(0), 4, 2))
-    """
-    if isinstance(model, RBM):
-        return RBMGibbs(model)
-    inner: Any = model
-    is_tempered = isinstance(inner, Tempered)
-    temperature = inner.temperature if is_tempered else 1.0
-    params = _parameters(inner.energy if is_tempered else inner)
-    if params is None:
-        raise TypeError(
-            "model must be the parameters of an RBM, or its energy, partial(rbm, "
-            f"params); got {checks.describe(model)}"
-        )
-    return RBMGibbs(params, temperature)
-
-
-def _parameters(energy: Any) -> RBM | None:
-    """The RBM that an energy carries as the first argument of a partial."""
-    energy = energy.unwrap() if hasattr(energy, "unwrap") else energy
-    arguments = getattr(energy, "args", ())
-    if arguments and isinstance(arguments[0], RBM):
-        return arguments[0]
-    inner = getattr(energy, "func", getattr(energy, "__wrapped__", None))
-    return None if inner is None else _parameters(inner)
-
-
-def _moved(old: State, new: State) -> Info:
+def gibbs_info(old: State, new: State) -> Info:
+    """Of a step that nothing rejects."""
     return Info(
         acceptance_rate=jnp.ones_like(new.energy),
         is_accepted=differs(new.position, old.position),

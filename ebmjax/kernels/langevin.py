@@ -40,13 +40,10 @@ from ebmjax.base import (
     normal_like,
     scale,
 )
-from ebmjax.kernels.metropolis import (
-    MetropolisKernel,
-    Proposal,
-    Unadjusted,
-    revert_nonfinite,
-)
+from ebmjax.kernels.metropolis import MetropolisKernel
+from ebmjax.kernels.proposal import Proposal
 from ebmjax.kernels.random_walk import preconditioned
+from ebmjax.kernels.unadjusted import Unadjusted, revert_nonfinite
 
 
 @value

@@ -31,7 +31,8 @@ from ebmjax.energies.differences import (
     replaced,
 )
 from ebmjax.energies.local import one_hot_of
-from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
+from ebmjax.kernels.metropolis import MetropolisKernel
+from ebmjax.kernels.proposal import Proposal
 from ebmjax.spaces import Space, chosen
 
 # log g(exp(-d))

@@ -3,107 +3,35 @@ arXiv:1701.02434, appendix A).
 
 A trajectory of H(x, n) = E(x) + |n|^2 / 2 is doubled, forward or backward in time by a
 coin, until it turns back on itself or diverges.  Of its points one is drawn with
-probability in proportion to exp(-H), so that nothing is lost to rejection:
-
-    within a doubling    a new point replaces the chosen one with probability
-                         w_point / (w_before + w_point)
-    between doublings    the new half's choice replaces the old half's with probability
-                         min(1, w_new / w_old)
-
-the second biased towards far points (appendix A.3.2 there).  A stretch with momenta
-n_a ... n_b turns where
-
-    rho . n_a <= 0   or   rho . n_b <= 0,      rho = sum of its momenta - (n_a + n_b) / 2,
-
-and a doubling counts only when none of the binary stretches it is made of turns: else
-the end of the trajectory would depend on where it began.  They are found without
-recursion (Phan, Pradhan & Jankowiak 2019, arXiv:1912.11554, appendix A): leaf i of a
-doubling closes as many stretches as i has trailing ones in binary, and the first leaf of
-each is kept in a table with a row a level.
-
-A stretch diverges where its largest and its smallest H are more than 1000 nats apart.
-Like the turn, this is a property of the stretch and does not depend on where the
-trajectory began.  The difference to the first point, which other implementations bound,
-does, and leaves a target with a step of that height not invariant.
-
-On circles, coordinates of :func:`~ebmjax.supports.periodic`, a trajectory may go round for
-ever without turning.  There a stretch also turns where it has gone further than half a
-period in any of them, and gets nearer to where it began: S rho is its displacement, up to
-the gradients at its ends.
+probability in proportion to exp(-H), so that nothing is lost to rejection.
+:mod:`ebmjax.kernels.nuts_tree` has the criteria and the draws.
 
 Momenta are standard normal in units of M^(-1/2), as in :mod:`ebmjax.kernels.hamiltonian`,
 so that the mass is in the step size and the criterion is that of the whitened space.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
-from ebmjax._random import bits, exponentials, fold_in, fold_in_each
+from ebmjax._random import bits, fold_in_each
 from ebmjax._value import function, number, static, value
 from ebmjax.base import (
-    Array,
     Energy,
     Info,
     Kernel,
-    State,
     any_chain,
     differs,
     evaluate,
     half_square,
     normal_like,
-    scale,
-    select,
 )
-from ebmjax.energies.constrained import constrained_in
-from ebmjax.kernels.hamiltonian import trajectory, with_mass
+from ebmjax.kernels.hamiltonian import with_mass
+from ebmjax.kernels.nuts_tree import Growth, grown, seed, turning
 
-LARGEST_RANGE = 1000.0  # nats between the energies of a trajectory; beyond, it diverges
 LARGEST_DEPTH = 20
-
-
-class Range(NamedTuple):
-    """The smallest and the largest H - H_0 of a stretch."""
-
-    low: Array
-    high: Array
-
-    def joined(self, other: "Range") -> "Range":
-        low, high = jnp.minimum(self.low, other.low), jnp.maximum(self.high, other.high)
-        return Range(low, high)
-
-    def is_wide(self) -> Array:
-        return self.high - self.low > LARGEST_RANGE
-
-
-class Tree(NamedTuple):
-    """A trajectory while it grows.  Momenta and their sums are flat, ``[D]``; ``left`` is
-    earlier in time."""
-
-    num_leaves: Array  # [] int32 points of the longest chain, the first not counted
-    left: State
-    right: State
-    n_left: Array
-    n_right: Array
-    chosen: State  # of the trajectory up to the last whole doubling
-    log_weight: Array  # [] log of the sum of exp(H_0 - H) over that
-    rho: Array  # sum of its momenta
-    errors: Range  # of its points
-    new: State  # chosen of the doubling that is under way
-    log_new: Array
-    rho_new: Array
-    errors_new: Range
-    waiting: tuple[Array, Array]  # [depth, D] first leaf of the open stretches: n, rho
-    has_turned: Array  # [] bool, a stretch of this doubling
-    has_ended: Array  # [] bool; from then on nothing changes
-    num_grads: Array
-    sum_rate: Array  # of min(1, exp(H_0 - H))
-    worst: Array  # the largest H - H_0 in size
-    num_nonfinite: Array
 
 
 @value
@@ -147,15 +75,14 @@ class NUTS(Kernel):
         flat, unravel = ravel_pytree(momentum)
         start = state.energy + half_square(momentum)
         most = 2**self.max_depth - 1
-        turns = _turning(self, unravel)
-
-        def leaf(tree: Tree) -> Tree:
-            return _leaf(self, unravel, turns, is_forward, key, start, tree)
-
+        turns = turning(self.energy, self.step_size, unravel)
+        growth = Growth(
+            self.energy, self.step_size, unravel, turns, is_forward, key, start
+        )
         tree = jax.lax.while_loop(
             lambda tree: any_chain(~tree.has_ended) & (tree.num_leaves < most),
-            leaf,
-            _seed(state, flat, self.max_depth),
+            lambda tree: grown(growth, tree),
+            seed(state, flat, self.max_depth),
         )
         info = Info(
             acceptance_rate=tree.sum_rate / tree.num_grads,
@@ -193,134 +120,3 @@ def nuts(
     NUTS(energy=<lambda>, step_size=0.5)
     """
     return NUTS(energy, with_mass(step_size, mass), max_depth)
-
-
-def _seed(state: State, n: Array, max_depth: int) -> Tree:
-    """A tree of one point.  Its constants are made from the state: under ``vmap`` they
-    have the axis of the chains from the start, and the loop is not traced again to give
-    it to them.  XLA removes the selects."""
-    is_same = state.energy == state.energy
-
-    def constant(x, dtype):
-        x = jnp.asarray(x, dtype)
-        return jax.lax.select(jnp.broadcast_to(is_same, x.shape), x, x)
-
-    zero, none = (constant(x, state.energy.dtype) for x in (0, -jnp.inf))
-    no, count = constant(False, bool), constant(0, jnp.int32)
-    rows = constant(jnp.zeros((max_depth, n.size)), n.dtype)
-    only = Range(zero, zero)
-    return Tree(
-        jnp.int32(0), state, state, n, n, state, zero, n, only,
-        state, none, constant(jnp.zeros(n.shape), n.dtype), only, (rows, rows),
-        no, no, count, zero, zero, count,
-    )  # fmt: skip
-
-
-def _leaf(kernel, unravel, turns, is_forward, key, start, tree: Tree) -> Tree:
-    """One step of the leapfrog at one end, and whatever doubling it completes."""
-    count = tree.num_leaves + 1  # doublings begin at the powers of two
-    depth = 31 - jax.lax.clz(count)
-    i = count - (1 << depth)  # the leaf's place in its doubling
-    is_first, is_whole = i == 0, i + 1 == (1 << depth)
-
-    # the next point in that direction; back in time is forward with the momentum flipped
-    forward = is_forward[depth]
-    sign = jnp.where(forward, 1, -1).astype(tree.n_left.dtype)
-    end, n_end = select(forward, (tree.right, tree.n_right), (tree.left, tree.n_left))
-    tip, n_tip = trajectory(
-        kernel.energy, end, unravel(sign * n_end), kernel.step_size, 1
-    )
-    n_tip = sign * ravel_pytree(n_tip)[0]
-    left, n_left = select(forward, (tree.left, tree.n_left), (tip, n_tip))
-    right, n_right = select(forward, (tip, n_tip), (tree.right, tree.n_right))
-
-    # its weight, and the draw within the doubling
-    error = tip.energy + half_square(n_tip) - start
-    is_finite, is_wall = jnp.isfinite(error), tip.energy == jnp.inf
-    error = jnp.where(jnp.isnan(error), jnp.inf, error)
-    log_new = jnp.logaddexp(jnp.where(is_first, -jnp.inf, tree.log_new), -error)
-    within, between = exponentials(fold_in(key, count))
-    new = select(-within < -error - log_new, tip, tree.new)
-    rho_new = jnp.where(is_first, 0, tree.rho_new) + n_tip
-    before = select(is_first, Range(error, error), tree.errors_new)
-    errors_new = before.joined(Range(error, error))
-
-    # an even leaf opens stretches and is kept, an odd one closes some
-    row = jax.lax.population_count(i >> 1)
-    waiting, has_turned = jax.lax.cond(
-        i & 1,
-        lambda: (tree.waiting, _closing(turns, tree.waiting, n_tip, rho_new, i, row)),
-        lambda: (
-            _opening(tree.waiting, (n_tip, rho_new), row),
-            jnp.zeros_like(is_finite),
-        ),
-    )
-    has_turned |= ~is_first & tree.has_turned
-
-    # a whole doubling: the draw between the halves, and the trajectory's own turn
-    is_good = is_finite & ~errors_new.is_wide() & ~has_turned & ~tree.has_ended
-    errors = tree.errors.joined(errors_new)
-    is_taken = is_whole & is_good
-    is_chosen = is_taken & (-between < log_new - tree.log_weight)
-    rho = tree.rho + rho_new
-    counts = ~tree.has_ended
-    return Tree(
-        count, left, right, n_left, n_right,
-        select(is_chosen, new, tree.chosen),
-        jnp.where(is_taken, jnp.logaddexp(tree.log_weight, log_new), tree.log_weight),
-        jnp.where(is_taken, rho, tree.rho),
-        select(is_taken, errors, tree.errors),
-        new, log_new, rho_new, errors_new, waiting, has_turned,
-        ~is_good | (is_whole & (turns(rho, n_left, n_right) | errors.is_wide())),
-        tree.num_grads + counts,
-        tree.sum_rate + jnp.where(counts, jnp.exp(jnp.minimum(-error, 0.0)), 0.0),
-        jnp.where(counts & (jnp.abs(error) > jnp.abs(tree.worst)), error, tree.worst),
-        tree.num_nonfinite + (counts & ~is_finite & ~is_wall),
-    )  # fmt: skip
-
-
-def _opening(waiting, entry, row):
-    return jax.tree.map(
-        lambda table, value: jax.lax.dynamic_update_index_in_dim(table, value, row, 0),
-        waiting,
-        entry,
-    )
-
-
-def _closing(turns, waiting, n_tip: Array, rho_new: Array, i: Array, row: Array):
-    """Whether any of the stretches that end at leaf i turns: as many as i has trailing
-    ones in binary."""
-    num_closed = jax.lax.population_count(i & ~(i + 1))
-
-    def close(level, has_turned):
-        n_first, rho_first = (
-            jax.lax.dynamic_index_in_dim(t, level, 0, keepdims=False) for t in waiting
-        )
-        return has_turned | turns(rho_new - rho_first + n_first, n_first, n_tip)
-
-    start = jnp.any(n_tip != n_tip) & False
-    return jax.lax.fori_loop(row - num_closed + 1, row + 1, close, start)
-
-
-def _turns(rho: Array, n_first: Array, n_last: Array) -> Array:
-    """Whether stretches ``[..., D]`` turn: the trapezium sum of momenta against that of
-    either end."""
-    rho = rho - (n_first + n_last) / 2
-    return (jnp.sum(rho * n_first, axis=-1) <= 0) | (
-        jnp.sum(rho * n_last, axis=-1) <= 0
-    )
-
-
-def _turning(kernel: NUTS, unravel: Callable) -> Callable[..., Array]:
-    """The criterion of a turn: :func:`_turns`, or half a circle where there are any."""
-    energy = constrained_in(kernel.energy)
-    if energy is None or not energy.is_periodic:
-        return _turns
-
-    def turns(rho, n_first, n_last):
-        moved = scale(kernel.step_size, unravel(rho - (n_first + n_last) / 2))
-        half = ravel_pytree(energy.periods(moved))[0] / 2
-        is_past = (half > 0) & (jnp.abs(ravel_pytree(moved)[0]) > half)
-        return _turns(rho, n_first, n_last) | jnp.any(is_past)
-
-    return turns

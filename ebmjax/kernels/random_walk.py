@@ -16,7 +16,8 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax._value import function, number, value
 from ebmjax.base import Dense, Energy, Kernel, axpy, moved, normal_like, scale
-from ebmjax.kernels.metropolis import MetropolisKernel, Proposal
+from ebmjax.kernels.metropolis import MetropolisKernel
+from ebmjax.kernels.proposal import Proposal
 
 
 @value

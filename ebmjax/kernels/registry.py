@@ -16,12 +16,15 @@ from ebmjax.energies.lattice import ising
 from ebmjax.kernels.barker import barker
 from ebmjax.kernels.cluster import swendsen_wang, wolff
 from ebmjax.kernels.discrete_langevin import dmala, dula
-from ebmjax.kernels.gibbs import flip, gibbs, rbm_gibbs
-from ebmjax.kernels.hamiltonian import AUTO, hmc, mclachlan, yoshida
+from ebmjax.kernels.flip import flip
+from ebmjax.kernels.gibbs import gibbs
+from ebmjax.kernels.hamiltonian import AUTO, hmc
+from ebmjax.kernels.integrators import mclachlan, yoshida
 from ebmjax.kernels.langevin import mala, ula, underdamped_langevin
 from ebmjax.kernels.locally_balanced import gibbs_with_gradients, locally_balanced
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
+from ebmjax.kernels.rbm_gibbs import rbm_gibbs
 from ebmjax.spaces import Space
 
 

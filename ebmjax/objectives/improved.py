@@ -49,7 +49,8 @@ from ebmjax.objectives.likelihood import (
     metrics_of,
     without_broken,
 )
-from ebmjax.sampling.loop import chain_keys, discard, run
+from ebmjax.sampling.collect import discard
+from ebmjax.sampling.loop import chain_keys, run
 
 TINY = 1e-20  # the least squared distance, of two chains at the same point
 

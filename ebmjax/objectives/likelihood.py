@@ -41,7 +41,8 @@ from ebmjax.objectives.base import (
     means_of,
     optional,
 )
-from ebmjax.sampling.loop import chain_keys, discard, run
+from ebmjax.sampling.collect import discard
+from ebmjax.sampling.loop import chain_keys, run
 
 __all__ = ["Chains", "Loss", "Metrics", "Params", "maximum_likelihood"]
 

@@ -13,7 +13,7 @@ from ebmjax.base import Kernel, Position, State
 from ebmjax.energies.constrained import Constrained, constrained_in
 from ebmjax.kernels.chains import Stacked, parallel
 from ebmjax.kernels.circles import over
-from ebmjax.sampling.loop import Collect, Reducer
+from ebmjax.sampling.collect import Collect, Reducer
 
 
 def to_free(kernel: Kernel, positions: Position) -> Position:

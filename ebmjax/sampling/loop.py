@@ -11,11 +11,10 @@ of the program and its numbers are leaves, so that another step size or other pa
 of the same energy compile nothing.
 
 Noise is drawn for a block of steps in one operation, each number still from its own
-chain's key.  :func:`block_length` picks blocks that stay in cache.
+chain's key.  :func:`~ebmjax.sampling.blocks.block_length` picks blocks that stay in cache.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -23,17 +22,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._compile import num_equations
 from ebmjax._random import fold_in as fold
 from ebmjax._random import fold_on_host, once
-from ebmjax._value import Value, as_function, function, number, show, value
+from ebmjax._value import as_function
 from ebmjax.base import (
-    READS_VALUES,
     Array,
     Info,
     Kernel,
     Key,
-    Position,
     State,
     add,
     draw_noise,
@@ -41,15 +37,8 @@ from ebmjax.base import (
     shapes_of,
 )
 from ebmjax.kernels.circles import wrapping
-
-Collect = Callable[[State, Info], Any]
-
-# bytes of the noise of a block: a quarter of a core's L2 cache
-BLOCK_BYTES = {"cpu": 2**18}
-BLOCK_STEPS = 64
-# equations of the body of a loop on a GPU, where a turn costs three launches of its own
-# and elementwise operations of neighbouring steps fuse
-BODY_EQUATIONS, MOST_UNROLLED = 1500, 8
+from ebmjax.sampling.blocks import block_length, unrolled
+from ebmjax.sampling.collect import Collect, Reducer, position_of
 
 
 def chain_keys(key: Key, num_chains: int) -> Key:
@@ -58,59 +47,6 @@ def chain_keys(key: Key, num_chains: int) -> Key:
     chains = np.arange(checks.count(num_chains, "num_chains"), dtype=np.uint32)
     keys = fold_on_host(key, chains)
     return jax.vmap(lambda c: fold(key, c))(chains) if keys is None else keys
-
-
-def position_of(state: State, info: Info) -> Position:
-    """The position: what is stored by default."""
-    return state.position
-
-
-class Record(NamedTuple):
-    """A step and what is known of it; see :func:`collect_stats`."""
-
-    position: Position
-    energy: Array
-    info: Info
-
-
-def collect_stats(state: State, info: Info) -> Record:
-    """Store position, energy and info: what diagnostics of the sampler and
-    ``ebmjax.io.arviz`` can use."""
-    return Record(state.position, state.energy, info)
-
-
-def discard(state: State, info: Info) -> None:
-    """Store nothing, where only the last state is wanted."""
-
-
-@value
-class Reducer(Value):
-    """A running statistic to give as ``collect``: what is stored does not grow with the
-    number of steps.
-
-    ``init(state, info)`` is called before any step, for states and infos of these shapes;
-    ``update(reduced, state, info)`` after each.  See :mod:`ebmjax.diagnostics.streaming`.
-    """
-
-    init: Callable[[State, Info], Any] = function()
-    update: Callable[[Any, State, Info], Any] = function()
-
-    def continued(self, reduced: Any) -> "Reducer":
-        """The same statistic, going on from what an earlier run returned."""
-        return Reducer(_Constant(reduced), self.update)
-
-
-@value
-class _Constant(Value):
-    """A function that returns one and the same."""
-
-    result: Any = number()
-
-    def __post_init__(self):  # kept as it is, whole numbers too
-        object.__setattr__(self, "_static_names", frozenset())
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self.result
 
 
 class Run(NamedTuple):
@@ -142,7 +78,8 @@ def run(
       start: steps already taken; the keys go on from there.
       thin: store every ``thin``-th step.
       collect: from ``(state, info)`` to what is stored; or a :class:`Reducer`.
-      block: steps whose noise is drawn together; :func:`block_length` by default.
+      block: steps whose noise is drawn together;
+        :func:`~ebmjax.sampling.blocks.block_length` by default.
 
     Returns:
       :class:`Run`, the state, what was collected, the infos merged.
@@ -158,11 +95,7 @@ def run(
     key = checks.keys(key)
     checks.instance(kernel, Kernel, "kernel", "this library or from_blackjax")
     checks.instance(state, State, "state", "kernel.init(position)")
-    num_steps, thin = checks.count(num_steps, "num_steps"), checks.count(thin, "thin")
-    if num_steps % thin:
-        raise ValueError(
-            f"num_steps must be a multiple of thin, got {num_steps} and thin {thin}"
-        )
+    num_steps, thin = checks.thinned(num_steps, thin)
     block = None if block is None else checks.count(block, "block")
     collect = as_function(collect, "collect") if callable(collect) else collect
     arguments = key, kernel, state, start, collect
@@ -183,49 +116,14 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
         state, info = kernel.move(noise, state)
         return wrap(state), info
 
-    is_reducing = isinstance(collect, Reducer)
-
     def draw(step):
         return draw_noise(kernel, fold_in(key, step), shapes)
 
-    def kept_step(carry, noise):
-        state, total, reduced = carry
-        if thin == 1:
-            state, info = move(noise, state)
-        else:
-            step = lambda state, noise: move(noise, state)
-            state, infos = jax.lax.scan(step, state, noise, length=thin)
-            info = merge(infos)
-        total = add(total, info)
-        if is_reducing:
-            return (state, total, collect.update(reduced, state, info)), None
-        return (state, total, reduced), collect(state, info)
-
-    noise = jax.eval_shape(draw, jnp.asarray(start))
+    begin = jnp.asarray(start)
+    noise = jax.eval_shape(draw, begin)
     num_unrolled = unrolled(move, noise, state) if thin == 1 else 1
-
-    def steps(carry, first, length):
-        if length * thin == 1:  # no loop within the loop, which would copy the state
-            carry, kept = kept_step(carry, draw(first))
-            return carry, jax.tree.map(lambda x: x[None], kept)
-        noise = jax.vmap(draw)(first + jnp.arange(length * thin))
-        if thin > 1:
-            split = lambda x: x.reshape(length, thin, *x.shape[1:])
-            noise = jax.tree.map(split, noise)
-        return jax.lax.scan(
-            kept_step, carry, noise, length=length, unroll=min(num_unrolled, length)
-        )
-
-    def averaged_steps(carry, first, length, num_before):
-        """As ``steps``, with a running mean of the acceptance rate: sums over many
-        blocks would lose digits in float32."""
-        state, total, reduced = carry
-        mean = total.acceptance_rate
-        total = total._replace(acceptance_rate=jnp.zeros_like(mean))
-        (state, total, reduced), kept = steps((state, total, reduced), first, length)
-        gain = (total.acceptance_rate - length * mean) / (num_before + length)
-        total = total._replace(acceptance_rate=(mean + gain).astype(mean.dtype))
-        return (state, total, reduced), kept
+    kept_step = _kept_step(move, collect, thin)
+    averaged_steps = _averaged(_steps(draw, kept_step, thin, num_unrolled))
 
     def block_of_steps(carry, _):
         first, carry = carry
@@ -234,9 +132,9 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
         return (first + block * thin, carry), kept
 
     num_blocks, rest = divmod(num_kept, block)
-    begin = jnp.asarray(start)
     # of the functions that run, so that the kernel is traced once
     empty = _zeros(jax.eval_shape(move, noise, state)[1])
+    is_reducing = isinstance(collect, Reducer)
     carry = (state, empty, collect.init(state, empty) if is_reducing else None)
     (first, carry), kept = jax.lax.scan(
         block_of_steps, (begin, carry), None, length=num_blocks
@@ -250,40 +148,63 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
     return Run(state, reduced if is_reducing else kept, total)
 
 
+def _kept_step(move, collect, thin):
+    """``thin`` steps, of which the last is kept; the carry is the state, the total of the
+    infos, and what is reduced."""
+
+    def kept_step(carry, noise):
+        state, total, reduced = carry
+        if thin == 1:
+            state, info = move(noise, state)
+        else:
+            step = lambda state, noise: move(noise, state)
+            state, infos = jax.lax.scan(step, state, noise, length=thin)
+            info = merge(infos)
+        total = add(total, info)
+        if isinstance(collect, Reducer):
+            return (state, total, collect.update(reduced, state, info)), None
+        return (state, total, reduced), collect(state, info)
+
+    return kept_step
+
+
+def _steps(draw, kept_step, thin, num_unrolled):
+    """A block of ``length`` kept steps from step ``first`` on, its noise drawn together."""
+
+    def steps(carry, first, length):
+        if length * thin == 1:  # no loop within the loop, which would copy the state
+            carry, kept = kept_step(carry, draw(first))
+            return carry, jax.tree.map(lambda x: x[None], kept)
+        noise = jax.vmap(draw)(first + jnp.arange(length * thin))
+        if thin > 1:
+            split = lambda x: x.reshape(length, thin, *x.shape[1:])
+            noise = jax.tree.map(split, noise)
+        return jax.lax.scan(
+            kept_step, carry, noise, length=length, unroll=min(num_unrolled, length)
+        )
+
+    return steps
+
+
+def _averaged(steps):
+    """The same, with a running mean of the acceptance rate over ``num_before`` earlier
+    steps and these: sums over many blocks would lose digits in float32."""
+
+    def averaged_steps(carry, first, length, num_before):
+        state, total, reduced = carry
+        mean = total.acceptance_rate
+        total = total._replace(acceptance_rate=jnp.zeros_like(mean))
+        (state, total, reduced), kept = steps((state, total, reduced), first, length)
+        gain = (total.acceptance_rate - length * mean) / (num_before + length)
+        total = total._replace(acceptance_rate=(mean + gain).astype(mean.dtype))
+        return (state, total, reduced), kept
+
+    return averaged_steps
+
+
 _run_jit = functools.partial(jax.jit, static_argnames=("num_steps", "thin", "block"))(
     _run
 )
-
-
-def block_length(
-    kernel: Kernel, key: Key, state: State, thin: int, num_kept: int
-) -> int:
-    """Kept steps whose noise is drawn together: as many as stay in cache, and divide the
-    whole if any do."""
-    shapes = shapes_of(state.position)
-    draw = lambda key: draw_noise(kernel, key, shapes)
-    program, noise = jax.make_jaxpr(draw, return_shape=True)(key)
-    if any(isinstance(x, jax.ShapeDtypeStruct) for x in program.consts):
-        raise TypeError(READS_VALUES.format(show(kernel)))
-    size = sum(x.size * _bytes(x.dtype) for x in jax.tree.leaves(noise))
-    budget = BLOCK_BYTES.get(jax.default_backend(), 16 * BLOCK_BYTES["cpu"])
-    longest = max(1, min(BLOCK_STEPS, budget // max(size * thin, 1), num_kept))
-    least = max(longest // 4, 1)
-    divisors = [b for b in range(longest, least - 1, -1) if num_kept % b == 0]
-    return divisors[0] if divisors else longest
-
-
-def unrolled(move: Callable, noise: Any, state: State) -> int:
-    """Steps in the body of the loop: one, except on a GPU."""
-    if jax.default_backend() != "gpu":
-        return 1
-    size = num_equations(jax.make_jaxpr(move)(noise, state).jaxpr)
-    most = min(MOST_UNROLLED, BODY_EQUATIONS // max(size, 1))
-    return 1 << max(most.bit_length() - 1, 0)  # a power of two divides most blocks
-
-
-def _bytes(dtype) -> int:
-    return 8 if jnp.issubdtype(dtype, jax.dtypes.extended) else dtype.itemsize
 
 
 def no_info(kernel: Kernel, key: Key, state: State) -> Info:

@@ -39,7 +39,8 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Kernel, Key, Position
 from ebmjax.kernels.langevin import ula
-from ebmjax.sampling.loop import chain_keys, discard, run
+from ebmjax.sampling.collect import discard
+from ebmjax.sampling.loop import chain_keys, run
 
 MAX_RATIO = 2.0
 NUM_COMPARED = 1000  # points among which the largest distance is sought

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from ebmjax.base import CHAINS, Array, Energy, Kernel, Key, Position
 from ebmjax.diagnostics._two_float import two_sum
-from ebmjax.sampling.loop import chain_keys, discard, run
+from ebmjax.sampling.collect import discard
+from ebmjax.sampling.loop import chain_keys, run
 from ebmjax.tempering.paths import Path
 from ebmjax.tempering.weights import AnnealedWeights
 

@@ -10,7 +10,8 @@ import numpy as np
 from ebmjax.base import Energy, Kernel, moved
 from ebmjax.kernels.combinators import cycle
 from ebmjax.kernels.langevin import mala
-from ebmjax.kernels.metropolis import Proposal, independence, metropolis
+from ebmjax.kernels.metropolis import independence, metropolis
+from ebmjax.kernels.proposal import Proposal
 from ebmjax.kernels.random_walk import random_walk
 from ebmjax.kernels.within import within
 from ebmjax.targets import Target

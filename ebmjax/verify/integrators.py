@@ -22,7 +22,7 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax.base import Energy, evaluate
-from ebmjax.kernels.hamiltonian import Integrator, leapfrog, trajectory
+from ebmjax.kernels.integrators import Integrator, leapfrog, trajectory
 from ebmjax.verify.report import Finding, Report, exact
 
 Flow = Callable[[Any, Any, float, int], tuple[Any, Any]]

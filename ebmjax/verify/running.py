@@ -22,7 +22,8 @@ from ebmjax._value import part, value
 from ebmjax.base import Info, Kernel, State, draw_noise
 from ebmjax.kernels.chains import parallel
 from ebmjax.kernels.circles import wrapping
-from ebmjax.sampling.loop import Reducer, run
+from ebmjax.sampling.collect import Reducer
+from ebmjax.sampling.loop import run
 
 COMPLETE = 2**31  # folded into a chain's key for the other parts of a state
 _PROGRAMS: OrderedDict[tuple, tuple] = OrderedDict()

@@ -23,7 +23,7 @@ from ebmjax.base import Energy, Key
 from ebmjax.energies import boltzmann, enumeration
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels import registry
-from ebmjax.kernels.hamiltonian import leapfrog, mclachlan, yoshida
+from ebmjax.kernels.integrators import leapfrog, mclachlan, yoshida
 from ebmjax.kernels.langevin import mala, ula, underdamped_langevin
 from ebmjax.spaces import BITS, REAL
 from ebmjax.verify.examples import drifted, gibbs, ring, tree_target

@@ -1,0 +1,45 @@
+"""The size of a program, counted in its jaxpr: numbers that it computes, equations."""
+
+import math
+from typing import Any
+
+PRODUCTS = 8  # products of a matrix product that take as long as another number
+
+
+def work(f: Any, *arguments: Any, loops: int = 1) -> float:
+    """The numbers that a call of a jitted function computes, counted in its jaxpr; loops
+    of unknown length count ``loops`` times."""
+    return _size(f.trace(*arguments).jaxpr.jaxpr, loops)
+
+
+def _size(jaxpr, loops) -> float:
+    total = 0.0
+    for equation in jaxpr.eqns:
+        name, parameters = equation.primitive.name, equation.params
+        inner = [_size(p, loops) for p in _jaxprs(parameters)]
+        if inner:
+            total += sum(inner) * parameters.get("length", loops ** (name == "while"))
+            continue
+        size = sum(math.prod(v.aval.shape) for v in equation.outvars)
+        if name == "dot_general":
+            (contracted, _), _ = parameters["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            size *= max(math.prod(shape[i] for i in contracted) / PRODUCTS, 1)
+        elif name == "conv_general_dilated":
+            size *= max(math.prod(equation.invars[1].aval.shape[1:]) / PRODUCTS, 1)
+        total += size
+    return total
+
+
+def num_equations(jaxpr: Any) -> int:
+    """Of a jaxpr and of all jaxprs in it."""
+    inner = [num_equations(p) for e in jaxpr.eqns for p in _jaxprs(e.params)]
+    return len(jaxpr.eqns) + sum(inner)
+
+
+def _jaxprs(parameters):
+    for parameter in parameters.values():
+        for item in parameter if isinstance(parameter, tuple | list) else (parameter,):
+            item = getattr(item, "jaxpr", item)
+            if hasattr(item, "eqns"):
+                yield item
