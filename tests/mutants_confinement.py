@@ -22,7 +22,7 @@ MUTANTS = [
     ),
     Mutant(
         "a preset that replaces given options",
-        "experiments/experiment.py",
+        "experiments/presets.py",
         "{**PRESETS.get(named, {}), **choices}",
         "{**choices, **PRESETS.get(named, {})}",
         "test_preset:test_a_preset_replaces_defaults_and_a_given_option_replaces_it",

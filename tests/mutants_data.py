@@ -37,7 +37,7 @@ MUTANTS = [
     Mutant("y beside x taken for labels", D + "table.py", 'if [names[i] for i in found] == ["y"] and "x" in names:', "if False:", "test_tables:test_a_column_is_named_for_labels_or_refused"),
     Mutant("labels without a heading taken for a coordinate", D + "table.py", 'raise DataError(f"{rows.path}: {what}, all other', 'str(f"{rows.path}: {what}, all other', CHOSEN + ":True"),
     Mutant("only the last column may have labels", D + "table.py", "found = [i for i, n in enumerate(names) if n in LABELS and i not in left_out]", "found = [i for i, n in enumerate(names) if n in LABELS and i == width - 1]", LABELS + ":label in front"),
-    Mutant("cells that are too many are skipped", D + "table.py", "if x is None or not _is_rectangular(rows, width):", "if x is None:", BAD_TABLE + ":too long"),
+    Mutant("cells that are too many are skipped", D + "cells.py", "if x is None or not _is_rectangular(rows, width):", "if x is None:", BAD_TABLE + ":too long"),
     Mutant("thousands taken for decimals", D + "dialect.py", 'if with_point or (rows.delimiter == "," and is_thousands):', "if with_point:", BAD_TABLE + ":thousands"),
     # arrays, labels, layouts
     Mutant("a header that is believed", D + "arrays.py", "if claimed != size:", "if claimed < size:", FILES + ":claims.npy", "DataError|MemoryError|ValueError"),
@@ -50,7 +50,7 @@ MUTANTS = [
     # runs and the command line
     Mutant("the last points held out of a sorted file", "experiments/classes.py", "np.random.default_rng(0).permutation(len(dataset.x))", "np.arange(len(dataset.x))[::-1]", HELD),
     Mutant("a part of the data makes other constants of classes", "experiments/experiment.py", "(x[: self.facts.num_reference] for x in self.batches)", "(x for x in self.batches)", ALONE),
-    Mutant("fresh chains around the points that are there", "experiments/experiment.py", "mean = jnp.asarray(facts.mean)", "mean = jnp.mean(z, axis=0)", ALONE),
+    Mutant("fresh chains around the points that are there", "experiments/experiment.py", "draw = _fresh_chains(config, facts)", "draw = _fresh_chains(config, facts.of(config, dataset, points.kept, points.held, facts.standard, facts.num_classes))", ALONE),
     Mutant("a configuration changed by hand goes on", "experiments/facts.py", "_plain(now.get(name)) != _plain(began)", "False", "test_runs:test_a_configuration_changed_by_hand_is_named"),
     Mutant("an option without effect is accepted", "experiments/options.py", 'found["regularisation"] = f"{objective} has', 'found["nothing"] = f"{objective} has', UNUSED),
     Mutant("a run that goes on ignores its options", "cli/train.py", "is_training=True, **other)", "is_training=True)", "test_runs:test_options_of_a_continued_run_are_applied_or_refused"),
@@ -61,5 +61,5 @@ MUTANTS = [
     Mutant("an error of a user without its line", "cli/app.py", "if where := in_user_code(error):", 'if where := "":', "test_cli_energy:test_user_frames_are_found"),
     Mutant("markup in what is printed", "cli/app.py", "console.print(Text(str(text), style), soft_wrap=True)", "console.print(str(text), style=style, soft_wrap=True)", "test_cli:test_a_path_with_brackets_is_printed_as_it_is"),
     Mutant("a dense layer on the whole image", "energies/networks.py", "while (side := -(-side // 2)) > FINAL_SIDE:", "while (side := -(-side // 2)) > 10 * FINAL_SIDE:", "test_networks:test_default_convolutions_have_a_sensible_number_of_parameters:shape1"),
-    Mutant("rows of the table in standardised units", "experiments/report.py", "columns[name] = columns[name] + shift", "pass", "test_report:test_the_table_of_chains_is_in_units_of_the_data"),
+    Mutant("rows of the table in standardised units", "experiments/chain_summary.py", "columns[name] = columns[name] + shift", "pass", "test_report:test_the_table_of_chains_is_in_units_of_the_data"),
 ]  # fmt: skip

@@ -255,7 +255,7 @@ MUTANTS = [
     ),
     Mutant(
         "a kernel of real numbers trains on bits",
-        "experiments/build.py",
+        "experiments/config_checks.py",
         "if entry.properties().state_space == REAL:",
         "if False:",
         f"{RUNS}:test_kernels_of_real_numbers_do_not_train_on_bits",

@@ -173,14 +173,14 @@ MUTANTS = [
     ),
     Mutant(
         "codes of missing values are points, silently",
-        "experiments/data/table.py",
+        "experiments/data/suspects.py",
         "if abs(code - others.mean()) > FAR_CODE * reach:",
         "if abs(code - others.mean()) > FAR_CODE * code:",
         "test_tables:test_codes_of_missing_values_are_named:99999.0-csv",
     ),
     Mutant(
         "every 999 is the code of a missing value",
-        "experiments/data/table.py",
+        "experiments/data/suspects.py",
         "if abs(code - others.mean()) > FAR_CODE * reach:",
         "if True:",
         "test_tables:test_codes_of_missing_values_are_named:-999.0-csv",

@@ -16,7 +16,7 @@ from benchmarks import likelihood_training as training
 from benchmarks.__main__ import app
 from benchmarks.likelihood_cases import CASES
 from ebmjax.cli.train import train
-from ebmjax.experiments import build, data, experiment
+from ebmjax.experiments import config_checks, data, experiment
 
 IMAGES = np.random.default_rng(0).uniform(size=(300, 8, 8)).astype(np.float32)
 DATASET = data.Dataset("mine", IMAGES, None, (0.0, 1.0))
@@ -33,7 +33,7 @@ SMALL = {
 def test_the_options_of_a_case_are_those_of_the_command(name):
     options = CASES[name].options
     assert set(options) <= set(inspect.signature(train).parameters)
-    build.check(experiment.preset(DATASET, **options))
+    config_checks.check(experiment.preset(DATASET, **options))
 
 
 def test_runs_that_a_file_has_are_not_repeated(monkeypatch, tmp_path):

@@ -90,7 +90,7 @@ def test_sample_writes_draws_and_pictures(moons):
 def test_resume_takes_what_it_can_and_refuses_the_rest_by_name(
     moons, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(cli_train, "_show", lambda *_, **__: None)
+    monkeypatch.setattr(cli_train, "show", lambda *_, **__: None)
     folder = tmp_path / "run"
     shutil.copytree(moons[0], folder)
     for given, message in (

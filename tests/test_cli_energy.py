@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from test_cli import call
 
 import ebmjax as eb
-from ebmjax.cli import energy as cli_energy
+from ebmjax.cli import sample_energy as cli_energy
 from ebmjax.cli.app import _message, console, load_attribute
 from ebmjax.cli.stoppable import PIECES, sample_until_stopped
 from ebmjax.io import arviz as export
@@ -52,7 +53,7 @@ def folder(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe.npy")
     monkeypatch.chdir(tmp_path)
     for name in CHAIN_INITS:  # of another test's folder
-        monkeypatch.delitem(cli_energy.sys.modules, name, raising=False)
+        monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
 
 
@@ -320,7 +321,7 @@ def test_starts_and_files_of_a_constrained_energy_are_constrained_values(
     folder, monkeypatch
 ):
     (folder / "bounded.py").write_text(CONSTRAINED)
-    monkeypatch.delitem(cli_energy.sys.modules, "bounded", raising=False)
+    monkeypatch.delitem(sys.modules, "bounded", raising=False)
     options = ["--kernel", "random_walk", "--step-size", 1.0, "--num-steps", 60]
     result = call("sample", "bounded:energy", *options)
     assert result.exit_code == 0, result.output

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from ebmjax.cli import app
 from ebmjax.cli import train as command
-from ebmjax.experiments import build, data, experiment
+from ebmjax.experiments import config_checks, data, experiment
 
 IMAGES = np.random.default_rng(0).uniform(size=(400, 8, 8)).astype(np.float32)
 DATASET = data.Dataset("mine", IMAGES, None, (0.0, 1.0))
@@ -24,7 +24,7 @@ TINY = {
 
 def test_a_preset_replaces_defaults_and_a_given_option_replaces_it():
     plain, long = experiment.preset(DATASET), experiment.preset(DATASET, named="long")
-    build.check(long)
+    config_checks.check(long)
     for name, value in LONG.items():
         assert getattr(long, name) == value != getattr(plain, name)
     assert (long.noise, long.chain_steps) == (plain.noise, plain.chain_steps)
@@ -52,7 +52,7 @@ def test_a_preset_is_not_for_all_data_and_objectives():
 
 
 def test_the_command_trains_with_a_preset_and_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "_show", lambda *_, **__: None)
+    monkeypatch.setattr(command, "show", lambda *_, **__: None)
     folder = tmp_path / "run"
     given = [f"--{n.replace('_', '-')}={v}" for n, v in TINY.items() if n != "features"]
     run = lambda *options: CliRunner().invoke(app, ["train", *options])

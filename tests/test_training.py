@@ -12,7 +12,8 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets
-from ebmjax.training.divergence import NO_ROLLBACK, diagnose
+from ebmjax.training.diagnosis import diagnose
+from ebmjax.training.divergence import NO_ROLLBACK
 
 TARGET = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])
 KEY = jax.random.key(3)

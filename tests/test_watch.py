@@ -13,7 +13,8 @@ import pytest
 import ebmjax as eb
 from ebmjax import targets
 from ebmjax.experiments import data, experiment
-from ebmjax.training.divergence import NO_ROLLBACK, RollbackPolicy, diagnose
+from ebmjax.training.diagnosis import diagnose
+from ebmjax.training.divergence import NO_ROLLBACK, RollbackPolicy
 
 KEY = jax.random.key(7)
 TARGET = targets.gaussian([0.5, -1.0], [[1.0, 0.4], [0.4, 0.5]])

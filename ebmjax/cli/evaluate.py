@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ebmjax.cli.app import app, one_line
+from ebmjax.cli.options import Condition
 
 
 @app.command()
@@ -16,12 +17,7 @@ def evaluate(
     data_file: Annotated[
         str, typer.Option("--data", help="Held-out points: a data set or a file.")
     ] = "",
-    condition: Annotated[
-        str,
-        typer.Option(
-            help="Of a run with --condition-on: values of its columns, 1.5,2."
-        ),
-    ] = "",
+    condition: Condition = "",
     label: Annotated[str, typer.Option(help="Of a run with labels: the class.")] = "",
     other: Annotated[
         str,

@@ -17,7 +17,8 @@ from ebmjax.cli.app import console
 from ebmjax.evaluation import two_sample
 from ebmjax.evaluation.likelihood import log_likelihood
 from ebmjax.evaluation.log_z import WIDEN, bracket_log_z
-from ebmjax.experiments import conditional, data, ood, report, runs
+from ebmjax.experiments import conditional, data, ood, runs
+from ebmjax.experiments.chains import Chains, kernel_of, run_chains, step_size_for
 from ebmjax.experiments.registry import space_of_config
 from ebmjax.kernels.registry import KERNELS
 from ebmjax.spaces import BITS, REAL
@@ -82,7 +83,7 @@ def measure(
     shorter: tuple[int, ...] = SHORTER,
     progress: Any = True,
     **options: Any,
-) -> tuple[shown.Evaluation, report.Chains]:
+) -> tuple[shown.Evaluation, Chains]:
     """Bounds, likelihoods and tests, and the chains on which they are based.
 
     ``name`` is the name of a kernel; ``held_out`` are points in units of training, or
@@ -90,12 +91,12 @@ def measure(
     """
     keys = jax.random.split(key, 6)
     energy: Energy = run.trained(state)
-    step_size = report.step_size_for(keys[0], run, state, name)
-    chains = report.run_chains(
+    step_size = step_size_for(keys[0], run, state, name)
+    chains = run_chains(
         keys[1],
         run,
         state,
-        report.kernel_of(run, energy, step_size, name),
+        kernel_of(run, energy, step_size, name),
         num_chains=options["num_chains"],
         num_steps=num_relax,
         progress=progress,

@@ -21,6 +21,7 @@ from ebmjax.cli.app import (
     require,
     say,
 )
+from ebmjax.cli.options import Seed
 from ebmjax.targets import TARGETS
 from ebmjax.verify.pair import as_target
 
@@ -58,7 +59,7 @@ def selftest(
         device = jax.devices()[0]
         where = f"{device.device_kind} ({device.platform})"
         say(f"jax {jax.__version__} on {where}, seed {seed}")
-        begin, wrong = time.perf_counter(), []
+        begin = time.perf_counter()
         # its tables hold arrays, which would initialise JAX too early
         from ebmjax.verify.suite import run_suite
 
@@ -68,18 +69,7 @@ def selftest(
             num_chains=num_chains,
             alpha=alpha,
         )
-        for number, total, (name, report, is_right, seconds) in outcomes:
-            verdict = "passed" if report.is_passed else "rejected"
-            colour = "green" if is_right else "red"
-            console.print(
-                Text.assemble(
-                    f"{number:3d}/{total} ",
-                    (f"{verdict:8s} ", colour),
-                    f"{name:42s} p={report.p_value:<8.2g} {seconds:3.1f} s",
-                )
-            )
-            if not is_right:
-                wrong.append(report)
+        total, wrong = _listed(outcomes)
         for report in wrong:
             say(f"\n{report}")
         seconds = time.perf_counter() - begin
@@ -87,6 +77,25 @@ def selftest(
         say(summary, f"bold {'red' if wrong else 'green'}")
     if wrong:
         raise typer.Exit(1)
+
+
+def _listed(outcomes) -> tuple[int, list[verify.Report]]:
+    """Print a line an outcome; their number, and the reports that are not as
+    expected."""
+    total, wrong = 0, []
+    for number, total, (name, report, is_right, seconds) in outcomes:
+        verdict = "passed" if report.is_passed else "rejected"
+        colour = "green" if is_right else "red"
+        console.print(
+            Text.assemble(
+                f"{number:3d}/{total} ",
+                (f"{verdict:8s} ", colour),
+                f"{name:42s} p={report.p_value:<8.2g} {seconds:3.1f} s",
+            )
+        )
+        if not is_right:
+            wrong.append(report)
+    return total, wrong
 
 
 @app.command("verify")
@@ -124,7 +133,7 @@ def verify_kernel(
             help="Folder for a page with table, pictures, versions and power."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Test a kernel: anything with init(position) and step(key, state), or BlackJAX's.
 
@@ -137,46 +146,62 @@ def verify_kernel(
             require("matplotlib", "demo")
         place = _target(target)
         kernel = _kernel(factory, place)
-        key, alpha = jax.random.key(seed), alpha / (1 + is_reversible)
-        options: dict[str, Any] = {} if num_steps is None else {"num_steps": num_steps}
-        found = [
-            verify.invariance(
-                jax.random.fold_in(key, 0),
-                kernel,
-                place,
-                num_chains=num_chains,
-                alpha=alpha,
-                name=factory,
-                **options,
-            )
-        ]
-        say(f"{found[0]}\n")
-        if is_reversible and found[0].is_passed:
-            test = functools.partial(
-                verify.rank, kernel=kernel, target=place, name=factory
-            )
-            found.append(
-                verify.sequential(test, jax.random.fold_in(key, 1), alpha=alpha)
-            )
-            say(f"{found[1]}\n")
+        found = _tested(
+            jax.random.key(seed),
+            kernel,
+            place,
+            factory,
+            num_chains=num_chains,
+            num_steps=num_steps,
+            alpha=alpha / (1 + is_reversible),
+            is_reversible=is_reversible,
+        )
         if picture is not None:
             from ebmjax import plotting
 
             plotting.save(plotting.verification(found[0]), picture)
             say(f"wrote {picture}")
         if report is not None:
-            settings = {
-                "kernel": factory,
-                "target": target,
-                "seed": seed,
-                "command": " ".join(["python -m ebmjax", *sys.argv[1:]]),
-            }
-            page = verify.write_page(
-                found, report, title=f"Verification of {factory}", settings=settings
-            )
-            say(f"wrote {page}")
+            say(f"wrote {_page(found, report, factory, target, seed)}")
     if not all(r.is_passed for r in found):
         raise typer.Exit(1)
+
+
+def _tested(
+    key, kernel, place, name, *, num_chains, num_steps, alpha, is_reversible
+) -> list[verify.Report]:
+    """Print the reports of the tests: of invariance, and, if it passed, of
+    reversibility."""
+    options: dict[str, Any] = {} if num_steps is None else {"num_steps": num_steps}
+    found = [
+        verify.invariance(
+            jax.random.fold_in(key, 0),
+            kernel,
+            place,
+            num_chains=num_chains,
+            alpha=alpha,
+            name=name,
+            **options,
+        )
+    ]
+    say(f"{found[0]}\n")
+    if is_reversible and found[0].is_passed:
+        test = functools.partial(verify.rank, kernel=kernel, target=place, name=name)
+        found.append(verify.sequential(test, jax.random.fold_in(key, 1), alpha=alpha))
+        say(f"{found[1]}\n")
+    return found
+
+
+def _page(found, folder, factory, target, seed) -> Path:
+    """Write the page of a report, with the command that makes it."""
+    settings = {
+        "kernel": factory,
+        "target": target,
+        "seed": seed,
+        "command": " ".join(["python -m ebmjax", *sys.argv[1:]]),
+    }
+    title = f"Verification of {factory}"
+    return verify.write_page(found, folder, title=title, settings=settings)
 
 
 def _target(name: str) -> Any:

@@ -3,37 +3,36 @@ of a labelled run.
 
 ``at(run, state, ...)`` is the run at one condition, an ordinary run of points, whose
 data and first chains are those of the nearest conditions.  ``chains_at`` runs one chain
-a condition, all in one program; ``rows`` compares them with points held out, each chain
-at the condition of its point.
+a condition, all in one program; :mod:`ebmjax.experiments.conditional_report` compares
+them with points held out, each chain at the condition of its point.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax import plotting
 from ebmjax.base import Key
 from ebmjax.energies.transforms import denoise, temper
-from ebmjax.evaluation.classifier import train_classifier
-from ebmjax.experiments import report
-from ebmjax.experiments.build import RunError
+from ebmjax.experiments.chains import SAMPLERS, step_size_for
 from ebmjax.experiments.classes import take
+from ebmjax.experiments.data import Dataset
 from ebmjax.experiments.data.conditions import classes_of, row
+from ebmjax.experiments.errors import RunError
 from ebmjax.experiments.experiment import Run
 from ebmjax.experiments.registry import METHODS
 from ebmjax.kernels.conditional import conditioned
+from ebmjax.objectives.batches import points_of
 from ebmjax.sampling.sample import sample
 from ebmjax.sampling.samples import Samples
 from ebmjax.training.step import TrainState
 
 NEAREST = 256  # rows of the data that are shown beside the chains at a condition
 SAME, LEAST_SAME = 1e-10, 6  # squared distance of equal conditions; rows that suffice
-NUM_STEPS, NUM_KEPT, NUM_CHAINS = 400, 100, 200  # of the chains of a table
-A_CLASS = 20  # chains of each class that a classifier judges
+NUM_STEPS, NUM_KEPT = 400, 100  # steps of each chain, and those that are kept
 
 
 def takes_condition(run: Run) -> bool:
@@ -60,7 +59,7 @@ def at(run: Run, state: TrainState, values: str, label: str) -> tuple[Run, Train
         near = partial(_nearest, condition)
         where = jnp.asarray(condition)
         of_kept = near(run.batches.condition)
-        of_held = None if run.held is None else near(_given(run, run.held))
+        of_held = None if run.held is None else near(given_of(run, run.held))
         buffer = None if state.buffer is None else state.buffer[of_kept]
     elif METHODS[run.config.objective].is_labelled:
         columns = tuple(f"label={c}" for c in classes_of(run.dataset))
@@ -80,7 +79,9 @@ def at(run: Run, state: TrainState, values: str, label: str) -> tuple[Run, Train
     return chosen, state._replace(buffer=buffer)
 
 
-def _given(run, points) -> Any:
+def given_of(run: Run, points: Dataset) -> Any:
+    """The conditions ``[N, M]`` of points, in units of training."""
+    assert run.facts.given is not None
     return run.facts.given.forward(points.conditions)
 
 
@@ -97,7 +98,7 @@ def _of_class(run, state, label):
     """Training chains of a class, or ``None`` where there are none."""
     if state.buffer is None:
         return None
-    points = report.points_of(state.buffer)
+    points = points_of(state.buffer)
     if points is not state.buffer:
         classes = np.asarray(state.buffer.label).argmax(axis=1)
     else:
@@ -131,8 +132,8 @@ def chains_at(
     if state.buffer is not None:
         start = _starts(key_start, run, state, conditions, start)
     first = run._replace(at=conditions[0])
-    step_size = report.step_size_for(key_tune, first, state, run.config.kernel)
-    make = report.SAMPLERS[run.config.kernel].training_kernel
+    step_size = step_size_for(key_tune, first, state, run.config.kernel)
+    make = SAMPLERS[run.config.kernel].training_kernel
     kernel = conditioned(
         lambda e: make(e, step_size), energy_of(run, state), conditions
     )
@@ -161,101 +162,3 @@ def cleaned(run: Run, state: TrainState, z: Any, conditions: Any) -> np.ndarray:
         jump = lambda x, c: denoise(lambda y: energy(y, c), noise)(x)
         z = jax.jit(jax.vmap(jump))(z, conditions)
     return np.asarray(run.standard.backward(np.asarray(z)))
-
-
-class Found(NamedTuple):
-    """What chains at conditions say of a run."""
-
-    rows: list[tuple[str, str]]
-    figures: dict[str, Any]
-
-
-def compare(key: Key, run: Run, state: TrainState) -> Found:
-    """Chains at the conditions of points held out, beside these points; of labelled
-    images, what a classifier takes chains of each class for."""
-    found = Found([], {})
-    key_points, key_classes = jax.random.split(key)
-    if run.config.condition_on:
-        found = _of_points(key_points, run, state)
-    is_label = run.config.condition_on in ("", "label")
-    if run.facts.is_image and is_label and run.kept.labels is not None:
-        more = _of_classes(key_classes, run, state)
-        found = Found([*found.rows, *more.rows], {**found.figures, **more.figures})
-    return found
-
-
-def _of_points(key, run, state) -> Found:
-    points = run.kept if run.held is None else run.held
-    points = take(points, np.arange(min(NUM_CHAINS, len(points.x))))
-    c = jnp.asarray(_given(run, points), jnp.float32)
-    key_chains, key_noise = jax.random.split(key)
-    samples = chains_at(key_chains, run, state, c)
-    energy = jax.jit(jax.vmap(energy_of(run, state)))
-    z = jnp.asarray(run.standard.forward(points.x), jnp.float32)
-    z = z + run.config.noise * jax.random.normal(key_noise, z.shape)
-    gap = np.asarray(energy(z, c), np.float64) - np.asarray(
-        energy(samples.state.position, c), np.float64
-    )
-    name = "held-out points" if run.held is not None else "training points"
-    error = gap.std() / len(gap) ** 0.5
-    rows = [
-        (
-            f"energy of {name} above chains at their conditions",
-            f"{gap.mean():+.2f} +- {error:.2f} nat",
-        ),
-        ("acceptance of these chains", f"{samples.acceptance_rate.mean():.2f}"),
-    ]
-    draws = run.standard.backward(np.asarray(samples.draws))  # [T, C, ...]
-    if run.facts.is_image:
-        return Found(rows, {})
-    x = points.x.reshape(len(points.x), -1)
-    mean = draws.mean(axis=0).reshape(x.shape)
-    share = 1 - ((x - mean) ** 2).mean(axis=0) / x.var(axis=0)
-    shown = ", ".join(f"{s:.2f}" for s in share[:8])
-    rows.append(("variance of the points that E[x | c] explains", shown))
-    last = draws[-1].reshape(x.shape)
-    return Found(rows, {"conditional.png": _scatter(run, points, x, last)})
-
-
-@plotting.styled
-def _scatter(run, points, x, chains):
-    """The first coordinate against the first condition, of points and of chains."""
-    fig, ax = plotting.figure(size=(5.2, 3.4))
-    given = points.conditions[:, 0]
-    ax.plot(given, x[:, 0], ".", color=plotting.DATA, label="held-out points")
-    ax.plot(given, chains[:, 0], ".", color=plotting.MODEL, label="chains", alpha=0.7)
-    columns, names = run.dataset.columns, run.dataset.condition_columns
-    ax.set(xlabel=names[0], ylabel=columns[0] if columns else "x[0]")
-    ax.legend()
-    return fig
-
-
-def _of_classes(key, run, state) -> Found:
-    """The share of the chains of each class that a classifier takes for it."""
-    classes = classes_of(run.dataset)
-    num = max(A_CLASS, len(classes))
-    label = np.repeat(np.arange(len(classes)), num)
-    rows = np.eye(len(classes), dtype=np.float32)[label]
-    c = jnp.asarray(rows if run.config.condition_on else label)
-    key_chains, key_noise, key_classifier = jax.random.split(key, 3)
-    last = lambda key, state: chains_at(key, run, state, c).state.position
-    images = cleaned(run, state, last(key_chains, state), c)
-    predict = train_classifier(key_classifier, run.kept.x, run.kept.labels)
-    low, high = report.value_range(run)
-    of = lambda x: np.asarray(predict(jnp.clip(jnp.asarray(x), low, high)))
-    share = lambda x: f"{(of(x).argmax(axis=1) == label).mean():.1%}"
-    shown = [("chains that a classifier takes for their class", share(images))]
-    if state.buffer is not None:
-        fresh = last(key_noise, state._replace(buffer=None))
-        fresh = cleaned(run, state, fresh, c)
-        shown.append((f"the same of {NUM_STEPS} steps from noise", share(fresh)))
-    if run.held is not None:
-        right = (of(run.held.x).argmax(axis=1) == run.held.labels).mean()
-        shown.append(("held-out images that it takes for theirs", f"{right:.1%}"))
-    panel = report.viewable(images, run.facts.shape)
-    panel = panel.reshape(len(classes), num, *panel.shape[1:])[:, : len(classes)]
-    panel = panel.reshape(-1, *panel.shape[2:])
-    figure = plotting.image_grids(
-        {"chains, a class a row": panel}, num_rows=len(classes), value_range=(low, high)
-    )
-    return Found(shown, {"classes.png": figure})

@@ -1,15 +1,83 @@
-"""Reading a ``config.json``: a small regular file, its fields of the right types."""
+"""The configuration of a run, and its file: a small regular file, its fields of the
+right types."""
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from ebmjax.experiments.build import RunError
+from ebmjax.experiments.classes import SHARE_HELD
 from ebmjax.experiments.data.arrays import check_regular
 from ebmjax.experiments.data.dataset import DataError
+from ebmjax.experiments.errors import RunError
 
 MOST_BYTES = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All options of a run; lengths are in standardised units (images span [0, 1])."""
+
+    data: str
+    objective: str = "maximum_likelihood"
+    network: str = "mlp"
+    features: tuple[int, ...] = (128, 128)
+    is_spectral: bool = False
+    confinement: str = "fixed"  # or trained: a factor of the quadratic term
+    noise: float = 0.0  # sigma, of the Gaussian noise added to the data
+    shift: int = 0  # pixels by which images, and some chains, are shifted at random
+    noise_ratio: int = 4  # noise points a data point (nce, ranking)
+    # noise of a point against itself (conditional, energy_discrepancy)
+    perturbation_scale: float = 0.3
+    kernel: str = "mala"
+    chain_init: str = "buffer"
+    chain_steps: int = 10
+    # of the first update; adapted where the kernel has an acceptance target
+    step_size: float = 0.3
+    num_chains: int = 256
+    buffer_size: int = 1024
+    # 0: chains that have not converged raise the energy at their positions
+    restart_probability: float = 0.0
+    batch_size: int = 256
+    learning_rate: float = 2e-3
+    regularisation: float = 0.0
+    # of the training chains; the density learned is exp(-E / temperature)
+    temperature: float = 1.0
+    # before a diverging run stops
+    max_rollbacks: int = 4
+    ema_decay: float = 0.995
+    num_updates: int = 3000
+    held_out: float = SHARE_HELD  # share of the data that is not trained on
+    labels: str = "auto"  # these three: options of reading a data file
+    header: str = "auto"
+    layout: str = "auto"
+    condition_on: str = ""  # what points are given: columns, or label
+    levels: int = 0  # in which the values of the data are put; 0: as they are
+    seed: int = 0
+    data_digest: str = ""
+
+    def save(self, path: Path) -> None:
+        aside = path.with_name(path.name + ".tmp")
+        aside.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        os.replace(aside, path)  # atomic
+
+    @staticmethod
+    def load(path: Path) -> "Config":
+        """Read a ``config.json``; raises :class:`RunError` if it is invalid."""
+        try:
+            return Config(**read_json(path, Config))
+        except (ValueError, TypeError) as error:
+            if isinstance(error, RunError):
+                raise
+            raise RunError(
+                f"{path} is not a configuration of this version: {error}"
+            ) from None
+
+    @property
+    def reading(self) -> dict[str, str]:
+        """The options of reading a data file."""
+        return {"labels": self.labels, "header": self.header, "layout": self.layout}
 
 
 def read_json(path: Path, kind: type) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ebmjax.experiments.build import RunError
 from ebmjax.experiments.data import DataError, Dataset, is_image
 from ebmjax.experiments.data.arrays import read_array_of
+from ebmjax.experiments.errors import RunError
 from ebmjax.experiments.standardize import Standard
 
 FILE = "data.npz"

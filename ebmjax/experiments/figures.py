@@ -17,7 +17,8 @@ from ebmjax import _validation as checks
 from ebmjax import plotting
 from ebmjax.base import Energy
 from ebmjax.energies.transforms import denoise
-from ebmjax.experiments.experiment import Run, RunError
+from ebmjax.experiments.errors import RunError
+from ebmjax.experiments.experiment import Run
 from ebmjax.experiments.labelled import judged
 from ebmjax.experiments.metrics import metrics
 from ebmjax.experiments.registry import METHODS

@@ -21,10 +21,11 @@ import numpy as np
 from ebmjax import plotting
 from ebmjax.base import Array, Energy, Kernel, Key
 from ebmjax.energies.transforms import denoise
-from ebmjax.experiments import report
+from ebmjax.experiments.chains import SAMPLERS
 from ebmjax.experiments.data import DataError
 from ebmjax.experiments.data.arrays import read_array
 from ebmjax.experiments.experiment import Run
+from ebmjax.experiments.figures import value_range, viewable
 from ebmjax.kernels.conditional import conditioned
 from ebmjax.sampling.sample import sample
 from ebmjax.sampling.samples import Samples
@@ -117,7 +118,7 @@ def inpaint(
     if run.standard.varying is not None:
         is_known = is_known[run.standard.varying]
     energy = run.trained(state)
-    make = report.SAMPLERS[name].training_kernel
+    make = SAMPLERS[name].training_kernel
     samples = chains_given(
         key_run,
         energy,
@@ -153,9 +154,9 @@ def rows(run: Run, is_known: np.ndarray, found: Filled) -> list[tuple[str, str]]
 
 def picture(run: Run, is_known: np.ndarray, found: Filled) -> Any:
     """Images as they are, what is known of them, and filled in; for images alone."""
-    low, high = report.value_range(run)
+    low, high = value_range(run)
     masked = np.where(is_known, found.given, 0.5 * (low + high))
     panels = {"held out": found.given, "known": masked, "filled": found.filled}
     shape = run.facts.shape
-    panels = {n: report.viewable(x[:100], shape) for n, x in panels.items()}
+    panels = {n: viewable(x[:100], shape) for n, x in panels.items()}
     return plotting.image_grids(panels, value_range=(low, high))

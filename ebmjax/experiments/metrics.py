@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax.experiments.build import RunError
 from ebmjax.experiments.data import DataError
 from ebmjax.experiments.data.arrays import check_regular
+from ebmjax.experiments.errors import RunError
 from ebmjax.sampling import devices
 
 

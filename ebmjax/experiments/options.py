@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ebmjax.experiments.build import RunError
+from ebmjax.experiments.errors import RunError
 from ebmjax.experiments.registry import KERNELS, METHODS
 
 OF_CHAINS = ("kernel", "chain_steps", "step_size")

@@ -23,8 +23,10 @@ import jax
 from ebmjax import _validation as checks
 from ebmjax.experiments import data
 from ebmjax.experiments import facts as kept_facts
+from ebmjax.experiments.configuration import Config
 from ebmjax.experiments.data import DataError, Dataset
-from ebmjax.experiments.experiment import Config, Run, RunError, build
+from ebmjax.experiments.errors import RunError
+from ebmjax.experiments.experiment import Run, build
 from ebmjax.experiments.facts import Facts
 from ebmjax.experiments.metrics import Rows, metrics
 from ebmjax.experiments.standardize import digest

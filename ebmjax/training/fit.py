@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
@@ -28,16 +27,16 @@ from ebmjax._value import as_function, canonical
 from ebmjax.base import Key, Position
 from ebmjax.io.chunk_store import Interrupted
 from ebmjax.objectives.base import Loss, Objective, optional
-from ebmjax.objectives.batches import noisy, points_of, with_points
 from ebmjax.sampling import devices as dev
 from ebmjax.sampling.progress import Progress, reporter
 from ebmjax.sampling.recompiled import warn_of_many
+from ebmjax.training._log import logged, progress_text
+from ebmjax.training._updates import updates
 from ebmjax.training.chain_init import FROM_DATA, ChainInit
 from ebmjax.training.divergence import (
     DEFAULT_ROLLBACK,
     DivergenceMonitor,
     RollbackPolicy,
-    known_mean,
 )
 from ebmjax.training.step import TrainState, train_step
 
@@ -126,27 +125,8 @@ def fit(
     key = checks.key(key)
     monitor = DivergenceMonitor(data, max_gap=max_gap, rollback=rollback)
     data = checks.position(data, "data")
-    num_points = checks.num_chains(data, "data")
-    if checks.count(batch_size, "batch_size") > num_points:
-        raise ValueError(
-            f"batch_size must be at most the number of points, {num_points}, got "
-            f"{batch_size}"
-        )
-    if checks.count(num_updates, "num_updates") > LAST_UPDATE:
-        raise ValueError(
-            f"num_updates must be at most {LAST_UPDATE}, the last that a key can be folded "
-            f"with, got {num_updates}"
-        )
-    checks.positive(data_noise, "data_noise", zero=True)
     num_chains = batch_size if num_chains is None else num_chains
-    num_chains = checks.count(num_chains, "num_chains")
-    checks.count(chunk, "chunk")
-    checks.instance(state, TrainState, "state", "init_state")
-    if int(state.step) >= num_updates:
-        checks.warn(
-            f"nothing is left to do: num_updates is the number in all, {num_updates}, and "
-            f"the state has seen {int(state.step)}"
-        )
+    _check(data, state, num_updates, batch_size, data_noise, num_chains, chunk)
     mesh = dev.mesh_of(devices)
     dev.check_divides(batch_size, mesh, "batch_size")
     dev.check_divides(num_chains, mesh, "num_chains")
@@ -154,7 +134,7 @@ def fit(
         objective,
         optimizer,
         chain_init,
-        num_chains=num_chains,
+        num_chains=int(num_chains),
         ema_decay=ema_decay,
         mesh=mesh,
         params=state.params,
@@ -166,13 +146,45 @@ def fit(
         augment = as_function(augment, "augment")
     warn_of_many("fit", objective, chain_init)
     if log is not None:
-        on_chunk = _logged(checks.function(log, "log"), on_chunk)
-    updates = functools.partial(
-        _updates, step, noise, augment, chunk=chunk, batch_size=batch_size
+        on_chunk = logged(checks.function(log, "log"), on_chunk)
+    chunk_of_updates = functools.partial(
+        updates, step, noise, augment, chunk=chunk, batch_size=batch_size
     )
     return _loop(
-        key, updates, state, data, num_updates, chunk, monitor, on_chunk, progress
+        key,
+        chunk_of_updates,
+        state,
+        data,
+        num_updates,
+        chunk,
+        monitor,
+        on_chunk,
+        progress,
     )
+
+
+def _check(data, state, num_updates, batch_size, data_noise, num_chains, chunk):
+    """Raise unless the counts are possible and the state is one; warn of no updates."""
+    num_points = checks.num_chains(data, "data")
+    if checks.count(batch_size, "batch_size") > num_points:
+        raise ValueError(
+            f"batch_size must be at most the number of points, {num_points}, got "
+            f"{batch_size}"
+        )
+    if checks.count(num_updates, "num_updates") > LAST_UPDATE:
+        raise ValueError(
+            f"num_updates must be at most {LAST_UPDATE}, the last that a key can be "
+            f"folded with, got {num_updates}"
+        )
+    checks.positive(data_noise, "data_noise", zero=True)
+    checks.count(num_chains, "num_chains")
+    checks.count(chunk, "chunk")
+    checks.instance(state, TrainState, "state", "init_state")
+    if int(state.step) >= num_updates:
+        checks.warn(
+            f"nothing is left to do: num_updates is the number in all, {num_updates}, "
+            f"and the state has seen {int(state.step)}"
+        )
 
 
 def _loop(key, updates, state, data, num_updates, chunk, monitor, on_chunk, progress):
@@ -203,7 +215,7 @@ def _loop(key, updates, state, data, num_updates, chunk, monitor, on_chunk, prog
             is_last = done + length >= num_updates
             state = monitor.chunk(new, metrics, is_last)
             if state is new:
-                report(int(new.step), num_updates, _summary(metrics))
+                report(int(new.step), num_updates, progress_text(metrics))
             keep()
     except KeyboardInterrupt as stopped:
         if not history:
@@ -219,61 +231,8 @@ def _loop(key, updates, state, data, num_updates, chunk, monitor, on_chunk, prog
     return found(state)
 
 
-def _logged(log, on_chunk):
-    """``on_chunk`` that also logs a row an update."""
-
-    def called(state, metrics):
-        length = len(metrics["loss"])
-        for i in range(length):
-            step = int(state.step) - length + i + 1
-            log({"step": step, **{name: float(x[i]) for name, x in metrics.items()}})
-        if on_chunk is not None:
-            on_chunk(state, metrics)
-
-    return called
-
-
 def placed(state: Any, mesh: jax.sharding.Mesh | None) -> Any:
     """The shapes of a training state with their shardings: the buffer of chains is
     sharded if its size is divisible."""
     everywhere = dev.divided(state._replace(buffer=None), mesh, length=-1)
     return everywhere._replace(buffer=dev.divided(state.buffer, mesh))
-
-
-@functools.partial(jax.jit, static_argnames=("chunk", "batch_size"))
-def _updates(step, data_noise, augment, key, state, data, num, *, chunk, batch_size):
-    """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program for
-    every number."""
-    num_points = len(jax.tree.leaves(data)[0])
-
-    def update(state):
-        folded = jax.random.fold_in(key, state.step)
-        key_batch, key_noise, key_step = jax.random.split(folded, 3)
-        index = jax.random.randint(key_batch, (batch_size,), 0, num_points)
-        batch = jax.tree.map(lambda x: x[index], data)
-        if augment is not None:
-            key_augment = jax.random.fold_in(folded, 3)  # the fourth of its split
-            batch = with_points(batch, augment(key_augment, points_of(batch)))
-        if data_noise is not None:
-            batch = noisy(key_noise, batch, data_noise)
-        return step(key_step, state, dev.constrain(batch, step.mesh))
-
-    def body(i, carry):
-        state, rows = carry
-        state, metrics = update(state)
-        return state, jax.tree.map(lambda row, x: row.at[i].set(x), rows, metrics)
-
-    _, shapes = jax.eval_shape(update, state)
-    empty = jax.tree.map(lambda x: jnp.zeros((chunk, *x.shape), x.dtype), shapes)
-    return jax.lax.fori_loop(0, num, body, (state, empty))
-
-
-def _summary(metrics):
-    means = {k: known_mean(v) for k, v in metrics.items()}
-    text = f"loss {means['loss']:+.3g}  |grad| {means['grad_norm']:.2g}"
-    if "energy_model" in means:
-        text += (
-            f"  E data {means['energy_data']:+.3g}  E model {means['energy_model']:+.3g}"
-            f"  acceptance {means['acceptance_rate']:.2f}"
-        )
-    return text

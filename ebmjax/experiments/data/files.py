@@ -9,7 +9,8 @@ from ebmjax.experiments.data import labels as classes
 from ebmjax.experiments.data import layout as layouts
 from ebmjax.experiments.data.arrays import read_array, read_npz
 from ebmjax.experiments.data.dataset import DataError, Dataset
-from ebmjax.experiments.data.table import missing_code, read_table, suspected_labels
+from ebmjax.experiments.data.suspects import missing_code, suspected_labels
+from ebmjax.experiments.data.table import read_table
 
 TABLES = (".csv", ".tsv", ".txt")
 SUFFIXES = (".npy", ".npz", *TABLES)
