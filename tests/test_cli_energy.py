@@ -6,7 +6,7 @@ import signal
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_cli import call
+from helpers import call
 
 import ebmjax as eb
 from ebmjax.cli import energy as cli_energy
