@@ -159,7 +159,7 @@ class FourDevices:
 # --- disks --------------------------------------------------------------------------
 
 
-def raise_disk_full(*_):
+def raise_disk_full(*_, **__):
     """Raise what a full disk raises."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -48,7 +48,7 @@ def pattern(text: str) -> re.Pattern[str]:
     return re.compile(r"\s*".join(parts))
 
 
-# --- the library with a bug -------------------------------------------------------------------------------
+# --- the library with a bug ---------------------------------------------------------
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
@@ -60,9 +60,10 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname):
         source = Path(self.path).read_text()
-        if source.count(self.mutant.old) != 1:
+        count = source.count(self.mutant.old)
+        if count != 1:
             raise TextIsGone(
-                f"{self.mutant.name}: its text stands {source.count(self.mutant.old)} times in {self.path}"
+                f"{self.mutant.name}: its text stands {count} times in {self.path}"
             )
         return compile(
             source.replace(self.mutant.old, self.mutant.new), self.path, "exec"
@@ -113,7 +114,7 @@ def mutated(mutant: Mutant):
         sys.modules.update(kept)
 
 
-# --- the test that should fail ----------------------------------------------------------------------------
+# --- the test that should fail ------------------------------------------------------
 
 
 def find(killer: str) -> tuple[Any, dict[str, Any]]:

@@ -205,7 +205,9 @@ def test_hard_boundaries_of_a_kernel_without_momenta_are_not_diverging(key):
     samples = eb.sample(key, kernel, start, 300, collect=eb.collect_stats)
     stats = export.groups(samples)["sample_stats"]
     assert np.isinf(stats["energy_error"]).sum() > 100
-    assert (np.abs(stats["energy_error"] - 5000) < 5).sum() > 30  # rejected, not diverging
+    assert (
+        np.abs(stats["energy_error"] - 5000) < 5
+    ).sum() > 30  # rejected, not diverging
     assert not stats["diverging"].any()
 
 

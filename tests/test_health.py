@@ -154,7 +154,8 @@ def test_a_funnel_has_divergences_and_little_change_of_energy(key):
     assert expected.sum() > 0 and (jax.jit(health.divergences)(info) == expected).all()
     text = str(eb.summary(samples))
     assert (
-        f"{expected.sum()} of 4000 steps diverged, in {np.sum(expected > 0)} chains" in text
+        f"{expected.sum()} of 4000 steps diverged, in {np.sum(expected > 0)} chains"
+        in text
     )
 
 

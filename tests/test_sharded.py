@@ -156,10 +156,6 @@ def test_what_is_written_over_and_what_was_cut_short(tmp_path):
 def test_a_disk_that_fails_leaves_the_older_one(tmp_path, monkeypatch):
     path = tmp_path / "c.orbax"
     sharded.save(path, jnp.ones(3))
-
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
     for where in ((sharded.os, "replace"), (ocp.Checkpointer, "save"), (Path, "mkdir")):
         with monkeypatch.context() as patch:
             patch.setattr(*where, raise_disk_full)
