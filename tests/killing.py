@@ -96,7 +96,7 @@ def _is_ours(name, module):
 @contextlib.contextmanager
 def mutated(mutant: Mutant):
     """The library and its tests, imported again with the mutant."""
-    kept = {n: m for n, m in sys.modules.items() if _is_ours(n, m)}
+    kept = {n: m for n, m in list(sys.modules.items()) if _is_ours(n, m)}
     for name in kept:
         del sys.modules[name]
     finder = _Finder(mutant)
@@ -109,7 +109,7 @@ def mutated(mutant: Mutant):
         sys.meta_path.remove(finder)
         for path in paths:
             sys.path.remove(path)
-        for name in [n for n, m in sys.modules.items() if _is_ours(n, m)]:
+        for name in [n for n, m in list(sys.modules.items()) if _is_ours(n, m)]:
             del sys.modules[name]
         sys.modules.update(kept)
 
