@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from helpers import FourDevices
 
 import ebmjax as eb
 from ebmjax.experiments import data, experiment
@@ -101,10 +102,6 @@ def other_model():
     return checkpoint.load(
         SCRATCH / "c.npz", {"w": jnp.zeros((2, 4)), "b": jnp.zeros(2)}
     )
-
-
-class FourDevices:
-    shape = {"chains": 4}
 
 
 def buffer(size):

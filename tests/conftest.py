@@ -45,6 +45,15 @@ def _calls_of_other_tests_are_forgotten():
             getattr(found, name).clear()
 
 
+@pytest.fixture(scope="module")
+def without_optimisations():
+    """For tests of options and files; numbers are tested elsewhere."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()  # what was compiled here differs in the last bit
+
+
 @pytest.fixture
 def key():
     return jax.random.key(20261123)

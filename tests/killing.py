@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = {"key", "tmp_path", "monkeypatch"}  # that a killer may use
+KEPT = {"__main__", "__mp_main__", "killing", "conftest"}  # not imported again
 
 
 class TextIsGone(Exception):
@@ -47,7 +48,7 @@ def pattern(text: str) -> re.Pattern[str]:
     return re.compile(r"\s*".join(parts))
 
 
-# --- the library with a bug -------------------------------------------------------------------------------
+# --- the library with a bug ---------------------------------------------------------
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
@@ -59,9 +60,10 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname):
         source = Path(self.path).read_text()
-        if source.count(self.mutant.old) != 1:
+        count = source.count(self.mutant.old)
+        if count != 1:
             raise TextIsGone(
-                f"{self.mutant.name}: its text stands {source.count(self.mutant.old)} times in {self.path}"
+                f"{self.mutant.name}: its text stands {count} times in {self.path}"
             )
         return compile(
             source.replace(self.mutant.old, self.mutant.new), self.path, "exec"
@@ -82,14 +84,19 @@ class _Finder:
         )
 
 
-def _is_ours(name):
-    return name.split(".")[0] == "ebmjax" or name.startswith("test_")
+def _is_ours(name, module):
+    """The library, and what imports it: tests, their helpers, benchmarks."""
+    top = name.split(".")[0]
+    if top in ("ebmjax", "benchmarks"):
+        return True
+    is_test = str(getattr(module, "__file__", "")).startswith(str(ROOT / "tests"))
+    return is_test and top not in KEPT and not top.startswith("mutants")
 
 
 @contextlib.contextmanager
 def mutated(mutant: Mutant):
     """The library and its tests, imported again with the mutant."""
-    kept = {n: m for n, m in sys.modules.items() if _is_ours(n)}
+    kept = {n: m for n, m in list(sys.modules.items()) if _is_ours(n, m)}
     for name in kept:
         del sys.modules[name]
     finder = _Finder(mutant)
@@ -102,12 +109,12 @@ def mutated(mutant: Mutant):
         sys.meta_path.remove(finder)
         for path in paths:
             sys.path.remove(path)
-        for name in [n for n in sys.modules if _is_ours(n)]:
+        for name in [n for n, m in list(sys.modules.items()) if _is_ours(n, m)]:
             del sys.modules[name]
         sys.modules.update(kept)
 
 
-# --- the test that should fail ----------------------------------------------------------------------------
+# --- the test that should fail ------------------------------------------------------
 
 
 def find(killer: str) -> tuple[Any, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Programs that tests/test_devices.py runs in separate processes, with several devices.
+"""Programs that ``test_devices.py`` runs in separate processes, with several devices.
 
     python tests/multi.py sample|train|all OUT.npz NUM      on NUM devices
 

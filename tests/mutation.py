@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ebmjax"
-VARIABLE = "EBMJAX_MUTANT"  # "file:number", read by tests/conftest.py's helper below
+VARIABLE = "EBMJAX_MUTANT"  # "file:number", read by ``install``
 SWAPS = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
     ast.Pow: ast.Mult, ast.Mod: ast.Mult, ast.FloorDiv: ast.Mult, ast.MatMult: ast.Add,

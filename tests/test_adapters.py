@@ -130,9 +130,9 @@ def test_the_kernel_that_theirs_gives_without_a_cycle_is_theirs(key):
     """The same key gives the same step."""
     algorithm, x = THEIRS["nuts"](), jnp.array([0.3, 0.8])
     kernel = adapters.from_blackjax(algorithm, TARGET.energy)
-    wants, _ = algorithm.step(jax.random.split(key)[1], algorithm.init(x))
+    expected, _ = algorithm.step(jax.random.split(key)[1], algorithm.init(x))
     found, _ = kernel.step(key, kernel.init(x))
-    np.testing.assert_allclose(found.position, wants.position, rtol=1e-5)
+    np.testing.assert_allclose(found.position, expected.position, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

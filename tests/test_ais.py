@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import counted, flips, standard_error, z_score
 from scipy import stats
 
 import ebmjax as eb
 from ebmjax.base import Info, Kernel, State
 from ebmjax.energies import boltzmann, enumeration
 from ebmjax.energies.flows import Flow
-from ebmjax.kernels.flip import flip
 from ebmjax.tempering import weights
 from ebmjax.tempering.ais import annealed_importance_sampling
 from ebmjax.tempering.annealing import anneal
@@ -75,10 +75,9 @@ def exact(key, num):
     return MEAN + jax.random.normal(key, (num, 1)) / PRECISION**0.5
 
 
-def z_score(log_weights, wants):
-    """Of the mean weight against ``exp(wants)``, in standard errors."""
-    w = np.exp(np.asarray(log_weights, np.float64) - wants)
-    return (w.mean() - 1) / (w.std() / np.sqrt(len(w)))
+def weight_score(log_weights, log_z):
+    """Of the mean weight against Z, in standard errors."""
+    return z_score(np.exp(np.asarray(log_weights, np.float64) - log_z), 1.0)
 
 
 # --- the weights ----------------------------------------------------------------------
@@ -95,11 +94,11 @@ def test_with_perfect_transitions_the_gap_is_the_sum_of_kls(is_reversed):
     ahead = sum(kl(a, b) for a, b in zip(levels, levels[1:], strict=False))
     back = sum(kl(b, a) for a, b in zip(levels, levels[1:], strict=False))
     sign, gap, other = (-1, back, ahead) if is_reversed else (1, ahead, back)
-    error = log_w.std() / np.sqrt(NUM)
+    error = standard_error(log_w)
     assert abs(log_w.mean() - (sign * LOG_Z - gap)) < 4.5 * error
     assert abs(log_w.mean() - (sign * LOG_Z - other)) > 7 * error  # the other sum
     assert abs(log_w.mean() - sign * LOG_Z) > 10 * error
-    assert abs(z_score(log_w, sign * LOG_Z)) < 4.5
+    assert abs(weight_score(log_w, sign * LOG_Z)) < 4.5
 
 
 def test_a_path_of_equal_energies_has_weights_of_exactly_one():
@@ -135,15 +134,15 @@ def test_the_mean_weight_is_the_ratio_for_every_kernel(name):
     found = annealed_importance_sampling(
         KEY, PATH, KERNELS[name], BETAS, 0.4, num_chains=NUM
     )
-    assert abs(z_score(found.log_weights, LOG_Z)) < 4.5
-    assert abs(z_score(found.log_weights, LOG_Z + 0.1)) > 6
+    assert abs(weight_score(found.log_weights, LOG_Z)) < 4.5
+    assert abs(weight_score(found.log_weights, LOG_Z + 0.1)) > 6
 
 
 def test_a_kernel_that_is_not_invariant_has_biased_weights():
     found = annealed_importance_sampling(
         KEY, PATH, eb.ula, BETAS, 0.9, num_chains=NUM, num_steps=3
     )
-    assert abs(z_score(found.log_weights, LOG_Z)) > 6
+    assert abs(weight_score(found.log_weights, LOG_Z)) > 6
 
 
 def test_a_schedule_adapted_to_its_chains_is_biased():
@@ -155,17 +154,13 @@ def test_a_schedule_adapted_to_its_chains_is_biased():
     frozen = annealed_importance_sampling(
         KEY, PATH, eb.mala, found.betas, found.step_sizes, num_chains=NUM
     )
-    assert abs(z_score(frozen.log_weights, LOG_Z)) < 4.5
+    assert abs(weight_score(frozen.log_weights, LOG_Z)) < 4.5
 
 
 # --- bits, trees, paths ---------------------------------------------------------------
 
 RBM = boltzmann.rbm_params(jax.random.key(1), 8, 4, 2.0)
 BITS = geometric(bits(jnp.full(8, 0.5)), functools.partial(boltzmann.rbm, RBM))
-
-
-def flips(energy, step_size):
-    return eb.repeat(flip(energy), 8)
 
 
 def test_bits_forward_and_reverse_hold_the_enumerated_log_z():
@@ -178,8 +173,8 @@ def test_bits_forward_and_reverse_hold_the_enumerated_log_z():
     back = annealed_importance_sampling(
         KEY, BITS, flips, BETAS, positions=x, is_reversed=True, **options
     )
-    assert abs(z_score(ahead.log_weights, truth)) < 4.5
-    assert abs(z_score(back.log_weights, -truth)) < 4.5
+    assert abs(weight_score(ahead.log_weights, truth)) < 4.5
+    assert abs(weight_score(back.log_weights, -truth)) < 4.5
     found = bennett(ahead, back, confidence=0.999)
     assert found.lower < truth < found.upper
     assert found.upper - found.lower < 0.5
@@ -204,8 +199,8 @@ def test_trees_and_a_path_of_the_user_and_an_infinite_energy():
     truth = 1.5 * LOG_2PI + 2 * np.log(0.5) - np.log(2)
     is_out = np.isneginf(found.log_weights)
     assert 0.4 < is_out.mean() < 0.6
-    assert abs(z_score(found.log_weights, truth)) < 4.5
-    assert abs(z_score(found.log_weights, truth + np.log(2))) > 6
+    assert abs(weight_score(found.log_weights, truth)) < 4.5
+    assert abs(weight_score(found.log_weights, truth + np.log(2))) > 6
 
 
 def test_bases_are_normalised_and_their_draws_have_their_law():
@@ -215,15 +210,15 @@ def test_bases_are_normalised_and_their_draws_have_their_law():
         mass = np.trapezoid(np.exp(jax.vmap(base.log_prob)(x)), x[:, 0])
         assert mass == pytest.approx(1, abs=2e-3)
         draws = np.asarray(base.sample(KEY, NUM))
-        assert abs(draws.mean() - 1) < 5 * draws.std() / np.sqrt(NUM)
+        assert abs(draws.mean() - 1) < 5 * standard_error(draws)
     covariance = jnp.array([[2.0, 0.6], [0.6, 0.5]])
     base = gaussian(jnp.zeros(2), covariance=covariance)
     fitted = fit_gaussian(base.sample(KEY, NUM))
     points = jax.random.normal(KEY, (50, 2))
-    wants = stats.multivariate_normal([0, 0], covariance).logpdf(points)
-    assert np.allclose(jax.vmap(base.log_prob)(points), wants, atol=1e-4)
-    assert np.allclose(jax.vmap(fitted.log_prob)(points), wants, atol=0.2)
-    assert not np.allclose(jax.vmap(fitted.log_prob)(2 * points), wants, atol=0.2)
+    expected = stats.multivariate_normal([0, 0], covariance).logpdf(points)
+    assert np.allclose(jax.vmap(base.log_prob)(points), expected, atol=1e-4)
+    assert np.allclose(jax.vmap(fitted.log_prob)(points), expected, atol=0.2)
+    assert not np.allclose(jax.vmap(fitted.log_prob)(2 * points), expected, atol=0.2)
     network = Flow((2,), (8,), 2)
     params = network.init(KEY, jnp.zeros(2))  # a new flow is the identity
     params = jax.tree.map(lambda x: x + 0.3 * (x.size == 2), params)
@@ -275,7 +270,7 @@ def test_bennetts_ratio_and_its_error_on_normal_works():
         back = -rng.normal(-d + sigma**2 / 2, sigma, 400)
         found.append(acceptance_ratio(ahead, back))
     log_z, error = np.array(found).T
-    assert abs(log_z.mean() + d) < 4 * log_z.std() / np.sqrt(300)
+    assert abs(log_z.mean() + d) < 4 * standard_error(log_z)
     assert error.mean() == pytest.approx(log_z.std(), rel=0.15)
     plain = [weights.log_mean_exp(-rng.normal(d + 1.125, 1.5, 200)) for _ in range(300)]
     assert log_z.std() < 0.6 * np.std(plain)
@@ -383,22 +378,18 @@ def test_wrong_types_are_named():
 
 
 def test_new_numbers_compile_nothing_and_levels_cost_no_memory():
-    num_traces = []
-
-    def counted(scale, x):
-        num_traces.append(1)
-        return 0.5 * jnp.sum((x / scale) ** 2)
+    scaled, traces = counted(lambda scale, x: 0.5 * jnp.sum((x / scale) ** 2))
 
     def call(scale, base_scale):
         path = geometric(
-            gaussian(jnp.zeros(1), base_scale), functools.partial(counted, scale)
+            gaussian(jnp.zeros(1), base_scale), functools.partial(scaled, scale)
         )
         return annealed_importance_sampling(KEY, path, eb.mala, BETAS, 0.4)
 
     first = call(0.5, 1.0).log_z
-    traced = len(num_traces)
+    num_traces = len(traces)
     assert call(0.7, 1.5).log_z != first
-    assert len(num_traces) == traced
+    assert len(traces) == num_traces
 
     def megabytes(num):
         betas = jnp.linspace(0, 1, num + 1)

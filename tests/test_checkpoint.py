@@ -1,30 +1,18 @@
 """Checkpoints: all leaves are restored, and damage is reported."""
 
-import contextlib
-import errno
 import hashlib
 import io
 import json
 import os
-import resource
-import signal
 import zipfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import TREE, limited, raise_disk_full
 
 from ebmjax.io import archive, checkpoint, run_directory
-
-TREE = {
-    "w": jnp.arange(6.0).reshape(2, 3),
-    "half": jnp.ones(3, jnp.bfloat16) / 3,
-    "key": jax.random.key(7),
-    "count": jnp.int32(5),
-    "nothing": None,
-    "pair": (jnp.zeros(()), np.float64(0.1)),
-}
 
 
 def test_all_leaves_are_restored(tmp_path):
@@ -152,11 +140,8 @@ def test_a_disk_that_fails_leaves_the_older_file(fault, tmp_path, monkeypatch):
     path = tmp_path / "c.npz"
     checkpoint.save(path, TREE["w"])
 
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     if fault in ("fsync", "replace"):
-        monkeypatch.setattr(os, fault, full)
+        monkeypatch.setattr(os, fault, raise_disk_full)
         new, message = TREE["w"] + 1, "No space left on device"
     elif fault == "open":
         (
@@ -174,19 +159,6 @@ def test_a_disk_that_fails_leaves_the_older_file(fault, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert np.array_equal(checkpoint.load(path, TREE["w"]), TREE["w"])
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["c.npz"]
-
-
-@contextlib.contextmanager
-def limited(size):
-    """Limit the size of files of this process, which acts as a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size if size else before[0], before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import counted
 
 import ebmjax as eb
 from ebmjax import _validation as checks
@@ -80,10 +81,10 @@ BAD = {
     "no function": (lambda: eb.mala(3.0, 0.5), TypeError, "energy must be a function, got 3.0 (float)"),
     # step sizes
     **{
-        f"{make.__name__}, step size {value!r}": (partial(make, ENERGY, value), error, wants)
+        f"{make.__name__}, step size {value!r}": (partial(make, ENERGY, value), error, expected)
         for make in (eb.random_walk, eb.mala, eb.ula, eb.underdamped_langevin, partial(eb.hmc, num_steps=3))
         if hasattr(make, "__name__") or not setattr(make, "__name__", "hmc")
-        for value, error, wants in (
+        for value, error, expected in (
             (-0.1, ValueError, "step_size must be finite and above 0, got -0.1"),
             (0.0, ValueError, "step_size must be finite and above 0, got 0.0"),
             (float("nan"), ValueError, "step_size must be finite and above 0, got nan"),
@@ -241,12 +242,7 @@ def test_plus_infinity_is_rejected_and_not_counted(recwarn):
 
 
 def test_step_size_as_a_number_or_an_array_compiles_the_same_program():
-    traces = []
-
-    def energy(x):
-        traces.append(1)
-        return ENERGY(x)
-
+    energy, traces = counted(ENERGY)
     step = jax.jit(
         lambda h, key, x: (
             eb.mala(energy, h).step(key, eb.mala(energy, h).init(x))[0].position

@@ -123,9 +123,9 @@ def test_the_mass_does_not_depend_on_where_the_range_ends(key, num_chains):
         )
         scales = compiled_warm_up()(energy, key, energy_free(energy, start))
         ratios.append(float(scales[1] / scales[0]))
-    wants = circular_sd(1.0) / circular_sd(20.0)
+    expected = circular_sd(1.0) / circular_sd(20.0)
     for ratio in ratios:
-        assert wants / 1.9 < ratio < wants * 1.9, ratios
+        assert expected / 1.9 < ratio < expected * 1.9, ratios
 
 
 def _two_angles(mu, x):
@@ -169,8 +169,8 @@ def test_angles_in_degrees_and_bonded_angles_from_the_defaults(key):
         "sine": (np.sin(x[..., 0] - x[..., 1]), 0.0),
     }
     table = eb.summary({name: v for name, (v, _) in parts.items()})
-    wants = np.array([parts[name][1] for name in table.names])
-    z = (table.columns["mean"] - wants) / table.columns["mcse_mean"]
+    expected = np.array([parts[name][1] for name in table.names])
+    z = (table.columns["mean"] - expected) / table.columns["mcse_mean"]
     assert np.abs(z).max() < 4.5
     of_angles = eb.summary(samples)
     assert of_angles.warnings == []

@@ -50,17 +50,17 @@ def test_auroc_of_wider_normals_is_fishers_f():
         inside = jax.random.normal(jax.random.key(0), (NUM, dim))
         outside = scale * jax.random.normal(jax.random.key(1), (NUM, dim))
         energy = lambda x: 0.5 * jnp.sum(x**2)
-        wants = stats.f(dim, dim).cdf(scale**2)
-        error = np.sqrt(wants * (1 - wants) / NUM)
+        expected = stats.f(dim, dim).cdf(scale**2)
+        error = np.sqrt(expected * (1 - expected) / NUM)
         for score in (
             cl.density_score,
             cl.mass_score,
         ):  # for a normal, both order by |x|
             assert (
-                abs(cl.auroc(score(energy, inside), score(energy, outside)) - wants)
+                abs(cl.auroc(score(energy, inside), score(energy, outside)) - expected)
                 < 5 * error
             )
-        assert abs(wants - 0.5) > 20 * error
+        assert abs(expected - 0.5) > 20 * error
 
 
 def test_auroc_is_the_count_of_pairs_and_ties_are_half():

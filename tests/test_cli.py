@@ -9,13 +9,13 @@ import sys
 import jax
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from helpers import call
 
-from ebmjax.cli import app
 from ebmjax.cli import train as cli_train
 from ebmjax.experiments import data, experiment, options, registry, runs
 from ebmjax.io import checkpoint
 
+pytestmark = pytest.mark.usefixtures("without_optimisations")
 SMALL = [
     "--num-updates",
     "30",
@@ -25,22 +25,9 @@ SMALL = [
 CHAINS = ["--chain-steps", "3", "--num-chains", "64"]
 
 
-def call(*arguments):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
 def error_of(result):
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     return lines, result.exit_code
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_optimisations():
-    """These tests check options and files; numbers are tested elsewhere."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()  # what was compiled here differs in the last bit
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_cli import call
+from helpers import call
 
 import ebmjax as eb
 from ebmjax.cli import sample_energy as cli_energy

@@ -2,28 +2,15 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from helpers import call
 
-from ebmjax.cli import app
 from ebmjax.experiments import report, runs
 
+pytestmark = pytest.mark.usefixtures("without_optimisations")
 SMALL = "--num-updates 30 --features 16,16 --chain-steps 3 --num-chains 64".split()
 QUICK = "--num-levels 64 --num-chains 128 --num-relax 200 --replicas 4".split()
-
-
-def call(*arguments):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def programs_compiled_in_a_hurry():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()  # what was compiled here differs in the last bit
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.special
-from test_values import compilations
+from helpers import compilations
 
 import ebmjax as eb
 from benchmarks import gpu_program

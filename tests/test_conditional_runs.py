@@ -1,5 +1,5 @@
 """Runs of points given a condition: files, the command line, chains at one condition;
-filling in what is not known, and telling other inputs from the data."""
+imputation of unknown values, and scores of out-of-distribution inputs."""
 
 from functools import partial
 
@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from helpers import call
 
 import ebmjax as eb
-from ebmjax.cli import app
 from ebmjax.experiments import conditional, data, experiment, inpainting, ood, runs
 from ebmjax.experiments.data import DataError, Dataset
 from ebmjax.experiments.data.conditions import row, split
 
+pytestmark = pytest.mark.usefixtures("without_optimisations")
 SMALL = "--features 16 --chain-steps 3 --batch-size 64".split()
 DIGITS = {
     "features": (8,),
@@ -23,18 +23,6 @@ DIGITS = {
     "num_updates": 2,
     "condition_on": "label",
 }
-
-
-def call(*arguments):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def programs_compiled_in_a_hurry():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()  # what was compiled here differs in the last bit
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import counted
 from helpers_supports import parts, schools, schools_answers, starts, statistics
 
 import ebmjax as eb
@@ -45,8 +46,8 @@ def run_of_parts(name):
 def errors(found):
     """How far means of draws are from what they must be, in standard errors."""
     table = eb.summary({name: x for name, (x, _) in found.items()})
-    wants = np.array([found[name][1] for name in table.names])
-    return (table.columns["mean"] - wants) / table.columns["mcse_mean"]
+    expected = np.array([found[name][1] for name in table.names])
+    return (table.columns["mean"] - expected) / table.columns["mcse_mean"]
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -59,7 +60,7 @@ def test_every_support_has_its_moments_and_no_divergences(name):
     assert divergences(samples.draws.info).sum() == 0
     last = jax.tree.map(lambda x: x[-1], samples.draws.position)
     parts(PARTS_OF[name]).check_inside(last)
-    # a scale of another shape, a cut elsewhere: they would be seen
+    # the control: a scale of another shape, a cut elsewhere
     wrong = {"cut": (found["cut 1"][0], 0.61), "scale": (found["scale"][0], 3.2)}
     assert (np.abs(errors(wrong)) > 6).all()
 
@@ -95,7 +96,7 @@ def test_the_table_leaves_out_what_never_changes():
     assert "factor[1, 0]" in table.names and "factor[2, 2]" in table.names
     assert not {"factor[0, 0]", "factor[0, 1]", "factor[1, 2]"} & set(table.names)
     assert table.warnings == []
-    bare = eb.summary(samples.draws.position)  # without its support
+    bare = eb.summary(samples.draws.position)  # the control: without its support
     assert "factor[0, 1]" in bare.names and bare.warnings
     again = eb.summary(samples.draws.position, support=parts().support)
     np.testing.assert_array_equal(again.columns["mean"], table.columns["mean"])
@@ -206,11 +207,7 @@ def test_a_start_outside_raises_before_the_energy_is_traced(key, bad, message):
 
 
 def test_other_numbers_compile_nothing(key):
-    traces = []
-
-    def of(rate, x):
-        traces.append(1)
-        return jnp.sum(rate * x)
+    of, traces = counted(lambda rate, x: jnp.sum(rate * x))
 
     def run(rate, high, step_size):
         energy = constrain(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import multi
 import numpy as np
 import pytest
+from helpers import FourDevices
 
 import ebmjax as eb
 from ebmjax.experiments import runs
@@ -182,14 +183,11 @@ def test_bad_devices_are_named(name):
 
 
 def test_an_indivisible_number_of_chains_raises_with_both_numbers():
-    class Four:
-        shape = {"chains": 4}
-
     with pytest.raises(
         ValueError, match="got 10 on 4 devices; the nearest are 8 and 12"
     ):
-        devices.check_divides(10, Four(), "num_chains")
-    devices.check_divides(12, Four(), "num_chains")
+        devices.check_divides(10, FourDevices(), "num_chains")
+    devices.check_divides(12, FourDevices(), "num_chains")
 
 
 def test_half_an_environment_is_refused(monkeypatch):

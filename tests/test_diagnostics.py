@@ -52,7 +52,7 @@ def _runs():
     )
     scales = jnp.array([0.2, 1.0, 1.0, 3.0])[
         :, None
-    ]  # an odd run whose folded part is the larger
+    ]  # an odd number of draws; the folded R-hat is the larger
     yield "scaled", np.asarray(jax.random.normal(key, (401, 4, 2)) * scales)
     drifting = jax.random.normal(jax.random.key(10), (10, 4, 400))[
         :, :, np.array([19, 49])

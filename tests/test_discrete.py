@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import standard_error
 from scipy import special
 
 import ebmjax as eb
@@ -253,10 +254,10 @@ def test_the_energy_of_the_ising_torus_is_kaufmans(key, make, coupling):
         collect=lambda s, i: s.energy,
     )
     means = np.asarray(found.draws).mean(axis=0) / side**2
-    error = means.std(ddof=1) / np.sqrt(num_chains)
+    error = standard_error(means)
     assert abs(means.mean() - ising_energy((side, side), coupling)) < 4.5 * error
     assert error < 0.004
-    # the next coupling is told apart
+    # the control: a coupling nearby
     assert abs(means.mean() - ising_energy((side, side), coupling + 0.03)) > 6 * error
 
 
@@ -275,7 +276,7 @@ def test_the_energy_of_a_potts_strip_is_that_of_its_transfer_matrix(key, make):
         collect=lambda s, i: s.energy,
     )
     means = np.asarray(found.draws).mean(axis=0) / 48
-    error = means.std(ddof=1) / np.sqrt(num_chains)
+    error = standard_error(means)
     assert abs(means.mean() - potts_energy(shape, 3, coupling)) < 4.5 * error
     assert error < 0.006
     assert abs(means.mean() - potts_energy(shape, 3, coupling + 0.04)) > 6 * error
@@ -321,7 +322,7 @@ def test_first_order_is_exact_where_the_energy_is_linear_in_each_site():
     state = jax.vmap(gibbs_with_gradients(curved_bits).init)(jnp.eye(6))
     found = jax.vmap(functools.partial(first_order, BITS))(state)
     wants = jax.vmap(functools.partial(differences, curved_bits, BITS))(state)
-    assert np.abs(found - wants).max() > 0.1  # not so where it is not
+    assert np.abs(found - wants).max() > 0.1  # the control: not linear
 
 
 def test_a_graph_has_the_energy_of_its_matrix():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from test_cli import call
+from helpers import call
 
 import ebmjax as eb
 from ebmjax.energies import boltzmann, enumeration
@@ -122,8 +122,8 @@ def test_data_as_bits_from_the_command_line(tmp_path):
 def test_levels_of_data():
     grey = data.load("digits")
     found = data.load("digits", levels=4)
-    wants = np.clip(np.ceil(grey.x * 4) - 1, 0, 3)
-    assert np.array_equal(found.x, wants) and found.range == (0.0, 3.0)
+    expected = np.clip(np.ceil(grey.x * 4) - 1, 0, 3)
+    assert np.array_equal(found.x, expected) and found.range == (0.0, 3.0)
     assert np.array_equal(data.load("digits", levels=2).x, data.load("binary_digits").x)
     whole = data.Dataset("mine", np.array([[0.0, 2.0], [1.0, 1.0]]))
     assert np.array_equal(data.quantised(whole, 4).x, whole.x)

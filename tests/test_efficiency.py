@@ -108,9 +108,11 @@ def test_the_criterion_detects_wrong_means_wrong_deviations_and_split_chains():
         "R-hat": draws + np.array([-1.0, -1.0, 1.0, 1.0])[:, None] * KNOWN.sd * 0.5,
     }
     for what, bad in wrong.items():
-        judged = efficiency.classifier_metrics(bad, truth)
-        assert not efficiency.is_converged(judged)
-        assert judged[what] > 2 * good[what] or what == "R-hat" and judged[what] > 1.05
+        metrics = efficiency.classifier_metrics(bad, truth)
+        assert not efficiency.is_converged(metrics)
+        assert (
+            metrics[what] > 2 * good[what] or what == "R-hat" and metrics[what] > 1.05
+        )
     still = np.broadcast_to(draws[:1], draws.shape)
     assert not efficiency.is_converged(efficiency.classifier_metrics(still, truth))
 
@@ -166,8 +168,8 @@ def test_every_sampler_samples_the_posterior(name, monkeypatch):
     monkeypatch.setattr(samplers, "MANY", 32)
     monkeypatch.setattr(samplers, "STEPS", 300)
     run = samplers.SAMPLERS[name](KNOWN)(jax.random.key(3))
-    judged = efficiency.classifier_metrics(run.draws, efficiency.truth_of(KNOWN))
-    assert efficiency.is_converged(judged), judged
+    metrics = efficiency.classifier_metrics(run.draws, efficiency.truth_of(KNOWN))
+    assert efficiency.is_converged(metrics), metrics
     assert run.draws.shape == (300, samplers.FEW if "nuts" in name else 32, 2)
     assert name == "numpyro nuts" or float(run.num_grads) > run.draws[..., 0].size
 

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import finite_differences
+from helpers import isotropic_energy as energy
 
 from ebmjax import targets
 from ebmjax.objectives.energy_discrepancy import energy_discrepancy
@@ -13,11 +15,6 @@ from ebmjax.objectives.energy_discrepancy import energy_discrepancy
 NUM, DRAWS = 8_000, 256
 DATA = targets.gaussian([0.5], [[0.7]])
 X = DATA.sample(jax.random.key(5), NUM)
-
-
-def energy(params, x):
-    """1/2 a (x - mu)^2."""
-    return 0.5 * params[0] * jnp.sum((x - params[1]) ** 2)
 
 
 def closed_form(a, mu, t):
@@ -44,14 +41,14 @@ def test_it_is_the_gap_to_the_contrastive_potential():
         )
         for params in ((1.3, 0.2), (3.0, -0.4)):
             (value, (_, metrics)), grads = run(jnp.array(params), jax.random.key(1))
-            wants, slope = closed_form(*params, noise**2)
+            expected, slope = closed_form(*params, noise**2)
             error = (
                 5 * float(metrics["loss_spread"]) / np.sqrt(NUM) + 2 / DRAWS
             )  # a log of a mean is low
-            assert abs(value - wants) < error
+            assert abs(value - expected) < error
             assert np.abs(grads - slope).max() < 0.03 * max(1.0, np.abs(slope).max())
             assert (
-                abs(value - wants - 0.5 * np.log(1 + noise**2 * params[0])) > error
+                abs(value - expected - 0.5 * np.log(1 + noise**2 * params[0])) > error
             )  # without its logarithm
 
 
@@ -67,19 +64,14 @@ def test_it_is_least_at_the_data_and_the_closed_form_is_too():
 
 def test_its_gradient_is_that_of_finite_differences():
     with jax.enable_x64(True):
-        x, key, h = jnp.asarray(np.asarray(X[:50], np.float64)), jax.random.key(3), 1e-5
+        x, key = jnp.asarray(np.asarray(X[:50], np.float64)), jax.random.key(3)
         value = jax.jit(
             lambda p: energy_discrepancy(energy, 0.5, 4)(p, key, x, None)[0]
         )
         params = jnp.array([1.3, 0.2])
-        steps = [
-            (value(params + h * e) - value(params - h * e)) / (2 * h)
-            for e in jnp.eye(2)
-        ]
-        assert np.allclose(jax.grad(value)(params), steps, rtol=1e-7)
-        assert not np.allclose(
-            jax.grad(value)(params), 1.01 * np.array(steps), rtol=1e-7
-        )
+        slopes = finite_differences(value, params)
+        assert np.allclose(jax.grad(value)(params), slopes, rtol=1e-7)
+        assert not np.allclose(jax.grad(value)(params), 1.01 * slopes, rtol=1e-7)
 
 
 def test_of_a_flat_energy_it_is_the_logarithm_of_1_and_w_over_m():

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_checkpoint import limited
+from helpers import limited, raise_disk_full
 
 import ebmjax as eb
 from ebmjax.diagnostics import convergence
@@ -50,7 +50,7 @@ def test_the_schema(samples):
     np.testing.assert_array_equal(
         posterior["b.c"].values, np.asarray(record.position["b"]["c"]).T
     )
-    wants = {
+    expected = {
         "lp": -record.energy,
         "acceptance_rate": record.info.acceptance_rate,
         "energy": record.info.hamiltonian,
@@ -58,7 +58,7 @@ def test_the_schema(samples):
         "n_steps": np.full((200, 4), 4),
         "step_size": np.full((200, 4), 0.4),
     }
-    for name, value in wants.items():
+    for name, value in expected.items():
         np.testing.assert_array_equal(stats[name].values, np.asarray(value).T)
     assert (
         stats["diverging"].dtype == bool
@@ -118,8 +118,8 @@ def test_divergences_are_marked():
         collect=eb.collect_stats,
     )
     diverging = export.groups(samples)["sample_stats"]["diverging"]
-    wants = health.divergences(samples.draws.info)
-    assert diverging.any() and (diverging.sum(axis=1) == wants).all()
+    expected = health.divergences(samples.draws.info)
+    assert diverging.any() and (diverging.sum(axis=1) == expected).all()
 
 
 def test_draws_alone_have_no_stats(key):
@@ -205,7 +205,9 @@ def test_hard_boundaries_of_a_kernel_without_momenta_are_not_diverging(key):
     samples = eb.sample(key, kernel, start, 300, collect=eb.collect_stats)
     stats = export.groups(samples)["sample_stats"]
     assert np.isinf(stats["energy_error"]).sum() > 100
-    assert (np.abs(stats["energy_error"] - 5000) < 5).sum() > 30  # rejected, no more
+    assert (
+        np.abs(stats["energy_error"] - 5000) < 5
+    ).sum() > 30  # rejected, not diverging
     assert not stats["diverging"].any()
 
 
@@ -282,10 +284,7 @@ def test_text_is_written_aside(tmp_path, monkeypatch):
     path = tmp_path / "metrics.csv"
     files.write_text(path, "a,b\n")
 
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", raise_disk_full)
     with pytest.raises(
         files.WriteError, match="metrics.csv cannot be written: No space"
     ) as e:

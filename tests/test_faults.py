@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import counted
 
 import ebmjax as eb
 from ebmjax.base import Info, Kernel, State
@@ -16,8 +17,8 @@ ENERGY = lambda x: 0.5 * jnp.sum(x**2)
 START = jnp.ones((4, 2))
 
 
-def careless(energy):
-    """A user's kernel that does not reject NaN."""
+def unchecked(energy):
+    """A kernel of a user that accepts NaN."""
 
     def move(noise, state):
         position = state.position + noise
@@ -42,7 +43,7 @@ def test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain():
     with pytest.warns(
         RuntimeWarning, match="proposals had an energy or a ratio of NaN"
     ):
-        samples = eb.sample(KEY, careless(HOLE), START, 200)
+        samples = eb.sample(KEY, unchecked(HOLE), START, 200)
     assert np.isfinite(samples.draws).all() and np.isfinite(samples.state.energy).all()
     stayed = (np.diff(np.asarray(samples.draws), axis=0) == 0).all(axis=2).sum(axis=0)
     assert (
@@ -52,14 +53,14 @@ def test_a_kernel_that_does_not_look_is_looked_after_and_counted_by_chain():
     assert samples.num_nonfinite.sum() > 0
     raw = eb.run(
         eb.chain_keys(KEY, 4),
-        eb.parallel(careless(HOLE)),
-        eb.parallel(careless(HOLE)).init(START),
+        eb.parallel(unchecked(HOLE)),
+        eb.parallel(unchecked(HOLE)).init(START),
         200,
     )
-    assert np.isnan(raw[0].energy).any()  # without it
+    assert np.isnan(raw[0].energy).any()  # the control: without the check
 
 
-CAREFUL = {
+REJECTING = {
     "random_walk": lambda e: eb.random_walk(e, 1.0),
     "mala": lambda e: eb.mala(e, 0.5),
     "nuts": lambda e: eb.nuts(e, 0.5),
@@ -77,9 +78,9 @@ def test_our_kernels_are_guarded_for_nothing_and_others_are_guarded():
         state = kernel.init(START[0])
         return str(jax.make_jaxpr(kernel.step)(KEY, state))
 
-    for kernel in (make(HOLE) for make in CAREFUL.values()):
+    for kernel in (make(HOLE) for make in REJECTING.values()):
         assert program(eb.reject_nonfinite(kernel)) == program(kernel)
-    ours, theirs = eb.random_walk(HOLE, 1.0), careless(HOLE)
+    ours, theirs = eb.random_walk(HOLE, 1.0), unchecked(HOLE)
     for kernel in (
         theirs,
         eb.repeat(theirs, 2),
@@ -89,15 +90,15 @@ def test_our_kernels_are_guarded_for_nothing_and_others_are_guarded():
         assert program(eb.reject_nonfinite(kernel)) != program(kernel)
 
 
-def holes(x):
+def many_holes(x):
     """NaN to the right, minus infinity above, plus infinity to the left."""
     energy = jnp.where(x[1] > 1.5, -jnp.inf, HOLE(x))
     return jnp.where(x[0] < -1.5, jnp.inf, energy)
 
 
-@pytest.mark.parametrize("name", CAREFUL)
+@pytest.mark.parametrize("name", REJECTING)
 def test_our_kernels_never_give_the_guard_anything_to_undo(name):
-    kernel = eb.parallel(CAREFUL[name](holes))
+    kernel = eb.parallel(REJECTING[name](many_holes))
     energies = lambda state, info: state.energy
     end = eb.run(
         eb.chain_keys(KEY, 50),
@@ -127,7 +128,7 @@ def test_a_sweep_of_gibbs_stays_out_of_the_hole(hole):
 
 def test_within_looks_after_the_kernel_of_a_part():
     energy = lambda x: HOLE(jnp.stack([x["a"], x["b"]]))
-    kernel = eb.within(energy, "a", careless)
+    kernel = eb.within(energy, "a", unchecked)
     start = {"a": jnp.ones(4), "b": jnp.ones(4)}
     several = eb.parallel(kernel)
     state, draws, info = eb.run(
@@ -205,12 +206,7 @@ def test_an_offset_too_large_for_float32_is_reported():
 
 
 def test_nothing_is_compiled_after_the_first_chunk_and_nothing_piles_up(tmp_path):
-    traces, seen = [], []
-
-    def energy(x):
-        traces.append(1)
-        return ENERGY(x)
-
+    (energy, traces), seen = counted(ENERGY), []
     eb.sample(
         KEY, eb.random_walk(energy, 1.0), START, 3000, num_chunks=100, collect=streaming.moments(), checkpoint=tmp_path,
         progress=lambda done, total, text: seen.append((len(traces), len(jax.live_arrays()), len(list(tmp_path.iterdir())))),

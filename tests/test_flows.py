@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import finite_differences, standard_error
+from helpers import natural_energy as energy
 
 import ebmjax as eb
 from ebmjax import targets
@@ -34,8 +36,8 @@ def a_flow(shape=(2,), num_couplings=4, size=0.3):
 def test_a_fresh_flow_is_a_standard_normal(key):
     flow, params = a_flow((3,), size=0.0)
     x = jax.random.normal(key, (5, 3))
-    wants = -0.5 * jnp.sum(x**2, axis=1) - 1.5 * np.log(2 * np.pi)
-    assert np.allclose(jax.vmap(partial(flow.apply, params))(x), wants, atol=1e-5)
+    expected = -0.5 * jnp.sum(x**2, axis=1) - 1.5 * np.log(2 * np.pi)
+    assert np.allclose(jax.vmap(partial(flow.apply, params))(x), expected, atol=1e-5)
 
 
 def test_the_maps_are_inverse_and_their_determinants_those_of_the_jacobian():
@@ -80,7 +82,7 @@ def test_the_density_is_normalised_and_that_of_the_draws(key):
         lambda x: x[:, 1] ** 2,
         lambda x: np.sin(x[:, 0] * x[:, 1]),
     ):
-        error = f(draws).std() / np.sqrt(len(draws))
+        error = standard_error(f(draws))
         assert abs(f(draws).mean() - (q * f(grid)).sum() * cell) < 5 * error
     energy = flows.energy_of(flow, params, 1.7)
     weights = np.exp(
@@ -98,10 +100,6 @@ def test_points_keep_their_shape_and_one_coordinate_has_an_affine_map(key):
 
 
 # --- flow contrastive estimation ----------------------------------------------------
-
-
-def energy(params, x):
-    return 0.5 * params[0] * x[0] ** 2 - params[1] * x[0]
 
 
 def draw(flow, key, num):
@@ -145,7 +143,7 @@ def test_energy_and_flow_each_have_their_own_finite_differences():
     """Of -V for the energy and log Z; of V, through the draws, and of the likelihood
     for the flow."""
     with jax.enable_x64(True):
-        x, key, h = jnp.asarray(np.asarray(X[:60], np.float64)), jax.random.key(3), 1e-5
+        x, key = jnp.asarray(np.asarray(X[:60], np.float64)), jax.random.key(3)
         params = Players(
             nce.Normalised(jnp.array([1.2, 0.3]), jnp.asarray(0.4)),
             jnp.array([0.2, -0.3]),
@@ -163,10 +161,9 @@ def test_energy_and_flow_each_have_their_own_finite_differences():
 
         likelihood = lambda v: jnp.mean(jax.vmap(partial(log_prob, v[3:]))(x))
         flat = jnp.array([1.2, 0.3, 0.4, 0.2, -0.3])
-        slope = lambda f: np.array(
-            [(f(flat + h * e) - f(flat - h * e)) / (2 * h) for e in jnp.eye(5)]
+        game, fit = (
+            finite_differences(jax.jit(f), flat) for f in (minus_v, likelihood)
         )
-        game, fit = slope(jax.jit(minus_v)), slope(jax.jit(likelihood))
         for weight in (0.0, 0.6):
             loss = flow_contrastive(energy, draw, log_prob, likelihood_weight=weight)
             (value, _), grads = jax.value_and_grad(loss, has_aux=True)(

@@ -49,8 +49,8 @@ def test_the_energy_of_the_posterior_is_prior_and_likelihood():
     x = np.array([0.3, 2.0], np.float32)
     centred = np.asarray(x) - PRIOR_MEAN
     prior = 0.5 * centred @ PRECISION @ centred
-    wants = prior + float(likelihood(x))
-    assert float(kernel.energy(x)) == pytest.approx(wants, rel=1e-5)
+    expected = prior + float(likelihood(x))
+    assert float(kernel.energy(x)) == pytest.approx(expected, rel=1e-5)
     plain = pcn(likelihood, 0.6, mean=1.0, scale=2.0)
     assert float(plain.energy(x)) == pytest.approx(
         np.sum((x - 1.0) ** 2) / 8 + float(likelihood(x)), rel=1e-5
@@ -88,8 +88,8 @@ def test_the_sign_of_barker_follows_the_gradient(key):
     shapes = jax.ShapeDtypeStruct((20_000,), jnp.float32)
     new, _ = proposal.propose(proposal.draw(key, shapes), state)
     v = np.asarray(new.position)
-    wants = 1 / (1 + np.exp(-np.abs(v) * 3.0))
-    assert abs((v < 0).mean() - wants.mean()) < 4 * 0.5 / 20_000**0.5
+    expected = 1 / (1 + np.exp(-np.abs(v) * 3.0))
+    assert abs((v < 0).mean() - expected.mean()) < 4 * 0.5 / 20_000**0.5
 
 
 def test_barker_keeps_accepting_where_mala_stops(key):

@@ -70,7 +70,7 @@ def test_persistent_chains_of_ula_settle_where_their_bias_says():
     x = jax.random.normal(jax.random.key(0), (4096, 1))
     s = float(jnp.mean(x**2))
     energy = lambda params, x: 0.5 * params * jnp.sum(x**2)
-    wants = (1 - np.sqrt(1 - 2 * eps / s)) / eps
+    expected = (1 - np.sqrt(1 - 2 * eps / s)) / eps
     chain_init = eb.replay_buffer(lambda key, n: jax.random.normal(key, (n, 1)), num)
     optimizer = optax.sgd(0.05)
     loss = eb.maximum_likelihood(energy, eb.ula, 2)
@@ -87,5 +87,5 @@ def test_persistent_chains_of_ula_settle_where_their_bias_says():
         state, _ = eb.fit(
             jax.random.key(2), loss, optimizer, state, x, chain_init, **options
         )
-        assert abs(float(state.ema) - wants) < 0.05
+        assert abs(float(state.ema) - expected) < 0.05
         assert abs(float(state.ema) - 1 / s) > 0.15

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import compilations
 
 import ebmjax as eb
 from ebmjax import targets
@@ -110,8 +111,8 @@ def test_the_hamiltonian_is_that_of_each_start():
     for chain, step in ((0, 1), (3, 700), (2, 1499)):
         key = jax.random.fold_in(keys[chain], step)
         momentum = kernel.draw(key, position[step, chain])[0][0]
-        wants = energy[step - 1, chain] + 0.5 * np.sum(np.square(momentum))
-        assert np.isclose(info.hamiltonian[step, chain], wants, rtol=1e-5)
+        expected = energy[step - 1, chain] + 0.5 * np.sum(np.square(momentum))
+        assert np.isclose(info.hamiltonian[step, chain], expected, rtol=1e-5)
     thinned = eb.sample(
         jax.random.key(2), kernel, targets.correlated_gaussian(5, 0.5).sample(jax.random.key(1), 4), 60,
         thin=3, collect=eb.collect_stats,
@@ -123,9 +124,9 @@ def test_the_hamiltonian_is_that_of_each_start():
 
 def test_bfmi_is_that_of_arviz():
     hamiltonian = recorded().draws.info.hamiltonian
-    wants = arviz.bfmi(np.asarray(hamiltonian.T, np.float64))
-    np.testing.assert_allclose(jax.jit(health.bfmi)(hamiltonian), wants, rtol=1e-4)
-    np.testing.assert_allclose(health.bfmi(hamiltonian + 1000.0), wants, rtol=1e-2)
+    expected = arviz.bfmi(np.asarray(hamiltonian.T, np.float64))
+    np.testing.assert_allclose(jax.jit(health.bfmi)(hamiltonian), expected, rtol=1e-4)
+    np.testing.assert_allclose(health.bfmi(hamiltonian + 1000.0), expected, rtol=1e-2)
     assert eb.summary(recorded()).warnings == []
 
 
@@ -149,11 +150,12 @@ def test_a_funnel_has_divergences_and_little_change_of_energy(key):
     )
     info = samples.draws.info
     error = np.asarray(info.energy_error)
-    wants = ((error > 1000) | ~np.isfinite(error)).sum(axis=0)
-    assert wants.sum() > 0 and (jax.jit(health.divergences)(info) == wants).all()
+    expected = ((error > 1000) | ~np.isfinite(error)).sum(axis=0)
+    assert expected.sum() > 0 and (jax.jit(health.divergences)(info) == expected).all()
     text = str(eb.summary(samples))
     assert (
-        f"{wants.sum()} of 4000 steps diverged, in {np.sum(wants > 0)} chains" in text
+        f"{expected.sum()} of 4000 steps diverged, in {np.sum(expected > 0)} chains"
+        in text
     )
 
 
@@ -218,18 +220,19 @@ def test_the_host_and_the_device_agree(shape):
     draws[..., 1] = np.round(draws[..., 1])
     columns = _host.table(draws.astype(np.float32))[0]
     for name in ("mcse_mean", "mcse_sd", "ess_bulk", "ess_tail", "rhat"):
-        wants = getattr(convergence, name)(draws.astype(np.float32))
-        np.testing.assert_allclose(columns[name], wants, rtol=2e-4, err_msg=name)
+        expected = getattr(convergence, name)(draws.astype(np.float32))
+        np.testing.assert_allclose(columns[name], expected, rtol=2e-4, err_msg=name)
 
 
 def test_a_summary_compiles_nothing():
-    count, half = [], jnp.asarray(GOOD, jnp.bfloat16)
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda name, *_, **__: count.append(name) if "compile" in name else None
-    )
-    health.summary(GOOD)
-    health.summary(half)
-    assert not count
+    half = jnp.asarray(GOOD, jnp.bfloat16)
+    with compilations() as count:
+        health.summary(GOOD)
+        health.summary(half)
+    assert count[0] == 0
+    with compilations() as count:  # the control: they are counted
+        jax.jit(lambda x: x * 1.25 + 0.5)(half)
+    assert count[0] > 0
 
 
 @pytest.mark.parametrize("offset", [1e6, 1e7])
@@ -349,10 +352,10 @@ def test_a_hard_boundary_is_not_a_divergence():
 def test_walls_and_divergences_step_by_step():
     error = np.float32([[np.inf, np.inf, np.nan, 1001, 999]])
     count = np.int32([[0, 1, 0, 0, 0]])
-    wants = [False, True, True, True, False]
+    expected = [False, True, True, True, False]
     info = _info(1, 5, energy_error=error, num_nonfinite=count)
-    assert health.is_divergent(info)[0].tolist() == wants
-    assert _sampler_issues.is_divergent(error, count)[0].tolist() == wants
+    assert health.is_divergent(info)[0].tolist() == expected
+    assert _sampler_issues.is_divergent(error, count)[0].tolist() == expected
 
 
 def test_bfmi_of_few_draws_raises_no_false_alarm():

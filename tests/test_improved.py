@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import bounded, finite_differences, standard_error
+from helpers import isotropic_energy as energy
 
 import ebmjax as eb
 from ebmjax.objectives.improved import entropy, improved_contrastive
@@ -20,10 +22,6 @@ START, SPREAD = (
     0.8,
 )  # mean and variance of the chains before they run, in each coordinate
 PARAMS = jnp.array([LAMBDA, MU])
-
-
-def energy(params, x):
-    return 0.5 * params[0] * jnp.sum((x - params[1]) ** 2)
 
 
 def gradients(num_steps, num_through, num_keys=30, **options):
@@ -70,16 +68,16 @@ def closed_form(num_steps, num_through, entropy_weight=1.0):
 
 def check_terms(num_steps, num_through):
     found = gradients(num_steps, num_through)
-    error = 5 * found.std(axis=0) / np.sqrt(len(found))
-    wants = closed_form(num_steps, num_through)
-    assert (np.abs(found.mean(axis=0) - wants) < error).all()
+    error = 5 * standard_error(found)
+    expected = closed_form(num_steps, num_through)
+    assert (np.abs(found.mean(axis=0) - expected) < error).all()
     without_entropy, wrong_sign = (
         closed_form(num_steps, num_through, w) for w in (0.0, -1.0)
     )
     for other in (
         without_entropy,
         wrong_sign,
-        -wants,
+        -expected,
         closed_form(num_steps, 4 - num_through),
     ):
         assert (np.abs(found.mean(axis=0) - other) > error).any()
@@ -96,7 +94,7 @@ def test_the_gradient_through_three_steps_is_its_closed_form():
 def test_without_its_sampler_terms_it_is_contrastive_divergence(key):
     start = jax.random.normal(key, (50, DIM))
     chains = Chains(start, jnp.float32(STEP))
-    found, wants = (
+    found, expected = (
         jax.jit(jax.value_and_grad(loss, has_aux=True))(
             PARAMS, key, start + 0.3, chains
         )
@@ -107,17 +105,17 @@ def test_without_its_sampler_terms_it_is_contrastive_divergence(key):
             eb.maximum_likelihood(energy, eb.ula, 4, regularisation=0.1),
         )
     )
-    assert np.allclose(found[0][0], wants[0][0], rtol=1e-5) and np.allclose(
-        found[1], wants[1], rtol=1e-5
+    assert np.allclose(found[0][0], expected[0][0], rtol=1e-5) and np.allclose(
+        found[1], expected[1], rtol=1e-5
     )
-    assert np.allclose(found[0][1][0].position, wants[0][1][0].position, atol=1e-6)
+    assert np.allclose(found[0][1][0].position, expected[0][1][0].position, atol=1e-6)
 
 
 def test_the_gradient_is_that_of_finite_differences_through_the_chains():
     """f(theta) = E_{sg theta}[E(x(theta))] - w H(x(theta)), from the chains that two
     nearby parameters give."""
     with jax.enable_x64(True):
-        params, key, h, w = jnp.array([LAMBDA, MU]), jax.random.key(3), 1e-5, 0.7
+        params, key, w = jnp.array([LAMBDA, MU]), jax.random.key(3), 0.7
         start = jax.random.normal(jax.random.key(4), (20, DIM))
         chains = Chains(start, jnp.asarray(STEP))
         loss = partial(improved_contrastive, energy, eb.ula, 3)
@@ -130,24 +128,22 @@ def test_the_gradient_is_that_of_finite_differences_through_the_chains():
             x = of(p, num_through=3)[1][0].position
             return jnp.mean(jax.vmap(partial(energy, params))(x)) - w * entropy(x)
 
-        steps = np.array(
-            [(f(params + h * e) - f(params - h * e)) / (2 * h) for e in jnp.eye(2)]
-        )
+        slopes = finite_differences(f, params)
         grad = lambda **options: jax.jit(jax.grad(lambda p: of(p, **options)[0]))(
             params
         )
         found = grad(num_through=3) - grad(num_through=3, sampler_weight=0.0)
-        assert np.allclose(found, steps, rtol=1e-6)
+        assert np.allclose(found, slopes, rtol=1e-6)
         through_one = grad(num_through=1) - grad(num_through=1, sampler_weight=0.0)
-        assert not np.allclose(through_one, steps, rtol=1e-2)
+        assert not np.allclose(through_one, slopes, rtol=1e-2)
 
 
 def test_the_entropy_of_a_normal_is_half_log_det_2_pi_e_sigma(key):
     root = np.array([[1.0, 0.0], [0.7, 0.5]])
     x = jax.random.normal(key, (2000, 2)) @ root.T
-    wants = 0.5 * np.log(np.linalg.det(2 * np.pi * np.e * root @ root.T))
+    expected = 0.5 * np.log(np.linalg.det(2 * np.pi * np.e * root @ root.T))
     assert (
-        abs(entropy(x) - wants) < 0.12
+        abs(entropy(x) - expected) < 0.12
     )  # its standard deviation is about 1.2 / sqrt(2000) = 0.027
     assert entropy(3 * x) - entropy(x) == pytest.approx(2 * np.log(3), abs=1e-4)
     assert entropy({"a": x[:, 0], "b": x[:, 1:]}) == pytest.approx(
@@ -167,10 +163,7 @@ def test_points_that_do_not_count_are_no_neighbours(key):
 
 
 def test_nonfinite_chains_do_not_count_and_are_returned_as_nan(key):
-    def wall(params, x):
-        return energy(params, x) + jnp.where(x[0] > 50, jnp.inf, 0.0)
-
-    loss = improved_contrastive(wall, eb.ula, 2)
+    loss = improved_contrastive(bounded(energy), eb.ula, 2)
     start = jax.random.normal(key, (20, DIM)).at[19, 0].set(100.0)
     run = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (value, (chains, metrics)), grads = run(

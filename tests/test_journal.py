@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import tree_equal
 
 import ebmjax as eb
 from ebmjax.diagnostics import streaming
@@ -35,13 +36,6 @@ def run(path=None, kernel=KERNEL, key=KEY, start=START, num_steps=60, **options)
     return eb.sample(key, kernel, start, num_steps, checkpoint=path, **options)
 
 
-def equal(a, b):
-    return all(
-        np.array_equal(x, y)
-        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
-
-
 def content(path):
     return {p.name: p.read_bytes() for p in path.iterdir()}
 
@@ -55,10 +49,10 @@ def stop_after(number, how):
 
 
 def test_a_checkpoint_changes_no_number(tmp_path):
-    assert equal(run(tmp_path), run())
+    assert tree_equal(run(tmp_path), run())
     before = content(tmp_path)
     assert len(before) == 11
-    assert equal(run(tmp_path), run()) and content(tmp_path) == before
+    assert tree_equal(run(tmp_path), run()) and content(tmp_path) == before
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -72,7 +66,7 @@ def test_a_signal_ends_after_the_chunk_and_the_run_continues_exactly(how, tmp_pa
     assert max(folder.steps(tmp_path)) == 30
     asked = []
     samples = run(tmp_path, progress=lambda done, total, text: asked.append(done))
-    assert equal(samples, run()) and asked[-1] == 80
+    assert tree_equal(samples, run()) and asked[-1] == 80
     assert signal.getsignal(how) is not None
 
 
@@ -80,7 +74,7 @@ def test_what_is_there_is_not_computed_again(tmp_path):
     run(tmp_path)
     ages = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     (tmp_path / "000000050.npz").unlink()
-    assert equal(run(tmp_path), run())
+    assert tree_equal(run(tmp_path), run())
     assert [
         p.name for p in tmp_path.iterdir() if p.stat().st_mtime_ns != ages[p.name]
     ] == ["000000050.npz"]
@@ -95,7 +89,7 @@ def test_a_damaged_chunk_is_named_and_computed_again(tmp_path):
         RuntimeWarning,
         match="000000050.npz is damaged: .*; its chunk is computed again",
     ):
-        assert equal(run(tmp_path), run())
+        assert tree_equal(run(tmp_path), run())
     assert content(tmp_path) == before
 
 
@@ -112,7 +106,7 @@ def test_where_nothing_is_collected_the_last_three_are_kept(tmp_path):
     path = folder.file_of(tmp_path, 50)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.warns(RuntimeWarning, match="000000050.npz is damaged"):
-        assert equal(run(tmp_path, **options), whole)
+        assert tree_equal(run(tmp_path, **options), whole)
     assert folder.steps(tmp_path) == [80, 75, 70]
 
 
@@ -167,7 +161,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
         run(tmp_path)
     assert len(folder.steps(tmp_path)) == 7
     monkeypatch.undo()
-    assert equal(run(tmp_path), run())
+    assert tree_equal(run(tmp_path), run())
 
 
 def test_outside_the_main_thread_it_works_without_signals(tmp_path):
@@ -175,7 +169,7 @@ def test_outside_the_main_thread_it_works_without_signals(tmp_path):
     thread = threading.Thread(target=lambda: found.append(run(tmp_path)))
     thread.start()
     thread.join()
-    assert equal(found[0], run())
+    assert tree_equal(found[0], run())
 
 
 def test_processes_that_look_at_once_do_not_disturb_each_other(tmp_path):
@@ -217,7 +211,7 @@ def test_a_checkpoint_of_another_kernel_is_refused(tmp_path, kernel, message):
     with pytest.raises(CheckpointError, match=message):
         run(tmp_path, kernel=kernel)
     again = run(tmp_path)  # the same kernel, made again, continues
-    assert equal(again.draws, run().draws)
+    assert tree_equal(again.draws, run().draws)
 
 
 def proposal(scale):
@@ -246,7 +240,7 @@ def test_a_checkpoint_knows_the_numbers_in_closures(name, tmp_path):
     with pytest.raises(CheckpointError, match="the code of a function in kernel or"):
         run(tmp_path, **{**first, **CHANGED[name]})
     again = {"kernel": walk(), "collect": COLLECT(1)}
-    assert equal(run(tmp_path, **again).draws, before.draws)
+    assert tree_equal(run(tmp_path, **again).draws, before.draws)
 
 
 OFFSET = {"energy": 0.0}
@@ -296,12 +290,12 @@ def test_ctrl_c_without_a_checkpoint_returns_the_draws_so_far(collect):
         run(**options, progress=stop)
     found = caught.value.result
     assert found is not None
-    assert equal(found, run(**options, num_steps=30)) and found.num_steps == 30
+    assert tree_equal(found, run(**options, num_steps=30)) and found.num_steps == 30
     if collect is eb.position_of:
         options = {"num_warmup": 0, "start": found.num_steps, "thin": 2}
         rest = eb.sample(KEY, KERNEL, found.state, 30, **options)
         draws = np.concatenate([found.draws, rest.draws])
-        assert equal(draws, run(num_warmup=0).draws)
+        assert tree_equal(draws, run(num_warmup=0).draws)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -313,7 +307,9 @@ def test_ctrl_c_in_the_warm_up_and_by_a_handler_of_the_user():
     calls = []
     before = signal.signal(signal.SIGINT, lambda *_: calls.append(1))
     try:
-        assert equal(run(progress=stop_after(80, stop_now)), run()) and calls == [1]
+        assert tree_equal(run(progress=stop_after(80, stop_now)), run()) and calls == [
+            1
+        ]
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -333,7 +329,7 @@ def test_a_long_run_is_divided_and_changes_no_number(monkeypatch):
     found = run(**options, num_chunks=None, progress=report)
     assert ends == [*range(2, 41, 2), *range(50, 641, 10)]
     whole = run(**options, num_chunks=1)
-    assert equal((found.draws, found.state), (whole.draws, whole.state))
+    assert tree_equal((found.draws, found.state), (whole.draws, whole.state))
     monkeypatch.setattr(_chunks, "FEWEST", 65)
     ends.clear()
     run(**options, num_chunks=None, progress=report)  # too short to be divided

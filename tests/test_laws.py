@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import tree_equal
 
 import ebmjax as eb
 from ebmjax import targets, verify
@@ -17,13 +18,6 @@ from ebmjax.verify.examples import ring
 
 ROOT = Path(__file__).parent.parent
 QUADRATIC = targets.correlated_gaussian(3, 0.6)
-
-
-def tree_equal(a, b):
-    return all(
-        np.array_equal(x, y)
-        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
 
 
 def test_metropolis_has_detailed_balance_and_without_its_ratio_has_not():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import standard_error
 
 from ebmjax import targets
 from ebmjax.evaluation.likelihood import log_likelihood
@@ -40,7 +41,7 @@ def test_log_likelihood_turns_the_bounds_around():
     energies = np.asarray(jax.vmap(TARGET.energy)(x), np.float64)
     assert exact.mean == pytest.approx(-energies.mean() - TARGET.log_z, abs=1e-5)
     assert exact.lower == exact.upper == exact.mean
-    error = energies.std(ddof=1) / np.sqrt(500)
+    error = standard_error(energies)
     assert found.standard_error == pytest.approx(error)
 
 

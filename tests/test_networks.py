@@ -78,8 +78,8 @@ def test_confinement_makes_the_density_normalisable(key):
     plain, confined = networks.MLP((16,)), networks.MLP((16,), confinement=scale)
     params = plain.init(key, jnp.zeros(shape))
     x = jnp.array([1.0, -2.0])
-    wants = plain.apply(params, x) + 0.5 * 5.0 / scale**2
-    assert np.isclose(confined.apply(params, x), wants)
+    expected = plain.apply(params, x) + 0.5 * 5.0 / scale**2
+    assert np.isclose(confined.apply(params, x), expected)
     energy = lambda x: confined.apply(params, x)
     assert eb.check(energy, x, key).is_healthy
     assert not eb.check(lambda x: plain.apply(params, x), x, key).is_healthy

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import natural_energy as energy
 from scipy import optimize
 
 import ebmjax as eb
@@ -17,11 +18,6 @@ from ebmjax.objectives import noise_contrastive as nce
 TARGET = targets.gaussian([0.5], [[0.7]])
 X = TARGET.sample(jax.random.key(5), 20_000)
 NOISE = nce.fitted_normal(X, widen=1.5)
-
-
-def energy(params, x):
-    """1/2 a x^2 - b x, so that log Z = b^2 / 2a + log(2 pi / a) / 2."""
-    return 0.5 * params[0] * x[0] ** 2 - params[1] * x[0]
 
 
 def log_z_of(a, b):
@@ -127,8 +123,8 @@ def test_conditional_with_small_noise_is_score_matching():
     mirrored = jnp.concatenate([X, X])
     value, _ = nce.conditional(energy, 0.05)(params, key, mirrored, None)
     points = np.asarray(mirrored + 0.05 * eb.base.normal_like(key, mirrored))
-    wants = np.mean(np.log1p(np.exp(e(np.asarray(mirrored)) - e(points))))
-    assert value == pytest.approx(wants, rel=1e-5)
+    expected = np.mean(np.log1p(np.exp(e(np.asarray(mirrored)) - e(points))))
+    assert value == pytest.approx(expected, rel=1e-5)
 
 
 def test_with_much_noise_the_gradient_is_that_of_maximum_likelihood(key):

@@ -78,19 +78,19 @@ def test_the_tree_is_the_one_grown_by_recursion(step_size, key):
         for i in range(60):
             noise = kernel.draw(jax.random.fold_in(key, i), start)
             new, info = move(noise, state)
-            points, wants = grown_by_recursion(
+            points, expected = grown_by_recursion(
                 np.asarray(start),
                 np.asarray(noise[0]),
                 np.asarray(noise[1]),
                 step_size,
                 7,
             )
-            assert int(info.num_grads) == wants
+            assert int(info.num_grads) == expected
             distances = [np.abs(np.asarray(new.position) - x).max() for x, _ in points]
             assert (
                 min(distances) < 1e-9
             )  # the chosen point lies on the valid trajectory
-            taken.append(wants)
+            taken.append(expected)
             chosen.append(int(np.argmin(distances)))
     assert len(set(taken)) > 3 and len(set(chosen)) > 3  # not one tree sixty times
 
@@ -118,10 +118,10 @@ def test_points_are_drawn_by_their_weight(key):
     noise = jax.vmap(kernel.draw, (0, None))(jax.random.split(key, 40_000), start)
     noise = (jnp.full_like(noise[0], 1.8), jnp.ones_like(noise[1]), noise[2])
     new, info = jax.vmap(kernel.move, (0, None))(noise, state)
-    wants = float(np.exp(-info.energy_error[0]))
-    assert 0.2 < wants < 0.9
+    expected = float(np.exp(-info.energy_error[0]))
+    assert 0.2 < expected < 0.9
     share = np.mean(np.asarray(info.is_accepted))
-    assert abs(share - wants) < 5 * np.sqrt(wants * (1 - wants) / 40_000)
+    assert abs(share - expected) < 5 * np.sqrt(expected * (1 - expected) / 40_000)
 
 
 def test_chains_together_are_chains_alone(key):

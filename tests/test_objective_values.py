@@ -389,8 +389,8 @@ def test_a_joint_objective_of_weight_zero_is_a_classifier_and_runs_no_chains():
     assert chains is None and set(metrics) == {"cross_entropy", "accuracy"}
     of_data = jax.vmap(partial(class_energies, PARAMS))(X)
     log_p = np.asarray(jax.nn.log_softmax(-of_data))
-    wants = -(np.asarray(LABELLED.label) * log_p).sum(axis=1).mean()
-    assert value == pytest.approx(wants, rel=1e-5)
+    expected = -(np.asarray(LABELLED.label) * log_p).sum(axis=1).mean()
+    assert value == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_function_that_is_none_or_a_number_is_named():

@@ -147,14 +147,14 @@ def test_the_optimum_is_the_data_from_three_starts(name):
     found = case.objective.energy_params(trained)  # [start, key, 3]
     found = np.asarray(found, np.float64)
     precision = 1 / (SPREAD + case.noise**2)
-    wants = np.array([precision, *MEAN])
+    expected = np.array([precision, *MEAN])
     of_data = np.array([precision / np.sqrt(NUM), *[np.sqrt(VARIANCE / NUM)] * 2])
     among_runs = np.sqrt(found.var(axis=1, ddof=1).mean(axis=0) / NUM_KEYS)
     tolerance = 5 * (of_data + among_runs)
     assert (tolerance < 0.1 * np.array([precision, 1, 1])).all()
-    assert (np.abs(found.mean(axis=1) - wants) < tolerance).all(), (
+    assert (np.abs(found.mean(axis=1) - expected) < tolerance).all(), (
         found.mean(axis=1),
-        wants,
+        expected,
         tolerance,
     )
     if case.noise:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import standard_error
 
 import ebmjax as eb
 from ebmjax import targets, verify
@@ -130,7 +131,7 @@ def two_modes(num_replicas=10, num_iterations=1000):
 def test_modes_25_deviations_apart_have_their_weights():
     found = two_modes()
     share = (np.asarray(found.draws)[..., 0] < 0).mean(axis=0)
-    error = share.std(ddof=1) / np.sqrt(len(share))
+    error = standard_error(share)
     assert error < 0.03
     assert abs(share.mean() - 0.3) < 4.5 * error
     start = jnp.broadcast_to(jnp.array([12.5, 0.0]), (16, 2))
@@ -155,7 +156,7 @@ def test_log_z_by_stepping_stones_and_by_integration():
     assert 0 < found.standard_error < 0.05
     assert abs(found.log_z) < 4.5 * found.standard_error
     values = found.thermodynamic_of_ladders
-    error = values.std(ddof=1) / np.sqrt(len(values))
+    error = standard_error(values)
     assert abs(values.mean()) < 4.5 * error + 0.02
     assert abs(found.log_z - 0.2) > 4.5 * found.standard_error
 
@@ -174,7 +175,7 @@ def test_a_path_without_a_base_starts_where_it_is_asked_to():
     assert found.positions.shape == (8, 4, 2)
     assert abs(found.log_z - (LOG_Z - np.log(2 * np.pi))) < 5 * found.standard_error
     mean = np.asarray(found.draws).mean(axis=(0, 2))
-    assert abs(mean.mean() - MEAN) < 5 * mean.std(ddof=1) / np.sqrt(8)
+    assert abs(mean.mean() - MEAN) < 5 * standard_error(mean)
 
 
 def test_rounds_double_and_sum():

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import random_slopes, z_score
 
 import ebmjax as eb
 from ebmjax.energies import networks
@@ -21,6 +22,11 @@ CHAINS = Chains(jnp.zeros((1,)), jnp.float32(STEP))
 def energy(params, x, noise):
     """Of precision 1 / (s^2 + noise^2), with s^2 = 1 / precision."""
     return 0.5 * (x - params["mean"]) ** 2 / (1 / params["precision"] + noise**2)
+
+
+def broken(params, x, noise):
+    """The energy, NaN far away."""
+    return energy(params, x, noise) + jnp.where(x > 50, jnp.nan, 0.0)
 
 
 def given(mean, variance, low, high, *, params, num_steps=NUM_STEPS, step=STEP):
@@ -56,7 +62,7 @@ def expected_gradient(params, **options):
     }
 
 
-def in_errors(loss, params, wants):
+def in_errors(loss, params, expected):
     """Gradient less what it should be, in standard errors over twenty batches."""
     x = MEAN + SCALE * jax.random.normal(jax.random.key(0), (20, NUM // 20))
     grad = jax.jit(
@@ -66,8 +72,7 @@ def in_errors(loss, params, wants):
     rows = np.array(
         [[float(row[name]) for name in ("mean", "precision")] for row in rows]
     )
-    miss = np.abs(rows.mean(axis=0) - [wants["mean"], wants["precision"]])
-    return miss / (rows.std(axis=0, ddof=1) / np.sqrt(20))
+    return np.abs(z_score(rows, [expected["mean"], expected["precision"]]))
 
 
 def test_the_gradient_with_k_langevin_steps_is_its_closed_form():
@@ -175,26 +180,13 @@ def test_the_gradient_is_that_of_finite_differences():
     elsewhere = lambda given_z, step: eb.ula(lambda y: jnp.sum((y - 2) ** 2), step)
     loss = recovery.recovery(network.apply, elsewhere, LEVELS, 3)
     of = jax.jit(lambda p: loss(p, jax.random.key(3), x, CHAINS)[0])
-    direction = jax.tree.map(
-        lambda w: jax.random.normal(jax.random.key(w.size), w.shape), params
-    )
-    shifted = [
-        jax.tree.map(lambda w, d, s=s: w + s * 1e-2 * d, params, direction)
-        for s in (1, -1)
-    ]
-    slope, exact = (
-        (of(shifted[0]) - of(shifted[1])) / 2e-2,
-        optax.tree.vdot(jax.grad(of)(params), direction),
-    )
+    slope, exact = random_slopes(of, params)
     assert np.isclose(slope, exact, rtol=2e-2, atol=1e-3) and abs(exact) > 0.05
 
 
 def test_a_chain_that_breaks_does_not_count():
-    def wall(params, x, noise):
-        return energy(params, x, noise) + jnp.where(x > 50, jnp.nan, 0.0)
-
     x = MEAN + jax.random.normal(jax.random.key(0), (50,))
-    loss = recovery.recovery(wall, eb.mala, LEVELS, 2)
+    loss = recovery.recovery(broken, eb.mala, LEVELS, 2)
     of = jax.value_and_grad(
         lambda p, x: loss(p, jax.random.key(1), x, CHAINS), has_aux=True
     )
@@ -206,11 +198,8 @@ def test_a_chain_that_breaks_does_not_count():
 
 
 def test_chains_that_broke_are_counted_by_the_loop():
-    wall = lambda params, x, noise: (
-        energy(params, x, noise) + jnp.where(x > 50, jnp.nan, 0.0)
-    )
     x = (MEAN + jax.random.normal(jax.random.key(0), (50,))).at[:5].set(100.0)
-    loss, optimizer = recovery.recovery(wall, eb.mala, LEVELS, 2), optax.adam(1e-3)
+    loss, optimizer = recovery.recovery(broken, eb.mala, LEVELS, 2), optax.adam(1e-3)
     state = eb.init_state(jax.random.key(0), ELSEWHERE, optimizer)
     after, _ = jax.jit(eb.train_step(loss, optimizer, eb.from_data(), num_chains=50))(
         jax.random.key(1), state, x

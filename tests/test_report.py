@@ -15,7 +15,7 @@ from ebmjax.verify.examples import ring
 
 
 @pytest.fixture(scope="module")
-def judged():
+def classified():
     digits = data.load("digits")
     predict = classifier.train_classifier(
         jax.random.key(0), digits.x[:1400], digits.labels[:1400]
@@ -23,8 +23,8 @@ def judged():
     return digits, predict
 
 
-def test_the_classifier_is_confident_on_digits_and_not_on_noise(judged):
-    digits, predict = judged
+def test_the_classifier_is_confident_on_digits_and_not_on_noise(classified):
+    digits, predict = classified
     held = np.asarray(predict(digits.x[1400:]))
     assert (held.argmax(axis=1) == digits.labels[1400:]).mean() > 0.93
     real = classifier.classifier_metrics(predict, digits.x[1400:], digits.x[:1400])
@@ -36,16 +36,16 @@ def test_the_classifier_is_confident_on_digits_and_not_on_noise(judged):
     assert real.nearest < noise.nearest
 
 
-def test_memorised_images_have_distance_zero(judged):
-    digits, predict = judged
+def test_memorised_images_have_distance_zero(classified):
+    digits, predict = classified
     assert (
         classifier.classifier_metrics(predict, digits.x[:100], digits.x[:1400]).nearest
         < 1e-3
     )
 
 
-def test_one_class_is_one_class(judged):
-    digits, predict = judged
+def test_one_class_is_one_class(classified):
+    digits, predict = classified
     threes = digits.x[:1400][digits.labels[:1400] == 3]
     assert (
         classifier.classifier_metrics(predict, threes, digits.x[:1400]).num_classes == 1
@@ -76,9 +76,9 @@ def test_the_log_likelihood_is_that_of_the_density_in_the_units_of_the_data(widt
     state = run.init()
     for points in (run.held, run.kept, dataset):
         squares = ((points.x - center) ** 2 / spread**2).sum(axis=1)
-        wants = float(-0.5 * squares.mean() - np.log(2 * np.pi * spread.prod()))
+        expected = float(-0.5 * squares.mean() - np.log(2 * np.pi * spread.prod()))
         found = report.log_likelihood(known, state, points)
-        assert found == pytest.approx(wants, abs=5e-3)
+        assert found == pytest.approx(expected, abs=5e-3)
     both = report.log_likelihoods(known, state)
     assert list(both) == ["training data", "100 held-out points"]
     assert both["100 held-out points"] == report.log_likelihood(known, state)

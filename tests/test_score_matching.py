@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import flat, random_slopes
+from helpers import gaussian_energy as energy
 
 import ebmjax as eb
 from ebmjax import targets
@@ -26,11 +28,6 @@ PARAMS = {
 }
 
 
-def energy(params, x):
-    centred = x - params["mean"]
-    return 0.5 * centred @ params["precision"] @ centred
-
-
 def value(loss, key=None, params=PARAMS, batch=X):
     return float(
         jax.jit(loss)(params, jax.random.key(0) if key is None else key, batch, None)[0]
@@ -45,10 +42,10 @@ def closed_form(precision, mean, noise=0.0):
 
 
 def test_explicit_is_its_closed_form():
-    wants = closed_form(PRECISION, np.array([0.2, 0.3]))
-    assert value(score_matching.explicit(energy)) == pytest.approx(wants, rel=1e-3)
+    expected = closed_form(PRECISION, np.array([0.2, 0.3]))
+    assert value(score_matching.explicit(energy)) == pytest.approx(expected, rel=1e-3)
     assert value(score_matching.explicit(energy)) != pytest.approx(
-        wants + np.trace(PRECISION), rel=1e-1
+        expected + np.trace(PRECISION), rel=1e-1
     )
 
 
@@ -66,7 +63,7 @@ def test_sliced_equals_explicit_in_expectation(projection, is_variance_reduced):
 def test_the_variance_of_the_trace_is_hutchinsons():
     """2 (|P|^2 - sum P_ii^2) with signs, 2 |P|^2 with normals: v^T P v at one point."""
     x, grad = jnp.zeros(2), jax.grad(partial(energy, PARAMS))
-    for name, wants in (
+    for name, expected in (
         ("rademacher", 2 * (np.sum(PRECISION**2) - np.sum(np.diag(PRECISION) ** 2))),
         ("gaussian", 2 * np.sum(PRECISION**2)),
     ):
@@ -80,16 +77,18 @@ def test_the_variance_of_the_trace_is_hutchinsons():
         assert abs(traces.mean() - np.trace(PRECISION)) < 5 * traces.std() / np.sqrt(
             NUM
         )
-        assert abs(traces.var() - wants) < 5 * error + 1e-4
+        assert abs(traces.var() - expected) < 5 * error + 1e-4
 
 
 @pytest.mark.parametrize("noise", [0.3, 1.0])
 def test_denoising_is_explicit_on_smoothed_data_and_a_constant(noise):
     loss = score_matching.denoising(energy, noise)
     _, (_, metrics) = jax.jit(loss)(PARAMS, jax.random.key(1), X, None)
-    wants = closed_form(PRECISION, np.array([0.2, 0.3]), noise) + 2 / (2 * noise**2)
-    assert abs(value(loss) - wants) < 5 * float(metrics["loss_spread"]) / np.sqrt(NUM)
-    assert abs(value(loss) - wants + 1 / noise**2) > 50 * float(
+    expected = closed_form(PRECISION, np.array([0.2, 0.3]), noise) + 2 / (2 * noise**2)
+    assert abs(value(loss) - expected) < 5 * float(metrics["loss_spread"]) / np.sqrt(
+        NUM
+    )
+    assert abs(value(loss) - expected + 1 / noise**2) > 50 * float(
         metrics["loss_spread"]
     ) / np.sqrt(NUM)
 
@@ -128,12 +127,12 @@ STARTING = [
     ],
 )
 def test_the_optimum_is_the_mean_and_the_precision_from_three_starts(loss, noise):
-    wants = np.linalg.inv(COVARIANCE + noise**2 * np.eye(2))
+    expected = np.linalg.inv(COVARIANCE + noise**2 * np.eye(2))
     for params in STARTING:
         found = train(loss, params)
         symmetric = 0.5 * (found["precision"] + found["precision"].T)
         assert np.abs(found["mean"] - MEAN).max() < 0.05
-        assert np.abs(symmetric / wants - 1).max() < 0.1
+        assert np.abs(symmetric / expected - 1).max() < 0.1
     if noise:
         assert np.abs(symmetric - np.linalg.inv(COVARIANCE)).max() > 0.3
 
@@ -147,21 +146,7 @@ def test_the_gradient_is_that_of_finite_differences():
         score_matching.denoising(network.apply, 0.4),
     ):
         of = jax.jit(lambda p, loss=loss: loss(p, jax.random.key(3), X[:200], None)[0])
-        direction = jax.tree.map(
-            lambda w: jax.random.normal(jax.random.key(w.size), w.shape), params
-        )
-        shifted = [
-            jax.tree.map(lambda w, d, s=s: w + s * 1e-2 * d, params, direction)
-            for s in (1, -1)
-        ]
-        slope = (of(shifted[0]) - of(shifted[1])) / 2e-2
-        grads = jax.grad(of)(params)
-        exact = sum(
-            jnp.vdot(g, d)
-            for g, d in zip(
-                jax.tree.leaves(grads), jax.tree.leaves(direction), strict=True
-            )
-        )
+        slope, exact = random_slopes(of, params)
         assert np.isclose(slope, exact, rtol=2e-2, atol=1e-3)
 
 
@@ -171,9 +156,8 @@ def test_one_small_langevin_step_of_contrastive_divergence_is_score_matching():
     network = networks.MLP((16,), confinement=2.0)
     params = network.init(jax.random.key(0), jnp.zeros(2))
     points = X[:20_000]
-    flat = lambda tree: jnp.concatenate([jnp.ravel(w) for w in jax.tree.leaves(tree)])
     explicit = score_matching.explicit(network.apply)
-    wants = flat(
+    expected = flat(
         jax.grad(lambda p: explicit(p, jax.random.key(0), points, None)[0])(params)
     )
     loss = eb.maximum_likelihood(network.apply, eb.ula, 1)
@@ -187,8 +171,8 @@ def test_one_small_langevin_step_of_contrastive_divergence_is_score_matching():
         keys = jax.random.split(jax.random.key(4), 60)
         slopes = jnp.stack([slope(key, jnp.float32(eps)) for key in keys])
         errors.append(
-            jnp.linalg.norm(slopes.mean(axis=0) / (eps**2 / 2) - wants)
-            / jnp.linalg.norm(wants)
+            jnp.linalg.norm(slopes.mean(axis=0) / (eps**2 / 2) - expected)
+            / jnp.linalg.norm(expected)
         )
     assert errors[1] < 0.05 and errors[1] < errors[0] / 2
 

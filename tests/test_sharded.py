@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_checkpoint import TREE
+from helpers import TREE, raise_disk_full
 
 import ebmjax as eb
 from ebmjax.io import checkpoint
@@ -156,13 +156,9 @@ def test_what_is_written_over_and_what_was_cut_short(tmp_path):
 def test_a_disk_that_fails_leaves_the_older_one(tmp_path, monkeypatch):
     path = tmp_path / "c.orbax"
     sharded.save(path, jnp.ones(3))
-
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
     for where in ((sharded.os, "replace"), (ocp.Checkpointer, "save"), (Path, "mkdir")):
         with monkeypatch.context() as patch:
-            patch.setattr(*where, full)
+            patch.setattr(*where, raise_disk_full)
             with pytest.raises(
                 CheckpointError,
                 match="No space left on device; what was saved before is intact",

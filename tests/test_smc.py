@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import flips, standard_error
 
 import ebmjax as eb
 from ebmjax.base import Info, Kernel, State
 from ebmjax.energies import boltzmann, enumeration
-from ebmjax.kernels.flip import flip
 from ebmjax.tempering.bases import bits, gaussian
 from ebmjax.tempering.paths import geometric
 from ebmjax.tempering.resampling import next_level, systematic
@@ -20,10 +20,6 @@ KEY = jax.random.key(20261125)
 RBM = boltzmann.rbm_params(jax.random.key(1), 8, 4, 2.0)
 MODEL = functools.partial(boltzmann.rbm, RBM)
 PATH = geometric(bits(jnp.full(8, 0.5)), MODEL)
-
-
-def flips(energy, step_size):
-    return eb.repeat(flip(energy), 8)
 
 
 @functools.cache
@@ -43,13 +39,13 @@ def test_log_z_and_its_error_over_repeats():
 def test_particles_follow_the_target():
     """Mean bits of all repeats against enumeration; the base has 1/2 everywhere."""
     states = np.asarray(enumeration.states(8), np.float64)
-    wants = enumeration.probabilities(MODEL, 8) @ states
+    expected = enumeration.probabilities(MODEL, 8) @ states
     x = np.asarray(of_bits().positions)
     assert x.shape == (40 * 500 * 3, 8)  # the starts and two transitions of each
     x = x.reshape(40, -1, 8).mean(axis=1)
-    error = x.std(axis=0, ddof=1) / np.sqrt(40)
-    assert (np.abs(x.mean(axis=0) - wants) < 4.5 * error).all()
-    assert (np.abs(wants - 0.5) > 4.5 * error).any()
+    error = standard_error(x)
+    assert (np.abs(x.mean(axis=0) - expected) < 4.5 * error).all()
+    assert (np.abs(expected - 0.5) > 4.5 * error).any()
 
 
 def test_each_level_keeps_its_effective_sample_size():
@@ -71,14 +67,14 @@ def test_systematic_resampling_has_floor_or_ceil_children_and_their_mean():
     keys = jax.random.split(KEY, 20_000)
     rows = np.asarray(jax.vmap(lambda key: systematic(key, log_w))(keys))
     counts = np.stack([(rows == i).sum(axis=1) for i in range(5)], axis=1)
-    wants = 5 * np.exp(np.asarray(log_w))
-    assert (counts >= np.floor(wants)).all() and (counts <= np.ceil(wants)).all()
-    assert (np.abs(counts.mean(axis=0) - wants) < 5 * 0.5 / np.sqrt(20_000)).all()
+    expected = 5 * np.exp(np.asarray(log_w))
+    assert (counts >= np.floor(expected)).all() and (counts <= np.ceil(expected)).all()
+    assert (np.abs(counts.mean(axis=0) - expected) < 5 * 0.5 / np.sqrt(20_000)).all()
     few = np.asarray(jax.vmap(lambda key: systematic(key, log_w, 2))(keys))
     counts = np.stack([(few == i).sum(axis=1) for i in range(5)], axis=1)
     assert (counts.sum(axis=1) == 2).all()
-    wants = 2 * np.exp(np.asarray(log_w))
-    assert (np.abs(counts.mean(axis=0) - wants) < 5 * 0.5 / np.sqrt(20_000)).all()
+    expected = 2 * np.exp(np.asarray(log_w))
+    assert (np.abs(counts.mean(axis=0) - expected) < 5 * 0.5 / np.sqrt(20_000)).all()
     dead = systematic(KEY, jnp.array([-jnp.inf, 0.0, -jnp.inf]))
     assert (np.asarray(dead) == 1).all()
 

@@ -55,8 +55,8 @@ def test_the_age_of_a_chain_in_the_buffer_is_geometric(key):
     buffer, _ = jax.lax.scan(update, chain_init.init(key), jax.random.split(key, 300))
     ages = np.asarray(buffer)[:, 0]
     for a in (1, 2, 3, 5):
-        wants = p * (1 - p) ** (a - 1)
-        assert abs((ages == a).mean() - wants) < 5 * np.sqrt(wants / size)
+        expected = p * (1 - p) ** (a - 1)
+        assert abs((ages == a).mean() - expected) < 5 * np.sqrt(expected / size)
 
 
 @pytest.mark.parametrize(
@@ -87,5 +87,10 @@ def test_all_slots_of_a_buffer_run_equally_often(key, size, num_chains):
     take = jax.jit(jax.vmap(lambda k: chain_init.draw(k, buffer, BATCH, num_chains)[1]))
     slots = np.sort(take(jax.random.split(key, num)), axis=1)
     assert (np.diff(slots, axis=1) > 0).all()  # none twice
-    share, wants = np.bincount(slots.ravel(), minlength=size) / num, num_chains / size
-    assert np.abs(share - wants).max() <= 5 * np.sqrt(wants * (1 - wants) / num)
+    share, expected = (
+        np.bincount(slots.ravel(), minlength=size) / num,
+        num_chains / size,
+    )
+    assert np.abs(share - expected).max() <= 5 * np.sqrt(
+        expected * (1 - expected) / num
+    )

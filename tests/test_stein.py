@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import standard_error, z_score
 
 import ebmjax as eb
 from ebmjax import targets
@@ -75,9 +76,9 @@ def test_between_shifted_gaussians_it_is_the_closed_form(dim, width, key):
         values[is_unbiased] = np.asarray(
             jax.vmap(lambda x, loss=loss: loss(None, KEY, x, None)[0])(x)
         )
-    wants = float(shift @ shift) * (1 + 2 / width**2) ** (-dim / 2)
-    error = values[True].std(ddof=1) / np.sqrt(80)
-    assert abs(values[True].mean() - wants) < 5 * error and error < 0.06 * wants
+    expected = float(shift @ shift) * (1 + 2 / width**2) ** (-dim / 2)
+    error = standard_error(values[True])
+    assert abs(values[True].mean() - expected) < 5 * error and error < 0.06 * expected
     diagonal = np.asarray(jnp.sum(x**2, axis=2)).mean() + dim / width**2
     assert values[False].mean() == pytest.approx(
         (399 * values[True].mean() + diagonal) / 400, rel=1e-4
@@ -98,13 +99,13 @@ def test_the_pair_values_are_the_definition(kernel):
         for i, a in enumerate(x):
             for j, b in enumerate(x):
                 mixed = jnp.trace(jax.jacfwd(jax.grad(k, 0), 1)(a, b))
-                wants = (
+                expected = (
                     s(a) @ s(b) * k(a, b)
                     + s(a) @ jax.grad(k, 1)(a, b)
                     + s(b) @ jax.grad(k, 0)(a, b)
                 )
                 assert float(found[i, j]) == pytest.approx(
-                    float(wants + mixed), abs=1e-10
+                    float(expected + mixed), abs=1e-10
                 )
 
 
@@ -115,9 +116,9 @@ def test_it_is_zero_on_average_only_at_the_truth(kernel, key):
         lambda e, x: stein.discrepancy(e, x, kernel=kernel), static_argnums=0
     )
     at_truth = np.array([value(TARGET.energy, x) for x in x])
-    assert abs(at_truth.mean()) < 5 * at_truth.std(ddof=1) / np.sqrt(len(x))
+    assert abs(z_score(at_truth)) < 5
     off = np.array([value(eb.temper(TARGET.energy, 1.3), x) for x in x])
-    assert off.mean() > 6 * off.std(ddof=1) / np.sqrt(len(x))
+    assert z_score(off) > 6
 
 
 def test_the_gradient_is_that_of_finite_differences():
@@ -138,8 +139,8 @@ def test_the_width_is_the_median_distance_and_keeps_gradients_finite():
     distances = np.sqrt(
         ((np.asarray(x)[:, None] - np.asarray(x)[None]) ** 2).sum(axis=2)
     )
-    wants = np.median(distances[~np.eye(101, dtype=bool)])
-    assert float(stein.median_distance(x)) == pytest.approx(wants, rel=1e-4)
+    expected = np.median(distances[~np.eye(101, dtype=bool)])
+    assert float(stein.median_distance(x)) == pytest.approx(expected, rel=1e-4)
     doubled = jnp.concatenate([x, x])
     grads = jax.grad(lambda p: stein.kernel_stein(energy)(p, KEY, doubled, None)[0])
     assert all(jnp.isfinite(g).all() for g in grads((jnp.eye(2), jnp.zeros(2))))
@@ -197,8 +198,8 @@ def test_the_best_critic_is_the_difference_of_the_scores(penalty):
         )
         # the gradient for the energy is that of explicit score matching over 2 lambda
         explicit = score_matching.explicit(energy)
-        wants = jax.grad(lambda p: explicit(p, KEY, x, None)[0])(params.energy)
-        for a, b in zip(grads.energy, wants, strict=True):
+        expected = jax.grad(lambda p: explicit(p, KEY, x, None)[0])(params.energy)
+        for a, b in zip(grads.energy, expected, strict=True):
             assert np.allclose(a, b / (2 * penalty), atol=1e-9)
         worse = params._replace(other={**best, "shift": best["shift"] + 0.1})
         grads = jax.grad(lambda p: loss(p, KEY, x, None)[0])(worse)

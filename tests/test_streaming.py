@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import tree_equal
 
 import ebmjax as eb
 from ebmjax import targets
@@ -16,13 +17,6 @@ from ebmjax.diagnostics._two_float import Count, TwoFloat
 TARGET = targets.correlated_gaussian(3, 0.6)
 KERNEL = eb.mala(TARGET.energy, 0.6)
 START = TARGET.sample(jax.random.key(3), 8)
-
-
-def tree_equal(a, b):
-    return all(
-        np.array_equal(x, y)
-        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
 
 
 def fed(reducer, values):
@@ -67,8 +61,8 @@ def test_moments_are_those_of_the_draws():
     np.testing.assert_allclose(
         found.rhat, np.sqrt(776 / 777 + between / within), rtol=1e-5
     )
-    wants = convergence.nested_rhat(draws.astype(np.float32), 2)
-    np.testing.assert_allclose(found.nested_rhat(2), wants, rtol=1e-5)
+    expected = convergence.nested_rhat(draws.astype(np.float32), 2)
+    np.testing.assert_allclose(found.nested_rhat(2), expected, rtol=1e-5)
 
 
 def test_covariance_is_that_of_the_draws():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import counted
 
 from ebmjax import constrain, mala, sample, supports
 from ebmjax.supports.bijectors import from_bijector
@@ -48,11 +49,11 @@ def test_the_log_determinant_is_that_of_the_jacobian_by_autodiff(name):
 
     jacobian = np.asarray(jax.jacfwd(flat)(jnp.ravel(u)), np.float64)
     assert jacobian.shape == (u.size, u.size)
-    wants = np.linalg.slogdet(jacobian)[1]
-    np.testing.assert_allclose(support.forward(u)[1], wants, rtol=1e-4, atol=1e-4)
+    expected = np.linalg.slogdet(jacobian)[1]
+    np.testing.assert_allclose(support.forward(u)[1], expected, rtol=1e-4, atol=1e-4)
     if name not in ("real", "periodic"):  # where the determinant moves at all
         other = support.forward(free_point(name, seed=1))[1]
-        assert abs(other - wants) > 0.01
+        assert abs(other - expected) > 0.01
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -65,8 +66,8 @@ def test_free_coordinates_and_values_are_inverse_to_each_other(name):
         assert np.all(support.is_inside(np.asarray(x)))
         again = support.inverse(x)
         assert again.shape == u.shape
-        wants = support.wrap(u)
-        np.testing.assert_allclose(again, wants, rtol=3e-4, atol=3e-4)
+        expected = support.wrap(u)
+        np.testing.assert_allclose(again, expected, rtol=3e-4, atol=3e-4)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -75,8 +76,8 @@ def test_leading_axes_repeat_the_support(name):
     us = jnp.stack([free_point(name, seed=s) for s in range(3)])
     together, log_det = support.forward(us)
     apart = [support.forward(u) for u in us]
-    wants = jnp.stack([x for x, _ in apart])
-    np.testing.assert_allclose(together, wants, rtol=1e-6)
+    expected = jnp.stack([x for x, _ in apart])
+    np.testing.assert_allclose(together, expected, rtol=1e-6)
     np.testing.assert_allclose(log_det, sum(d for _, d in apart), rtol=1e-5, atol=1e-6)
     assert support.inverse(together).shape == us.shape
 
@@ -170,8 +171,8 @@ def test_an_energy_of_free_coordinates_is_the_density_of_its_values():
 
 def test_entries_that_never_change_are_known():
     is_fixed = supports.cholesky_correlation().is_fixed((3, 3))
-    wants = [[True, True, True], [False, False, True], [False, False, False]]
-    np.testing.assert_array_equal(is_fixed, wants)
+    expected = [[True, True, True], [False, False, True], [False, False, False]]
+    np.testing.assert_array_equal(is_fixed, expected)
     assert not supports.simplex().is_fixed((3,)).any()
 
 
@@ -187,8 +188,8 @@ def test_one_support_is_of_all_leaves_below_it():
     u = {"scales": {"a": jnp.float32(0.5), "b": b}, "shift": jnp.float32(2)}
     x = energy.constrain(u)
     np.testing.assert_allclose(x["scales"]["b"], np.exp(b), rtol=1e-6)
-    wants = np.exp(0.5) + np.exp(b).sum() + 4 - (0.5 + 0.7 - 0.4)
-    np.testing.assert_allclose(energy(u), wants, rtol=1e-6)
+    expected = np.exp(0.5) + np.exp(b).sum() + 4 - (0.5 + 0.7 - 0.4)
+    np.testing.assert_allclose(energy(u), expected, rtol=1e-6)
     assert float(x["shift"]) == 2
     again = energy.free(x)
     assert jax.tree.all(jax.tree.map(jnp.allclose, u, again))
@@ -201,13 +202,8 @@ def test_numbers_of_energies_and_supports_are_leaves():
         inner = jax.tree_util.Partial(product, jnp.float32(rate))
         return constrain(inner, supports.interval(0.0, high))
 
-    traces = []
-
-    @jax.jit
-    def call(energy, u):
-        traces.append(1)
-        return energy(u)
-
+    evaluate, traces = counted(lambda energy, u: energy(u))
+    call = jax.jit(evaluate)
     values = [float(call(make(r, h), jnp.float32(0.3))) for r, h in ((1, 2), (3, 4))]
     assert len(traces) == 1 and values[0] != values[1]
     assert make(1, 2) == make(1, 2) and hash(make(1, 2)) == hash(make(3, 4))
@@ -360,13 +356,8 @@ def test_numpyro_has_other_coordinates_of_a_simplex_and_the_same_density():
 
 def test_the_numbers_of_a_numpyro_transform_compile_nothing():
     transforms = pytest.importorskip("numpyro.distributions.transforms")
-    traces = []
-
-    @jax.jit
-    def call(energy, u):
-        traces.append(1)
-        return energy(u)
-
+    evaluate, traces = counted(lambda energy, u: energy(u))
+    call = jax.jit(evaluate)
     energy = partial(jnp.multiply, 2.0)
     values = {
         float(call(constrain(energy, transforms.AffineTransform(0.0, s)), 1.0))

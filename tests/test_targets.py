@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import standard_error, z_score
 
 from ebmjax import targets
 
@@ -21,9 +22,9 @@ def test_draws_have_the_mean_and_covariance(name, key):
     products = (
         centred[:, :, None] * centred[:, None, :] if target.dim < 20 else centred**2
     )
-    wants = target.covariance if target.dim < 20 else np.diag(target.covariance)
-    error = products.std(axis=0) / np.sqrt(NUM)
-    assert (np.abs(products.mean(axis=0) - wants) < 5.5 * error + 1e-12).all()
+    expected = target.covariance if target.dim < 20 else np.diag(target.covariance)
+    error = standard_error(products)
+    assert (np.abs(products.mean(axis=0) - expected) < 5.5 * error + 1e-12).all()
 
 
 @pytest.mark.parametrize("name", targets.TARGETS)
@@ -43,8 +44,7 @@ def test_draws_belong_to_the_energy(name, key):
         return (grad * f - df) * width
 
     for temperature, holds in ((1.0, True), (2.0, False)):
-        values = np.asarray(stein(x, temperature), np.float64)
-        z = values.mean(axis=0) / (values.std(axis=0) / np.sqrt(num))
+        z = z_score(stein(x, temperature))
         assert (np.abs(z) < 5.2).all() == holds
 
 
@@ -91,10 +91,10 @@ def test_funnel_is_a_normal_and_conditional_normals(key):
     z = x[:, 1:] * np.exp(-x[:, :1] / 2)
     assert abs(x[:, 0].std() - 3) < 5 * 3 / np.sqrt(2 * NUM)
     assert (np.abs(z.std(axis=0) - 1) < 5 / np.sqrt(2 * NUM)).all()
-    wants = x[:, 0] ** 2 / 18 + 0.5 * (z**2).sum(axis=1) + 1.5 * x[:, 0]
+    expected = x[:, 0] ** 2 / 18 + 0.5 * (z**2).sum(axis=1) + 1.5 * x[:, 0]
     assert np.allclose(
         jax.vmap(target.energy)(jnp.asarray(x[:100], jnp.float32)),
-        wants[:100],
+        expected[:100],
         rtol=1e-4,
         atol=1e-4,
     )

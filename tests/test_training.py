@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import root_energy as energy
+from helpers import tree_equal
 
 import ebmjax as eb
 from ebmjax import targets
@@ -20,10 +22,6 @@ KEY = jax.random.key(3)
 DATA = TARGET.sample(KEY, 2000)
 START = {"root": jnp.eye(2), "mean": jnp.zeros(2)}
 draw = lambda key, n: 2.0 * jax.random.normal(key, (n, 2))
-
-
-def energy(params, x):
-    return 0.5 * jnp.sum((params["root"] @ (x - params["mean"])) ** 2)
 
 
 def train(
@@ -54,13 +52,6 @@ def train(
     )
 
 
-def equal(a, b):
-    return all(
-        np.array_equal(x, y)
-        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
-
-
 @pytest.mark.parametrize(
     "chain_init",
     [eb.from_data(), eb.replay_buffer(draw, 500), eb.replay_buffer(draw, 1000, 0.05)],
@@ -79,8 +70,8 @@ def test_resumed_is_not_stopped_bit_for_bit():
     whole, _ = train(60)
     half, _ = train(37)
     resumed, metrics = train(60, half)
-    assert equal(whole, resumed) and len(metrics["loss"]) == 23
-    assert not equal(whole, half)
+    assert tree_equal(whole, resumed) and len(metrics["loss"]) == 23
+    assert not tree_equal(whole, half)
 
 
 def test_ctrl_c_returns_the_last_healthy_state_and_its_history():
@@ -92,11 +83,11 @@ def test_ctrl_c_returns_the_last_healthy_state_and_its_history():
         train(150, progress=stop)
     state, history = caught.value.result
     assert int(state.step) == 25 == len(history["loss"])
-    assert equal(train(100, state)[0], train(100)[0])
+    assert tree_equal(train(100, state)[0], train(100)[0])
 
 
 def test_chunks_change_no_number():
-    assert equal(train(40, chunk=7)[0], train(40, chunk=40)[0])
+    assert tree_equal(train(40, chunk=7)[0], train(40, chunk=40)[0])
 
 
 def test_an_update_that_is_not_finite_is_skipped_and_counted():

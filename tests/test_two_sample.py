@@ -72,8 +72,8 @@ def test_mmd_is_that_of_its_kernel_means():
     y = 1.0 + jax.random.normal(jax.random.key(1), (2000, DIM))
     found = two_sample.mmd(KEY, x, y, width=1.5, num_permutations=1)
     scale = (1 + 2 / 1.5**2) ** (-DIM / 2)
-    wants = 2 * scale * (1 - np.exp(-DIM / (2 * (1.5**2 + 2))))
-    assert float(found.statistic) == pytest.approx(wants, abs=0.02)
+    expected = 2 * scale * (1 - np.exp(-DIM / (2 * (1.5**2 + 2))))
+    assert float(found.statistic) == pytest.approx(expected, abs=0.02)
     assert float(found.statistic) > 10 * 0.02
 
 

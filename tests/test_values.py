@@ -1,6 +1,5 @@
 """Values: numbers are leaves and compile nothing, structure is compared and printed."""
 
-import contextlib
 import dataclasses
 import functools
 import gc
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import compilations
 
 import ebmjax as eb
 from ebmjax import verify
@@ -46,21 +46,6 @@ def params_of(seed):
 
 def energy_of(seed):
     return functools.partial(network, params_of(seed))
-
-
-@contextlib.contextmanager
-def compilations():
-    """Counts the programs that XLA compiles, by JAX's own events."""
-    count = [0]
-
-    def listen(event, duration, **_):
-        count[0] += event == "/jax/core/compile/backend_compile_duration"
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield count
-    finally:
-        jax._src.monitoring.unregister_event_duration_listener(listen)
 
 
 KERNELS = {

@@ -34,7 +34,7 @@ def test_a_report_reads():
         re.search(r"title: FAILED \(p = 2e-09, Bonferroni-adjusted over 2", text)
         and "look here" in text
     )
-    assert text.index("b  ") < text.index("a  ")  # the worst first
+    assert text.index("b  ") < text.index("a  ")  # the most serious first
     with pytest.raises(VerificationError, match="title: FAILED"):
         report.require()
 
@@ -252,8 +252,8 @@ def test_a_transition_matrix_of_a_walk_is_known():
         kernel, jnp.arange(3.0), jnp.array([1.0, -1.0]), [0.5, 0.5]
     )
     e1, e2 = np.exp(-1) / 2, np.exp(-2) / 2
-    wants = [[1 - e1 - e2, e1, e2], [0.5, 0.5 - e1, e1], [0.5, 0.5, 0.0]]
-    assert np.allclose(matrix, wants, atol=1e-6)
+    expected = [[1 - e1 - e2, e1, e2], [0.5, 0.5 - e1, e1], [0.5, 0.5, 0.0]]
+    assert np.allclose(matrix, expected, atol=1e-6)
 
 
 def test_a_users_swapped_ratio_is_caught_in_words_that_help(key):

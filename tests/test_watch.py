@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import counted, tree_equal
+from helpers import root_energy as energy
 
 import ebmjax as eb
 from ebmjax import targets
@@ -22,7 +24,7 @@ DATA = TARGET.sample(KEY, 2000)
 START = {"root": jnp.eye(2), "mean": jnp.zeros(2)}
 draw = lambda key, n: 2.0 * jax.random.normal(key, (n, 2))
 
-WELL = {
+HEALTHY = {
     "is_skipped": np.zeros(25),
     "grad_norm": np.ones(25),
     "acceptance_rate": np.full(25, 0.5),
@@ -33,10 +35,6 @@ WELL = {
     "energy_model": np.zeros(25),
     "drift": np.full(25, 0.1),
 }
-
-
-def energy(params, x):
-    return 0.5 * jnp.sum((params["root"] @ (x - params["mean"])) ** 2)
 
 
 def train(optimizer, state=None, *, num_updates=700, temperature=1.0, **options):
@@ -52,13 +50,6 @@ def train(optimizer, state=None, *, num_updates=700, temperature=1.0, **options)
         **options,
     }
     return eb.fit(KEY, loss, optimizer, state, DATA, chain_init, **options)
-
-
-def equal(a, b):
-    return all(
-        np.array_equal(x, y)
-        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
 
 
 @pytest.mark.parametrize(
@@ -85,8 +76,8 @@ def equal(a, b):
     ],
 )
 def test_each_way_to_diverge_has_its_sentence(changed, message):
-    assert diagnose(WELL, 3.0, 2) is None
-    said = diagnose({**WELL, **changed}, 3.0, 2)
+    assert diagnose(HEALTHY, 3.0, 2) is None
+    said = diagnose({**HEALTHY, **changed}, 3.0, 2)
     assert said is not None and message in said
 
 
@@ -94,7 +85,7 @@ def test_one_value_that_is_nan_hides_nothing():
     for name, value in (("acceptance_rate", 0.0), ("chain_extent", 1e9)):
         values = np.full(25, value)
         values[7] = np.nan
-        assert diagnose({**WELL, name: values}, 3.0, 2) is not None
+        assert diagnose({**HEALTHY, name: values}, 3.0, 2) is not None
 
 
 @pytest.mark.parametrize("chunk", [1, 25])
@@ -174,7 +165,7 @@ def test_what_on_chunk_saw_last_goes_on_to_the_same_end_bit_for_bit():
     before = [s for s in seen if int(s.num_rollbacks) == 0]
     assert before and int(whole.num_rollbacks) > 0
     resumed, _ = train(HUGE, before[-1], num_updates=200, rollback=RollbackPolicy(6))
-    assert equal(whole, resumed)
+    assert tree_equal(whole, resumed)
 
 
 def test_one_goes_back_as_far_however_short_the_chunks():
@@ -193,13 +184,8 @@ def test_one_goes_back_as_far_however_short_the_chunks():
 def test_another_learning_rate_or_step_size_compiles_nothing():
     chain_init, optimizer = eb.replay_buffer(draw, 500), optax.adam(0.01)
     loss = eb.maximum_likelihood(energy, eb.mala, 3)
-    traces = []
-
-    def counted(*arguments):
-        traces.append(1)
-        return loss(*arguments)
-
-    step = jax.jit(eb.train_step(counted, optimizer, chain_init, num_chains=100))
+    counted_loss, traces = counted(loss)
+    step = jax.jit(eb.train_step(counted_loss, optimizer, chain_init, num_chains=100))
     state = eb.init_state(KEY, START, optimizer, chain_init, 0.5)
     once, _ = step(KEY, state, DATA[:100])
     slow, _ = step(
@@ -215,7 +201,7 @@ def test_another_learning_rate_or_step_size_compiles_nothing():
         np.allclose(0.25 * a, b, atol=1e-7)
         for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(less), strict=True)
     )
-    assert float(other.step_size) == pytest.approx(0.1) and not equal(
+    assert float(other.step_size) == pytest.approx(0.1) and not tree_equal(
         once.buffer, other.buffer
     )
 

@@ -23,7 +23,7 @@ from ebmjax.kernels.langevin import mala
 from ebmjax.kernels.nuts import nuts
 from ebmjax.kernels.random_walk import random_walk
 from ebmjax.sampling.collect import collect_stats
-from ebmjax.sampling.sample import Samples
+from ebmjax.sampling.samples import Samples
 from ebmjax.spaces import REAL
 from ebmjax.verify.check_energy import check
 

@@ -15,7 +15,8 @@ from ebmjax.experiments.experiment import Run
 from ebmjax.experiments.registry import METHODS
 from ebmjax.kernels.registry import KERNELS
 from ebmjax.objectives.batches import points_of
-from ebmjax.sampling.sample import Samples, sample
+from ebmjax.sampling.sample import sample
+from ebmjax.sampling.samples import Samples
 from ebmjax.training.step import TrainState
 
 # kernels for a trained energy: those of training, and the exact ones
