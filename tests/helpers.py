@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ebmjax as eb
-from ebmjax.kernels.gibbs import flip
+from ebmjax.kernels.flip import flip
 
 # A tree with leaves of many kinds, to be saved and loaded.
 TREE = {
