@@ -135,7 +135,8 @@ MUTANTS = [
     Mutant("repeat with one noise", "kernels/combinators.py", "fold = lambda i: jax.random.fold_in(key, i)", "fold = lambda i: jax.random.fold_in(key, 0 * i)", invariant("repeat")),
     Mutant("cycle with one key", "kernels/combinators.py", "keys = jax.random.split(key, len(self.kernels))", "keys = [key] * len(self.kernels)", invariant("cycle", "two_modes")),
     # chains
-    Mutant("one key for all chains", "sampling/loop.py", "jax.vmap(lambda c: fold(key, c))", "jax.vmap(lambda c: fold(key, 0 * c))", "test_chains:test_chains_are_different"),
+    Mutant("one key for all chains", "sampling/loop.py", "fold_on_host(key, chains)", "fold_on_host(key, 0 * chains)", "test_chains:test_chains_are_different"),
+    Mutant("one key for all chains inside jit", "sampling/loop.py", "jax.vmap(lambda c: fold(key, c))", "jax.vmap(lambda c: fold(key, 0 * c))", "test_chains:test_keys_of_chains_inside_jit_are_those_of_the_host"),
     Mutant("a later run begins at step 0", "sampling/loop.py", "begin = jnp.asarray(start)", "begin = jnp.asarray(0 * start)", SPLIT),
     Mutant("the noise of a block used again", "sampling/loop.py", "return (first + block * thin, carry), kept", "return (first, carry), kept", "test_chains:test_every_step_has_its_own_noise"),
     Mutant("one noise for all steps of a block", "sampling/loop.py", "jax.vmap(draw)(first + jnp.arange(length * thin))", "jax.vmap(draw)(first + 0 * jnp.arange(length * thin))", "test_chains:test_every_step_has_its_own_noise"),

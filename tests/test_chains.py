@@ -26,6 +26,13 @@ def test_chains_are_different(key):
     assert np.abs(correlation).max() < 5 / np.sqrt(50)
 
 
+def test_keys_of_chains_inside_jit_are_those_of_the_host(key):
+    data = lambda keys: np.asarray(jax.random.key_data(keys))
+    host = data(eb.chain_keys(key, 6))
+    assert len(np.unique(host, axis=0)) == 6
+    assert np.array_equal(host, data(jax.jit(lambda k: eb.chain_keys(k, 6))(key)))
+
+
 def test_every_step_has_its_own_noise():
     for num_steps in (128, 150, 131):  # whole blocks, other blocks, blocks and a rest
         steps = noises(jax.random.key(20261123), num_steps, 1)[:, 0]
