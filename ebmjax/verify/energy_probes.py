@@ -5,6 +5,7 @@
 are compiled.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,11 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from ebmjax._value import as_function
 from ebmjax.base import Key
 from ebmjax.energies.constrained import Constrained
 from ebmjax.verify.features import labels_of
 
 NUM_PROBES = 16
+BATCH = 64  # points of a call
 
 
 class Issue(NamedTuple):
@@ -59,17 +62,20 @@ class Probe(NamedTuple):
 def probe_at(energy, position, key: Key, scale: float, dtype) -> Probe:
     """The probe of an energy at a position; ``dtype`` is that of the energy."""
     flat, unravel = ravel_pytree(position)
-    of_flat = lambda v: energy(unravel(v))
     rng = np.random.default_rng(int(jax.random.randint(key, (), 0, 2**31 - 1)))
     point = np.asarray(flat, np.float64)
     near = point + scale * rng.normal(size=(NUM_PROBES, flat.size))
     is_periodic = np.zeros(flat.size, bool)
     if isinstance(energy, Constrained):
         is_periodic = np.asarray(ravel_pytree(energy.periods(unravel(flat)))[0]) > 0
+    energy = as_function(energy, "energy")
+    in_batches = lambda program: functools.partial(
+        _in_batches, functools.partial(program, energy, position), flat.dtype
+    )
     return Probe(
-        _compiled(of_flat, flat.dtype),
-        _compiled(jax.grad(of_flat), flat.dtype),
-        _curvature(of_flat, flat.dtype),
+        in_batches(_values),
+        in_batches(_grads),
+        functools.partial(_or_nan, in_batches(_curvatures)),
         unravel,
         point,
         near,
@@ -81,24 +87,45 @@ def probe_at(energy, position, key: Key, scale: float, dtype) -> Probe:
     )
 
 
-def _compiled(function, dtype):
-    """``function`` of points ``[N, D]`` in float64, computed in another type."""
-    program = jax.jit(jax.vmap(function))
-
-    def call(*points):
-        found = program(*(jnp.asarray(x, dtype) for x in points))
-        return np.asarray(found, np.float64)
-
-    return call
+# --- programs, one of each kind for all numbers of points -----------------------------
 
 
-def _curvature(energy, dtype):
-    along = _compiled(lambda x, v: v @ jax.jvp(jax.grad(energy), (x,), (v,))[1], dtype)
+def _in_batches(program, dtype, *points) -> np.ndarray:
+    """A program of ``BATCH`` points for points ``[N, D]``, the last one repeated."""
+    num = len(points[0])
+    padded = [np.pad(x, ((0, -num % BATCH), (0, 0)), "edge") for x in points]
+    parts = [
+        np.asarray(program(*(np.asarray(x[i : i + BATCH], dtype) for x in padded)))
+        for i in range(0, num, BATCH)
+    ]
+    return np.concatenate(parts)[:num].astype(np.float64)
 
-    def curvature(points, directions):
-        try:
-            return along(points, directions)
-        except Exception:  # a custom_vjp has no second derivative
-            return np.full(len(points), np.nan)
 
-    return curvature
+def _or_nan(curvature, points, directions) -> np.ndarray:
+    """NaN for a ``custom_vjp``, which has no second derivative."""
+    try:
+        return curvature(points, directions)
+    except Exception:
+        return np.full(len(points), np.nan)
+
+
+def _flat(energy, position):
+    unravel = ravel_pytree(position)[1]
+    return lambda v: energy(unravel(v))
+
+
+@jax.jit
+def _values(energy, position, points):
+    return jax.vmap(_flat(energy, position))(points)
+
+
+@jax.jit
+def _grads(energy, position, points):
+    return jax.vmap(jax.grad(_flat(energy, position)))(points)
+
+
+@jax.jit
+def _curvatures(energy, position, points, directions):
+    grad = jax.grad(_flat(energy, position))
+    along = lambda x, v: v @ jax.jvp(grad, (x,), (v,))[1]
+    return jax.vmap(along)(points, directions)
