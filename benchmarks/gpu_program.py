@@ -25,8 +25,8 @@ MISSING = (
     f"jax-cuda12-plugin=={VERSION}"
 )
 CAUTION = (
-    "compiled for an H100 that is not there: launches and bytes are counted, nothing is "
-    "timed; the bound is launches x 2 us or bytes / 3.35 TB/s, whichever is larger"
+    "compiled for an H100 that is not there: launches and bytes are counted, nothing "
+    "is timed; the bound is launches x 2 us or bytes / 3.35 TB/s, whichever is larger"
 )
 _CARD = """gpu_device_info { threads_per_block_limit: 1024 threads_per_warp: 32
 shared_memory_per_block: 49152 shared_memory_per_core: 233472 threads_per_core_limit: 2048

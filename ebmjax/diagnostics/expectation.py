@@ -114,8 +114,8 @@ def _checked(weights: Array, shape: tuple[int, ...]) -> Array:
             raise ValueError("weights must not all be zero, got only zeros")
         if largest > HEAVY * total:
             checks.warn(
-                f"one draw has {largest / total:.0%} of the weights: the estimate depends on "
-                "it, and its standard error is unreliable",
+                f"one draw has {largest / total:.0%} of the weights: the estimate "
+                "depends on it, and its standard error is unreliable",
                 RuntimeWarning,
             )
     return array

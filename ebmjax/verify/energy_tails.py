@@ -70,6 +70,7 @@ def _slow(probe, values, radii, num_random, num_axes) -> Iterator[Issue]:
         names = sorted({probe.labels[i] for i in places})
         yield Issue(
             f"far out along {', '.join(names[:5])} the energy grows as "
-            f"{float(growth[axes][slow].min()):.2g} log r, and must grow faster than log r",
+            f"{float(growth[axes][slow].min()):.2g} log r, and must grow faster than "
+            "log r",
             "exp(-E) is not normalisable there; leave it out or give it a prior",
         )
