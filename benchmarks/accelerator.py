@@ -54,8 +54,8 @@ def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, di
 
 
 def _compiled_together(makes: list[Callable]) -> Iterator:
-    """Programs of a GPU that is there, all of them before the first is timed; others one
-    after the other."""
+    """Programs of a GPU that is there, all of them before the first is timed; others
+    one after the other."""
     if not has_gpu():
         yield from map(compiled, makes)
         return
@@ -78,7 +78,7 @@ def compiled(make: Callable) -> tuple[Any, tuple, float]:
 def report(
     compiled: tuple[Any, tuple, float], unit: float, num_repeats: int = 5
 ) -> dict[str, Any]:
-    """Counts of a program, ``unit`` steps of it, and its seconds where there is a GPU."""
+    """Counts of a program, ``unit`` steps of it; its seconds where there is a GPU."""
     program, arguments, seconds = compiled
     found = gpu_counts.counts(program)
     row = {

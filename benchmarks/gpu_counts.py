@@ -1,8 +1,9 @@
 """What can be counted in a program of a GPU: launches, bytes, collectives.
 
 A launch is a fusion, a copy, a call of a library or an update of a slice outside of a
-fusion; what is in the body of a loop counts as often as the loop turns, with one more for
-its condition where XLA knows the number of turns, and a row of its own where it does not.
+fusion; what is in the body of a loop counts as often as the loop turns, with one more
+for its condition where XLA knows the number of turns, and a row of its own where it
+does not.
 """
 
 import collections

@@ -10,7 +10,7 @@ RADII = np.array([10.0, 30.0, 100.0, 300.0, 1000.0])
 
 
 def slow_growth(probe: Probe, value: float, grad: np.ndarray) -> Iterator[Issue]:
-    """Along the steepest descent, axes and random rays: does exp(-E) fall fast enough?"""
+    """Along the steepest descent, axes and random rays, E must grow fast enough."""
     lines = probe.lines
     if not len(lines):
         return
