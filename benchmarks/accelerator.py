@@ -24,14 +24,17 @@ import jax.numpy as jnp
 import numpy as np
 
 import ebmjax as eb
-from benchmarks import gpu_program, measure
-from benchmarks import training as bench_training
-from benchmarks.peers_jax import ENERGY, L, blackjax_best, numpyro_best, step_sizes
+from benchmarks import gpu_counts, gpu_program, measure
+from benchmarks.accelerator_programs import (
+    blackjax_nuts,
+    chain_steps,
+    in_two_launches,
+    ours,
+    training_update,
+)
+from benchmarks.peers_jax import ENERGY, blackjax_best, numpyro_best
+from benchmarks.training_candidates import PROBLEMS
 from ebmjax.base import scalar
-from ebmjax.fused import run as fused
-from ebmjax.objectives import maximum_likelihood
-from ebmjax.training import chain_init
-from ebmjax.training import step as updates
 
 STEPS, CHAINS, DIMS = 1024, 1024, (2, 10, 100)
 FEWER, MORE, LARGEST_FUSED = 64, 16384, 10  # chains; coordinates
@@ -51,8 +54,8 @@ def rows(*, is_quick: bool, num_repeats: int = 5) -> Iterator[tuple[int, int, di
 
 
 def _compiled_together(makes: list[Callable]) -> Iterator:
-    """Programs of a GPU that is there, all of them before the first is timed; others one
-    after the other."""
+    """Programs of a GPU that is there, all of them before the first is timed; others
+    one after the other."""
     if not has_gpu():
         yield from map(compiled, makes)
         return
@@ -75,9 +78,9 @@ def compiled(make: Callable) -> tuple[Any, tuple, float]:
 def report(
     compiled: tuple[Any, tuple, float], unit: float, num_repeats: int = 5
 ) -> dict[str, Any]:
-    """Counts of a program, ``unit`` steps of it, and its seconds where there is a GPU."""
+    """Counts of a program, ``unit`` steps of it; its seconds where there is a GPU."""
     program, arguments, seconds = compiled
-    found = gpu_program.counts(program)
+    found = gpu_counts.counts(program)
     row = {
         "launches/step": found.launches / unit,
         "launches/turn": max(found.unknown_loops.values(), default=None),
@@ -117,7 +120,7 @@ def cells(*, is_quick: bool) -> Iterator[tuple[dict, float, Callable]]:
     for _, num_chains in [s for s in sizes if s[0] == DIMS[1]]:
         yield from _each(peers, "nuts", DIMS[1], num_chains)
     for name in ("images",) if is_quick else ("points", "images"):
-        problem = bench_training.PROBLEMS[name]
+        problem = PROBLEMS[name]
         chain_step = {"program": f"{problem.chain_steps} chain steps of {name}"}
         update = {"program": f"an update of {name}"}
         for cell, make in ((chain_step, chain_steps), (update, training_update)):
@@ -137,88 +140,6 @@ def _of(make, name, dim, num_chains):
     return call.func.__wrapped__, call.args
 
 
-def ours(name, dim, num_steps, key, positions, run_of=eb.run):
-    if name == "nuts":
-        kernel = eb.nuts(ENERGY, 0.5)
-    else:
-        options = {"num_steps": L} if name == "hmc" else {}
-        kernel = getattr(eb, name)(ENERGY, step_sizes(dim)[name], **options)
-
-    def run(key, positions):
-        chains = eb.parallel(kernel)
-        keys = eb.chain_keys(key, len(positions))
-        return run_of(keys, chains, chains.init(positions), num_steps).draws
-
-    return functools.partial(jax.jit(run), key, positions)
-
-
-def in_two_launches(name, dim, num_steps, key, positions):
-    """The steps as one kernel; compiled for a GPU here, whatever JAX runs on."""
-    run_of = functools.partial(fused.run, interpret=False)
-    return ours(name, dim, num_steps, key, positions, run_of)
-
-
-def blackjax_nuts(name, dim, num_steps, key, positions):
-    import blackjax
-
-    kernel = blackjax.nuts(
-        lambda x: -ENERGY(x), step_size=0.5, inverse_mass_matrix=jnp.ones(dim)
-    )
-
-    def run(key, positions):
-        def one_step(states, key):
-            keys = jax.random.split(key, len(positions))
-            states, _ = jax.vmap(kernel.step)(keys, states)
-            return states, states.position
-
-        keys = jax.random.split(key, num_steps)
-        return jax.lax.scan(one_step, jax.vmap(kernel.init)(positions), keys)[1]
-
-    return functools.partial(jax.jit(run), key, positions)
-
-
-def chain_steps(problem):
-    """The chains of an update alone, as the objective runs them."""
-    energy, params, _ = bench_training.network(problem)
-    positions = jnp.zeros((problem.batch_size, problem.widths[0]))
-
-    def run(key, params, positions):
-        of_point = jax.tree_util.Partial(energy, params)
-        chains = eb.parallel(eb.ula(of_point, bench_training.STEP))
-        keys = eb.chain_keys(key, len(positions))
-        state = chains.init(positions)
-        return eb.run(
-            keys, chains, state, problem.chain_steps, collect=eb.discard
-        ).state.position
-
-    return run, (jax.random.key(0), params, positions)
-
-
-def training_update(problem):
-    import optax
-
-    energy, params, data = bench_training.network(problem)
-    buffer = chain_init.replay_buffer(
-        bench_training.draw(problem), problem.buffer_size, bench_training.RESTART
-    )
-    optimizer = optax.adam(1e-3, b1=0.0)
-    objective = maximum_likelihood(
-        energy,
-        eb.ula,
-        problem.chain_steps,
-        regularisation=bench_training.REGULARISATION,
-    )
-    key = jax.random.key(0)
-    state = updates.init_state(key, params, optimizer, buffer, bench_training.STEP)
-    size = problem.batch_size
-    step = updates.train_step(objective, optimizer, buffer, num_chains=size)
-    return (lambda key, state, batch: step(key, state, batch)), (
-        key,
-        state,
-        data[:size],
-    )
-
-
 def divided(name: str = "mala", dim: int = 10, num_devices: int = 8) -> dict:
     """Collectives of a run of divided chains, for cards that are not there."""
     positions = jnp.zeros((CHAINS, dim))
@@ -231,7 +152,7 @@ def divided(name: str = "mala", dim: int = 10, num_devices: int = 8) -> dict:
     program = gpu_program.compiled(
         run, keys, positions, num_devices=num_devices, rows=(True, True)
     )
-    found = gpu_program.counts(program)
+    found = gpu_counts.counts(program)
     return {
         "program": f"{name} over {num_devices} devices",
         "dim": dim,

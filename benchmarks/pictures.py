@@ -124,7 +124,8 @@ def roofline(rows: Rows) -> Figure:
     ax.axhline(ceiling["operations/s"] / 1e9, color=plotting.GREY, lw=0.6, ls=":")
     ax.set(xlabel="operations per byte", ylabel="$10^9$ operations per second")
     ax.set_title(
-        f"{ceiling['operations/s'] / 1e9:.0f} billion operations per second in a matrix product",
+        f"{ceiling['operations/s'] / 1e9:.0f} billion operations per second in a "
+        "matrix product",
         fontsize=8,
     )
     fig.legend(loc="outside right center", fontsize=7)

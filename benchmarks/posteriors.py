@@ -131,7 +131,8 @@ def _folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit(
-            f"this posterior needs the data of the package {package}: pip install -e '.[bench]'"
+            f"this posterior needs the data of the package {package}: pip install -e "
+            "'.[bench]'"
         )
     return Path(next(iter(spec.submodule_search_locations)))
 

@@ -105,8 +105,9 @@ def kill(number: int, *whats: str) -> int:
                 finished += 1
                 same += content(part) == content(whole)
                 print(
-                    f"{what}: {kills} kills in {finished} runs, of which {same} ended in the bytes of a run "
-                    f"without kills ({time.perf_counter() - begin:.0f} s)",
+                    f"{what}: {kills} kills in {finished} runs, of which {same} ended "
+                    "in the bytes of a run without kills "
+                    f"({time.perf_counter() - begin:.0f} s)",
                     flush=True,
                 )
             failures += finished - same
@@ -147,10 +148,10 @@ def soak(num_steps: int) -> None:
         left = len(list(Path(folder).iterdir()))
     tenth, last = memory[len(memory) // 10], memory[-1]
     print(
-        f"soak: {num_steps:,} steps of 64 chains, {len(memory)} checkpoints ({left} left), "
-        f"{time.perf_counter() - begin:.0f} s; resident memory {tenth[0]:.1f} MB after a tenth, "
-        f"{last[0]:.1f} MB at the end; energy traced {memory[0][1]} times in the first chunk, "
-        f"{last[1] - memory[0][1]} after it; "
+        f"soak: {num_steps:,} steps of 64 chains, {len(memory)} checkpoints ({left} "
+        f"left), {time.perf_counter() - begin:.0f} s; resident memory {tenth[0]:.1f} "
+        f"MB after a tenth, {last[0]:.1f} MB at the end; energy traced {memory[0][1]} "
+        f"times in the first chunk, {last[1] - memory[0][1]} after it; "
         f"live arrays {tenth[2]} and {last[2]}"
     )
 
@@ -190,8 +191,8 @@ def guard(num_rounds: int = 201) -> None:
             )
             low, middle, high = statistics.quantiles((a / b for a, b in pairs), n=4)
             print(
-                f"guard: {name}, {num_chains} chains, {dim}-d: {middle:.3f} ({low:.3f} to {high:.3f}), "
-                f"load {os.getloadavg()[0]:.1f}",
+                f"guard: {name}, {num_chains} chains, {dim}-d: {middle:.3f} ({low:.3f} "
+                f"to {high:.3f}), load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
 
@@ -225,7 +226,8 @@ if __name__ == "__main__":
         work(rest[0], Path(rest[1]))
     elif job in ("kill", "soak", "guard"):
         print(
-            f"jax {jax.__version__}, Python {platform.python_version()}, {jax.devices()[0].device_kind}",
+            f"jax {jax.__version__}, Python {platform.python_version()}, "
+            f"{jax.devices()[0].device_kind}",
             date.today(),
         )
         jobs = {

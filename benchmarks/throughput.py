@@ -126,13 +126,13 @@ def summary(found: list[dict[str, Any]]) -> list[str]:
         lost = {cell: round(ratio, 2) for cell, ratio in cells.items() if ratio < 1}
         mean = statistics.geometric_mean(cells.values())
         lines.append(
-            f"{mean:.2f} x {peer}, geometric mean of {len(cells)} cells; minimum {min(cells.values()):.2f}; "
-            f"lost {len(lost)}: {lost or 'none'}"
+            f"{mean:.2f} x {peer}, geometric mean of {len(cells)} cells; minimum "
+            f"{min(cells.values()):.2f}; lost {len(lost)}: {lost or 'none'}"
         )
     for what in ("compilation", "first sample"):
         ratios = [row[f"ebmjax {what}"] / row[f"blackjax best {what}"] for row in found]
         lines.append(
-            f"{what}: {statistics.geometric_mean(ratios):.2f} of that of BlackJAX's best form, "
-            f"{min(ratios):.2f} to {max(ratios):.2f}"
+            f"{what}: {statistics.geometric_mean(ratios):.2f} of that of BlackJAX's "
+            f"best form, {min(ratios):.2f} to {max(ratios):.2f}"
         )
     return lines

@@ -52,7 +52,8 @@ def gaussian(mean: Any, covariance: Any, *, name: str = "gaussian") -> Target:
     mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
     if mean.shape != covariance.shape[:1] or covariance.ndim != 2:
         raise ValueError(
-            f"mean [D] and covariance [D, D] must agree, got {mean.shape} and {covariance.shape}"
+            f"mean [D] and covariance [D, D] must agree, got {mean.shape} and "
+            f"{covariance.shape}"
         )
     root = np.linalg.cholesky(covariance)
     whiten, factor = (jnp.asarray(m, jnp.float32) for m in (np.linalg.inv(root), root))
@@ -100,7 +101,8 @@ def mixture(weights: Any, means: Any, scales: Any, *, name: str = "mixture") -> 
     checks.positive(scales, "scales")
     if means.ndim != 2 or np.shape(weights) != means.shape[:1]:
         raise ValueError(
-            f"weights [K] and means [K, D] must agree, got {np.shape(weights)}, {means.shape}"
+            f"weights [K] and means [K, D] must agree, got {np.shape(weights)}, "
+            f"{means.shape}"
         )
     weights = np.asarray(weights, np.float64) / np.sum(weights)
     scales = np.broadcast_to(np.asarray(scales, np.float64), weights.shape)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("benchmarks", reason="benchmarks are not installed")
 from benchmarks import likelihood as bench
+from benchmarks import likelihood_table
 from benchmarks import likelihood_training as training
 from benchmarks.__main__ import app
 from benchmarks.likelihood_cases import CASES
@@ -106,7 +107,7 @@ def test_a_run_without_its_evaluation_counts_in_the_gap_and_not_in_the_likelihoo
         {**row, "seed": 2, "gap": 2.0, "stopped": 4},
         {**row, "seed": 3, "diverged": "", "stopped": 4},
     ]
-    (found,) = bench.table(rows)
+    (found,) = likelihood_table.table(rows)
     assert (found["seeds"], found["trained"], found["measured"]) == (4, 2, 1)
     assert (found["diverged"], found["reached"], found["largest |gap|"]) == (1, 2, 2.0)
     assert found["held out, nat"] == "[-4.00, -3.00]"

@@ -17,7 +17,7 @@ import scipy.special
 from helpers import compilations
 
 import ebmjax as eb
-from benchmarks import gpu_program
+from benchmarks import gpu_counts, gpu_program
 from ebmjax import _compilation_cache, _random
 from ebmjax._jaxpr import PRODUCTS, work
 from ebmjax.adaptation.base import median
@@ -207,7 +207,7 @@ PROGRAM += """backend_config={"known_trip_count":{"n":"10"}}
 
 
 class Compiled:
-    """What :func:`benchmarks.gpu_program.counts` reads of a program."""
+    """What :func:`benchmarks.gpu_counts.counts` reads of a program."""
 
     def __init__(self, text):
         self.as_text = lambda: text
@@ -217,12 +217,12 @@ class Compiled:
 
 
 def test_launches_bytes_and_collectives_of_a_program():
-    found = gpu_program.counts(Compiled(PROGRAM))
+    found = gpu_counts.counts(Compiled(PROGRAM))
     assert found.launches == 10 * (2 + 1 + 1) + 2
     assert found.bytes == 10 * (64 + 64 + 33) + 64
     assert found.collectives == {"all-reduce": 1} and not found.unknown_loops
     unknown = PROGRAM.replace("known_trip_count", "no_count")
-    found = gpu_program.counts(Compiled(unknown))
+    found = gpu_counts.counts(Compiled(unknown))
     assert found.launches == 2 and found.unknown_loops == {"body": 4}
 
 

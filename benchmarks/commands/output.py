@@ -25,7 +25,8 @@ def name_of(command: str, is_quick: bool) -> str:
 
 def names_in(text: str, separator: str = ",") -> tuple[str, ...]:
     """The names of an option, none of an empty one."""
-    return tuple(filter(None, text.split(separator)))
+    names = (name.strip() for name in text.split(separator))
+    return tuple(filter(None, names))
 
 
 def say(*lines: str) -> None:

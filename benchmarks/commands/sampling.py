@@ -117,7 +117,8 @@ def modes(
 
 
 def lattice(is_quick: Quick = False, num_repeats: int = 7) -> None:
-    """Ising 64 x 64: sites a second against thrml, effective samples of cluster moves."""
+    """Ising 64 x 64: sites a second against thrml; effective samples of cluster
+    moves."""
     from benchmarks import lattice as bench
 
     name = name_of("lattice", is_quick)

@@ -149,6 +149,7 @@ def likelihood(
     processes may run at once, each with its --part; the table is of all parts.
     """
     from benchmarks import likelihood as bench
+    from benchmarks import likelihood_table
 
     _use_given_cache()
     path = measure.path_of("-".join(filter(None, ["likelihood", part])))
@@ -161,11 +162,11 @@ def likelihood(
     for platform in ("cpu", "gpu") if is_table else ("",):
         found = bench.load(path.parent, platform)
         about = bench.machine(path.parent, platform)
-        for row in bench.table(found):  # more columns than fit on a line
+        for row in likelihood_table.table(found):  # more columns than fit on a line
             lines = [{"": k, "value": v} for k, v in row.items()]
             show(row["case"], ["", "value"], lines, about=about)
             first = next(r for r in found if r["case"] == row["case"])
-            if lines := bench.history(first):
+            if lines := likelihood_table.history(first):
                 show(f"seed {first['seed']}", list(lines[0]), lines, about=about)
     if not is_table:
         say(f"kept in {path}")

@@ -20,13 +20,15 @@ def of_chains(leaves: list[np.ndarray]) -> list[str]:
     copied = copies(leaves, is_stuck)
     if len(copied):
         found.append(
-            f"{len(copied)} chains are copies of another: {few(copied)}; give each its own key"
+            f"{len(copied)} chains are copies of another: {few(copied)}; give each its "
+            "own key"
         )
     if _is_exchanged(leaves):
         steps, chains = leaves[0].shape[:2]
         found.append(
-            f"draws of {steps} steps of {chains} chains: neighbouring chains are correlated and "
-            "neighbouring steps are not, as if the axes were [C, T]; wanted [T, C, ...]"
+            f"draws of {steps} steps of {chains} chains: neighbouring chains are "
+            "correlated and neighbouring steps are not, as if the axes were [C, T]; "
+            "wanted [T, C, ...]"
         )
     return found
 

@@ -40,8 +40,8 @@ def of_draws(
         (bad & ~stays, "the chains do not agree, or are too short"),
         (
             stays,
-            "each chain stays where it is and they do not agree; running longer will not "
-            "help: other starts, or tempering",
+            "each chain stays where it is and they do not agree; running longer will "
+            "not help: other starts, or tempering",
         ),
     ):
         if is_split.any():
@@ -135,6 +135,6 @@ def of_angles(names, x, sd) -> list[str]:
     if not found:
         return []
     return [
-        f"{few(names[found])} cover many periods of 2 pi with the same shape in each: if they "
-        "are angles, wrap them, or give the energy their sine and cosine"
+        f"{few(names[found])} cover many periods of 2 pi with the same shape in each: "
+        "if they are angles, wrap them, or give the energy their sine and cosine"
     ]

@@ -1,9 +1,9 @@
-"""Quantiles of the standard normal in NumPy, to 1e-15 relative: algorithm AS 241, PPND16
-(Wichura 1988, Applied Statistics 37, 477-484).
+"""Quantiles of the standard normal in NumPy, to 1e-15 relative: algorithm AS 241,
+PPND16 (Wichura 1988, Applied Statistics 37, 477-484).
 
 With q = p - 1/2, rational functions of  .180625 - q^2  where |q| <= .425, else of
-r = sqrt(-log min(p, 1 - p)), about 1.6 up to r = 5 and about 5 beyond.  SciPy has the same
-function; its import takes longer than all of a summary.
+r = sqrt(-log min(p, 1 - p)), about 1.6 up to r = 5 and about 5 beyond.  SciPy has the
+same function; its import takes longer than all of a summary.
 """
 
 import numpy as np

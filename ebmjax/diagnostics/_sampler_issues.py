@@ -41,8 +41,8 @@ def of_energy(energy: np.ndarray) -> list[str]:
     name = "chain" if len(above) == 1 else "chains"
     verb = "is" if len(above) == 1 else "are"
     return [
-        f"{name} {few(above)} {verb} {height:.0f} nats above the others in energy: not yet "
-        "where the others are, or in another mode; run longer, or start nearer"
+        f"{name} {few(above)} {verb} {height:.0f} nats above the others in energy: not "
+        "yet where the others are, or in another mode; run longer, or start nearer"
     ]
 
 
@@ -55,14 +55,14 @@ def of_sampler(stats: Stats) -> list[str]:
     if diverged.any():
         count, chains = diverged.sum(), diverged.any(axis=0).sum()
         found.append(
-            f"{count} of {diverged.size} steps diverged, in {chains} chains: a smaller step "
-            "size (warm_up with target=0.95), other coordinates, or float64"
+            f"{count} of {diverged.size} steps diverged, in {chains} chains: a smaller "
+            "step size (warm_up with target=0.95), other coordinates, or float64"
         )
     low = is_bfmi_low(stats.hamiltonian)
     if low.any():
         found.append(
-            f"E-BFMI below {LEAST_BFMI} in {low.sum()} chains: momenta change the energy too "
-            "little for these tails; other coordinates"
+            f"E-BFMI below {LEAST_BFMI} in {low.sum()} chains: momenta change the "
+            "energy too little for these tails; other coordinates"
         )
     full = np.mean(stats.num_grads == FULL_TREE)
     if full > FULL_SHARE:

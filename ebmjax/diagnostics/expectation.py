@@ -63,7 +63,8 @@ def expectation(
 
     Args:
       function: of one point, to an array.
-      draws: ``[T, C, ...]`` on every leaf, or :class:`~ebmjax.sampling.samples.Samples`.
+      draws: ``[T, C, ...]`` on every leaf, or
+        :class:`~ebmjax.sampling.samples.Samples`.
       weights: ``[T, C]``, up to a constant; from log weights,
         ``jnp.exp(log_w - log_w.max())``.
 
@@ -73,7 +74,8 @@ def expectation(
     Warns:
       if one draw has more than a tenth of the total weight.
 
-    >>> second = expectation(lambda x: x**2, jax.random.normal(jax.random.key(0), (1000, 4)))
+    >>> draws = jax.random.normal(jax.random.key(0), (1000, 4))
+    >>> second = expectation(lambda x: x**2, draws)
     """
     checks.function(function, "function")
     values = jax.vmap(jax.vmap(function))(draws_of(draws)[0])
@@ -114,8 +116,8 @@ def _checked(weights: Array, shape: tuple[int, ...]) -> Array:
             raise ValueError("weights must not all be zero, got only zeros")
         if largest > HEAVY * total:
             checks.warn(
-                f"one draw has {largest / total:.0%} of the weights: the estimate depends on "
-                "it, and its standard error is unreliable",
+                f"one draw has {largest / total:.0%} of the weights: the estimate "
+                "depends on it, and its standard error is unreliable",
                 RuntimeWarning,
             )
     return array

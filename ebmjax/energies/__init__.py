@@ -1,1 +1,2 @@
-"""Energies: functions of energies, networks, flows, and models of discrete variables with exact sums."""
+"""Energies: functions of energies, networks, flows, and models of discrete variables
+with exact sums."""

@@ -29,8 +29,8 @@ class _TakesCondition:
                 c = jax.nn.one_hot(c, self.num_classes)
             if c.shape != (self.num_classes,):
                 raise ValueError(
-                    f"a condition must be a class below {self.num_classes} or a one-hot "
-                    f"row, got shape {c.shape}"
+                    f"a condition must be a class below {self.num_classes} or a "
+                    f"one-hot row, got shape {c.shape}"
                 )
         return self.activation(nn.Dense(width, name="condition")(jnp.ravel(c)))
 

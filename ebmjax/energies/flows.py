@@ -1,18 +1,20 @@
-"""A normalising flow in Flax: a neural density that is drawn from exactly and whose log Z is known.
+"""A normalising flow in Flax: a neural density that is drawn from exactly and whose
+log Z is known.
 
     x = f(z),  z ~ N(0, I),      log q(x) = log N(f^-1(x)) + log |det grad f^-1(x)|
 
-f is a chain of affine couplings (Dinh, Sohl-Dickstein & Bengio 2017, "Density estimation using Real NVP"):
-half of the coordinates, every second one and in turn, are scaled and shifted by networks of the other half,
+f is a chain of affine couplings (Dinh, Sohl-Dickstein & Bengio 2017, "Density
+estimation using Real NVP"): half of the coordinates, every second one and in turn, are
+scaled and shifted by networks of the other half,
 
-    y_kept = x_kept,      y_moved = x_moved exp(s(x_kept)) + t(x_kept),      log |det| = sum s,
+    y_kept = x_kept,   y_moved = x_moved exp(s(x_kept)) + t(x_kept),   log |det| = sum s,
 
-and an affine map of every coordinate at the end.  |s| stays below ``REACH`` by a hyperbolic tangent.  A fresh
-flow is the identity: its networks end in zeros.
+and an affine map of every coordinate at the end.  |s| stays below ``REACH`` by a
+hyperbolic tangent.  A new flow is the identity: its networks end in zeros.
 
-``-log q(x) - c`` is an energy with log Z = c, exactly: a neural target of which everything is known
-(:func:`energy_of`).  ``log q`` and draws are the noise that learns in
-:mod:`ebmjax.objectives.flow_contrastive`.
+``-log q(x) - c`` is an energy with log Z = c, exactly: a neural target of which
+everything is known (:func:`energy_of`).  ``log q`` and draws are the noise that learns
+in :mod:`ebmjax.objectives.flow_contrastive`.
 """
 
 import math
@@ -30,7 +32,8 @@ REACH = 3.0
 
 
 class Flow(nn.Module):
-    """Affine couplings on points of shape ``shape``; with one coordinate, only the affine map is left.
+    """Affine couplings on points of shape ``shape``; with one coordinate, only the
+    affine map is left.
 
     >>> flow = Flow((2,))
     >>> params = flow.init(jax.random.key(0), jnp.zeros(2))

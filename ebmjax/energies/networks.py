@@ -18,10 +18,10 @@ parabola minus a convex function,
 
 and the gradient of the second is the posterior mean of the clean x over sigma^2.  So
 ``confinement=sigma, gain=1/sigma^2`` leaves the network a function whose gradient is a
-clean point, whatever the noise.  A network that is not yet convex there makes the density
-narrower than the noise, in all directions, and the data keep more energy than the chains:
-a trained c takes up this difference at once, with d/dc log p = E_model - E_data of the
-quadratic term.
+clean point, whatever the noise.  A network that is not yet convex there makes the
+density narrower than the noise, in all directions, and the data keep more energy than
+the chains: a trained c takes up this difference at once, with
+d/dc log p = E_model - E_data of the quadratic term.
 
 Two variants.  With ``num_outputs=K`` a network returns K energies, one a class.  A
 noise-conditional one is ``apply(params, x, noise)``, with s the spread of the data and
@@ -227,7 +227,7 @@ class Classifier(nn.Module):
 
 
 class Field(nn.Module):
-    """A perceptron from points to vectors of their shape, a critic; a new one is zero."""
+    """A perceptron from points to vectors of their shape, a critic; zero when new."""
 
     features: Sequence[int] = (128, 128)
     activation: Activation = nn.swish

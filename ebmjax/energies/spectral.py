@@ -1,7 +1,8 @@
-"""Spectral normalisation (Miyato et al. 2018): each weight divided by its largest singular
-value.
+"""Spectral normalisation (Miyato et al. 2018): each weight divided by its largest
+singular value.
 
-Power iterations from a fixed start at each call make it a function of the weights alone.
+Power iterations start at a fixed vector in each call, so that it is a function of the
+weights alone.
 """
 
 from collections.abc import Callable

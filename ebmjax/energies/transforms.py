@@ -1,13 +1,13 @@
 """Functions of energies.  An energy is any function of one point that returns a scalar.
 
-    temper(energy, T)(x)        = E(x) / T                     Boltzmann at temperature T
-                                                               (notes, eq. 4)
-    product(e1, e2, ...)(x)     = E1(x) + E2(x) + ...          product of experts (Hinton
-                                                               2002)
+    temper(energy, T)(x)        = E(x) / T                     Boltzmann at temperature
+                                                               T (notes, eq. 4)
+    product(e1, e2, ...)(x)     = E1(x) + E2(x) + ...          product of experts
+                                                               (Hinton 2002)
     from_log_density(log_p)(x)  = -log p(x)
-    confine(energy, s, mu)(x)   = E(x) + |x - mu|^2 / (2 s^2)  keeps exp(-E) normalisable
-    denoise(energy, s)(y)       = y - s^2 grad E(y)            E[x | y] where y = x + s xi
-                                                               has energy E
+    confine(energy, s, mu)(x)   = E(x) + |x - mu|^2 / (2 s^2)  exp(-E) stays normalisable
+    denoise(energy, s)(y)       = y - s^2 grad E(y)            E[x | y], y = x + s xi
+                                                               of energy E
 
 They return values: temperatures, scales and means are leaves, so that another number
 compiles nothing, and ``jax.vmap`` over them is one energy a chain.

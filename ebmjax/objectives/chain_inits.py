@@ -107,9 +107,9 @@ class PersistentPairs(ChainInit):
         if lengths != {self.num_points} or num_chains > len(batch.row):
             held = ", ".join(map(str, sorted(lengths))) or "none"
             raise ValueError(
-                f"persistent_pairs keeps one chain a point, {self.num_points}, and runs "
-                f"at most one a point of the batch, {len(batch.row)}; got a buffer of "
-                f"{held} and num_chains {num_chains}"
+                f"persistent_pairs keeps one chain a point, {self.num_points}, and "
+                f"runs at most one a point of the batch, {len(batch.row)}; got a "
+                f"buffer of {held} and num_chains {num_chains}"
             )
         key_restart, key_fresh = jax.random.split(key)
         slots = batch.row[:num_chains].astype(jnp.int32)

@@ -7,9 +7,10 @@ converges to the target (Roberts & Rosenthal 2007, "Coupling and ergodicity of a
 MCMC").  At finite k neither preserves the target, so that ``invariance`` rejects both.
 Here chains run for many steps, and
 
-    gain   the mean change of the adapted numbers per step must fall with time: at T it is
-           compared with that at T / 4;
-    law    the positions at T must follow the target, to the power of the number of chains.
+    gain   the mean change of the adapted numbers per step must fall with time: at T it
+           is compared with that at T / 4;
+    law    the positions at T must follow the target, to the power of the number of
+           chains.
 """
 
 from collections.abc import Callable
@@ -153,6 +154,6 @@ def _window(read, length: int, kernel, keys, states, first):
 def _adapted(state: Any) -> list[Any]:
     """The floats of a state besides the known fields."""
     fields = getattr(state, "_fields", None) or getattr(state, "__dict__", ())
-    rest = [getattr(state, f) for f in fields if f not in KNOWN]  # type: ignore[union-attr]
-    leaves = jax.tree.leaves(rest)
+    names = [f for f in fields if f not in KNOWN]  # type: ignore[union-attr]
+    leaves = jax.tree.leaves([getattr(state, f) for f in names])
     return [x for x in leaves if jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating)]

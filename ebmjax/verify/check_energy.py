@@ -136,8 +136,8 @@ def _finite(values, grads, has_grad) -> Iterator[Issue]:
         yield Issue(
             f"the energy is NaN at {num_nan} of {len(values) - 1} points around the "
             "position",
-            "sample free coordinates, constrain(energy, supports.positive()) or another "
-            "of ebmjax.supports; or give +inf outside the support",
+            "sample free coordinates, constrain(energy, supports.positive()) or "
+            "another of ebmjax.supports; or give +inf outside the support",
         )
 
 

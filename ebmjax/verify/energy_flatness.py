@@ -20,8 +20,8 @@ def ignored(probe: Probe, values, grads) -> Iterator[Issue]:
     if not grads.any():
         if np.ptp(finite) > 0:
             yield Issue(
-                "the gradient is zero everywhere, the energy is not constant: it is not "
-                "differentiable",
+                "the gradient is zero everywhere, the energy is not constant: it is "
+                "not differentiable",
                 "round, argmax, casts to integer and comparisons have no gradient; use "
                 "random_walk",
             )
@@ -46,7 +46,8 @@ def ignored(probe: Probe, values, grads) -> Iterator[Issue]:
         yield Issue(
             f"the energy does not depend on {len(flat)} of {grads.shape[1]} "
             f"coordinates ({', '.join(map(str, flat[:5]))})",
-            "its density there is not normalisable; leave them out or give them a prior",
+            "its density there is not normalisable; leave them out or give them a "
+            "prior",
         )
 
 
@@ -72,5 +73,6 @@ def flat_directions(probe: Probe) -> Iterator[Issue]:
             terms = " ".join(f"{v[i]:+.2g} {probe.labels[i]}" for i in top)
             yield Issue(
                 f"the energy is constant along the direction {terms}",
-                "its density there is not normalisable; fix one of them, or give a prior",
+                "its density there is not normalisable; fix one of them, or give a "
+                "prior",
             )

@@ -62,7 +62,8 @@ def wrong_gradients(probe: Probe) -> Iterator[Issue]:
         yield Issue(
             f"the gradient disagrees with finite differences along {is_wrong.sum()} of "
             f"{len(gap)} random directions; it is {ratio:.3g} times them (the median)",
-            "look for a custom_vjp or custom_jvp, or a gradient that is stopped in part",
+            "look for a custom_vjp or custom_jvp, or a gradient that is stopped in "
+            "part",
         )
 
 

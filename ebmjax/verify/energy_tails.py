@@ -10,7 +10,7 @@ RADII = np.array([10.0, 30.0, 100.0, 300.0, 1000.0])
 
 
 def slow_growth(probe: Probe, value: float, grad: np.ndarray) -> Iterator[Issue]:
-    """Along the steepest descent, axes and random rays: does exp(-E) fall fast enough?"""
+    """Along the steepest descent, axes and random rays, E must grow fast enough."""
     lines = probe.lines
     if not len(lines):
         return
@@ -70,6 +70,7 @@ def _slow(probe, values, radii, num_random, num_axes) -> Iterator[Issue]:
         names = sorted({probe.labels[i] for i in places})
         yield Issue(
             f"far out along {', '.join(names[:5])} the energy grows as "
-            f"{float(growth[axes][slow].min()):.2g} log r, and must grow faster than log r",
+            f"{float(growth[axes][slow].min()):.2g} log r, and must grow faster than "
+            "log r",
             "exp(-E) is not normalisable there; leave it out or give it a prior",
         )

@@ -1,7 +1,7 @@
 """Further statistics: all products, a learned function, dependence of chains.
 
-all products   s_i s_j of every pair, and s_i s_j s_k of every triple, as matrix products;
-               the largest z, with a correction for their number
+all products   s_i s_j of every pair, and s_i s_j s_k of every triple, as matrix
+               products; the largest z, with a correction for their number
 witness        the linear combination of all columns in which chains and exact draws
                differ most, w = C^-1 (mean f(x_k) - mean f), learned on one half of the
                chains and tested on the other (Fisher's discriminant; Lopez-Paz & Oquab

@@ -26,10 +26,10 @@ from ebmjax.verify.report import Finding, Report
 from ebmjax.verify.running import Chains, Meter, chain_keys, name_of
 
 IRREVERSIBLE = (
-    "The kernel is not reversible with respect to its target.  Usual causes: a Hastings "
-    "ratio that is missing or has its arguments swapped, a sign in the energy, noise "
-    "that is used twice, no Metropolis correction; or a kernel that is not meant to be "
-    "reversible; test that by invariance."
+    "The kernel is not reversible with respect to its target.  Usual causes: a "
+    "Hastings ratio that is missing or has its arguments swapped, a sign in the "
+    "energy, noise that is used twice, no Metropolis correction; or a kernel that is "
+    "not meant to be reversible; test that by invariance."
 )
 TAIL_BATCHES, BATCH = 25, 20_000
 

@@ -49,7 +49,7 @@ def _stable(precisions, step_size):
     a = np.atleast_1d(np.asarray(precisions, np.float64))
     if not (a > 0).all() or not 0 < step_size**2 * a.max() < 4:
         raise ValueError(
-            f"step_size^2 times each precision must lie in (0, 4), got step_size {step_size:g} and "
-            f"precisions up to {a.max():g}"
+            "step_size^2 times each precision must lie in (0, 4), got step_size "
+            f"{step_size:g} and precisions up to {a.max():g}"
         )
     return a
