@@ -5,15 +5,16 @@ Each function takes arrays, draws into a new figure and returns it; :func:`save`
 it. The colours are those of Okabe & Ito, which colour-blind readers can distinguish.
 """
 
-from ebmjax.plotting._images import film_strips, image_grids, tile
-from ebmjax.plotting._runs import (
+from ebmjax.plotting.evidence import verification
+from ebmjax.plotting.images import film_strips, image_grids, tile
+from ebmjax.plotting.runs import (
     chain_traces,
     density,
     energy_histogram,
     reliability,
     training_curves,
 )
-from ebmjax.plotting._style import (
+from ebmjax.plotting.style import (
     DATA,
     GREY,
     MODEL,
@@ -23,7 +24,6 @@ from ebmjax.plotting._style import (
     save,
     styled,
 )
-from ebmjax.plotting._verification import verification
 
 __all__ = [
     "DATA",

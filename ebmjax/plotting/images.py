@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from ebmjax.plotting._style import figure, styled
+from ebmjax.plotting.style import figure, styled
 
 
 @styled

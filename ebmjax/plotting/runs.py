@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from ebmjax.plotting._style import DATA, GREY, MODEL, THIRD, figure, styled
+from ebmjax.plotting.style import DATA, GREY, MODEL, THIRD, figure, styled
 
 
 @styled

@@ -1,10 +1,10 @@
-"""Results of :mod:`ebmjax.verify`."""
+"""The evidence of a test of :mod:`ebmjax.verify`, against the truth."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ebmjax.plotting._style import GREY, MODEL, figure, styled
+from ebmjax.plotting.style import GREY, MODEL, figure, styled
 from ebmjax.verify.report import Report
 
 
