@@ -1,6 +1,6 @@
 """Programs that ``test_devices.py`` runs in separate processes, with several devices.
 
-    python tests/multi.py sample|train|all OUT.npz NUM      on NUM devices
+    python tests/multi.py sample|train|temper|all OUT.npz NUM      on NUM devices
 
 With JAX_NUM_PROCESSES set, one of several processes.
 """
@@ -27,6 +27,9 @@ from ebmjax._value import as_function
 from ebmjax.io import run_directory as folder
 from ebmjax.sampling import _chunk_programs, devices
 from ebmjax.sampling import initialization as beginning
+from ebmjax.tempering.bases import gaussian
+from ebmjax.tempering.parallel_tempering import parallel_tempering
+from ebmjax.tempering.paths import geometric
 from ebmjax.training.fit import placed
 
 MESH = (
@@ -111,6 +114,15 @@ def train(mesh, path, num_updates=60):
     return found
 
 
+def temper(mesh, path):
+    """Replicas of parallel tempering divided over the devices; no matrix product."""
+    path = geometric(gaussian(jnp.zeros(3), 3.0), ENERGY)
+    options = {"num_ladders": 2, "num_replicas": 8, "num_adapt": 40, "devices": mesh}
+    found = parallel_tempering(KEY, path, eb.mala, 60, 0.5, **options)
+    names = ("draws", "positions", "betas", "step_sizes", "rejection_rate")
+    return {f"temper {name}": np.asarray(getattr(found, name)) for name in names}
+
+
 def buffer(mesh):
     """Reading and writing a sharded buffer gives the bits of an unsharded one."""
     chain_init = eb.replay_buffer(
@@ -154,7 +166,12 @@ if __name__ == "__main__":
     what, out, *number = sys.argv[1:]
     mesh = MESH or devices.mesh_of(int(number[0]))
     out = Path(out)
-    jobs = {"sample": [sample], "train": [train], "all": [sample, train]}[what]
+    jobs = {
+        "sample": [sample],
+        "train": [train],
+        "temper": [temper],
+        "all": [sample, train],
+    }[what]
     found = {
         name: x
         for job in jobs

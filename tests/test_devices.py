@@ -89,6 +89,23 @@ def test_four_devices_give_the_bits_of_one_and_do_not_talk_while_sampling(
     ]
 
 
+@pytest.mark.filterwarnings("ignore:swaps between")
+def test_replicas_divided_over_devices_are_those_of_one(tmp_path):
+    finish(start("temper", tmp_path / "out.npz", number="4", NUM_DEVICES="4"))
+    alone = multi.temper(None, None)
+    with np.load(tmp_path / "out.npz") as file:
+        for name, values in alone.items():
+            assert np.allclose(file[name], values, rtol=1e-4, atol=1e-4), name
+    assert (
+        np.ptp(alone["temper draws"]) > 1 and (alone["temper rejection_rate"] > 0).all()
+    )
+
+
+def test_replicas_are_a_multiple_of_the_devices():
+    with pytest.raises(ValueError, match="num_replicas must be a multiple"):
+        devices.check_divides(10, FourDevices(), "num_replicas")
+
+
 def test_two_processes_give_the_bits_of_one(alone, tmp_path):
     port = {
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",

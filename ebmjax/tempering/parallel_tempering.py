@@ -27,6 +27,7 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax._value import as_function
 from ebmjax.base import Key, Position
+from ebmjax.sampling import devices as dev
 from ebmjax.sampling.loop import chain_keys
 from ebmjax.tempering.annealing import MakeKernel
 from ebmjax.tempering.ladder import Tempered, tempered
@@ -58,6 +59,7 @@ def parallel_tempering(
     num_adapt: int = 500,
     target_acceptance: float = 0.65,
     betas: Any = None,
+    devices: dev.Devices = None,
 ) -> Tempered:
     """Draws of the target from replicas that move between it and the base.
 
@@ -77,9 +79,12 @@ def parallel_tempering(
       num_adapt: iterations of adaptation; 0 for none.
       target_acceptance: the acceptance rate to which step sizes adapt.
       betas: ``[K]``, initial values, in place of ``num_replicas``.
+      devices: over which the K replicas are divided: a number, a list, or a mesh with
+        an axis ``"chains"``.  Only swaps and their sums are communicated.
 
     Raises:
-      ValueError, TypeError: a bad argument, a path without a base and no positions.
+      ValueError, TypeError: a bad argument, a path without a base and no positions,
+        replicas that are not a multiple of the devices.
 
     Warns of neighbours whose swaps are almost always rejected.
 
@@ -97,10 +102,13 @@ def parallel_tempering(
     checks.count(num_adapt, "num_adapt", least=0)
     ladder = np.linspace(0, 1, num_replicas) ** 3 if betas is None else betas
     ladder = check_betas(ladder)
-    key_start, key_adapt, key_run = jax.random.split(key, 3)
+    mesh = dev.mesh_of(devices)
+    dev.check_divides(len(ladder), mesh, "num_replicas")
+    key_start, key_adapt, key_run = jax.random.split(dev.replicate(key, mesh), 3)
     x = _start(key_start, path, positions, num_ladders, len(ladder))
+    x = dev.put_as(x, dev.divided(x, mesh, axis=1))
     log_sizes = _numbers(np.full(len(ladder), np.log(step_size)))
-    options = {"make_kernel": make_kernel, "num_steps": num_steps}
+    options = {"make_kernel": make_kernel, "num_steps": num_steps, "mesh": mesh}
     target = jnp.asarray(target_acceptance, jnp.result_type(float))
     betas, state = _adapted(
         key_adapt, path, ladder, begin(x, log_sizes), target, num_adapt, **options
@@ -109,6 +117,7 @@ def parallel_tempering(
     state, draws = _collect(
         keys, path, _numbers(betas), state, num_iterations=num_iterations, **options
     )
+    state, draws = dev.to_host((state, draws))
     return tempered(
         state, draws, betas, is_corrected=isinstance(path.energy, Geometric)
     )
@@ -120,9 +129,10 @@ def _adapted(key, path, betas, state, target, num_adapt, **options):
     for length in rounds(num_adapt):
         keys = chain_keys(jax.random.fold_in(key, done), len(_first(state.positions)))
         state = _adapt(keys, path, _numbers(betas), state, target, length, **options)
-        rejection = np.asarray(state.totals.rejection, np.float64).mean(0) / length
+        rejection, log_sizes = dev.to_host((state.totals.rejection, state.log_sizes))
+        rejection = np.asarray(rejection, np.float64).mean(0) / length
         new = equal_lengths(betas, rejection, len(betas) - 1)
-        log_sizes = np.interp(new, betas, np.asarray(state.log_sizes, np.float64))
+        log_sizes = np.interp(new, betas, np.asarray(log_sizes, np.float64))
         state, betas = begin(state.positions, _numbers(log_sizes)), new
         done += length
     return betas, state
@@ -142,26 +152,35 @@ def rounds(num_adapt: int) -> list[int]:
 # --- programs -------------------------------------------------------------------------
 
 
-@functools.partial(jax.jit, static_argnames=("num_steps",))
-def _adapt(keys, path, betas, state, target, length, *, make_kernel, num_steps):
+@functools.partial(jax.jit, static_argnames=("num_steps", "mesh"))
+def _adapt(keys, path, betas, state, target, length, *, make_kernel, num_steps, mesh):
     def iteration(step, state):
         gain = GAIN / (1.0 + step) ** DECAY
-        return iterate(
+        state = iterate(
             path, make_kernel, num_steps, betas, keys, step, state, gain, target
         )
+        return _placed(state, mesh)
 
     return jax.lax.fori_loop(0, length, iteration, state)
 
 
-@functools.partial(jax.jit, static_argnames=("num_steps", "num_iterations"))
-def _collect(keys, path, betas, state, *, make_kernel, num_steps, num_iterations):
+@functools.partial(jax.jit, static_argnames=("num_steps", "num_iterations", "mesh"))
+def _collect(keys, path, betas, state, *, make_kernel, num_steps, num_iterations, mesh):
     def iteration(state, step):
         state = iterate(
             path, make_kernel, num_steps, betas, keys, step, state, 0.0, 0.0
         )
+        state = _placed(state, mesh)
         return state, jax.tree.map(lambda x: x[:, -1], state.positions)
 
     return jax.lax.scan(iteration, state, jnp.arange(num_iterations))
+
+
+def _placed(state, mesh):
+    """Positions ``[C, K, ...]`` with the replicas divided over the devices."""
+    x = state.positions
+    x = dev.constrain_as(x, dev.divided(x, mesh, axis=1))
+    return state._replace(positions=x)
 
 
 def _start(key, path, positions, num_ladders, num_replicas):
