@@ -283,11 +283,11 @@ assert ratio[400] > 20 and ratio[400] > 5 * ratio[10]
 
 # %%
 stretched = targets.ill_conditioned_gaussian(50, condition=1000)
-mass = 1 / np.diag(stretched.covariance)
+variances = np.diag(stretched.covariance)
 exact = stretched.sample(key, 32)
 best = {}
-for name, m in (("unit masses", None), ("masses 1 / variance", mass)):
-    make = lambda energy, h, m=m: eb.hmc(energy, h, 10, mass=m, jitter=True)
+for name, c in (("unit masses", None), ("masses 1 / variance", variances)):
+    make = lambda energy, h, c=c: eb.hmc(energy, h, 10, covariance=c, jitter=True)
     step = eb.tune_step_size(key, make, stretched.energy, exact, target=0.651).step_size
     draws = eb.sample(key, make(stretched.energy, step), exact, 1000).draws
     best[name] = float(jnp.min(convergence.ess_bulk(draws))) / 32

@@ -86,8 +86,8 @@ MUTANTS = [
     # random walk
     Mutant("drifted walk without its ratio", "kernels/random_walk.py", "axpy(1.0, scale(self.step_size, xi), state.position)", "axpy(1.0, scale(self.step_size, xi), 0.97 * state.position)", invariant("random_walk", "banana")),
     Mutant("walk that never moves", "kernels/random_walk.py", "axpy(1.0, scale(self.step_size, xi), state.position)", "axpy(0.0, scale(self.step_size, xi), state.position)", invariant("random_walk")),
-    Mutant("covariance in place of its root", "kernels/random_walk.py", "jnp.linalg.cholesky(jnp.asarray(covariance))", "jnp.asarray(covariance)", "test_samplers:test_the_walk_has_its_covariance"),
-    Mutant("step size ignored beside a covariance", "kernels/random_walk.py", "return Dense(step_size * jnp", "return Dense(jnp", "test_samplers:test_the_walk_has_its_covariance"),
+    Mutant("covariance in place of its root", "base/step_size.py", "jnp.linalg.cholesky(jnp.asarray(covariance))", "jnp.asarray(covariance)", "test_samplers:test_the_walk_has_its_covariance"),
+    Mutant("step size ignored beside a covariance", "base/step_size.py", "return Dense(step_size * jnp", "return Dense(jnp", "test_samplers:test_the_walk_has_its_covariance"),
     # Langevin
     Mutant("drift of half size", L, "half = axpy(-0.5, scale(eps, state.grad, transpose=True), xi)", "half = axpy(-0.25, scale(eps, state.grad, transpose=True), xi)", ULA),
     Mutant("drift of half size, adjusted", L, "half = axpy(-0.5, scale(eps, state.grad, transpose=True), xi)", "half = axpy(-0.25, scale(eps, state.grad, transpose=True), xi)", invariant("mala", "rosenbrock")),
@@ -115,8 +115,8 @@ MUTANTS = [
     Mutant("a whole kick at the end", FLOW, "jnp.where(i + 1 < num_steps, last + first, last)", "last + first", "test_samplers:test_leapfrog_is_equation_20"),
     Mutant("jitter from 0 to L", H, "(), 1, self.num_steps + 1)", "(), 0, self.num_steps + 1)", "test_samplers:test_jitter_draws_every_length"),
     Mutant("jitter never takes L", H, "(), 1, self.num_steps + 1)", "(), 1, self.num_steps)", "test_samplers:test_jitter_draws_every_length"),
-    Mutant("root of the mass not transposed", H, "jnp.linalg.inv(root).T", "jnp.linalg.inv(root)", "test_samplers:test_the_inverse_covariance_as_mass_whitens"),
-    Mutant("a heavy mass moves far", H, "return step_size / jnp.sqrt(jnp.asarray(mass))", "return step_size * jnp.sqrt(jnp.asarray(mass))", "test_samplers:test_a_mass_is_a_step_size"),
+    Mutant("root of the covariance transposed", "base/step_size.py", "jnp.linalg.cholesky(jnp.asarray(covariance))", "jnp.linalg.cholesky(jnp.asarray(covariance)).T", "test_samplers:test_the_covariance_of_the_target_whitens"),
+    Mutant("variances for standard deviations", "base/step_size.py", "step_size * jnp.sqrt(jnp.asarray(covariance))", "step_size * jnp.asarray(covariance)", "test_samplers:test_a_covariance_is_a_step_size"),
     Mutant("McLachlan's number mistyped", FLOW, "_a = 0.1931833275037836", "_a = 0.25", "test_samplers:test_mclachlan_beats_two_leapfrogs"),
     Mutant("Yoshida's number mistyped", FLOW, "_w = 1 / (2 - 2 ** (1 / 3))", "_w = 1 / (2 - 2 ** (1 / 4))", "test_invariance:test_verification_case:yoshida, an integrator"),
     # trees and states

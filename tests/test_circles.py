@@ -104,7 +104,7 @@ def test_a_trajectory_that_goes_round_ends_after_half_a_turn(key):
 def compiled_warm_up():
     def scales(energy, key, start):
         found = adapt(
-            key, eb.mala, energy, start, num_steps=500, target=0.57, mass="dense"
+            key, eb.mala, energy, start, num_steps=500, target=0.57, covariance="dense"
         )
         return jnp.linalg.norm(found.step_size.matrix, axis=1)
 

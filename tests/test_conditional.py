@@ -135,7 +135,7 @@ def test_many_conditions_are_a_loop_over_them():
     conditions = jnp.array([-1.0, 0.0, 1.5])
     starts = jax.random.normal(jax.random.key(5), (3, 4, 2))
     key = jax.random.key(6)
-    options = {"num_steps": 60, "mass": None}
+    options = {"num_steps": 60, "covariance": None}
     together = eb.warm_up_each(key, eb.mala, regression, conditions, starts, **options)
     alone = [
         eb.warm_up(

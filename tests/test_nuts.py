@@ -200,8 +200,8 @@ def test_trees_and_masses(key):
         (partial(eb.nuts, step_size=0.1, max_depth=0), "max_depth must be at least 1"),
         (partial(eb.nuts, step_size=0.1, max_depth=30), "max_depth must be at most 20"),
         (
-            partial(eb.nuts, step_size=0.1, mass=-np.ones(4)),
-            "mass must be finite and above 0",
+            partial(eb.nuts, step_size=0.1, covariance=-np.ones(4)),
+            "covariance must be finite and above 0",
         ),
     ],
 )

@@ -74,28 +74,26 @@ def test_leapfrog_keeps_the_modified_energy_of_an_oscillator():
         assert abs(p**2 + a * state.position**2 - (0.09 + a)) > 1e-3
 
 
-def test_a_mass_is_a_step_size():
-    mass = np.array([0.5, 2.0, 4.0])
-    dense = np.diag(mass)
+def test_a_covariance_is_a_step_size():
+    variances = np.array([2.0, 0.5, 0.25])
     noise = ((jnp.array([1.0, -0.5, 0.2]), None, None), jnp.float32(1.0))
-    by_mass = moved(eb.hmc(TARGET.energy, 0.3, 4, mass=mass), noise).position
-    by_step = moved(eb.hmc(TARGET.energy, 0.3 / np.sqrt(mass), 4), noise).position
-    by_matrix = moved(eb.hmc(TARGET.energy, 0.3, 4, mass=dense), noise).position
-    assert np.allclose(by_mass, by_step, rtol=1e-5) and np.allclose(
-        by_mass, by_matrix, rtol=1e-5
+    end = lambda step, **options: np.asarray(
+        moved(eb.hmc(TARGET.energy, step, 4, **options), noise).position
     )
-    assert not np.allclose(
-        by_mass, moved(eb.hmc(TARGET.energy, 0.3, 4), noise).position, rtol=1e-2
-    )
+    found = end(0.3, covariance=variances)
+    assert np.allclose(found, end(0.3 * np.sqrt(variances)), rtol=1e-5)
+    assert np.allclose(found, end(0.3, covariance=np.diag(variances)), rtol=1e-5)
+    assert not np.allclose(found, end(0.3), rtol=1e-2)
 
 
-def test_the_inverse_covariance_as_mass_whitens():
-    """With M = C^-1 the energy error is that of a standard normal."""
+def test_the_covariance_of_the_target_whitens():
+    """With the covariance C of the target, the energy error is that of a standard normal."""
     noise = ((jnp.array([1.0, -0.5, 0.2]), None, None), jnp.float32(1.0))
-    kernel = eb.hmc(TARGET.energy, 0.3, 4, mass=np.linalg.inv(TARGET.covariance))
+    kernel = eb.hmc(TARGET.energy, 0.3, 4, covariance=TARGET.covariance)
     white = targets.standard_normal(3)
-    root = np.linalg.cholesky(np.linalg.inv(TARGET.covariance))
-    z = jnp.asarray(root.T @ (np.asarray(X) - TARGET.mean), jnp.float32)
+    root = np.linalg.cholesky(TARGET.covariance)
+    z = np.linalg.solve(root, np.asarray(X) - TARGET.mean)
+    z = jnp.asarray(z, jnp.float32)
     plain = eb.hmc(white.energy, 0.3, 4)
     error = kernel.move(noise, kernel.init(X))[1].energy_error
     assert np.isclose(

@@ -181,13 +181,13 @@ def test_a_sweep_of_step_sizes_and_parameters_compiles_once_in_flat_memory():
 
 
 def test_run_compiles_nothing_for_other_numbers():
-    """Step size, mass, temperature, a traced number of steps, friction."""
+    """Step size, covariance, temperature, a traced number of steps, friction."""
 
     def run(i):
         tempered = eb.temper(energy_of(i), 1.0 + i)
-        mass = np.array([1.0, 2.0 + i])
+        variances = np.array([1.0, 2.0 + i])
         kernel = eb.cycle(
-            eb.hmc(tempered, 0.1 + i / 10, jnp.int32(1 + i), mass=mass),
+            eb.hmc(tempered, 0.1 + i / 10, jnp.int32(1 + i), covariance=variances),
             eb.random_walk(tempered, 0.3 + i / 10, covariance=np.eye(2) * (1 + i)),
         )
         kernel = eb.parallel(kernel)

@@ -172,7 +172,7 @@ def test_lengths_are_right_on_the_average():
 def test_it_finds_the_scales_of_the_target(make, num_chains, rel, key):
     start = 3.0 * jax.random.normal(key, (num_chains, 6))
     tuned = eb.warm_up(
-        key, make, STRETCHED.energy, start, num_steps=300, mass="diagonal"
+        key, make, STRETCHED.energy, start, num_steps=300, covariance="diagonal"
     )
     scales = np.asarray(tuned.step_size) / np.exp(
         np.mean(np.log(tuned.step_size / SCALES))
@@ -185,7 +185,7 @@ def test_it_finds_the_scales_of_the_target(make, num_chains, rel, key):
 def test_dense_mass_whitens(key):
     start = jax.random.normal(key, (128, 8))
     tuned = eb.warm_up(
-        key, eb.mala, CORRELATED.energy, start, mass="dense", num_steps=200
+        key, eb.mala, CORRELATED.energy, start, covariance="dense", num_steps=200
     )
     factor = np.asarray(tuned.step_size.matrix)
     whitened = factor @ factor.T
@@ -217,14 +217,14 @@ def test_the_length_of_trajectories_is_that_of_a_round_gaussian(key):
     """After whitening the criterion is best at a quarter of a period."""
     start = STRETCHED.sample(key, 256)
     tuned = eb.warm_up(
-        key, eb.hmc, STRETCHED.energy, start, num_steps=200, mass="diagonal"
+        key, eb.hmc, STRETCHED.energy, start, num_steps=200, covariance="diagonal"
     )
     eps = float(np.exp(np.mean(np.log(tuned.step_size / SCALES))))
     assert eps * tuned.num_steps == pytest.approx(np.pi / 2, rel=0.35)
     start = CORRELATED.sample(key, 256)
     plain, dense = (
-        eb.warm_up(key, eb.hmc, CORRELATED.energy, start, num_steps=200, mass=mass)
-        for mass in ("diagonal", "auto")
+        eb.warm_up(key, eb.hmc, CORRELATED.energy, start, num_steps=200, covariance=c)
+        for c in ("diagonal", "auto")
     )
     assert (
         plain.num_steps > 2 * dense.num_steps
@@ -270,7 +270,9 @@ def test_slow_chains_determine_the_step_size(key):
     with the mean of rates it would be 0.00."""
     place = targets.mixture([0.5, 0.5], [[0.0], [30.0]], [1.0, 0.02])
     start = jnp.concatenate([jnp.zeros((48, 1)), jnp.full((16, 1), 30.0)])
-    tuned = eb.warm_up(key, eb.mala, place.energy, start, mass=None, num_steps=300)
+    tuned = eb.warm_up(
+        key, eb.mala, place.energy, start, covariance=None, num_steps=300
+    )
     rate = eb.sample(
         key, tuned.kernel, tuned.position, 100, collect=eb.discard
     ).acceptance_rate
@@ -280,7 +282,9 @@ def test_slow_chains_determine_the_step_size(key):
 def test_trees_keep_their_shape(key):
     energy = lambda x: 0.5 * ((x["a"] / 3.0) ** 2 + jnp.sum((x["b"] / 0.1) ** 2))
     start = {"a": jax.random.normal(key, (64,)), "b": jax.random.normal(key, (64, 2))}
-    tuned = eb.warm_up(key, eb.nuts, energy, start, num_steps=100, mass="diagonal")
+    tuned = eb.warm_up(
+        key, eb.nuts, energy, start, num_steps=100, covariance="diagonal"
+    )
     assert tuned.step_size["a"].shape == () and tuned.step_size["b"].shape == (2,)
     assert float(tuned.step_size["a"] / tuned.step_size["b"][0]) == pytest.approx(
         30.0, rel=0.4
@@ -330,13 +334,13 @@ def test_gradients_of_a_free_length_are_counted(key):
     start = CORRELATED.sample(key, 64)
     short, long = (
         eb.warm_up(
-            key, eb.hmc, CORRELATED.energy, start, num_steps=n, mass="diagonal"
+            key, eb.hmc, CORRELATED.energy, start, num_steps=n, covariance="diagonal"
         ).num_grads
         / 64
         for n in (150, 300)
     )
     lengths = eb.warm_up(
-        key, eb.hmc, CORRELATED.energy, start, num_steps=300, mass="diagonal"
+        key, eb.hmc, CORRELATED.energy, start, num_steps=300, covariance="diagonal"
     ).num_steps
     assert long - short > 0.5 * 150 * lengths
 
@@ -349,7 +353,9 @@ def test_what_failed_is_told(key):
     with pytest.warns(
         RuntimeWarning, match="acceptance ended at 0.00 where 0.23 was wanted"
     ):
-        eb.warm_up(key, stuck, STRETCHED.energy, start, target=0.234, mass="diagonal")
+        eb.warm_up(
+            key, stuck, STRETCHED.energy, start, target=0.234, covariance="diagonal"
+        )
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0])
@@ -367,8 +373,8 @@ def test_an_energy_that_confines_nothing_is_reported(slope, key):
         ({"step_size": -1.0}, "step_size must be finite and above 0"),
         ({"num_steps": 3}, "num_steps must be at least 20"),
         (
-            {"mass": "full"},
-            "mass must be 'auto', 'dense', 'diagonal' or None, got 'full'",
+            {"covariance": "full"},
+            "covariance must be 'auto', 'dense', 'diagonal' or None, got 'full'",
         ),
         ({"positions": jnp.full((4, 6), jnp.nan)}, "positions must be finite"),
         (
@@ -484,7 +490,7 @@ def test_another_criterion_is_one_adapter(key):
             STRETCHED.sample(key, 16),
             num_steps=30,
             target=0.574,
-            mass=None,
+            covariance=None,
             adapters=adapters,
         )
 

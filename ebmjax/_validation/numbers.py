@@ -72,7 +72,7 @@ def step_size(value: Any, name: str = "step_size") -> None:
 
 
 def scalar_step(value: Any, other: str) -> None:
-    """With a covariance or a mass the step size must be a scalar."""
+    """With a covariance the step size must be a scalar."""
     if np.ndim(value) != 0:
         raise ValueError(
             f"step_size must be a scalar when {other} is given, got shape {np.shape(value)}"

@@ -19,7 +19,7 @@ from ebmjax.kernels.chains import parallel
 from ebmjax.sampling.initialization import check_grad
 from ebmjax.sampling.loop import chain_keys, run
 
-MASSES = ("auto", "dense", "diagonal", None)
+COVARIANCES = ("auto", "dense", "diagonal", None)
 ESCAPED = 1e9  # times the starts: chains that are further out have escaped
 WALLS = 0.01  # share of steps beyond a hard boundary, of which a warning speaks
 FAR = 0.15  # an acceptance rate that ends further below its target is a warning
@@ -32,11 +32,15 @@ def steps_of(num_steps: int | None, num_chains: int) -> int:
     return checks.count(num_steps, "num_steps", least=20)
 
 
-def check_mass(mass: Any) -> None:
-    """Raise where it is none of :data:`MASSES`."""
-    if not (mass is None or isinstance(mass, str)) or mass not in MASSES:
+def check_covariance(covariance: Any) -> None:
+    """Raise where it is none of :data:`COVARIANCES`."""
+    if (
+        not (covariance is None or isinstance(covariance, str))
+        or covariance not in COVARIANCES
+    ):
         raise ValueError(
-            f"mass must be 'auto', 'dense', 'diagonal' or None, got {mass!r}"
+            "covariance must be 'auto', 'dense', 'diagonal' or None, got "
+            f"{covariance!r}"
         )
 
 

@@ -1,7 +1,7 @@
 """Warm-up of many conditions at once, each tuned for itself.
 
 ``warm_up_each`` is :func:`ebmjax.warm_up` on E(., c_b) for every row c_b of the
-conditions, in one compiled program: step size, mass and length are those of condition b
+conditions, in one compiled program: step size, covariance and length are those of condition b
 alone.  What comes out is one kernel a chain, for :func:`ebmjax.sample`; chain k of
 condition b is chain b C + k.
 """
@@ -19,7 +19,7 @@ from ebmjax._random import fold_in
 from ebmjax._value import as_function
 from ebmjax.adaptation.checks import (
     check_adapted,
-    check_mass,
+    check_covariance,
     steps_of,
     target_of,
 )
@@ -56,7 +56,7 @@ def warm_up_each(
     *,
     num_steps: int | None = None,
     target: float | None = None,
-    mass: str | None = "auto",
+    covariance: str | None = "auto",
     step_size: float = 1.0,
 ) -> TunedEach:
     """Tune a kernel for each of many conditions, in one program.
@@ -71,7 +71,7 @@ def warm_up_each(
       energy: ``energy(x, c)`` of one point and one condition.
       conditions: ``[B, ...]`` on every leaf.
       positions: where the chains start, ``[B, C, ...]`` on every leaf.
-      num_steps, target, mass, step_size: as of :func:`ebmjax.warm_up`; for C
+      num_steps, target, covariance, step_size: as of :func:`ebmjax.warm_up`; for C
         chains.
 
     Returns:
@@ -99,7 +99,7 @@ def warm_up_each(
     num, num_chains = _numbers(conditions, positions)
     checks.positive(step_size, "step_size")
     num_steps = steps_of(num_steps, num_chains)
-    check_mass(mass)
+    check_covariance(covariance)
     first = jax.tree.map(lambda c: c[0], conditions)
     template = make_kernel(condition(energy, first), jnp.float32(step_size))
     checks.instance(template, Kernel, "kernel", "make_kernel of an energy")
@@ -109,7 +109,14 @@ def warm_up_each(
     keys = jax.vmap(lambda b: fold_in(key, b))(jnp.arange(num))
     numbers = jnp.float32(target), jnp.float32(step_size)
     found = _compiled(
-        keys, make_kernel, energy, conditions, positions, *numbers, num_steps, mass
+        keys,
+        make_kernel,
+        energy,
+        conditions,
+        positions,
+        *numbers,
+        num_steps,
+        covariance,
     )
     _check_each(found, energy, conditions, positions, target)
     kernel = _one_a_chain(found, make_kernel, energy, conditions, num_chains)
@@ -202,7 +209,7 @@ def _one_a_chain(found, make_kernel, energy, conditions, num_chains) -> Stacked:
     return Stacked(jax.tree.unflatten(known["treedef"], leaves), known["is_own"])
 
 
-@functools.partial(jax.jit, static_argnames=("num_steps", "mass"))
+@functools.partial(jax.jit, static_argnames=("num_steps", "covariance"))
 def _compiled(
     keys,
     make_kernel,
@@ -212,7 +219,7 @@ def _compiled(
     target,
     step_size,
     num_steps,
-    mass,
+    covariance,
 ):
     def one(key, c, x):
         given: Energy = condition(energy, c)
@@ -222,7 +229,7 @@ def _compiled(
             given,
             x,
             num_steps=num_steps,
-            mass=mass,
+            covariance=covariance,
             target=target,
             step_size=step_size,
         )

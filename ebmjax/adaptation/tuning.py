@@ -13,7 +13,7 @@ from ebmjax import _validation as checks
 from ebmjax._value import as_function
 from ebmjax.adaptation.checks import (
     check_adapted,
-    check_mass,
+    check_covariance,
     check_starts,
     share_at_walls,
     steps_of,
@@ -55,7 +55,7 @@ def warm_up(
     *,
     num_steps: int | None = None,
     target: float | None = None,
-    mass: str | None = "auto",
+    covariance: str | None = "auto",
     step_size: float = 1.0,
 ) -> Tuned:
     """Tune a kernel on an energy.
@@ -76,7 +76,7 @@ def warm_up(
       num_steps: T; by default 1000 for one chain, fewer for many, at least 100.
       target: of the acceptance rate; by default that of the kernel.  Where the length of
         trajectories is tuned, it is that of the harmonic mean over chains.
-      mass: ``dense``, correlations only as far as the points can tell them from none;
+      covariance: ``dense``, correlations only as far as the points can tell them from none;
         ``diagonal``; ``auto``, dense up to 64 coordinates; or ``None`` for the step size
         alone.
       step_size: a first guess, on which little depends.
@@ -111,7 +111,7 @@ def warm_up(
     one_point(positions, scalar(energy))
     checks.positive(step_size, "step_size")
     num_steps = steps_of(num_steps, num_chains)
-    check_mass(mass)
+    check_covariance(covariance)
     template = make_kernel(energy, np.float32(step_size))
     if not isinstance(template, Kernel):
         raise TypeError(
@@ -122,7 +122,9 @@ def warm_up(
     warn_of_many("warm_up", template)
     check_starts(energy, positions, template.needs_grad)
     numbers = np.float32(target), np.float32(step_size)
-    found = _compiled(key, make_kernel, energy, positions, *numbers, num_steps, mass)
+    found = _compiled(
+        key, make_kernel, energy, positions, *numbers, num_steps, covariance
+    )
     found = found._replace(
         acceptance_rate=np.asarray(found.acceptance_rate),
         is_lost=np.asarray(found.is_lost),
@@ -153,18 +155,20 @@ def tune_step_size(
     **options: Any,
 ) -> Tuned:
     """:func:`warm_up` for the step size alone, a scalar."""
-    return warm_up(key, make_kernel, energy, positions, mass=None, **options)
+    return warm_up(key, make_kernel, energy, positions, covariance=None, **options)
 
 
-@functools.partial(jax.jit, static_argnames=("num_steps", "mass"))
-def _compiled(key, make_kernel, energy, positions, target, step_size, num_steps, mass):
+@functools.partial(jax.jit, static_argnames=("num_steps", "covariance"))
+def _compiled(
+    key, make_kernel, energy, positions, target, step_size, num_steps, covariance
+):
     return adapt(
         key,
         make_kernel,
         energy,
         positions,
         num_steps=num_steps,
-        mass=mass,
+        covariance=covariance,
         target=target,
         step_size=step_size,
     )

@@ -78,7 +78,7 @@ def adapt(
     *,
     num_steps: int,
     target: Any,
-    mass: str | None = "auto",
+    covariance: str | None = "auto",
     step_size: Any = 1.0,
     adapters: Sequence[Adapter] | None = None,
 ) -> Adapted:
@@ -93,10 +93,12 @@ def adapt(
     one = jax.tree.map(lambda x: x[0], positions)
     first, unravel = ravel_pytree(one)
     dim = first.size
-    is_dense = mass == "dense" or (mass == "auto" and dim <= LARGEST_DENSE)
+    is_dense = covariance == "dense" or (covariance == "auto" and dim <= LARGEST_DENSE)
     is_free = wants_length(make_kernel(energy, step_size))
     if adapters is None:
-        adapters = usual_adapters(target, mass, is_dense=is_dense, is_free=is_free)
+        adapters = usual_adapters(
+            target, covariance, is_dense=is_dense, is_free=is_free
+        )
     schedule = Schedule(
         chain_keys(key, num_chains),
         make_kernel,
@@ -104,7 +106,7 @@ def adapt(
         unravel,
         tuple(adapters),
         num_steps,
-        is_plain=mass is None,
+        is_plain=covariance is None,
         is_dense=is_dense,
         is_free=is_free,
     )
@@ -148,11 +150,11 @@ def _adapted(schedule: Schedule, progress: Progress, rates, num_cheap) -> Adapte
 
 
 def usual_adapters(
-    target: Any, mass: str | None, *, is_dense: bool, is_free: bool
+    target: Any, covariance: str | None, *, is_dense: bool, is_free: bool
 ) -> tuple[Adapter, ...]:
-    """Scales, unless ``mass`` is ``None``; the step size; the length, where it is free."""
+    """Scales, unless ``covariance`` is ``None``; the step size; the length, where it is free."""
     adapters: tuple[Adapter, ...] = (StepSizeAdapter(target, is_free),)
-    if mass is not None:
+    if covariance is not None:
         adapters = (MassMatrixAdapter(is_dense), *adapters)
     if is_free:
         adapters = (*adapters, TrajectoryLengthAdapter())

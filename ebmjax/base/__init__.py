@@ -44,7 +44,7 @@ from ebmjax.base.states import (
     add,
     merge,
 )
-from ebmjax.base.step_size import Dense, scale
+from ebmjax.base.step_size import Dense, preconditioned, scale
 
 __all__ = [
     "CHAINS",
@@ -70,6 +70,7 @@ __all__ = [
     "merge",
     "moved",
     "normal_like",
+    "preconditioned",
     "scalar",
     "scale",
     "select",

@@ -18,8 +18,8 @@ UNROLLED = 12  # coordinates up to which a matrix product is written as a sum th
 class Dense(Value):
     """A step size that is a matrix ``[D, D]`` and acts on all coordinates together.
 
-    With mass ``M`` it is ``step_size M^(-1/2)``; with a proposal covariance ``S S^T``
-    it is a square root of that.  Raises unless the matrix is square, finite and of full
+    A square root of a covariance: of the proposal, or of the target, whose inverse is
+    then the mass of Hamiltonian dynamics.  Raises unless the matrix is square, finite and of full
     rank.
 
     >>> kernel = mala(lambda x: 0.5 * jnp.sum(x**2), Dense(jnp.array([[1.0, 0], [0.5, 2]])))
@@ -32,6 +32,18 @@ class Dense(Value):
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(f"Dense needs a matrix [D, D], got shape {shape}")
         checks.full_rank(self.matrix, "step_size")
+
+
+def preconditioned(step_size: Any, covariance: Any = None) -> Any:
+    """S = step_size covariance^(1/2); the step size itself without a covariance."""
+    checks.step_size(step_size)
+    if covariance is None:
+        return step_size
+    checks.scalar_step(step_size, "covariance")
+    checks.covariance(covariance, "covariance")
+    if np.ndim(covariance) == 1:
+        return step_size * jnp.sqrt(jnp.asarray(covariance))
+    return Dense(step_size * jnp.linalg.cholesky(jnp.asarray(covariance)))
 
 
 def scale(step_size: Any, tree: Any, *, transpose: bool = False) -> Any:

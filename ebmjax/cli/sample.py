@@ -43,7 +43,7 @@ def sample(
     The energy is a function of one point.  Chains start at random points (--dim), at
     the rows of a file (--start), or where its module says: a function initial(key, n),
     or a point start.  Starts and draws of constrain(energy, support) are constrained
-    values.  Step size and mass are tuned, the table of R-hat and effective sample
+    values.  Step size and covariance are tuned, the table of R-hat and effective sample
     sizes comes with warnings, and draws are written for NumPy (draws.npz) and for ArviZ
     (draws.nc), with its pictures.
 

@@ -121,12 +121,14 @@ def _tuned(key, name, make, energy, positions, step_size, num_warmup, is_dense):
     tuned."""
     if step_size is not None or _has_no_step(name):
         return make(energy, step_size or 1.0), positions, "no warm-up"
-    mass: str | None = "dense" if is_dense else "auto"
+    covariance: str | None = "dense" if is_dense else "auto"
     if name in DISCRETE:
-        mass = None
+        covariance = None
     say("warm-up", "dim")
     try:
-        tuned = warm_up(key, make, energy, positions, num_steps=num_warmup, mass=mass)
+        tuned = warm_up(
+            key, make, energy, positions, num_steps=num_warmup, covariance=covariance
+        )
     except RuntimeError as error:
         fail(str(error), 1)
     length = f", {tuned.num_steps} leapfrog steps" if tuned.num_steps else ""

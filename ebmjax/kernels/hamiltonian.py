@@ -9,27 +9,26 @@ Its flow keeps H and volume and is undone by flipping p.  The integrators that f
 H(x, p) - H(x*, p*) makes the move exact.
 
 Momenta are kept in units in which they are standard normal,  n = M^(-1/2) p,  so that
-the mass is part of the step size:  S = eps M^(-1/2),  x += S n,  n -= S^T grad E.  A
-large mass is a small step.
+the mass is part of the step size:  S = eps C^(1/2),  C = M^-1,  x += S n,
+n -= S^T grad E.  The best C is the covariance of the target (Neal 2011, 5.4.2.4).
 """
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._random import fold_in_each, uniform
 from ebmjax._value import count, function, is_number, number, static, value
 from ebmjax.base import (
     Array,
-    Dense,
     Energy,
     Kernel,
     Position,
     half_square,
     normal_like,
+    preconditioned,
 )
 from ebmjax.kernels.integrators import Integrator, leapfrog, trajectory
 from ebmjax.kernels.metropolis import MetropolisKernel
@@ -160,7 +159,7 @@ def hmc(
     step_size: Any,
     num_steps: int | jax.Array | str,
     *,
-    mass: Any = None,
+    covariance: Any = None,
     integrator: Integrator = leapfrog,
     jitter: bool = False,
     step_jitter: Any = None,
@@ -174,7 +173,8 @@ def hmc(
         diagonal mass matrix of 1 / step_size^2), or ``Dense(matrix)``.
       num_steps: L, steps of the integrator.  An ``int`` is part of the program; an array
         is a number that may change.  ``"auto"`` leaves it to :func:`ebmjax.warm_up`.
-      mass: M of eq. 16, ``[D]`` or ``[D, D]``; ``step_size`` is then a scalar.
+      covariance: an estimate C of the target's, ``[D]`` or ``[D, D]``; the mass of eq.
+        16 is its inverse, and ``step_size`` a scalar.
       integrator: ``leapfrog``, ``mclachlan``, ``yoshida`` or other symmetric
         coefficients.
       jitter: take a number of steps drawn uniformly from 1..L each time, which breaks
@@ -184,8 +184,8 @@ def hmc(
         together still take L steps each.
 
     Raises:
-      ValueError: a step size that is not positive, a share outside [0, 1), a mass that
-        is not positive definite, coefficients that are not symmetric.
+      ValueError: a step size that is not positive, a share outside [0, 1), a
+        covariance that is not positive definite, coefficients that are not symmetric.
       TypeError: a number of steps that is not whole.
 
     >>> hmc(lambda x: 0.5 * jnp.sum(x**2), 0.3, 10)
@@ -193,18 +193,5 @@ def hmc(
     """
     if isinstance(step_jitter, int | float) and step_jitter == 0:
         step_jitter = None
-    step = with_mass(step_size, mass)
+    step = preconditioned(step_size, covariance)
     return HMC(energy, step, num_steps, integrator, jitter, step_jitter)
-
-
-def with_mass(step_size, mass):
-    """S = eps M^(-1/2): with M = L L^T, momentum p = L n, so that x moves by eps L^-T n."""
-    checks.step_size(step_size)
-    if mass is None:
-        return step_size
-    checks.scalar_step(step_size, "mass")
-    checks.covariance(mass, "mass")
-    if np.ndim(mass) == 1:
-        return step_size / jnp.sqrt(jnp.asarray(mass))
-    root = jnp.linalg.cholesky(jnp.asarray(mass))
-    return Dense(step_size * jnp.linalg.inv(root).T)

@@ -38,11 +38,11 @@ from ebmjax.base import (
     half_square,
     moved,
     normal_like,
+    preconditioned,
     scale,
 )
 from ebmjax.kernels.metropolis import MetropolisKernel
 from ebmjax.kernels.proposal import Proposal
-from ebmjax.kernels.random_walk import preconditioned
 from ebmjax.kernels.unadjusted import Unadjusted, revert_nonfinite
 
 

@@ -27,8 +27,8 @@ from ebmjax.base import (
     evaluate,
     half_square,
     normal_like,
+    preconditioned,
 )
-from ebmjax.kernels.hamiltonian import with_mass
 from ebmjax.kernels.nuts_tree import Growth, grown, seed, turning
 
 LARGEST_DEPTH = 20
@@ -96,7 +96,7 @@ class NUTS(Kernel):
 
 
 def nuts(
-    energy: Energy, step_size: Any, *, mass: Any = None, max_depth: int = 10
+    energy: Energy, step_size: Any, *, covariance: Any = None, max_depth: int = 10
 ) -> Kernel:
     """The no-U-turn sampler; at most ``2^max_depth - 1`` gradients a step, in
     ``info.num_grads``.
@@ -109,14 +109,15 @@ def nuts(
       energy: of one point, differentiable.
       step_size: eps; a scalar, an array or tree that broadcasts to the position, or
         ``Dense(matrix)`` with a matrix ``[D, D]``.
-      mass: M, ``[D]`` or ``[D, D]``; ``step_size`` is then a scalar.
+      covariance: an estimate of the target's, ``[D]`` or ``[D, D]``, the inverse of the
+        mass; ``step_size`` is then a scalar.
       max_depth: of the binary tree.
 
     Raises:
-      ValueError: a step size that is not positive, a mass that is not positive definite,
-        a depth that is not between 1 and 20.
+      ValueError: a step size that is not positive, a covariance that is not positive
+        definite, a depth that is not between 1 and 20.
 
     >>> nuts(lambda x: 0.5 * jnp.sum(x**2), 0.5)
     NUTS(energy=<lambda>, step_size=0.5)
     """
-    return NUTS(energy, with_mass(step_size, mass), max_depth)
+    return NUTS(energy, preconditioned(step_size, covariance), max_depth)

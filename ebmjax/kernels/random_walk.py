@@ -11,11 +11,18 @@ with acceptance 0.234 as D grows (Roberts, Gelman & Gilks 1997).
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._value import function, number, value
-from ebmjax.base import Dense, Energy, Kernel, axpy, moved, normal_like, scale
+from ebmjax.base import (
+    Energy,
+    Kernel,
+    axpy,
+    moved,
+    normal_like,
+    preconditioned,
+    scale,
+)
 from ebmjax.kernels.metropolis import MetropolisKernel
 from ebmjax.kernels.proposal import Proposal
 
@@ -69,15 +76,3 @@ def random_walk(energy: Energy, step_size: Any, *, covariance: Any = None) -> Ke
     RandomWalk(energy=<lambda>, step_size=1.7)
     """
     return RandomWalk(energy, preconditioned(step_size, covariance))
-
-
-def preconditioned(step_size: Any, covariance: Any = None) -> Any:
-    """S = step_size covariance^(1/2); the step size itself without a covariance."""
-    checks.step_size(step_size)
-    if covariance is None:
-        return step_size
-    checks.scalar_step(step_size, "covariance")
-    checks.covariance(covariance, "covariance")
-    if np.ndim(covariance) == 1:
-        return step_size * jnp.sqrt(jnp.asarray(covariance))
-    return Dense(step_size * jnp.linalg.cholesky(jnp.asarray(covariance)))

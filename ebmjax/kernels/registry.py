@@ -69,7 +69,7 @@ def _rbm() -> RBM:
     return RBM(*(rng.normal(size=s).astype(np.float32) for s in ((4, 3), 4, 3)))  # type: ignore[arg-type]
 
 
-SLOPED, DENSE = "sloped", "dense"  # masses and covariances that a target makes
+SLOPED, DENSE = "sloped", "dense"  # covariances that a target makes
 
 KERNELS: dict[str, Entry] = {
     "random_walk": Entry(
@@ -86,8 +86,8 @@ KERNELS: dict[str, Entry] = {
         variants={
             "jitter": {"num_steps": 8, "jitter": True},
             "step jitter": {"step_jitter": 0.3},
-            "diagonal mass": {"num_steps": 4, "mass": SLOPED},
-            "dense mass": {"num_steps": 4, "mass": DENSE},
+            "diagonal mass": {"num_steps": 4, "covariance": SLOPED},
+            "dense mass": {"num_steps": 4, "covariance": DENSE},
             "mclachlan": {"num_steps": 3, "integrator": mclachlan},
             "yoshida": {"num_steps": 3, "integrator": yoshida},
         },
@@ -95,7 +95,7 @@ KERNELS: dict[str, Entry] = {
     "nuts": Entry(
         nuts,
         case={"max_depth": 6},
-        variants={"dense mass": {"mass": DENSE, "max_depth": 4}},
+        variants={"dense mass": {"covariance": DENSE, "max_depth": 4}},
     ),
     "ula": Entry(ula, training={}, is_exact=False),
     "underdamped_langevin": Entry(underdamped_langevin, is_exact=False),

@@ -27,7 +27,7 @@ NumChains = Annotated[
 NumWarmup = Annotated[
     int | None,
     typer.Option(
-        help="Steps that tune step size and mass; fewer for more chains.",
+        help="Steps that tune step size and covariance; fewer for more chains.",
         min=20,
         max=2**31 - 1,
     ),
@@ -48,7 +48,7 @@ LeapfrogSteps = Annotated[
     typer.Option(help="Of hmc in each step; tuned by default.", min=1, max=2**31 - 1),
 ]
 Dense = Annotated[
-    bool, typer.Option("--dense", help="A dense mass beyond 64 coordinates, too.")
+    bool, typer.Option("--dense", help="A dense covariance beyond 64 coordinates, too.")
 ]
 Dim = Annotated[
     int | None,
