@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
+TESTS = ROOT / "tests"
 FIXTURES = {"key", "tmp_path", "monkeypatch"}  # that a killer may use
-KEPT = {"__main__", "__mp_main__", "killing", "conftest"}  # not imported again
+# not imported again
+KEPT = {"__main__", "__mp_main__", "killing", "conftest", "mutants", "seeded_bugs"}
 
 
 class TextIsGone(Exception):
@@ -89,8 +91,8 @@ def _is_ours(name, module):
     top = name.split(".")[0]
     if top in ("ebmjax", "benchmarks"):
         return True
-    is_test = str(getattr(module, "__file__", "")).startswith(str(ROOT / "tests"))
-    return is_test and top not in KEPT and not top.startswith("mutants")
+    is_test = str(getattr(module, "__file__", "")).startswith(str(TESTS))
+    return is_test and top not in KEPT
 
 
 @contextlib.contextmanager
@@ -101,7 +103,8 @@ def mutated(mutant: Mutant):
         del sys.modules[name]
     finder = _Finder(mutant)
     sys.meta_path.insert(0, finder)
-    paths = [str(ROOT / "tests"), str(ROOT)]  # of the tests and the benchmarks
+    folders = {TESTS, *(path.parent for path in TESTS.glob("*/test_*.py"))}
+    paths = [*map(str, sorted(folders)), str(ROOT)]  # and the benchmarks
     sys.path[:0] = paths
     try:
         yield
@@ -112,6 +115,11 @@ def mutated(mutant: Mutant):
         for name in [n for n, m in list(sys.modules.items()) if _is_ours(n, m)]:
             del sys.modules[name]
         sys.modules.update(kept)
+
+
+def invariant(kernel, place="correlated_gaussian"):
+    """The killer that verifies a kernel of the registry on a target."""
+    return f"test_invariance:test_verification_case:{kernel} on {place}"
 
 
 # --- the test that should fail ------------------------------------------------------

@@ -26,7 +26,7 @@ def warm():
 @pytest.mark.parametrize(
     "row", bad_inputs.ROWS, ids=lambda row: f"{row.number} {row.what}"
 )
-def test_row(row):
+def test_a_bad_input_has_its_stated_response(row):
     if row.outcome == "works":
         assert row.call()
     elif row.outcome == "reported":
@@ -47,7 +47,7 @@ def test_row(row):
         )  # these two run a chain first
 
 
-def test_all_62_are_there_and_the_page_is_made_of_them():
+def test_there_are_62_rows_and_the_page_shows_them():
     assert {row.number for row in bad_inputs.ROWS} == set(range(1, 63))
     page = bad_inputs.ROOT / "docs" / "bad_inputs.md"
     assert page.read_text() == bad_inputs.document(), "run python tests/bad_inputs.py"

@@ -25,7 +25,7 @@ def flat(tree):
     ],
 )
 @pytest.mark.parametrize("transpose", [False, True])
-def test_scale_is_the_linear_map_that_it_says(step_size, transpose):
+def test_scale_is_multiplication_by_its_matrix(step_size, transpose):
     columns = []
     for i in range(4):
         unit = jnp.zeros(4).at[i].set(1.0)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_cli import call
-from test_values import compilations, energy_of
+from helpers import call, compilations
+from test_values import energy_of
 
 import ebmjax as eb
 from ebmjax.tempering.ais import annealed_importance_sampling

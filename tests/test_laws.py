@@ -63,7 +63,7 @@ def test_integrators_reverse_keep_volume_and_have_their_order(coefficients, orde
     assert not wrong.is_passed
 
 
-def test_full_kicks_are_of_order_one_and_caught():
+def test_full_kicks_are_of_order_one_and_rejected():
     def full_kicks(x, n, step_size, num_steps):  # symplectic Euler
         grad = jax.grad(targets.double_well(3).energy)
         for _ in range(num_steps):
@@ -99,7 +99,7 @@ def test_parallel_equals_a_loop_over_chains(key):
         partial(eb.hmc, step_size=0.3, num_steps=4),
     ],
 )
-def test_sample_of_1000_is_600_and_then_400_bit_for_bit(key, make):
+def test_1000_steps_equal_600_and_then_400_bit_for_bit(key, make):
     kernel, start = make(QUADRATIC.energy), QUADRATIC.sample(key, 7)
     whole = eb.sample(key, kernel, start, 1000)
     first = eb.sample(key, kernel, start, 600)

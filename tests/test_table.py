@@ -8,7 +8,7 @@ from ebmjax import _table
 COLUMNS = {"mean": np.array([0.5, 123456.0]), "n": [3, 4], "what": ["a<b", "c"]}
 
 
-def test_text():
+def test_a_table_as_text():
     lines = _table.text(COLUMNS, ["x", "long name"]).splitlines()
     assert lines == [
         "                mean  n  what",

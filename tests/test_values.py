@@ -123,7 +123,7 @@ def test_a_kernel_is_pickled_and_saved(tmp_path):
     assert checkpoint.load(tmp_path / "kernel.npz", like) == kernel
 
 
-def test_the_parts_of_a_partial():
+def test_arrays_and_floats_of_a_partial_are_leaves():
     """Arrays and floats are leaves; whole numbers, strings and functions are not."""
     f = lambda a, n, name, x, *, scale: scale * a[:n] @ x
     bound = Function(functools.partial(f, jnp.ones(3), 2, "name", scale=2.0))
@@ -260,7 +260,7 @@ def test_a_stack_of_kernels_equals_a_loop_over_them():
     assert stacked.num_chains == 3
 
 
-def test_what_all_kernels_share_is_kept_once():
+def test_parameters_shared_by_kernels_are_stored_once():
     params = params_of(0)
     energy = functools.partial(network, params)
     kernel = eb.stack([eb.mala(energy, h) for h in (0.1, 0.2)])
@@ -361,7 +361,7 @@ def test_promises_are_fields():
         eb.cycle(KERNELS["gibbs"], KERNELS["random_walk"])
 
 
-def test_auto_is_for_warm_up_and_says_so():
+def test_a_kernel_with_automatic_length_names_warm_up():
     kernel = eb.hmc(quadratic, 0.1, "auto", integrator=eb.mclachlan)
     assert kernel.init(jnp.ones(2)).grad is not None
     with pytest.raises(TypeError, match="is learned by warm_up"):

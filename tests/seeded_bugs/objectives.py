@@ -1,0 +1,92 @@
+"""Seeded bugs of objectives."""
+
+from killing import Mutant
+
+# fmt: off
+
+CD = "test_objectives:test_the_gradient_of_cd_k_by_ula_is_its_closed_form"
+EQ9 = "test_objectives:test_the_gradient_with_exact_samples_is_equation_9"
+ED = "test_energy_discrepancy:test_the_loss_is_the_gap_to_the_contrastive_potential"
+THROUGH = "test_improved_contrastive:test_the_gradient_through_one_of_three_steps_equals_its_closed_form"
+GAME = "test_flows:test_gradients_of_energy_and_flow_equal_finite_differences"
+
+MUTANTS = [
+    # training
+    Mutant("loss upside down", "objectives/likelihood.py", "value = of_data(data) - of_model(model)", "value = of_model(model) - of_data(data)", EQ9),
+    Mutant("samples of the start, not of the end", "objectives/likelihood.py", "without_broken(state.position, is_finite)", "without_broken(chains.position, is_finite)", CD),
+    Mutant("a step too many", "objectives/likelihood.py", "state, _, info = run(keys, kernel, state, self.num_steps, collect=discard)", "state, _, info = run(keys, kernel, state, self.num_steps + 1, collect=discard)", CD),
+    Mutant("gradient through the samples", "objectives/likelihood.py", "jax.lax.stop_gradient(params)", "params", "test_objectives:test_no_gradient_flows_through_the_samples"),
+    Mutant("NaN times zero", "objectives/likelihood.py", "without_broken(state.position, is_finite)", "state.position", "test_training:test_chains_that_are_not_finite_are_restarted_and_counted"),
+    Mutant("step shrinks when all is accepted", "objectives/likelihood.py", "+ rate * (acceptance - target)", "+ rate * (target - acceptance)", "test_objectives:test_the_step_size_follows_the_acceptance"),
+    Mutant("only the data regularised", "objectives/likelihood.py", "(of_data(data**2) + of_model(model**2))", "of_data(data**2)", "test_objectives:test_regularisation_is_of_the_squared_energies"),
+    Mutant("chains of training at temperature 1", "objectives/likelihood.py", "self.make_kernel(tempered, chains.step_size)", "self.make_kernel(fixed, chains.step_size)", "test_divergence:test_training_at_a_temperature_learns_the_tempered_density"),
+    # other objectives
+    Mutant("sign of the trace", "objectives/score_matching.py", "return half_square(grad(x)) - trace(grad, x)", "return half_square(grad(x)) + trace(grad, x)", "test_score_matching:test_explicit_is_its_closed_form"),
+    Mutant("sign of the sliced trace", "objectives/score_matching.py", "return square - quadratic_form(grad, x, v)", "return square + quadratic_form(grad, x, v)", "test_score_matching:test_sliced_equals_explicit_in_expectation:True-rademacher"),
+    Mutant("score without its half", "objectives/score_matching.py", "return half_square(grad(x)) - trace(grad, x)", "return 2 * half_square(grad(x)) - trace(grad, x)", "test_score_matching:test_explicit_is_its_closed_form"),
+    Mutant("squared slope without its half", "objectives/score_matching.py", "else 0.5 * slope**2", "else slope**2", "test_score_matching:test_sliced_equals_explicit_in_expectation:False-rademacher"),
+    Mutant("signs of a variance above 1", "objectives/_gradients.py", "jax.tree.map(jnp.sign, normal_like(key, x))", "jax.tree.map(lambda n: 1.1 * jnp.sign(n), normal_like(key, x))", "test_score_matching:test_sliced_equals_explicit_in_expectation:True-rademacher"),
+    Mutant("noise not scaled in the target", "objectives/score_matching.py", "n / noise - g", "n - g", "test_score_matching:test_denoising_is_explicit_on_smoothed_data_and_a_constant:0.3"),
+    Mutant("score uphill in denoising", "objectives/score_matching.py", "n / noise - g", "n / noise + g", "test_score_matching:test_denoising_is_explicit_on_smoothed_data_and_a_constant:0.3"),
+    Mutant("clean point for the noisy one", "objectives/score_matching.py", "grad = jax.grad(energy)(axpy(noise, xi, x))", "grad = jax.grad(energy)(x)", "test_score_matching:test_denoising_is_explicit_on_smoothed_data_and_a_constant:0.3"),
+    Mutant("levels not weighed", "objectives/score_matching.py", "return noise**2 * denoising_error(", "return denoising_error(", "test_score_matching:test_each_level_counts_alike"),
+    Mutant("marginal of the wrong sign", "objectives/joint.py", "-jax.nn.logsumexp(-self.class_energies(params, x))", "jax.nn.logsumexp(self.class_energies(params, x))", "test_joint:test_at_the_truth_the_losses_of_the_classifier_are_those_of_bayes_and_log_z_is_0"),
+    Mutant("energies for logits", "objectives/joint.py", "logits = -jax.vmap(", "logits = jax.vmap(", "test_joint:test_at_the_truth_the_losses_of_the_classifier_are_those_of_bayes_and_log_z_is_0"),
+    Mutant("generative weight forgotten", "objectives/joint.py", "cross_entropy + self.generative_weight * value", "cross_entropy + value", "test_joint:test_the_joint_gradient_is_that_of_the_likelihood_of_points_and_labels"),
+    Mutant("class-conditional without the class", "objectives/joint.py", "return jnp.vdot(x.label, energies)", "return -jax.nn.logsumexp(-energies)", "test_joint:test_the_class_conditional_gradient_is_that_of_the_likelihood_given_labels"),
+    Mutant("labels of chains all alike probable", "objectives/chain_inits.py", "categorical(key_label, self.log_shares,", "categorical(key_label, 0 * self.log_shares,", "test_joint:test_fresh_chains_have_the_shares_of_the_data"),
+    Mutant("recovery, the energy of the noisier level", "objectives/recovery.py", "partial(_at_noise, energy, fixed, lower[i])", "partial(_at_noise, energy, fixed, upper[i])", "test_recovery:test_the_gradient_with_k_langevin_steps_is_its_closed_form"),
+    Mutant("recovery, tau the noise of z", "objectives/recovery.py", "tau = jnp.sqrt(upper[i] ** 2 - lower[i] ** 2)\n        y =", "tau = upper[i]\n        y =", "test_recovery:test_the_gradient_with_k_langevin_steps_is_its_closed_form"),
+    Mutant("recovery, gradient through the chain", "objectives/recovery.py", "partial(_at_noise, energy, fixed, lower[i])", "partial(_at_noise, energy, params, lower[i])", "test_recovery:test_the_gradient_with_k_langevin_steps_is_its_closed_form"),
+    Mutant("recovery, clean points for noisy ones", "objectives/recovery.py", "y = axpy(lower[i], normal_like(key_clean, x), x)", "y = x", "test_recovery:test_the_gradient_with_k_langevin_steps_is_its_closed_form"),
+    Mutant("recovery, twice the pull to z", "objectives/recovery.py", "self.energy(y) + half_square(scaled)", "self.energy(y) + 2 * half_square(scaled)", "test_recovery:test_from_exact_draws_the_sampler_returns_exact_draws"),
+    Mutant("recovery, sampled at the noisier level", "objectives/recovery.py", "lambda y: energy(y, lower[i])", "lambda y: energy(y, upper[i])", "test_recovery:test_from_exact_draws_the_sampler_returns_exact_draws"),
+    Mutant("log ratio of noise and data swapped", "objectives/noise_contrastive.py", "- log_q - jnp.log(ratio)", "- log_q + jnp.log(ratio)", "test_noise_contrastive:test_training_finds_the_newton_solution_of_the_logistic_regression:4"),
+    Mutant("density of the noise forgotten", "objectives/noise_contrastive.py", " - log_q - jnp.log(ratio)", " - jnp.log(ratio)", "test_noise_contrastive:test_training_finds_the_newton_solution_of_the_logistic_regression:1"),
+    Mutant("noise counted once", "objectives/noise_contrastive.py", "+ ratio * jnp.mean(jax.nn.softplus(of_noise))", "+ jnp.mean(jax.nn.softplus(of_noise))", "test_noise_contrastive:test_training_finds_the_newton_solution_of_the_logistic_regression:4"),
+    Mutant("data and noise swapped", "objectives/noise_contrastive.py", "missed = jnp.mean(jax.nn.softplus(-of_data))\n        value = missed + ratio * jnp.mean(jax.nn.softplus(of_noise))", "missed = jnp.mean(jax.nn.softplus(of_data))\n        value = missed + ratio * jnp.mean(jax.nn.softplus(-of_noise))", "test_noise_contrastive:test_training_finds_the_newton_solution_of_the_logistic_regression:1"),
+    Mutant("noise normalised wrongly", "objectives/_noise.py", "np.log(np.diag(root)).sum() + 0.5", "-np.log(np.diag(root)).sum() + 0.5", "test_noise_contrastive:test_fitted_normal_is_normalised_and_has_its_width"),
+    Mutant("ranking without the data point", "objectives/noise_contrastive.py", "jax.nn.logsumexp(rivals, axis=1) - of_data", "jax.nn.logsumexp(rivals[:, 1:], axis=1) - of_data", "test_noise_contrastive:test_at_the_truth_with_the_noise_of_the_data_the_loss_is_2_log_2"),
+    Mutant("conditional upside down", "objectives/noise_contrastive.py", "jnp.mean(jax.nn.softplus(gap))", "jnp.mean(jax.nn.softplus(-gap))", "test_noise_contrastive:test_conditional_with_small_noise_is_score_matching"),
+    Mutant("draws about the data point", "objectives/energy_discrepancy.py", "normal_like(k, x), noisy)", "normal_like(k, x), x)", ED),
+    Mutant("energy discrepancy turned around", "objectives/energy_discrepancy.py", "gaps = energy(x) - jax.vmap(energy)(draws)", "gaps = jax.vmap(energy)(draws) - energy(x)", ED),
+    Mutant("a sum over draws for their mean", "objectives/energy_discrepancy.py", " - jnp.log(self.num_draws)", "", ED),
+    Mutant("stabiliser of every draw", "objectives/energy_discrepancy.py", "jnp.log(jnp.asarray(self.stabiliser", "jnp.log(self.num_draws * jnp.asarray(self.stabiliser", "test_energy_discrepancy:test_the_loss_of_a_flat_energy_is_log_1_plus_w_over_m"),
+    Mutant("entropy of the chains minimised", "objectives/improved.py", "of_sampler -= self.entropy_weight * spread", "of_sampler += self.entropy_weight * spread", THROUGH),
+    Mutant("energy not stopped where the sampler moves", "objectives/improved.py", "jax.vmap(stopped)(moving)", "of_params(moving)", THROUGH),
+    Mutant("gradient through every step", "objectives/improved.py", "advance(stopped, position, first)", "advance(functools.partial(energy, params), position, first)", THROUGH),
+    Mutant("noise of the first steps again", "objectives/improved.py", "num, start=start, collect", "num, start=0, collect", "test_improved_contrastive:test_without_its_sampler_terms_it_is_contrastive_divergence"),
+    Mutant("entropy without its dimension", "objectives/improved.py", "log_ball + dim * mean", "log_ball + mean", "test_improved_contrastive:test_the_entropy_of_a_normal_is_half_log_det_2_pi_e_sigma"),
+    Mutant("flow that minimises the loss of the energy", "objectives/flow_contrastive.py", "value += stop(of_flow) - of_flow", "value += of_flow - stop(of_flow)", GAME),
+    Mutant("energy trained by the gradient of the flow", "objectives/flow_contrastive.py", "confusion(stop(player), flow", "confusion(player, flow", GAME),
+    Mutant("no gradient through the draws", "objectives/flow_contrastive.py", "flow, batch, draws)\n        value += stop", "flow, batch, stop(draws))\n        value += stop", GAME),
+    Mutant("likelihood of the flow turned around", "objectives/flow_contrastive.py", "(stop(log_q) - log_q)", "(log_q - stop(log_q))", GAME),
+    Mutant("pseudo-likelihood of the flipped bit", "objectives/binary_data.py", "return energy(params, x) - jax.vmap(flipped)(sites)", "return jax.vmap(flipped)(sites) - energy(params, x)", "test_binary_data:test_independent_bits_have_a_closed_form:pseudo_likelihood"),
+    Mutant("ratios not squared", "objectives/binary_data.py", "jax.nn.sigmoid(gap) ** 2", "jax.nn.sigmoid(gap)", "test_binary_data:test_the_truth_is_a_stationary_point_and_a_minimum:ratio_matching"),
+    Mutant("a few sites not scaled up", "objectives/binary_data.py", "size / len(sites) * jnp.sum", "jnp.sum", "test_binary_data:test_a_few_sites_are_right_in_the_mean:pseudo_likelihood"),
+    Mutant("sign of the mixed derivative of the kernel", "objectives/stein.py", "- 2 * x.shape[1] * slope - 4 * t * bend", "+ 2 * x.shape[1] * slope + 4 * t * bend", "test_stein:test_the_pair_values_are_the_definition:rbf"),
+    Mutant("curvature of the kernel forgotten", "objectives/stein.py", " - 4 * t * bend", "", "test_stein:test_between_shifted_gaussians_it_is_the_closed_form:3-1.5"),
+    Mutant("scores without their turn", "objectives/stein.py", "- 2 * slope * turn", "+ 2 * slope * turn", "test_stein:test_the_pair_values_are_the_definition:imq"),
+    Mutant("pairs of a point with itself counted", "objectives/stein.py", "(jnp.sum(pairs) - jnp.trace(pairs)) / (num * (num - 1))", "jnp.sum(pairs) / num**2", "test_stein:test_the_discrepancy_is_zero_on_average_only_at_the_truth:rbf"),
+    Mutant("critic that minimises", "objectives/learned_stein.py", "value = found - of_critic", "value = found + of_critic", "test_stein:test_the_best_critic_is_the_difference_of_the_scores:0.5"),
+    Mutant("critic without its trace", "objectives/learned_stein.py", "return along_score + self.divergence(key, f, x)", "return along_score", "test_stein:test_the_best_critic_is_the_difference_of_the_scores:0.5"),
+    Mutant("penalty counted twice", "objectives/learned_stein.py", "value = found - of_critic + self.penalty * size", "size = 2 * size\n        value = found - of_critic + self.penalty * size", "test_stein:test_the_best_critic_is_the_difference_of_the_scores:2.0"),
+    Mutant("energy moved by the term of the critic", "objectives/learned_stein.py", "Players(fixed.energy, params.other)", "params", "test_stein:test_the_best_critic_is_the_difference_of_the_scores:0.5"),
+    Mutant("entropy of the wrong sign", "objectives/adversarial.py", "jnp.mean(of_sampler) + jnp.mean(log_q)", "jnp.mean(of_sampler) - jnp.mean(log_q)", "test_adversarial:test_the_gradients_are_their_closed_forms_and_each_player_has_its_own"),
+    Mutant("gradient of the energy through the draws", "objectives/adversarial.py", "of_points(params.energy, fixed_x)", "of_points(params.energy, x)", "test_adversarial:test_the_gradients_are_their_closed_forms_and_each_player_has_its_own"),
+    Mutant("log determinant with the wrong sign", "objectives/adversarial.py", "_log_standard_normal(z) - log_det", "_log_standard_normal(z) + log_det", "test_adversarial:test_affine_draws_have_their_mean_covariance_and_density"),
+    Mutant("affine density without its scale", "objectives/adversarial.py", "log_q - jnp.sum(params.log_diagonal)", "log_q", "test_adversarial:test_the_bound_is_log_z_where_the_sampler_is_the_model_and_less_elsewhere"),
+    Mutant("density of the largest normal for that of the mixture", "objectives/adversarial.py", "jax.nn.logsumexp(of_all, axis=1)", "jnp.max(of_all, axis=1)", "test_adversarial:test_a_mixture_of_normals_has_its_density_and_draws_from_it"),
+    Mutant("shares of a mixture forgotten", "objectives/adversarial.py", " - math.log(count)", "", "test_adversarial:test_a_mixture_of_normals_has_its_density_and_draws_from_it"),
+    Mutant("penalty on the slope at the draws", "objectives/adversarial.py", "jax.vmap(slope)(batch)", "jax.vmap(slope)(fixed_x)", "test_adversarial:test_the_gradient_penalty_is_half_the_squared_slope_at_the_data"),
+    # what fresh eyes found
+    Mutant("a class counts as often as it has chains", "objectives/joint.py", "weight = of_chain @ (share / jnp.maximum(num, 1)) / jnp.sum(share)", "weight = is_finite / jnp.sum(is_finite)", "test_joint:test_the_class_conditional_gradient_is_that_of_the_likelihood_given_labels"),
+    Mutant("points of a class without chains count", "objectives/joint.py", "batch.label @ (num > 0) / len(batch.label) / jnp.sum(share)", "jnp.ones(len(batch.label)) / len(batch.label)", "test_joint:test_constants_of_classes_have_no_gradient_where_a_class_has_no_chain_or_too_few"),
+    Mutant("no chain left, and the data alone move the energy", "objectives/base.py", "/ jnp.sum(is_finite)", "/ jnp.maximum(jnp.sum(is_finite), 1)", "test_objectives:test_an_update_without_a_chain_left_is_skipped"),
+    Mutant("non-finite chains count as zero", "objectives/base.py", "jnp.sum(jnp.where(is_finite, chains, 0.0)) / jnp.sum(is_finite)", "jnp.mean(jnp.where(is_finite, chains, 0.0))", "test_objectives:test_nonfinite_chains_are_left_out_and_returned_as_nan"),
+    Mutant("non-finite chains of the improved objective count as zero", "objectives/improved.py", "weight = is_finite / jnp.sum(is_finite)", "weight = is_finite / is_finite.size", "test_improved_contrastive:test_nonfinite_chains_are_left_out_and_returned_as_nan"),
+    Mutant("non-finite chains of recovery count as zero", "objectives/recovery.py", "jnp.sum(gap) / jnp.sum(is_finite)", "jnp.mean(gap)", "test_recovery:test_a_nonfinite_chain_is_not_counted"),
+    Mutant("draws of a mixture begin at its first normal", "objectives/adversarial.py", "jax.random.randint(key_turn, (), 0, count)", "0", "test_adversarial:test_fewer_draws_than_normals_have_the_mean_of_the_mixture:3"),
+    Mutant("squares of points far away", "objectives/stein.py", "return x - jax.lax.stop_gradient(jnp.mean(x, axis=0))", "return x", "test_stein:test_points_far_from_the_origin_keep_their_digits:imq"),
+    Mutant("noise on labels", "objectives/batches.py", "return batch._replace(point=noisy(key, batch.point, noise))", "pass", "test_joint:test_noise_is_added_to_the_points_alone"),
+]

@@ -1,0 +1,73 @@
+"""Seeded bugs of tempering and evaluation, and the test that kills each."""
+
+from killing import Mutant
+
+AIS, SMC = "tempering/annealing.py", "tempering/particles.py"
+RESAMPLING, PT = "tempering/resampling.py", "tempering/ladder.py"
+PATHS, BASES_PY = "tempering/paths.py", "tempering/bases.py"
+WEIGHTS, REPLICAS = "tempering/weights.py", "tempering/replicas.py"
+BENNETT, TESTS = "tempering/bennett.py", "evaluation/two_sample.py"
+LIKELIHOOD = "evaluation/likelihood.py"
+
+GAP = "test_ais:test_with_perfect_transitions_the_gap_is_the_sum_of_kls"
+RATIO = "test_ais:test_the_mean_weight_is_the_ratio_for_every_kernel:mala"
+BITS = "test_ais:test_bits_forward_and_reverse_hold_the_enumerated_log_z"
+BAR = "test_ais:test_bennetts_ratio_and_its_error_on_normal_works"
+BOUND = "test_ais:test_the_bound_is_below_with_its_confidence"
+BASES = "test_ais:test_bases_are_normalised_and_their_draws_have_their_law"
+WALL = "test_ais:test_trees_a_user_path_and_an_infinite_energy"
+RESAMPLE = (
+    "test_smc:test_systematic_resampling_has_floor_or_ceil_children_and_their_mean"
+)
+STAYS = "test_smc:test_with_a_kernel_that_stays_it_is_importance_sampling"
+SMC_Z = "test_smc:test_log_z_and_its_error_over_repeats"
+JOINT = "test_parallel_tempering:test_the_joint_kernel_leaves_all_replicas_invariant"
+SWAPS = (
+    "test_parallel_tempering:test_swaps_are_of_one_parity_and_have_their_probabilities"
+)
+LADDER = (
+    "test_parallel_tempering:test_the_ladder_has_equal_rejections_and_replicas_travel"
+)
+FIXED = (
+    "test_parallel_tempering:test_a_path_without_a_base_starts_at_the_given_positions"
+)
+LOG_Z = "test_parallel_tempering:test_log_z_by_stepping_stones_and_by_integration"
+P = "test_two_sample:test_p_values_are_uniform_under_the_null_and_small_otherwise"
+TURNED = "test_likelihood:test_log_likelihood_turns_the_bounds_around"
+UNITS = "test_likelihood:test_bits_per_dimension_in_units_of_the_data"
+
+# fmt: off
+MUTANTS = [
+    Mutant("annealing weighs by the wrong sign", AIS, "-work(below, beta, c.positions)", "work(below, beta, c.positions)", f"{GAP}:False"),
+    Mutant("annealing moves at the level before", AIS, "to_level(keys, c.positions, beta, size", "to_level(keys, c.positions, below, size", RATIO),
+    Mutant("annealing back does not turn the levels", AIS, "levels[::-1]])", "levels])", BITS),
+    Mutant("annealing back weighs forward", AIS, "-work(beta, to, positions)", "-work(to, beta, positions)", f"{GAP}:True"),
+    Mutant("annealing back forgets its sign", WEIGHTS, "return -1.0 if np.all(self.is_reversed)", "return 1.0 if np.all(self.is_reversed)", BITS),
+    Mutant("path from target to base", PATHS, "inside = e0 + beta * (e1 - e0)", "inside = e1 + beta * (e0 - e1)", RATIO, "ValueError: path at beta = 0 must be"),
+    Mutant("Gaussian base without its determinant", BASES_PY, "jnp.sum(jnp.log(scales)) - 0.5 * square", "-0.5 * square", BASES),
+    Mutant("outside the support at no cost", PATHS, "jnp.where(after == jnp.inf, jnp.inf, stays)", "jnp.where(after == jnp.inf, 0.0, stays)", WALL),
+    Mutant("box base with its side upside down", BASES_PY, "-jnp.sum(jnp.log(high - low))", "jnp.sum(jnp.log(high - low))", BASES),
+    Mutant("Bennett without the number of runs", BENNETT, "np.log(len(forward) / len(reverse))", "0.0", BAR),
+    Mutant("Bennett balances means, not sums", BENNETT, "special.logsumexp(ahead) - special.logsumexp(back)", "weights.log_mean_exp(ahead) - weights.log_mean_exp(back)", BAR),
+    Mutant("Bennett's error of one run", BENNETT, "variance += float", "variance = float", BAR),
+    Mutant("bound without its error", WEIGHTS, "means.mean() - quantile * means", "means.mean() - 0 * means", BOUND),
+    Mutant("bound by the mean of all weights", WEIGHTS, "float(means.mean() - quantile", "float(log_mean_exp(x) - 0 * quantile", BOUND),
+    Mutant("SMC sums weights", SMC, "jax.nn.logsumexp(log_w) - jnp.log(len(log_w))", "jax.nn.logsumexp(log_w)", SMC_Z),
+    Mutant("SMC does not resample", SMC, "x = jax.tree.map(lambda leaf: leaf[rows], s.positions)", "x = s.positions", STAYS),
+    Mutant("SMC divides by the number resampled", SMC, "jax.nn.logsumexp(log_w) - jnp.log(len(log_w))", "jax.nn.logsumexp(log_w) - jnp.log(len(moves.keys))", SMC_Z),
+    Mutant("SMC keeps the starts alone", SMC, "jnp.concatenate([x[None], y])", "jnp.concatenate([x[None], 0 * y + x[None]])", SMC_Z),
+    Mutant("resampling without its random number", RESAMPLING, "(jnp.arange(num) + jax.random.uniform(key)) / num", "(jnp.arange(num) + 0.0) / num", RESAMPLE),
+    Mutant("sign of the swap ratio", REPLICAS, "log_ratio = up + down", "log_ratio = -(up + down)", JOINT),
+    Mutant("swaps without their ratio", REPLICAS, "is_turn & (-exponential < log_ratio)", "is_turn", JOINT),
+    Mutant("swap ratio of one side", REPLICAS, "log_ratio = up + down", "log_ratio = up", JOINT),
+    Mutant("replicas copied, not swapped", REPLICAS, "order = here + goes_up - goes_down", "order = here + goes_up", JOINT),
+    Mutant("swaps of even pairs only", REPLICAS, "% 2 == parity", "% 2 == 0", SWAPS),
+    Mutant("stepping stones add both directions", PT, "(up - count).sum(axis=1) - (down", "(up - count).sum(axis=1) + (down", FIXED),
+    Mutant("trapezoid corrected the wrong way", PT, "thermodynamic -= (np.diff", "thermodynamic += (np.diff", LOG_Z),
+    Mutant("round trips counted without reaching the other end", REPLICAS, "state.last_end[rows, bottom] == 1", "state.last_end[rows, bottom] != 0", LADDER),
+    Mutant("p-values of the other tail", TESTS, "null >= statistic - slack", "null <= statistic + slack", f"{P}:mmd"),
+    Mutant("bootstrap with signs of 0 and 1", TESTS, "1.0 - 2.0 * (jnp.cumsum", "1.0 - 1.0 * (jnp.cumsum", f"{P}:kernel_stein"),
+    Mutant("classifier tested on what it learned", TESTS, "x[:half], y[:rest], num_features", "x, y, num_features", f"{P}:classifier"),
+    Mutant("likelihood bounds not turned around", LIKELIHOOD, "float(mean - log_z.upper)", "float(mean - log_z.lower)", TURNED),
+    Mutant("likelihood in units of the energy", LIKELIHOOD, "-energies.mean() - log_scale", "-energies.mean()", UNITS),
+]

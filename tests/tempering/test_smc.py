@@ -1,0 +1,127 @@
+"""Sequential Monte Carlo: resampling, levels, and log Z against exact ones."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import flips, standard_error
+
+import ebmjax as eb
+from ebmjax.base import Info, Kernel, State
+from ebmjax.energies import boltzmann, enumeration
+from ebmjax.tempering.bases import bits, gaussian
+from ebmjax.tempering.paths import geometric
+from ebmjax.tempering.resampling import next_level, systematic
+from ebmjax.tempering.smc import sequential_monte_carlo
+
+KEY = jax.random.key(20261125)
+RBM = boltzmann.rbm_params(jax.random.key(1), 8, 4, 2.0)
+MODEL = functools.partial(boltzmann.rbm, RBM)
+PATH = geometric(bits(jnp.full(8, 0.5)), MODEL)
+
+
+@functools.cache
+def of_bits():
+    return sequential_monte_carlo(
+        KEY, PATH, flips, num_particles=500, num_steps=2, num_repeats=40
+    )
+
+
+def test_log_z_and_its_error_over_repeats():
+    found, truth = of_bits(), boltzmann.rbm_log_z(RBM)
+    assert found.standard_error < 0.02
+    assert abs(found.log_z - truth) < 4.5 * found.standard_error
+    assert abs(found.log_z - truth - 0.1) > 4.5 * found.standard_error
+
+
+def test_particles_follow_the_target():
+    """Mean bits of all repeats against enumeration; the base has 1/2 everywhere."""
+    states = np.asarray(enumeration.states(8), np.float64)
+    expected = enumeration.probabilities(MODEL, 8) @ states
+    x = np.asarray(of_bits().positions)
+    assert x.shape == (40 * 500 * 3, 8)  # the starts and two transitions of each
+    x = x.reshape(40, -1, 8).mean(axis=1)
+    error = standard_error(x)
+    assert (np.abs(x.mean(axis=0) - expected) < 4.5 * error).all()
+    assert (np.abs(expected - 0.5) > 4.5 * error).any()
+
+
+def test_each_level_keeps_its_effective_sample_size():
+    x = PATH.base.sample(KEY, 2000)
+    log_w, beta = next_level(PATH, x, jnp.float32(0.0), jnp.float32(0.5))
+    w = np.exp(np.asarray(log_w, np.float64))
+    assert w.sum() ** 2 / (w**2).sum() == pytest.approx(1000, rel=1e-3)
+    assert 0 < beta < 1
+    log_w, beta = next_level(PATH, x, jnp.float32(0.0), jnp.float32(0.01))
+    assert beta == 1
+    betas = of_bits().betas
+    assert (betas[0], betas[-1]) == (0, 1)
+    assert (np.diff(betas) > 0).all()
+    assert len(betas) == of_bits().num_levels + 1
+
+
+def test_systematic_resampling_has_floor_or_ceil_children_and_their_mean():
+    log_w = jnp.log(jnp.array([0.05, 0.4, 0.15, 0.31, 0.09]))
+    keys = jax.random.split(KEY, 20_000)
+    rows = np.asarray(jax.vmap(lambda key: systematic(key, log_w))(keys))
+    counts = np.stack([(rows == i).sum(axis=1) for i in range(5)], axis=1)
+    expected = 5 * np.exp(np.asarray(log_w))
+    assert (counts >= np.floor(expected)).all() and (counts <= np.ceil(expected)).all()
+    assert (np.abs(counts.mean(axis=0) - expected) < 5 * 0.5 / np.sqrt(20_000)).all()
+    few = np.asarray(jax.vmap(lambda key: systematic(key, log_w, 2))(keys))
+    counts = np.stack([(few == i).sum(axis=1) for i in range(5)], axis=1)
+    assert (counts.sum(axis=1) == 2).all()
+    expected = 2 * np.exp(np.asarray(log_w))
+    assert (np.abs(counts.mean(axis=0) - expected) < 5 * 0.5 / np.sqrt(20_000)).all()
+    dead = systematic(KEY, jnp.array([-jnp.inf, 0.0, -jnp.inf]))
+    assert (np.asarray(dead) == 1).all()
+
+
+def test_with_a_kernel_that_stays_it_is_importance_sampling():
+    """Particles are resampled draws of the base; Z is right, in expectation."""
+
+    def stays(energy, step_size):
+        def move(noise, state):
+            one, zero = jnp.ones_like(state.energy), jnp.zeros_like(state.energy)
+            return state, Info(one, one > 0, zero, jnp.int32(0), zero)
+
+        return Kernel(lambda x: State(x, energy(x)), lambda key, x: key, move)
+
+    path = geometric(gaussian(jnp.zeros(1)), lambda x: 2 * jnp.sum(x**2))
+    found = sequential_monte_carlo(
+        KEY, path, stays, num_particles=1000, num_repeats=20, ess=0.8
+    )
+    assert found.num_levels > 1
+    truth = 0.5 * np.log(np.pi / 2)
+    assert abs(found.log_z - truth) < 4.5 * found.standard_error
+    assert found.standard_error < 0.02
+
+
+def test_the_step_size_follows_the_target():
+    """From a guess that is 100 times too small; at acceptance .8 in the end."""
+    path = geometric(gaussian(jnp.zeros(5), 30.0), lambda x: jnp.sum((x - 2) ** 2))
+    found = sequential_monte_carlo(KEY, path, eb.mala, 0.1, num_repeats=20)
+    assert 5 < found.step_sizes[0] / found.step_sizes[-1] < 200
+    assert found.acceptance_rate[-1] == pytest.approx(0.8, abs=0.1)
+    truth = 2.5 * np.log(np.pi)
+    assert abs(found.log_z - truth) < 4.5 * found.standard_error
+
+
+def test_bad_input_is_named():
+    run = functools.partial(sequential_monte_carlo, KEY, num_particles=50)
+    base = gaussian(jnp.zeros(1))
+    far = geometric(base, lambda x: 1e4 * jnp.sum((x - 9) ** 2))
+    with pytest.raises(ValueError, match="no particle has a weight left"):
+        run(geometric(base, lambda x: jnp.sum(x) + jnp.inf), eb.mala)
+    with pytest.raises(ValueError, match="is not finished in max_levels = 2"):
+        run(far, eb.mala, max_levels=2)
+    stuck = lambda energy, size: eb.random_walk(energy, 1e3)
+    with pytest.warns(UserWarning, match="particles hardly move"):
+        run(geometric(base, lambda x: jnp.sum(8 * x**2)), stuck)
+    for options in ({"ess": 1.0}, {"num_particles": 1}, {"step_size": 0.0}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            sequential_monte_carlo(KEY, far, eb.mala, **options)
+    with pytest.raises(ValueError, match="path must start from a base"):
+        run(geometric(lambda x: jnp.sum(x**2), lambda x: jnp.sum(x**4)), eb.mala)

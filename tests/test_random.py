@@ -1,0 +1,107 @@
+"""The generator: known answers, JAX's own hash, and the distribution of its numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.random import threefry_2x32
+from scipy import stats
+
+from ebmjax import _random as noise
+
+FULL = 0xFFFFFFFF
+KNOWN = [  # key, counter, words: kat_vectors of Random123, threefry 2x32, 20 rounds
+    ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
+    ((FULL, FULL), (FULL, FULL), (0x1CB996FC, 0xBB002BE7)),
+    ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
+]
+
+
+@pytest.mark.parametrize(("key", "counter", "words"), KNOWN)
+def test_threefry_has_its_published_answers(key, counter, words):
+    as_words = lambda pair: tuple(jnp.uint32(x) for x in pair)
+    assert (
+        tuple(int(x) for x in noise.threefry(as_words(key), as_words(counter))) == words
+    )
+
+
+def test_threefry_equals_jax_bit_for_bit(key):
+    words, count = jax.random.key_data(key), jax.random.bits(key, (1000,))
+    ours = jnp.concatenate(
+        noise.threefry((words[0], words[1]), (count[:500], count[500:]))
+    )
+    assert np.array_equal(ours, threefry_2x32(words, count))
+    for data in (0, 1, 12345, 2**32 - 1):
+        for k in (key, words):
+            same = noise.fold_in(k, np.uint32(data)) == jax.random.fold_in(
+                k, np.uint32(data)
+            )
+            assert np.all(same)
+    for i, folded in enumerate(noise.fold_in_each(key, 3)):
+        assert folded == jax.random.fold_in(key, i)
+
+
+def test_numbers_are_the_inverse_of_the_normal_distribution():
+    """Over all magnitudes of u, the far tail included, against float64."""
+    k = np.unique(
+        np.concatenate(
+            [np.arange(64), np.logspace(0, np.log10(2**31 - 1), 20_000)]
+        ).astype(np.uint32)
+    )
+    u = (k.astype(np.float32).astype(np.float64) + 0.5) / 2**31
+    exact = stats.norm.isf(u / 2)
+    for sign in (0, 1):
+        found = np.asarray(noise.normal_of(jnp.asarray(2 * k + sign)), np.float64)
+        assert np.isfinite(found).all()
+        error = np.abs(found * (1, -1)[sign] - exact)
+        assert (
+            error[exact < 5.3].max() < 4e-6
+        )  # eight units in the last place of float32
+        assert error.max() < 2.5e-3  # where the polynomial is extrapolated
+
+
+@pytest.mark.parametrize("num", [1, 2, 7])
+def test_normal_numbers_over_chains_are_normal_and_independent(key, num):
+    n = 2**18
+    x = jax.jit(jax.vmap(lambda k: noise.normal(k, (num,), jnp.float32)))(
+        jax.random.split(key, n)
+    )
+    x = np.asarray(x, np.float64)
+    for column in x.T:
+        assert stats.kstest(column, "norm").pvalue > 1e-6
+        for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+            assert abs((column**power).mean() - moment) < 5 * np.sqrt(variance / n)
+    for f in (lambda x: x, np.square, np.abs):
+        off = np.corrcoef(f(x).T.reshape(num, n)) - np.eye(num)
+        assert np.abs(off).max() < 5.5 / np.sqrt(n)
+    assert stats.kstest(1.05 * x[:, 0], "norm").pvalue < 1e-6  # the control
+
+
+def test_the_accept_noise_is_exponential_and_independent_of_the_proposal(key):
+    n = 2**18
+    keys = jax.random.split(key, n)
+    e = np.asarray(jax.jit(jax.vmap(noise.accept_noise))(keys), np.float64)
+    x = np.asarray(
+        jax.vmap(lambda k: noise.normal(k, (3,), jnp.float32))(keys), np.float64
+    )
+    assert stats.kstest(e, "expon").pvalue > 1e-6 and e.min() >= 0
+    for f in (x, x**2):
+        assert np.abs(np.corrcoef(e, f.T)[0, 1:]).max() < 5 / np.sqrt(n)
+
+
+def test_keys_of_other_kinds_and_other_dtypes(key):
+    rbg = jax.random.key(1, impl="rbg")
+    assert np.array_equal(
+        noise.normal(rbg, (5,), jnp.float32), jax.random.normal(rbg, (5,))
+    )
+    assert noise.accept_noise(rbg) > 0 and noise.fold_in(rbg, 3) == jax.random.fold_in(
+        rbg, 3
+    )
+    assert noise.normal(key, (3, 2), jnp.bfloat16).dtype == jnp.bfloat16
+    assert noise.normal(key, (), jnp.float32).shape == ()
+    with jax.enable_x64(True):
+        assert noise.normal(key, (3,), jnp.float64).dtype == jnp.float64
+    raw = jax.random.key_data(key)
+    assert np.array_equal(
+        noise.normal(raw, (5,), jnp.float32), noise.normal(key, (5,), jnp.float32)
+    )
