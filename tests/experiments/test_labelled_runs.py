@@ -54,7 +54,7 @@ def test_what_is_held_out_is_never_trained_on():
     assert np.array_equal(again[0].x, kept.x)  # of any seed
     plain = parts(Dataset("mine.csv", x), 0)
     assert len(plain[0].x) == 40 and len(plain[1].x) == 10
-    assert not np.array_equal(plain[1].x, x[40:])  # a file may be sorted
+    assert 10 < np.median(plain[1].x) < 40  # a file may be sorted
     assert parts(Dataset("mine.csv", x), 0, 0.0)[1] is None
     assert parts(Dataset("mine.csv", x[:3]), 0)[1] is None
     moons = data.load("two_moons", seed=3)

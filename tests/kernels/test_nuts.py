@@ -176,6 +176,18 @@ def test_divergences_are_reported_and_the_chain_stays(key):
     assert np.array_equal(new.position, jnp.ones(2))
 
 
+def test_a_trajectory_ends_at_the_leaf_that_diverges():
+    """Some in the middle of a doubling, and not at its end, after 1, 3 or 7 leaves."""
+    kernel = eb.nuts(lambda x: jnp.sum(x**4), 0.6)
+    keys = jax.random.split(jax.random.key(0), 400)
+    x = jax.random.normal(jax.random.key(1), (400, 2))
+    step = jax.jit(jax.vmap(lambda key, x: kernel.step(key, kernel.init(x))))
+    _, info = step(keys, x)
+    num = np.asarray(info.num_grads)[np.asarray(info.energy_error) > 1000]
+    is_whole = (num + 1) & num == 0
+    assert len(num) > 50 and 0.02 < (~is_whole).mean() < 0.5
+
+
 def test_a_hard_boundary_is_not_counted(key):
     """Proposals with energy plus infinity are rejected and not counted."""
     wall = lambda x: jnp.where(x[0] > 0, 0.5 * jnp.sum(x**2), jnp.inf)

@@ -130,6 +130,25 @@ def test_another_call_is_refused_and_files_are_kept(name, tmp_path):
     assert content(tmp_path) == before
 
 
+BOX = [1.0]  # plain numbers in a list may be counters: the digest leaves them out
+
+
+def boxed(x):
+    return BOX[0] * ENERGY(x)
+
+
+def test_an_energy_that_reads_another_number_is_refused(tmp_path):
+    """Found by the energies of the states that were loaded."""
+    run(tmp_path, kernel=eb.mala(boxed, 0.3))
+    BOX[0] = 5.0
+    jax.clear_caches()  # as in another process
+    try:
+        with pytest.raises(ValueError, match="of another energy: where chain"):
+            run(tmp_path, kernel=eb.mala(boxed, 0.3))
+    finally:
+        BOX[0] = 1.0
+
+
 def test_two_runs_in_one_folder(tmp_path):
     with (
         folder.lock(tmp_path),

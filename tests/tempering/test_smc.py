@@ -48,6 +48,14 @@ def test_particles_follow_the_target():
     assert (np.abs(expected - 0.5) > 4.5 * error).any()
 
 
+def test_all_states_of_the_transitions_are_particles():
+    """The starts of a level and the states after each transition, which differ."""
+    x = np.asarray(of_bits().positions).reshape(40, 3, 500, 8)
+    assert (x[:, 1:] != x[:, :1]).any(axis=(0, 2, 3)).all()
+    moved = (x[:, 1:] != x[:, :-1]).any(axis=-1).mean(axis=(0, 2))
+    assert (moved > 0.5).all()
+
+
 def test_each_level_keeps_its_effective_sample_size():
     x = PATH.base.sample(KEY, 2000)
     log_w, beta = next_level(PATH, x, jnp.float32(0.0), jnp.float32(0.5))
