@@ -79,10 +79,10 @@ MUTANTS = [
         f"{K}:test_a_stack_of_kernels_equals_a_loop_over_them",
     ),
     Mutant(
-        "draw sees values in a run",
-        "sampling/loop.py",
-        "    num_kept = num_steps // thin\n    shapes = shapes_of(state.position)",
-        "    num_kept = num_steps // thin\n    shapes = state.position",
+        "draw sees values",
+        "_tree.py",
+        "return jax.tree.map(lambda x: Shape(x.shape, x.dtype), tree)",
+        "return tree",
         f"{K}:test_a_draw_that_reads_values_raises_everywhere",
     ),
     Mutant(
