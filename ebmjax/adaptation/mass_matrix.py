@@ -115,7 +115,7 @@ def inverse_of(scale: Array) -> Array:
     # rows in units of their diagonal, so that scales far apart lose no digits
     unit = jnp.diag(scale)
     inner = scale / unit[:, None]
-    return inverse_of_triangular(inner) / unit
+    return inverse_of_triangular(inner) / unit[None]
 
 
 def cholesky(matrix: Array) -> Array:

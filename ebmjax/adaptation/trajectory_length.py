@@ -124,7 +124,7 @@ def chees(
     trajectories of duration ``time`` ``[C]``, of the velocity at their end, and of a
     weight, such as acceptance."""
     share = weight / jnp.maximum(jnp.sum(weight), 1e-6)
-    x, y = (points - share @ points for points in (before, after))
+    x, y = (points - (share @ points)[None] for points in (before, after))
     start, end = (jnp.sqrt(jnp.sum(z**2, axis=1) + TINY) for z in (x, y))
     rate = jnp.sum(y * velocity, axis=1) / end  # d|y|/dT, of a T that all share
     change = end - start
