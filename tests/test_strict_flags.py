@@ -134,14 +134,12 @@ COMPOSED = {
 
 @pytest.mark.parametrize("name", [*COMPOSED, "within"])
 def test_chains_of_compositions(name):
+    with strict():
+        kernel = sweep() if name == "within" else COMPOSED[name]()
+    kernel = kernel if isinstance(kernel, Stacked) else eb.parallel(kernel)
+    x = TREE if name == "within" else jnp.ones((4, 3))
+
     def chains(key):
-        kernel, x = (
-            (sweep(), TREE)
-            if name == "within"
-            else (COMPOSED[name](), jnp.ones((4, 3)))
-        )
-        if not isinstance(kernel, Stacked):
-            kernel = eb.parallel(kernel)
         return eb.run(eb.chain_keys(key, 4), kernel, kernel.init(x), 6).draws
 
     with strict():
@@ -209,7 +207,10 @@ def test_running_statistics():
     def chains(key):
         kernel = eb.parallel(eb.mala(energy, 0.3))
         start = kernel.init(jnp.ones((4, 3)))
-        return eb.run(eb.chain_keys(key, 4), kernel, start, 70, collect=reducer).draws
+        found = eb.run(eb.chain_keys(key, 4), kernel, start, 70, collect=reducer).draws
+        m, c, b = found["moments"], found["covariance"], found["batches"]
+        results = m.mean, m.means, m.variance, m.variances, m.rhat, c.mean
+        return *results, c.covariance, b.mean, b.ess, b.mcse_mean
 
     with strict():
         assert jax.eval_shape(chains, jax.random.key(0))
