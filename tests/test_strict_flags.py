@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from objectives.test_objective_values import CASES, NOISE, inputs
 from test_compilations import CALLS
-from test_objective_values import CASES, NOISE, inputs
 
 import ebmjax as eb
 from ebmjax import supports
