@@ -195,7 +195,7 @@ def by_class(batch: Labelled, chains: Labelled, is_finite: Array) -> tuple[Mean,
     Otherwise a constant added to the energies of a class that has too few chains would
     lower the loss without bound.
     """
-    of_chain = jnp.where(is_finite[:, None], chains.label, 0)
+    of_chain = is_finite[:, None].astype(chains.label.dtype) * chains.label
     num = jnp.sum(of_chain, axis=0)
     has_chains = (num > 0).astype(num.dtype)
     share = jnp.mean(batch.label, axis=0) * has_chains
