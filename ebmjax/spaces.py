@@ -58,9 +58,9 @@ class Space:
         return (gap * jnp.asarray(index) + self.first).astype(dtype)
 
     @property
-    def first(self) -> float:
+    def first(self) -> int:
         """The smallest value."""
-        return -1.0 if self == SPINS else 0.0
+        return -1 if self == SPINS else 0
 
     @property
     def square_distance(self) -> float:

@@ -44,7 +44,7 @@ class Moments(NamedTuple):
         num = jnp.sum(is_used).astype(x.dtype)
         x = jnp.where(is_used[:, None], x, 0.0)
         mean = jnp.sum(x, axis=0) / jnp.maximum(num, 1)
-        centred = jnp.where(is_used[:, None], x - mean, 0.0)
+        centred = jnp.where(is_used[:, None], x - mean[None], 0.0)
         count, delta = self.num + num, mean - self.mean
         share = num / jnp.maximum(count, 1)
         if self.squares.ndim == 1:
@@ -76,8 +76,8 @@ class Moments(NamedTuple):
         sd = jnp.sqrt(jnp.diag(covariance))
         # one at a time: the product of two small deviations underflows
         one = jnp.where(sd > 0, sd, 1.0)
-        off = (sd[:, None] > 0) & (sd > 0) & ~jnp.eye(len(sd), dtype=bool)
-        r = jnp.where(off, covariance / one[:, None] / one, 0.0)
+        off = (sd[:, None] > 0) & (sd[None] > 0) & ~jnp.eye(len(sd), dtype=bool)
+        r = jnp.where(off, covariance / one[:, None] / one[None], 0.0)
         variance = (1 - r**2) ** 2 / jnp.maximum(self.num / NEIGHBOURS - 1, 1)
         noise = jnp.sum(jnp.triu(variance, 1))
         noise /= jnp.maximum(jnp.sum(jnp.triu(r**2, 1)), 1e-6)
@@ -115,7 +115,7 @@ def inverse_of(scale: Array) -> Array:
     # rows in units of their diagonal, so that scales far apart lose no digits
     unit = jnp.diag(scale)
     inner = scale / unit[:, None]
-    return inverse_of_triangular(inner) / unit
+    return inverse_of_triangular(inner) / unit[None]
 
 
 def cholesky(matrix: Array) -> Array:

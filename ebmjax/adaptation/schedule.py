@@ -104,7 +104,10 @@ class Schedule(NamedTuple):
         new = wrapping(kernel)(new)
         momentum = time = None
         if self.is_free:
-            momentum, time = flat(new.momentum), num * eps * noise[0].factor
+            momentum, time = (
+                flat(new.momentum),
+                num.astype(eps.dtype) * eps * noise[0].factor,
+            )
         before, after = flat(state.position), flat(new.position)
         weight = weights_of(new.energy, before.shape[1])
         return Seen(before, after, momentum, time, weight, info, is_first), new

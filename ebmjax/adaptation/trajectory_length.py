@@ -93,7 +93,7 @@ class TrajectoryLengthAdapter(Adapter):
         before, after = (
             whitened(x, tuning.inverse_scale) for x in (seen.before, seen.after)
         )
-        weight = seen.weight * seen.info.is_accepted
+        weight = seen.weight * seen.info.is_accepted.astype(seen.weight.dtype)
         jump = chees(before, after, seen.momentum, seen.time, weight)
         longest = jnp.exp(tuning.log_step_size) * MOST_STEPS
         new = state.update(jump, longest)
@@ -114,7 +114,7 @@ def num_leapfrog_steps(log_length: Array, eps: Array, up: Any, most: Any) -> Arr
 def evenly(t: Any) -> Any:
     """The ``up`` of step ``t``: they fill [0, 1) evenly, so that lengths are right on
     average."""
-    return (t * GOLDEN) % 1.0
+    return (jnp.asarray(t, float) * GOLDEN) % 1.0
 
 
 def chees(
@@ -124,7 +124,7 @@ def chees(
     trajectories of duration ``time`` ``[C]``, of the velocity at their end, and of a
     weight, such as acceptance."""
     share = weight / jnp.maximum(jnp.sum(weight), 1e-6)
-    x, y = (points - share @ points for points in (before, after))
+    x, y = (points - (share @ points)[None] for points in (before, after))
     start, end = (jnp.sqrt(jnp.sum(z**2, axis=1) + TINY) for z in (x, y))
     rate = jnp.sum(y * velocity, axis=1) / end  # d|y|/dT, of a T that all share
     change = end - start

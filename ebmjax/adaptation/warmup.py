@@ -138,7 +138,8 @@ def _adapted(schedule: Schedule, progress: Progress, rates, num_cheap) -> Adapte
     num = num_leapfrog_steps(tuning.log_length, eps, 0.999, MOST_STEPS)
     num_chains, dim = len(state.energy), len(tuning.scale)
     cheap = num_cheap + tuning.num_probes
-    num_grads += num_chains * cheap * (state.grad is not None)
+    if state.grad is not None:
+        num_grads += num_chains * cheap
     return Adapted(
         schedule.step_size(tuning),
         num if schedule.is_free else None,

@@ -51,9 +51,8 @@ class BatchMeans(NamedTuple):
         m, size = self.moments, self.size
 
         def of(variance, relative, origin, high, low, sum_high, sum_low):
-            means = relative_to_first(
-                origin, sum_high / size, sum_low / size, high, low
-            )
+            of_batches = jax.vmap(relative_to_first, (None, 0, 0, None, None))
+            means = of_batches(origin, sum_high / size, sum_low / size, high, low)
             is_full = jnp.arange(len(means)) < self.place
             is_full = is_full.reshape(-1, *[1] * (means.ndim - 1))
             sigma2 = size * jnp.var(means, axis=(0, 1), ddof=1, where=is_full)
@@ -106,7 +105,7 @@ def _start_batches(value_fn, num_batches, state, info) -> BatchMeans:
 def _add_to_batches(value_fn, num_batches, b: BatchMeans, state, info) -> BatchMeans:
     is_crowded = b.place == num_batches
     place = jnp.where(is_crowded, num_batches // 2, b.place)
-    exponent = b.exponent + is_crowded
+    exponent = b.exponent + jnp.int32(is_crowded)
     batches = jax.lax.cond(is_crowded, _joined, lambda x: x, b.batches)
     m = add_to_moments(value_fn, b.moments, state, info)
 
@@ -121,7 +120,7 @@ def _add_to_batches(value_fn, num_batches, b: BatchMeans, state, info) -> BatchM
     filled = b.filled.plus_one()
     is_full = filled.is_power(exponent)
     filled = Count(*(jnp.where(is_full, 0, word) for word in filled))
-    return BatchMeans(m, exponent, place + is_full, filled, batches)
+    return BatchMeans(m, exponent, place + jnp.int32(is_full), filled, batches)
 
 
 def _joined(batches: TwoFloat) -> TwoFloat:

@@ -47,7 +47,10 @@ def ess_of(x):
     """C T / tau of ``[T, C]`` by Geyer's initial monotone sequence; tau at least
     1 / log10(C T)."""
     length, num_chains = x.shape
-    spectrum = jnp.abs(jnp.fft.rfft(x - x.mean(axis=0), 2 * length, axis=0)) ** 2
+    spectrum = (
+        jnp.abs(jnp.fft.rfft(x - x.mean(axis=0, keepdims=True), 2 * length, axis=0))
+        ** 2
+    )
     covariance = jnp.fft.irfft(spectrum, axis=0)[:length].mean(axis=1) / length  # [T]
     within = covariance[0] * length / (length - 1)
     total = covariance[0] + (x.mean(axis=0).var(ddof=1) if num_chains > 1 else 0.0)

@@ -154,7 +154,9 @@ class Covariance(NamedTuple):
     @property
     def covariance(self) -> Array:
         """``[D, D]``, of all draws of all chains."""
-        return self.squares.high / (as_float(self) * self.num_chains - 1)
+        num_steps = as_float(self)
+        num = num_steps * self.num_chains.astype(num_steps.dtype)
+        return self.squares.high / (num - 1)
 
 
 def covariance(value_fn: Collect = position_of) -> Reducer:
@@ -170,6 +172,7 @@ def covariance(value_fn: Collect = position_of) -> Reducer:
 
 
 _flat = jax.vmap(lambda x: ravel_pytree(x)[0])
+_row = functools.partial(jax.tree.map, lambda x: x[None])
 
 
 def _start_covariance(value_fn, state, info) -> Covariance:
@@ -183,8 +186,8 @@ def _start_covariance(value_fn, state, info) -> Covariance:
 def _add_to_covariance(value_fn, c: Covariance, state, info) -> Covariance:
     x = _flat(value_fn(state, info)).astype(c.origin.dtype)  # [C, D]
     origin = jnp.where(c.steps.is_zero(), x[0], c.origin)
-    steps, x = c.steps.plus_one(), two.two_sum(x, -origin)  # type: ignore[assignment]
-    distance = two.subtract(x, c.shift)  # type: ignore[arg-type]
+    steps, x = c.steps.plus_one(), two.two_sum(x, -origin[None])  # type: ignore[assignment]
+    distance = two.subtract(x, _row(c.shift))  # type: ignore[arg-type]
     shift = two.add(c.shift, distance.mean(axis=0) / steps.as_float(origin.dtype))
-    products = jnp.matmul(distance.T, two.subtract(x, shift), precision="highest")  # type: ignore[arg-type]
+    products = jnp.matmul(distance.T, two.subtract(x, _row(shift)), precision="highest")  # type: ignore[arg-type]
     return Covariance(steps, c.num_chains, origin, shift, two.add(c.squares, products))

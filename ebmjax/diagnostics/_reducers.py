@@ -49,6 +49,6 @@ def total_of(*parts):
 
 def relative_to_first(origin, high, low, first_high, first_low):
     """origin + high + low minus that of the first chain, without the common digits."""
-    apart = two.two_sum(origin, -origin[0])
+    apart = two.two_sum(origin, -origin[:1])
     total = two.add(apart, high, low)
-    return two.subtract(total, TwoFloat(first_high[0], first_low[0]))
+    return two.subtract(total, TwoFloat(first_high[:1], first_low[:1]))

@@ -61,7 +61,7 @@ class Count(NamedTuple):
     def plus_one(self) -> "Count":
         rest = self.rest + 1
         is_full = rest == BLOCK
-        return Count(self.blocks + is_full, jnp.where(is_full, 0, rest))
+        return Count(self.blocks + jnp.int32(is_full), jnp.where(is_full, 0, rest))
 
     def is_zero(self) -> Array:
         return (self.blocks == 0) & (self.rest == 0)

@@ -85,6 +85,7 @@ def first_order(space: Space, state: State) -> Array:
     x, grad = state.position, jnp.asarray(state.grad)
     if space.num_values == 2:
         values = space.value(jnp.arange(2), x.dtype)
+        values = jnp.expand_dims(values, tuple(range(x.ndim)))
         return grad[..., None] * (values - x[..., None])
     here = jnp.sum(grad * encode(x, space.num_values), axis=-1, keepdims=True)
     return grad - here

@@ -85,7 +85,7 @@ class NUTS(Kernel):
             seed(state, flat, self.max_depth),
         )
         info = Info(
-            acceptance_rate=tree.sum_rate / tree.num_grads,
+            acceptance_rate=tree.sum_rate / tree.num_grads.astype(tree.sum_rate.dtype),
             is_accepted=differs(tree.chosen.position, state.position),
             energy_error=tree.worst,
             num_nonfinite=tree.num_nonfinite,

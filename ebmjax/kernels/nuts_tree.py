@@ -178,10 +178,10 @@ def grown(growth: Growth, tree: Tree) -> Tree:
         select(is_taken, errors, tree.errors),
         new, log_new, rho_new, errors_new, waiting, has_turned,
         ~is_good | (is_whole & (growth.turns(rho, n_left, n_right) | errors.is_wide())),
-        tree.num_grads + counts,
+        tree.num_grads + jnp.int32(counts),
         tree.sum_rate + jnp.where(counts, jnp.exp(jnp.minimum(-error, 0.0)), 0.0),
         jnp.where(counts & (jnp.abs(error) > jnp.abs(tree.worst)), error, tree.worst),
-        tree.num_nonfinite + (counts & ~is_finite & ~is_wall),
+        tree.num_nonfinite + jnp.int32(counts & ~is_finite & ~is_wall),
     )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def fitted_normal(data: Array, *, widen: float = 1.0) -> Noise:
 
 def _draw_normal(shape, mean, spread, key, n):
     z = jax.random.normal(key, (n, len(mean)))
-    return (mean + z @ spread.T).reshape(n, *shape)
+    return (mean[None] + z @ spread.T).reshape(n, *shape)
 
 
 def _log_normal(mean, whiten, log_scale, x):

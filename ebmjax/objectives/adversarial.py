@@ -169,7 +169,7 @@ def affine(params: Affine, key: Key, num: int) -> tuple[Array, Array]:
     """Draws ``[n, D]`` of N(mean, L L^T) and their log density ``[n]``."""
     z = jax.random.normal(key, (num, len(params.mean)))
     log_q = _log_standard_normal(z)
-    return params.mean + z @ params.root.T, log_q - jnp.sum(params.log_diagonal)
+    return params.mean[None] + z @ params.root.T, log_q - jnp.sum(params.log_diagonal)
 
 
 def mixture_params(key: Key, dim: int, num: int = 64) -> Affine:

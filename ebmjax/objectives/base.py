@@ -147,7 +147,8 @@ def optional(number: Any) -> Any:
 
 def means_of(chains: Array, is_finite: Array) -> Array:
     """The mean over finite chains; NaN if there is none."""
-    return jnp.sum(jnp.where(is_finite, chains, 0.0)) / jnp.sum(is_finite)
+    num = jnp.sum(is_finite).astype(chains.dtype)
+    return jnp.sum(jnp.where(is_finite, chains, 0.0)) / num
 
 
 # --- a second trained model ---------------------------------------------------------

@@ -88,7 +88,8 @@ class ImprovedContrastive(Objective):
         fixed = jax.lax.stop_gradient(state)
         samples, is_finite = mark_broken(fixed.position, fixed.energy)
         # NaN if no finite chain is left: the update is skipped
-        weight = is_finite / jnp.sum(is_finite)
+        num = jnp.sum(is_finite).astype(fixed.energy.dtype)
+        weight = is_finite.astype(num.dtype) / num
 
         of_params = jax.vmap(functools.partial(energy, params))
         data = of_params(batch)
@@ -186,12 +187,12 @@ def entropy(points: Any, is_counted: Array | None = None) -> Array:
     if size < 2:
         raise ValueError(f"points must be at least two, got {size}")
     is_counted = jnp.ones(size, bool) if is_counted is None else is_counted
-    num = jnp.sum(is_counted)
-    gaps = jnp.sum(jnp.square(flat[:, None] - flat), axis=-1)
-    is_no_neighbour = jnp.eye(size, dtype=bool) | ~is_counted
+    num = jnp.sum(is_counted).astype(flat.dtype)
+    gaps = jnp.sum(jnp.square(flat[:, None] - flat[None]), axis=-1)
+    is_no_neighbour = jnp.eye(size, dtype=bool) | ~is_counted[None]
     gaps = jnp.where(is_no_neighbour, jnp.inf, jax.lax.stop_gradient(gaps))
     squares = jnp.sum(jnp.square(flat - flat[jnp.argmin(gaps, axis=1)]), axis=1)
     log_distance = 0.5 * jnp.log(jnp.maximum(squares, TINY))
     log_ball = dim / 2 * math.log(math.pi) - math.lgamma(dim / 2 + 1)
     mean = jnp.sum(jnp.where(is_counted, log_distance, 0.0)) / num
-    return digamma(num.astype(flat.dtype)) - digamma(1.0) + log_ball + dim * mean
+    return digamma(num) - digamma(1.0) + log_ball + dim * mean

@@ -195,12 +195,13 @@ def by_class(batch: Labelled, chains: Labelled, is_finite: Array) -> tuple[Mean,
     Otherwise a constant added to the energies of a class that has too few chains would
     lower the loss without bound.
     """
-    of_chain = is_finite[:, None] * chains.label
+    of_chain = is_finite[:, None].astype(chains.label.dtype) * chains.label
     num = jnp.sum(of_chain, axis=0)
-    share = jnp.mean(batch.label, axis=0) * (num > 0)
+    has_chains = (num > 0).astype(num.dtype)
+    share = jnp.mean(batch.label, axis=0) * has_chains
     # NaN where no chain is left
     weight = of_chain @ (share / jnp.maximum(num, 1)) / jnp.sum(share)
-    of_point = batch.label @ (num > 0) / len(batch.label) / jnp.sum(share)
+    of_point = batch.label @ has_chains / len(batch.label) / jnp.sum(share)
     mean_model = lambda values: jnp.sum(weight * jnp.where(is_finite, values, 0.0))
     return lambda values: jnp.sum(of_point * values), mean_model
 

@@ -41,7 +41,7 @@ from ebmjax.base import (
     normal_like,
     scalar,
 )
-from ebmjax.objectives.base import Chains, MakeKernel, Objective, Params
+from ebmjax.objectives.base import Chains, MakeKernel, Objective, Params, means_of
 from ebmjax.objectives.likelihood import (
     adapted,
     check_adaptation,
@@ -98,9 +98,8 @@ class Recovery(Objective):
         of_params = jax.vmap(partial(scalar(self.energy), params))
         data = of_params(y, noise)
         model = of_params(without_broken(state.position, is_finite), noise)
-        gap = jnp.where(is_finite, data - model, 0.0)
         # NaN if no finite chain is left: the update is skipped
-        value = jnp.sum(gap) / jnp.sum(is_finite)
+        value = means_of(data - model, is_finite)
 
         acceptance, step_size = jnp.mean(info.acceptance_rate), chains.step_size
         metrics = metrics_of(data, jnp.mean(data) - value, acceptance, step_size)

@@ -121,7 +121,7 @@ def u_statistic(pairs: Array) -> Array:
 
 def centred(x: Array) -> Array:
     """Points minus their mean, to reduce rounding in differences of squares."""
-    return x - jax.lax.stop_gradient(jnp.mean(x, axis=0))
+    return x - jax.lax.stop_gradient(jnp.mean(x, axis=0, keepdims=True))
 
 
 def squared_distances(x: Array) -> Array:

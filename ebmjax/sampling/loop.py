@@ -195,7 +195,8 @@ def _averaged(steps):
         mean = total.acceptance_rate
         total = total._replace(acceptance_rate=jnp.zeros_like(mean))
         (state, total, reduced), kept = steps((state, total, reduced), first, length)
-        gain = (total.acceptance_rate - length * mean) / (num_before + length)
+        num = jnp.asarray(num_before + length, mean.dtype)
+        gain = (total.acceptance_rate - length * mean) / num
         total = total._replace(acceptance_rate=(mean + gain).astype(mean.dtype))
         return (state, total, reduced), kept
 

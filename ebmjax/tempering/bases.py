@@ -176,7 +176,7 @@ def _gaussian_base(mean, factor):
 def _gaussian_sample(mean, factor, key, num):
     center, unravel = ravel_pytree(mean)
     z = jax.random.normal(key, (num, center.size), center.dtype)
-    return jax.vmap(unravel)(center + _times(factor, z))
+    return jax.vmap(lambda z: unravel(center + _times(factor, z)))(z)
 
 
 def _gaussian_log_prob(mean, inverse, x):
@@ -196,7 +196,7 @@ def _box_sample(low, high, key, num):
     corner, unravel = ravel_pytree(low)
     side = ravel_pytree(high)[0] - corner
     u = jax.random.uniform(key, (num, corner.size), corner.dtype)
-    return jax.vmap(unravel)(corner + side * u)
+    return jax.vmap(lambda u: unravel(corner + side * u))(u)
 
 
 def _box_log_prob(low, high, x):

@@ -60,9 +60,10 @@ def swap(
     exponential = jax.random.exponential(key, (num - 1,))
     is_turn = jnp.arange(num - 1) % 2 == parity
     is_swapped = is_turn & (-exponential < log_ratio)
-    here, none = jnp.arange(num), jnp.zeros(1, bool)
-    goes_up = jnp.concatenate([is_swapped, none])
-    goes_down = jnp.concatenate([none, is_swapped])
+    here = jnp.arange(num)
+    step, none = is_swapped.astype(here.dtype), jnp.zeros(1, here.dtype)
+    goes_up = jnp.concatenate([step, none])
+    goes_down = jnp.concatenate([none, step])
     order = here + goes_up - goes_down
     rejection = jnp.nan_to_num(-jnp.expm1(jnp.minimum(log_ratio, 0.0)), nan=1.0)
     swapped = jax.tree.map(lambda leaf: leaf[order], x)
@@ -131,7 +132,7 @@ def _ends_of(state, machine):
         jnp.where(state.last_end[rows, top] == -1, 1, state.last_end[rows, top])
     )
     last_end = last_end.at[rows, bottom].set(-1)
-    return last_end, state.num_round_trips + is_back
+    return last_end, state.num_round_trips + jnp.int32(is_back)
 
 
 def begin(x, log_sizes) -> Replicas:

@@ -40,7 +40,9 @@ def systematic(key: Key, log_weights: Array, num: int | None = None) -> Array:
     has floor or ceil of N w_i / sum w children, N w_i / sum w on the average."""
     num = len(log_weights) if num is None else num
     total = jnp.cumsum(jax.nn.softmax(log_weights))
-    places = (jnp.arange(num) + jax.random.uniform(key)) / num * total[-1]
+    places = (
+        (jnp.arange(num, dtype=total.dtype) + jax.random.uniform(key)) / num * total[-1]
+    )
     rows = jnp.searchsorted(total, places, side="right")
     return jnp.minimum(rows, len(log_weights) - 1)
 

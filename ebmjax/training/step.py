@@ -136,7 +136,7 @@ class TrainStep(Value):
             dev.constrain_as(buffer, dev.divided(buffer, self.mesh)),
             step_size,
             state.step + 1,
-            state.num_skipped + ~is_finite,
+            state.num_skipped + jnp.int32(~is_finite),
             state.num_restarted + num_broken,
             state.lr_scale,
             state.num_rollbacks,

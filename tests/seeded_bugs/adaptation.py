@@ -32,6 +32,6 @@ MUTANTS = [
     Mutant("the approach stops after the least number of rounds", "adaptation/approach.py", "is_on & (num + 1 < MOST_ROUNDS)", "is_on & (num + 1 < LEAST_ROUNDS)", "test_warmup:test_starts_in_far_tails:1-mala"),
     Mutant("slow chains have no influence on the step size", "adaptation/step_size.py", "lag = harmonic_mean(ema, weight) / weighted_mean(ema, weight)", "lag = 1.0", "test_warmup:test_slow_chains_determine_the_step_size"),
     Mutant("acceptance of trajectories by the mean over chains", "adaptation/step_size.py", "rate = harmonic_mean(rates, weight)", "rate = weighted_mean(rates, weight)", "test_warmup:test_the_step_size_suits_the_narrow_places_of_a_curved_target"),
-    Mutant("lengths always rounded down", "adaptation/trajectory_length.py", "return (t * GOLDEN) % 1.0", "return 0.0 * t", "test_warmup:test_fractional_lengths_are_right_on_average"),
+    Mutant("lengths always rounded down", "adaptation/trajectory_length.py", "return (jnp.asarray(t, float) * GOLDEN) % 1.0", "return 0.0 * t", "test_warmup:test_fractional_lengths_are_right_on_average"),
     Mutant("carry of the wrong type under x64", "adaptation/step_size.py", "return cast_like((log_size, way, num + 1, is_on & (num < MOST_TRIES)), carry)", "return log_size, way, num + 1, is_on & (num < MOST_TRIES)", "test_x64:test_warm_up_and_its_kernel:mala-float32", "^TypeError: "),
 ]

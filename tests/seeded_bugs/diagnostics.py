@@ -19,7 +19,7 @@ MUTANTS = [
     Mutant("stuck by the last draw alone", "diagnostics/_chain_health.py", "jnp.any(x != x[:1], axis=axes)", "jnp.any(x[:2] != x[:1], axis=axes)", "test_summary:test_chains_that_move_or_differ_at_all_are_not_named"),
     Mutant("Welford with the new mean twice", "diagnostics/_moments.py", "two.add(squares, distance * two.subtract(x, shift))", "two.add(squares, two.subtract(x, shift) ** 2)", "test_streaming:test_moments_are_those_of_the_draws"),
     Mutant("a half-full batch counts", "diagnostics/_batch_means.py", "< self.place", "<= self.place", "test_streaming:test_batches_join_wherever_the_run_ends:9"),
-    Mutant("batches joined and not longer", "diagnostics/_batch_means.py", "exponent = b.exponent + is_crowded", "exponent = b.exponent", "test_streaming:test_batches_join_wherever_the_run_ends:9"),
+    Mutant("batches joined and not longer", "diagnostics/_batch_means.py", "exponent = b.exponent + jnp.int32(is_crowded)", "exponent = b.exponent", "test_streaming:test_batches_join_wherever_the_run_ends:9"),
     Mutant("chains that disagree are averaged over", "diagnostics/_batch_means.py", "sigma2 = jnp.maximum(sigma2,", "_ = jnp.maximum(sigma2,", "test_streaming:test_chains_that_disagree_and_chains_that_stand_still"),
     Mutant("ESS of constant draws is their number", "diagnostics/_coordinate.py", "size / jnp.maximum(tau, 1 / np.log10(size)), 0.0)", "size / jnp.maximum(tau, 1 / np.log10(size)), size)", "test_convergence:test_constant_chains_have_an_ess_of_zero"),
     Mutant("bits without a tail", "diagnostics/_coordinate.py", "jnp.where(is_edge, x.size,", "jnp.where(is_edge, 0,", "test_summary:test_bits_are_healthy"),

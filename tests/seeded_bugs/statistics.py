@@ -17,7 +17,7 @@ MUTANTS = [
     Mutant("sums of one float", TWO, "return TwoFloat(rounded, error - (rounded - high))", "return TwoFloat(rounded, 0 * error)", BILLION),
     Mutant("the rounding error of a sum forgotten", TWO, "(a - (total - b_rounded)) + (b - b_rounded)", "0 * b", BILLION),
     Mutant("the mean without its low word", MOM, "distance = two.subtract(x, shift)\n        shift =", "distance = x.high - shift.high\n        shift =", "test_streaming:test_adversarial_sequences:alternates"),
-    Mutant("a count of one word", TWO, "Count(self.blocks + is_full,", "Count(self.blocks,", "test_streaming:test_a_count_exceeds_int32"),
+    Mutant("a count of one word", TWO, "Count(self.blocks + jnp.int32(is_full),", "Count(self.blocks,", "test_streaming:test_a_count_exceeds_int32"),
     Mutant("a power of two by its low bits", TWO, "blocks, rest = jnp.where(is_small, 0, bit), jnp.where(is_small, bit, 0)", "blocks, rest = 0, bit", "test_streaming:test_a_count_exceeds_int32"),
     Mutant("batches joined into the wrong place", BATCH, "jnp.where(is_crowded, num_batches // 2, b.place)", "jnp.where(is_crowded, 0, b.place)", "test_streaming:test_batches_longer_than_int32"),
     Mutant("totals in float32", "sampling/nonfinite.py", "length * rate.astype(np.float64)", "(length * rate).astype(np.float32) + np.float32(1e3)", "test_nonfinite:test_totals_are_right_after_ten_billion_steps"),

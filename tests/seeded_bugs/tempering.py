@@ -56,7 +56,7 @@ MUTANTS = [
     Mutant("SMC does not resample", SMC, "x = jax.tree.map(lambda leaf: leaf[rows], s.positions)", "x = jax.tree.map(lambda leaf: leaf[: len(moves.keys)], s.positions)", STAYS),
     Mutant("SMC divides by the number resampled", SMC, "jax.nn.logsumexp(log_w) - jnp.log(len(log_w))", "jax.nn.logsumexp(log_w) - jnp.log(len(moves.keys))", SMC_Z),
     Mutant("SMC keeps the starts alone", SMC, "jnp.concatenate([x[None], y])", "jnp.concatenate([x[None], 0 * y + x[None]])", "test_smc:test_all_states_of_the_transitions_are_particles"),
-    Mutant("resampling without its random number", RESAMPLING, "(jnp.arange(num) + jax.random.uniform(key)) / num", "(jnp.arange(num) + 0.0) / num", RESAMPLE),
+    Mutant("resampling without its random number", RESAMPLING, "jax.random.uniform(key)) / num", "0.0) / num", RESAMPLE),
     Mutant("sign of the swap ratio", REPLICAS, "log_ratio = up + down", "log_ratio = -(up + down)", JOINT),
     Mutant("swaps without their ratio", REPLICAS, "is_turn & (-exponential < log_ratio)", "is_turn", JOINT),
     Mutant("swap ratio of one side", REPLICAS, "log_ratio = up + down", "log_ratio = up", JOINT),
