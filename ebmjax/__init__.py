@@ -86,8 +86,8 @@ if TYPE_CHECKING:
     from ebmjax.kernels.rbm_gibbs import rbm_gibbs
     from ebmjax.objectives.base import Chains, Objective, Players
     from ebmjax.objectives.batches import Labelled, Pairs, labelled, pairs
-    from ebmjax.objectives.chain_inits import persistent_pairs
     from ebmjax.objectives.conditional import conditional_likelihood, over_pairs
+    from ebmjax.objectives.conditional_chains import persistent_pairs
     from ebmjax.objectives.likelihood import maximum_likelihood
     from ebmjax.tempering.ais import annealed_importance_sampling
     from ebmjax.tempering.parallel_tempering import parallel_tempering
@@ -127,7 +127,7 @@ _LAZY = {  # imported when first used: module -> names
     "io.arviz": ("to_arviz",),
     "kernels.blackjax": ("from_blackjax", "to_blackjax"),
     "objectives.batches": ("Labelled", "Pairs", "labelled", "pairs"),
-    "objectives.chain_inits": ("persistent_pairs",),
+    "objectives.conditional_chains": ("persistent_pairs",),
     "objectives.conditional": ("conditional_likelihood", "over_pairs"),
     "objectives.base": ("Chains", "Objective", "Players"),
     "objectives.likelihood": ("maximum_likelihood",),

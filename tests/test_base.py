@@ -101,3 +101,9 @@ def test_merge_and_add_agree():
 def test_noise_of_leaves_is_independent(key):
     noise = base.normal_like(key, {"a": jnp.zeros(1000), "b": jnp.zeros(1000)})
     assert abs(np.corrcoef(noise["a"], noise["b"])[0, 1]) < 5 / np.sqrt(1000)
+
+
+def test_the_rank_of_a_matrix_does_not_depend_on_its_scales():
+    eb.Dense(np.diag([1e-8, 1.0, 1e8]))
+    with pytest.raises(ValueError, match="full rank, got rank 1 of 2"):
+        eb.Dense(np.array([[1.0, 2.0], [2.0, 4.0]]))

@@ -1,5 +1,5 @@
-"""The steps of a warm-up: numbers become a kernel, a step becomes what adapters see, and
-that becomes new numbers.
+"""One step of a warm-up: build the kernel from the adapted numbers, step all chains, update
+the adapters.
 
 At the start of each of a few growing windows the scales become the mass, and a step size
 for them is looked for.
@@ -36,7 +36,7 @@ from ebmjax.base import (
     shapes_of,
 )
 from ebmjax.kernels.chains import parallel
-from ebmjax.kernels.circles import wrapping
+from ebmjax.kernels.free_coordinates import wrapping
 from ebmjax.kernels.langevin import mala
 
 WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which windows begin

@@ -45,7 +45,7 @@ from ebmjax.adaptation.trajectory_length import (
 from ebmjax.base import Array, Energy, Kernel, Key, Position
 from ebmjax.energies.constrained import constrained_in
 from ebmjax.kernels.chains import parallel
-from ebmjax.kernels.circles import wrapping
+from ebmjax.kernels.free_coordinates import wrapping
 from ebmjax.kernels.hamiltonian import AUTO
 from ebmjax.sampling.loop import chain_keys
 
@@ -58,7 +58,7 @@ class Adapted(NamedTuple):
     step_size: Any  # eps C^(1/2): a scalar, a tree like the position, or Dense
     num_steps: Array | None  # of a trajectory, where that was free
     position: Position  # [C, ...] where the chains are now
-    acceptance_rate: Array  # [T] of each step, the mean over chains that count
+    acceptance_rate: Array  # [T] of each step, the mean over chains; harmonic where the length is free
     is_lost: Array  # [C] bool, chains far above the others at the end
     num_grads: Array  # [] int32, of all chains together
 

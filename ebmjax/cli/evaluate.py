@@ -34,7 +34,7 @@ def evaluate(
         int,
         typer.Option(help="Number of levels between the base and the model.", min=32),
     ] = 1024,
-    num_steps: Annotated[int, typer.Option(help="Of a level.", min=1)] = 1,
+    num_steps: Annotated[int, typer.Option(help="Transitions of a level.", min=1)] = 1,
     num_relax: Annotated[
         int, typer.Option(help="Steps of the chains before the measurement.", min=20)
     ] = 1000,

@@ -10,7 +10,11 @@ from ebmjax.energies.local import encode, of_one_hot
 from ebmjax.experiments.errors import RunError
 from ebmjax.experiments.registry import METHODS
 from ebmjax.objectives.base import Objective
-from ebmjax.objectives.chain_inits import of_points, persistent_pairs, with_labels
+from ebmjax.objectives.conditional_chains import (
+    of_points,
+    persistent_pairs,
+    with_labels,
+)
 from ebmjax.training.chain_init import ChainInit, from_data, from_noise, replay_buffer
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv, "rbm": boltzmann.RBMNetwork}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from ebmjax.base import Info, add, draw_noise, shapes_of
 from ebmjax.kernels.chains import Parallel, Stacked
-from ebmjax.kernels.circles import wrapping
+from ebmjax.kernels.free_coordinates import wrapping
 from ebmjax.sampling.coordinates import collected
 
 

@@ -13,6 +13,7 @@ so that the mass is in the step size and the criterion is that of the whitened s
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
@@ -84,10 +85,12 @@ class NUTS(Kernel):
             lambda tree: grown(growth, tree),
             seed(state, flat, self.max_depth),
         )
+        errors = tree.errors.joined(tree.errors_new)
+        error = jnp.where(errors.is_wide(), errors.high - errors.low, tree.worst)
         info = Info(
             acceptance_rate=tree.sum_rate / tree.num_grads.astype(tree.sum_rate.dtype),
             is_accepted=differs(tree.chosen.position, state.position),
-            energy_error=tree.worst,
+            energy_error=error,
             num_nonfinite=tree.num_nonfinite,
             hamiltonian=start,
             num_grads=tree.num_grads,
@@ -102,8 +105,9 @@ def nuts(
     ``info.num_grads``.
 
     ``info.acceptance_rate`` is the mean over the trajectory of min(1, exp(H_0 - H)), for
-    which dual averaging has a target; ``info.energy_error`` is the largest H - H_0,
-    infinite where H was NaN: beyond 1000 the trajectory has diverged.
+    which dual averaging has a target; ``info.energy_error`` is the H - H_0 of the largest
+    size, infinite where H was NaN.  A trajectory diverges where its largest and smallest
+    H are more than 1000 nats apart, and ``info.energy_error`` is then their difference.
 
     Args:
       energy: of one point, differentiable.

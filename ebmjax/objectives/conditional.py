@@ -15,7 +15,7 @@ is added to the energy cancels, as it must: were chains at other conditions than
 batch, the loss would fall without end along it.
 
 Batches are :class:`~ebmjax.objectives.batches.Pairs`; chains start as
-:mod:`ebmjax.objectives.chain_inits` says.
+:mod:`ebmjax.objectives.conditional_chains` says.
 
 Noise contrastive estimation with noise q(x): ``ranking`` needs no Z(c) (Ma & Collins
 2018, section 3); in ``binary`` the network learns log Z(c) itself (Mnih & Teh 2012).

@@ -20,7 +20,7 @@ the energies change nothing in it, since each class counts among the chains for 
 share of the batch (:func:`by_class`).
 
 Both take batches of :class:`~ebmjax.objectives.batches.Labelled` points; their chains
-start as :mod:`ebmjax.objectives.chain_inits` says.  Calibration and out-of-distribution
+start as :mod:`ebmjax.objectives.conditional_chains` says.  Calibration and out-of-distribution
 scores: :mod:`ebmjax.evaluation.classification`.
 """
 
@@ -125,7 +125,7 @@ def joint(
     **options: Any,
 ) -> Objective:
     """The joint objective, -log p(y | x) - w log p(x); chains are of points
-    (:func:`~ebmjax.objectives.chain_inits.of_points`).
+    (:func:`~ebmjax.objectives.conditional_chains.of_points`).
 
     Args:
       class_energies: ``class_energies(params, x)`` of one point, ``[K]``;

@@ -12,7 +12,7 @@ from ebmjax import _validation as checks
 from ebmjax.base import Kernel, Position, State
 from ebmjax.energies.constrained import Constrained, constrained_in
 from ebmjax.kernels.chains import Stacked, parallel
-from ebmjax.kernels.circles import over
+from ebmjax.kernels.free_coordinates import over
 from ebmjax.sampling.collect import Collect, Reducer
 
 

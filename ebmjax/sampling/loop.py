@@ -36,7 +36,7 @@ from ebmjax.base import (
     merge,
     shapes_of,
 )
-from ebmjax.kernels.circles import wrapping
+from ebmjax.kernels.free_coordinates import wrapping
 from ebmjax.sampling.blocks import block_length, unrolled
 from ebmjax.sampling.collect import Collect, Reducer, position_of
 

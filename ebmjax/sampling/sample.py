@@ -100,8 +100,8 @@ def sample(
 
     Warns:
       where a chain never moved, proposed points without a finite energy, a checkpoint
-      was damaged, or chains end where those of an earlier run with the key ended; and at
-      the sixteenth function of one code, each of which is compiled.
+      was damaged, or chains end where those of an earlier run with the key ended; and when
+      one line of code has made sixteen functions, each compiled anew.
 
     >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 5)
     >>> samples = sample(jax.random.key(0), kernel, jnp.zeros((4, 2)), 1000)

@@ -8,7 +8,7 @@ bennett               both combined: Bennett's acceptance ratio
 schedule              levels of equal thermodynamic length, from a pilot
 smc                   sequential Monte Carlo with adaptive temperatures; particles: its
                       levels; resampling
-parallel_tempering    non-reversible replica exchange; replicas: its iteration;
+parallel_tempering    non-reversible replica exchange; swaps: its iteration;
                       ladder: its estimates
 replica_exchange      the same as one kernel of all replicas
 annealed_langevin     sampling over decreasing levels of noise

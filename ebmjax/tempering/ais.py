@@ -67,10 +67,10 @@ def annealed_importance_sampling(
       key: one key.
       path: :func:`~ebmjax.tempering.paths.geometric` or a :class:`Path` with a base.
       make_kernel: ``(energy, step_size) -> kernel``, such as ``eb.mala``.
-      betas: ``[L + 1]``, rising from 0 to 1; and
-      step_sizes: one number, or a tree of ``[L + 1, ...]``.  Both of them from
-        :func:`~ebmjax.tempering.schedule.pilot`: ``*pilot(...)``.  A schedule adapted
-        to these chains makes the weights biased.
+      betas: ``[L + 1]``, rising from 0 to 1.
+      step_sizes: one number, or a tree of ``[L + 1, ...]``.  Both are what
+        :func:`~ebmjax.tempering.schedule.pilot` returns.  A schedule adapted to these
+        chains makes the weights biased.
       num_chains: C, of a forward run.
       num_steps: transitions per level.
       positions: ``[C, ...]`` exact draws of the target, for a reverse run.

@@ -23,7 +23,7 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax.base import Position
-from ebmjax.tempering.replicas import Replicas
+from ebmjax.tempering.swaps import Replicas
 
 CROWDED = 0.9  # rejection rate of a swap above which a warning is raised
 

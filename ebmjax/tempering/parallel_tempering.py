@@ -38,8 +38,8 @@ from ebmjax.tempering.paths import (
     check_betas,
     check_path,
 )
-from ebmjax.tempering.replicas import begin, iterate
 from ebmjax.tempering.schedule import equal_lengths
+from ebmjax.tempering.swaps import begin, iterate
 
 FIRST_ROUND = 32  # iterations of the first round of adaptation
 GAIN, DECAY = 1.0, 0.6  # of log step sizes on acceptance, t^-DECAY
@@ -68,8 +68,9 @@ def parallel_tempering(
 
     Args:
       key: one key.
-      path: with a base, or without one and
-      positions: ``[C, ...]`` where the replicas of each ladder start.
+      path: from a base to the target.
+      positions: ``[C, ...]`` where the replicas of each ladder start; needed for a path
+        without a base.
       make_kernel: ``(energy, step_size) -> kernel``; leaves its energy invariant.
       num_iterations: T, of a swap and ``num_steps`` transitions each.
       step_size: a first guess of all replicas.

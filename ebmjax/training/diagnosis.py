@@ -81,7 +81,7 @@ def known_mean(values) -> float:
 
 
 def _median(values) -> float:
-    """As :func:`known_mean`; zero if the metric is missing."""
+    """The median of the values that are not NaN; zero if the metric is missing."""
     if values is None:
         return 0.0
     known = values[~np.isnan(values)]

@@ -13,7 +13,8 @@
     sequential(test, key)                a test at a stated false-alarm rate
     check(energy, position, key)         issues of an energy, before it is sampled
 
-Each test returns a :class:`Report` that prints as a table;
+Each test of a kernel returns a :class:`Report` that prints as a table, ``check`` a
+:class:`Diagnosis`, ``ula_law`` and ``baoab_law`` the stationary distribution;
 ``plotting.verification(report)`` draws it and :func:`write_page` writes a page.
 """
 

@@ -28,8 +28,8 @@ class Finding(NamedTuple):
     ``share`` its share of the false-alarm rate, 0 for an equal one.
     """
 
-    name: str
-    value: float  # name of the statistic
+    name: str  # of the statistic
+    value: float
     expected: float
     p_value: float
     detectable: str = ""

@@ -21,7 +21,7 @@ from ebmjax._random import fold_in
 from ebmjax._value import part, value
 from ebmjax.base import Info, Kernel, State, draw_noise
 from ebmjax.kernels.chains import parallel
-from ebmjax.kernels.circles import wrapping
+from ebmjax.kernels.free_coordinates import wrapping
 from ebmjax.sampling.collect import Reducer
 from ebmjax.sampling.loop import run
 

@@ -189,6 +189,16 @@ def test_a_trajectory_ends_at_the_leaf_that_diverges():
     assert len(num) > 50 and 0.02 < (~is_whole).mean() < 0.5
 
 
+def test_a_fall_of_the_energy_diverges_and_is_counted(key):
+    """H 1500 nats below the start: the energy has a step that no gradient shows."""
+    kernel = eb.nuts(lambda x: jnp.where(x[0] > 1, -1500.0, 0.0) + 0.0 * x.sum(), 0.5)
+    keys = jax.random.split(key, 50)
+    step = jax.jit(jax.vmap(lambda key: kernel.step(key, kernel.init(jnp.zeros(1)))))
+    error = np.asarray(step(keys)[1].energy_error)
+    assert np.isclose(error, 1500, rtol=1e-3).mean() > 0.5
+    assert (error >= 0).all()
+
+
 def test_a_hard_boundary_is_not_counted(key):
     """Proposals with energy plus infinity are rejected and not counted."""
     wall = lambda x: jnp.where(x[0] > 0, 0.5 * jnp.sum(x**2), jnp.inf)

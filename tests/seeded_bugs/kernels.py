@@ -87,6 +87,7 @@ MUTANTS = [
     Mutant("NUTS checks one completed subtree only", "kernels/nuts_tree.py", "row + 1, close, start)", "row + 1, close, start) & (num_closed == 1)", NUTS_TREE),
     Mutant("NUTS leaves the momentum flipped", "kernels/nuts_tree.py", "n_tip = sign * ravel_pytree(n_tip)[0]", "n_tip = ravel_pytree(n_tip)[0]", NUTS_TREE),
     Mutant("NUTS goes on where it diverged", "kernels/nuts_tree.py", "is_good = is_finite & ~errors_new.is_wide()", "is_good = is_finite | ~errors_new.is_wide()", "test_nuts:test_a_trajectory_ends_at_the_leaf_that_diverges"),
+    Mutant("a fall of the energy is no divergence", "kernels/nuts.py", "jnp.where(errors.is_wide(), errors.high - errors.low, tree.worst)", "tree.worst", "test_nuts:test_a_fall_of_the_energy_diverges_and_is_counted"),
     Mutant("NUTS sums momenta without the start", "kernels/nuts_tree.py", "rho = tree.rho + rho_new", "rho = tree.rho - n_left + rho_new", NUTS_TREE),
     Mutant("step jitter to one side only", H, "(2 * uniform(key_size) - 1)", "uniform(key_size)", "test_samplers:test_step_jitter_is_even_and_keeps_the_length"),
     Mutant("gradients of trajectories counted once", "kernels/hamiltonian.py", "num_grads = jnp.int32((len(self.integrator) // 2) * length)", "num_grads = info.num_grads", "test_warmup:test_gradients_of_a_free_length_are_counted"),

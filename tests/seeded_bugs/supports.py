@@ -49,7 +49,7 @@ MUTANTS = [
     Mutant("supports of a kernel may differ", ENERGY, "if structure != structures[0]:", "if False:", f"{C}:test_supports_that_differ_within_a_kernel_are_refused"),
     Mutant("the end of a run with constrained starts is forgotten", "sampling/sample.py", "remember(key, positions, last, taken)", "None", f"{C}:test_draws_are_constrained_and_the_state_is_free_and_goes_on_bit_for_bit"),
     # circles
-    Mutant("nothing is wrapped", "kernels/circles.py", "if energy is None or not energy.is_periodic:", "if True:", f"{O}:test_coordinates_stay_in_their_range_after_any_number_of_turns"),
+    Mutant("nothing is wrapped", "kernels/free_coordinates.py", "if energy is None or not energy.is_periodic:", "if True:", f"{O}:test_coordinates_stay_in_their_range_after_any_number_of_turns"),
     Mutant("wrapped by one turn at most", SCALARS, "x = free - period * jnp.floor((free - low) / period)", "x = free", f"{T}:test_a_periodic_coordinate_is_wrapped_into_its_range"),
     Mutant("trajectories around a circle never end", "kernels/nuts_tree.py", "return _turns(rho, n_first, n_last) | jnp.any(is_past)", "return _turns(rho, n_first, n_last)", f"{O}:test_a_trajectory_around_a_circle_ends_after_half_a_turn"),
     Mutant("the moments of a warm-up are not moved with the chart", "adaptation/schedule.py", "seen = seen._replace(before=before, after=after)", "pass", f"{O}:test_the_mass_does_not_depend_on_the_ends_of_the_range:8"),

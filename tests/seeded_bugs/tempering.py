@@ -5,7 +5,7 @@ from killing import Mutant
 AIS, SMC = "tempering/annealing.py", "tempering/particles.py"
 RESAMPLING, PT = "tempering/resampling.py", "tempering/ladder.py"
 PATHS, BASES_PY = "tempering/paths.py", "tempering/bases.py"
-WEIGHTS, REPLICAS = "tempering/weights.py", "tempering/replicas.py"
+WEIGHTS, REPLICAS = "tempering/weights.py", "tempering/swaps.py"
 BENNETT, TESTS = "tempering/bennett.py", "evaluation/two_sample.py"
 LIKELIHOOD = "evaluation/likelihood.py"
 

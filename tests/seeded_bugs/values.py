@@ -230,7 +230,7 @@ MUTANTS = [
         "return jnp.ones_like(energies)",
         "test_warmup:test_lost_chains_do_not_affect_the_tuning",
     ),
-    Mutant("rank of a matrix by its largest scale", "_validation/numbers.py", "rank = np.linalg.matrix_rank(balanced)", "rank = np.linalg.matrix_rank(matrix)", "test_warmup:test_scales_far_apart_are_found_with_a_flat_coordinate", "^ValueError:"),
+    Mutant("rank of a matrix by its largest scale", "_validation/numbers.py", "rank = np.linalg.matrix_rank(balanced)", "rank = np.linalg.matrix_rank(matrix)", "test_base:test_the_rank_of_a_matrix_does_not_depend_on_its_scales", "^ValueError:"),
     Mutant(
         "gradients of starts are not checked",
         "sampling/initialization.py",

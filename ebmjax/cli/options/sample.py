@@ -19,10 +19,10 @@ What = Annotated[
 ]
 Kernel = Annotated[
     KernelName | None,
-    typer.Option(help="nuts by default; of a run, the one of training."),
+    typer.Option(help="Default: nuts; for a trained run, its kernel."),
 ]
 NumChains = Annotated[
-    int | None, typer.Option(help="4; of a run, 100.", min=1, max=2**31 - 1)
+    int | None, typer.Option(help="Default: 4; for a trained run, 100.", min=1, max=2**31 - 1)
 ]
 NumWarmup = Annotated[
     int | None,
@@ -34,18 +34,18 @@ NumWarmup = Annotated[
 ]
 NumSteps = Annotated[
     int,
-    typer.Option(help="Of each chain, after the warm-up.", min=6, max=2**31 - 1),
+    typer.Option(help="Steps of each chain after the warm-up.", min=6, max=2**31 - 1),
 ]
 Thin = Annotated[
     int | None,
     typer.Option(
-        help="Keep every so many steps; 1, or of a run what fits in 256 MiB.", min=1
+        help="Keep every n-th step. Default: 1; for a trained run, so that draws fit 256 MiB.", min=1
     ),
 ]
-StepSize = Annotated[float | None, typer.Option(help="Fixed, in place of the warm-up.")]
+StepSize = Annotated[float | None, typer.Option(help="A fixed step size, without a warm-up.")]
 LeapfrogSteps = Annotated[
     int | None,
-    typer.Option(help="Of hmc in each step; tuned by default.", min=1, max=2**31 - 1),
+    typer.Option(help="Leapfrog steps of hmc. Default: tuned.", min=1, max=2**31 - 1),
 ]
 Dense = Annotated[
     bool, typer.Option("--dense", help="A dense covariance beyond 64 coordinates, too.")

@@ -63,7 +63,7 @@ ConditionOn = Annotated[
 HeldOut = Annotated[
     float,
     typer.Option(
-        help="Share of a file that is not trained on; its log-likelihood is shown.",
+        help="Share of the data that is not trained on; its log-likelihood is shown.",
         min=0,
         max=0.9,
     ),

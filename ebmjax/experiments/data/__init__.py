@@ -2,7 +2,7 @@
 
     two_moons, spirals (with labels), checkerboard, targets in the plane
                                        :mod:`ebmjax.experiments.data.toys`
-    mnist, digits, binary_digits       :mod:`ebmjax.experiments.data.real`
+    mnist, digits, binary_digits, lfw  :mod:`ebmjax.experiments.data.real`
     FILE.npy, .npz, .csv, .tsv, .txt   :mod:`ebmjax.experiments.data.files`
 
 Data are finite numbers; a bad file raises with one line that states the problem and its
