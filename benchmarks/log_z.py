@@ -82,8 +82,12 @@ def bracket(problem: Problem, num_seeds: int) -> dict[str, Any]:
             for is_reversed in (False, True)
         )
         found.append(bennett(ahead, back, confidence=CONFIDENCE))
-    errors = np.array([z.log_z - problem.log_z for z in found])
-    held = [z.lower < problem.log_z < z.upper for z in found]
+    estimates = np.array([z.log_z for z in found])
+    exact = np.full(num_seeds, problem.log_z)
+    if not np.isfinite(problem.log_z):  # the mean of the other seeds in its place
+        exact = (estimates.sum() - estimates) / max(1, num_seeds - 1)
+    errors = estimates - exact
+    held = [z.lower < x < z.upper for z, x in zip(found, exact, strict=True)]
     return {
         "exact": problem.log_z,
         "held": int(sum(held)),

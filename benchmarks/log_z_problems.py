@@ -163,7 +163,7 @@ def digits() -> Problem:
     base = fit_gaussian(jnp.asarray(last.reshape(-1, *last.shape[2:])), widen=1.1)
     positions = jnp.asarray(last[-1])
     sample = lambda key, num: positions[:num]
-    return Problem(energy, base, hmc5, sample, float("nan"), 300, 128)
+    return Problem(energy, base, hmc5, sample, float("nan"), 1500, 256)
 
 
 def mixture(dim: int) -> Problem:
