@@ -1,10 +1,11 @@
 """Sampling of neural energies against its floor: its gradients and random numbers
 alone.
 
-floor of the gradients: a scan of ``value_and_grad`` over the chains, each at a point that
-    depends on the last gradient, so that none is optimised away; as many as the kernel takes.
-floor of the numbers: a scan of ``jax.random.normal`` in the shape of the positions, with a
-    key for each step.
+floor of the gradients: a scan of ``value_and_grad`` over the chains, each at a point
+    that depends on the last gradient, so that none is optimised away; as many as the
+    kernel takes.
+floor of the numbers: a scan of ``jax.random.normal`` in the shape of the positions,
+    with a key for each step.
 
 x gradients: relative to the first; x both: relative to their sum, the cost of a loop
 with JAX's own numbers.

@@ -21,9 +21,9 @@ def enable_compilation_cache(folder: str | Path | None = None) -> Path:
     anew, with a warning of JAX.
 
     Args:
-      folder: where; by default that of ``JAX_COMPILATION_CACHE_DIR``, else ``ebmjax`` in
-        the user's cache: ``$XDG_CACHE_HOME``, ``~/Library/Caches``, ``%LOCALAPPDATA%``
-        or ``~/.cache``.
+      folder: where; by default that of ``JAX_COMPILATION_CACHE_DIR``, else ``ebmjax``
+        in the user's cache: ``$XDG_CACHE_HOME``, ``~/Library/Caches``,
+        ``%LOCALAPPDATA%`` or ``~/.cache``.
 
     Returns:
       the folder.

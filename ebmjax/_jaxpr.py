@@ -7,8 +7,8 @@ PRODUCTS = 8  # products of a matrix product that take as long as another number
 
 
 def work(f: Any, *arguments: Any, loops: int = 1) -> float:
-    """The numbers that a call of a jitted function computes, counted in its jaxpr; loops
-    of unknown length count ``loops`` times."""
+    """The numbers that a call of a jitted function computes, counted in its jaxpr;
+    loops of unknown length count ``loops`` times."""
     return _size(f.trace(*arguments).jaxpr.jaxpr, loops)
 
 

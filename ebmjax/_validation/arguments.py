@@ -52,8 +52,8 @@ def key(value: Any, name: str = "key") -> jax.Array:
         )
     if wrapped.shape != ():
         raise ValueError(
-            f"{name} must be one key, got {wrapped.size} keys of shape {wrapped.shape}; "
-            "the runner derives one for each chain and step"
+            f"{name} must be one key, got {wrapped.size} keys of shape "
+            f"{wrapped.shape}; the runner derives one for each chain and step"
         )
     return wrapped
 

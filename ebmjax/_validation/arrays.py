@@ -48,15 +48,16 @@ def parameters(params: Any, name: str = "params") -> None:
         kind = getattr(leaf, "dtype", None)
         if kind is None and not isinstance(leaf, float):
             raise TypeError(
-                f"{where} must be a floating array, got {describe(leaf)}; split a module "
-                "into arrays and the rest, params, rest = eqx.partition(model, "
+                f"{where} must be a floating array, got {describe(leaf)}; split a "
+                "module into arrays and the rest, params, rest = eqx.partition(model, "
                 "eqx.is_inexact_array) in Equinox, and combine them in the energy"
             )
         if kind is not None and not jnp.issubdtype(kind, jnp.floating):
             raise TypeError(
-                f"{where} must be a floating array, got {describe(leaf)}; keys and counts "
-                "are not learned: split them off, graphdef, params, rest = nnx.split("
-                "model, nnx.Param, ...) in Flax NNX, and merge them in the energy"
+                f"{where} must be a floating array, got {describe(leaf)}; keys and "
+                "counts are not learned: split them off, graphdef, params, rest = "
+                "nnx.split(model, nnx.Param, ...) in Flax NNX, and merge them in the "
+                "energy"
             )
 
 
@@ -83,8 +84,8 @@ def num_chains(positions: Any, name: str = "positions") -> int:
     }
     if any(len(s) == 0 for s in shapes.values()):
         raise ValueError(
-            f"{name} must have a leading chain axis [C, ...], got a scalar leaf; for one chain "
-            "add an axis: x[None]"
+            f"{name} must have a leading chain axis [C, ...], got a scalar leaf; for "
+            "one chain add an axis: x[None]"
         )
     lengths = {s[0] for s in shapes.values()}
     if len(lengths) > 1:

@@ -75,7 +75,8 @@ def scalar_step(value: Any, other: str) -> None:
     """With a covariance the step size must be a scalar."""
     if np.ndim(value) != 0:
         raise ValueError(
-            f"step_size must be a scalar when {other} is given, got shape {np.shape(value)}"
+            f"step_size must be a scalar when {other} is given, got shape "
+            f"{np.shape(value)}"
         )
 
 

@@ -1,1 +1,2 @@
-"""Adaptation: step size, mass matrix and trajectory length, learned in a warm-up and then fixed."""
+"""Adaptation: step size, mass matrix and trajectory length, learned in a warm-up and
+then fixed."""

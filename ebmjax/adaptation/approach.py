@@ -1,7 +1,8 @@
-"""The approach: out of the far tails, with cheap steps (MALA where there is a gradient).
+"""The approach: out of the far tails, with cheap steps (MALA where there is a
+gradient).
 
-Every chain has a step size of its own, which grows when it moves and shrinks when it does
-not, and the rounds go on until no energy falls any more.
+Every chain has a step size of its own, which grows when it moves and shrinks when it
+does not, and the rounds go on until no energy falls any more.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """What a warm-up tunes, what it sees of a step, and what an adapter is.
 
-A warm-up runs a kernel whose numbers are in :class:`Tuning`; after each step every adapter
-gets what all chains showed, pooled, and returns the numbers of the next step.  With
-hundreds of chains one step says what a single chain learns in hundreds.
+A warm-up runs a kernel whose numbers are in :class:`Tuning`; after each step every
+adapter gets what all chains showed, pooled, and returns the numbers of the next step.
+With hundreds of chains one step says what a single chain learns in hundreds.
 
 To tune by another criterion, write a subclass of :class:`Adapter` and give it to
 :func:`ebmjax.adaptation.warmup.adapt` in the place of the one that it replaces.

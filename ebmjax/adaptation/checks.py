@@ -129,8 +129,8 @@ def _check_acceptance(
     share, rate = at_walls() if is_low else (0.0, 0.0)
     if share >= WALLS and rate > target - FAR:
         checks.warn(
-            f"{text}: {share:.0%} of the steps end where the energy is infinite, beyond a "
-            f"boundary of the support, the others are accepted at {rate:.2f}; "
+            f"{text}: {share:.0%} of the steps end where the energy is infinite, "
+            f"beyond a boundary of the support, the others are accepted at {rate:.2f}; "
             "constrain(energy, support) removes the boundary",
             RuntimeWarning,
         )
@@ -160,8 +160,8 @@ def _check_lost(energy: Energy, found: Adapted, where: str) -> None:
     few = ", ".join(map(str, lost[:8])) + (", ..." if len(lost) > 8 else "")
     checks.warn(
         f"{where}chains {few} ({len(lost)} of {len(found.is_lost)}) are {above:.3g} "
-        "nats above the others and did not count in the warm-up: start them elsewhere, or leave "
-        "them out",
+        "nats above the others and did not count in the warm-up: start them elsewhere, "
+        "or leave them out",
         RuntimeWarning,
     )
 

@@ -1,9 +1,9 @@
 """Warm-up of many conditions at once, each tuned for itself.
 
 ``warm_up_each`` is :func:`ebmjax.warm_up` on E(., c_b) for every row c_b of the
-conditions, in one compiled program: step size, covariance and length are those of condition b
-alone.  What comes out is one kernel a chain, for :func:`ebmjax.sample`; chain k of
-condition b is chain b C + k.
+conditions, in one compiled program: step size, covariance and length are those of
+condition b alone.  What comes out is one kernel a chain, for :func:`ebmjax.sample`;
+chain k of condition b is chain b C + k.
 """
 
 import functools

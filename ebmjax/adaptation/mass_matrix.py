@@ -36,8 +36,8 @@ class Moments(NamedTuple):
         return Moments(jnp.float32(0.0), jnp.zeros(dim), squares)
 
     def update(self, x: Array, weight: Array | None = None) -> "Moments":
-        """With points ``[C, D]``; those that are not finite or have no weight ``[C]`` are
-        left out."""
+        """With points ``[C, D]``; those that are not finite or have no weight ``[C]``
+        are left out."""
         is_used = jnp.isfinite(x).all(axis=1)
         if weight is not None:
             is_used &= weight > 0
@@ -154,7 +154,8 @@ def _product(matrix, vector):
 
 
 def growth(inverse_before: Array, after: Array) -> Array:
-    """By what the scale of a direction grew, the largest over the axes of the new one."""
+    """By what the scale of a direction grew, the largest over the axes of the new
+    one."""
     if after.ndim == 1:
         return jnp.max(inverse_before * after)
     return jnp.sqrt(jnp.max(jnp.sum((inverse_before @ after) ** 2, axis=0)))

@@ -1,8 +1,8 @@
-"""One step of a warm-up: build the kernel from the adapted numbers, step all chains, update
-the adapters.
+"""One step of a warm-up: build the kernel from the adapted numbers, step all chains,
+update the adapters.
 
-At the start of each of a few growing windows the scales become the mass, and a step size
-for them is looked for.
+At the start of each of a few growing windows the scales become the mass, and a step
+size for them is looked for.
 """
 
 from collections.abc import Callable

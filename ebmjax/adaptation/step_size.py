@@ -5,9 +5,9 @@ To the acceptance rate delta, with a_i that of step i over all chains:
     log eps_t = mu - sqrt(t) / gamma  1 / (t + t0)  sum_{i <= t} (delta - a_i),
     log eps   = the average of them with weights t^-kappa
 
-Where some chains lag because the target is narrower there, their harmonic mean lowers the
-rate (Hoffman, Radul & Sountsov 2021).  At the start of a window the step is doubled or
-halved until one cheap step is neither refused nor free.
+Where some chains lag because the target is narrower there, their harmonic mean lowers
+the rate (Hoffman, Radul & Sountsov 2021).  At the start of a window the step is doubled
+or halved until one cheap step is neither refused nor free.
 """
 
 from typing import Any, NamedTuple

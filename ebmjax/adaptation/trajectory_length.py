@@ -1,5 +1,5 @@
-"""The length of trajectories, by ChEES: the change in the estimator of the expected square
-(Hoffman, Radul & Sountsov 2021, section 3).
+"""The length of trajectories, by ChEES: the change in the estimator of the expected
+square (Hoffman, Radul & Sountsov 2021, section 3).
 
 It is the criterion of the norm in the place of its square, since on a bent target the
 square is that of a few points far out:
@@ -76,8 +76,8 @@ class TrajectoryLengthAdapter(Adapter):
     """One length for all chains, climbed from the second window on.
 
     When the scales change, the length keeps what it was in the units of the positions
-    (:class:`~ebmjax.adaptation.mass_matrix.MassMatrixAdapter` sees to that) and what the
-    last trajectories showed is forgotten.
+    (:class:`~ebmjax.adaptation.mass_matrix.MassMatrixAdapter` sees to that) and what
+    the last trajectories showed is forgotten.
     """
 
     def init(self, tuning, num_chains):

@@ -65,20 +65,20 @@ def warm_up(
 
     Args:
       key: one key.
-      make_kernel: ``nuts``, ``mala``, ``random_walk``, ``partial(hmc, num_steps=10)``, or
-        any function of an energy and a step size.  Where it asks for ``num_steps`` and
-        none is given, as ``hmc`` or ``partial(hmc, integrator=mclachlan)`` do, or makes
-        an ``hmc`` with ``num_steps="auto"``, that is tuned, too: made for dozens of
-        chains and more.
+      make_kernel: ``nuts``, ``mala``, ``random_walk``, ``partial(hmc, num_steps=10)``,
+        or any function of an energy and a step size.  Where it asks for ``num_steps``
+        and none is given, as ``hmc`` or ``partial(hmc, integrator=mclachlan)`` do, or
+        makes an ``hmc`` with ``num_steps="auto"``, that is tuned, too: made for dozens
+        of chains and more.
       energy: of one point.
-      positions: where the chains start, ``[C, ...]``, constrained values where the energy
-        is of :func:`~ebmjax.constrain`; best more spread than the target.
+      positions: where the chains start, ``[C, ...]``, constrained values where the
+        energy is of :func:`~ebmjax.constrain`; best more spread than the target.
       num_steps: T; by default 1000 for one chain, fewer for many, at least 100.
-      target: of the acceptance rate; by default that of the kernel.  Where the length of
-        trajectories is tuned, it is that of the harmonic mean over chains.
-      covariance: ``dense``, correlations only as far as the points can tell them from none;
-        ``diagonal``; ``auto``, dense up to 64 coordinates; or ``None`` for the step size
-        alone.
+      target: of the acceptance rate; by default that of the kernel.  Where the length
+        of trajectories is tuned, it is that of the harmonic mean over chains.
+      covariance: ``dense``, correlations only as far as the points can tell them from
+        none; ``diagonal``; ``auto``, dense up to 64 coordinates; or ``None`` for the
+        step size alone.
       step_size: a first guess, on which little depends.
 
     Returns:

@@ -7,10 +7,10 @@ loop.
        step size for them is looked for
     4. a last stretch with scales and length at rest, for the step size alone
 
-It is the scheme of Stan's windows (Carpenter et al. 2017), with many chains in the place
-of many steps.  Chains whose energy is far above the others' do not count: one that is
-lost would set the scales of all.  The kernel that comes out has fixed numbers and leaves
-its target invariant; the steps until then are no samples.
+It is the scheme of Stan's windows (Carpenter et al. 2017), with many chains in the
+place of many steps.  Chains whose energy is far above the others' do not count: one
+that is lost would set the scales of all.  The kernel that comes out has fixed numbers
+and leaves its target invariant; the steps until then are no samples.
 """
 
 import functools
@@ -85,8 +85,8 @@ def adapt(
     """The pure part of :func:`ebmjax.warm_up`, for use inside ``jit``.
 
     The kernel is then ``adapted.kernel(make_kernel, energy)``.
-    ``adapters`` take the place of the usual ones, :func:`usual_adapters`, in their order.
-    Positions are free coordinates where the energy is constrained.
+    ``adapters`` take the place of the usual ones, :func:`usual_adapters`, in their
+    order.  Positions are free coordinates where the energy is constrained.
     """
     make_kernel = with_length(make_kernel)
     num_chains = checks.num_chains(positions)
@@ -153,7 +153,8 @@ def _adapted(schedule: Schedule, progress: Progress, rates, num_cheap) -> Adapte
 def usual_adapters(
     target: Any, covariance: str | None, *, is_dense: bool, is_free: bool
 ) -> tuple[Adapter, ...]:
-    """Scales, unless ``covariance`` is ``None``; the step size; the length, where it is free."""
+    """Scales, unless ``covariance`` is ``None``; the step size; the length, where it is
+    free."""
     adapters: tuple[Adapter, ...] = (StepSizeAdapter(target, is_free),)
     if covariance is not None:
         adapters = (MassMatrixAdapter(is_dense), *adapters)

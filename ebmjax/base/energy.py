@@ -24,8 +24,8 @@ def full_precision() -> AbstractContextManager:
 
 
 def scalar(energy: Callable[..., Array]) -> Callable[..., Array]:
-    """The same energy, of a position or of parameters and a position, in full precision;
-    its value is checked when traced, and is in float32 or wider."""
+    """The same energy, of a position or of parameters and a position, in full
+    precision; its value is checked when traced, and is in float32 or wider."""
     checks.function(energy, "energy")
 
     def checked(*arguments):

@@ -99,7 +99,8 @@ class _FunctionKernel(Kernel):
 
 
 READS_VALUES = (
-    "draw gets the shapes of a position, a pytree of jax.ShapeDtypeStruct, and must not "
+    "draw gets the shapes of a position, a pytree of jax.ShapeDtypeStruct, and must "
+    "not "
     "read its values; {} does.  What depends on the position belongs into move, or propose"
 )
 

@@ -19,8 +19,8 @@ class Dense(Value):
     """A step size that is a matrix ``[D, D]`` and acts on all coordinates together.
 
     A square root of a covariance: of the proposal, or of the target, whose inverse is
-    then the mass of Hamiltonian dynamics.  Raises unless the matrix is square, finite and of full
-    rank.
+    then the mass of Hamiltonian dynamics.  Raises unless the matrix is square, finite
+    and of full rank.
 
     >>> kernel = mala(lambda x: 0.5 * jnp.sum(x**2), Dense(jnp.array([[1.0, 0], [0.5, 2]])))
     """
@@ -65,8 +65,8 @@ def _matrix_product(matrix, tree, transpose):
     flat, unravel = ravel_pytree(tree)
     if np.shape(matrix) != (flat.size, flat.size):
         raise ValueError(
-            f"Dense step_size must be a matrix [{flat.size}, {flat.size}] for a position "
-            f"of {flat.size} coordinates, got shape {np.shape(matrix)}"
+            f"Dense step_size must be a matrix [{flat.size}, {flat.size}] for a "
+            f"position of {flat.size} coordinates, got shape {np.shape(matrix)}"
         )
     matrix = jnp.asarray(matrix, flat.dtype)
     matrix = matrix.T if transpose else matrix
@@ -87,7 +87,8 @@ def _stretch(size, leaf):
     if size.ndim > leaf.ndim or any(a not in (1, b) for a, b in trailing):
         is_square = size.ndim == 2 and size.shape[0] == size.shape[1] == leaf.size
         raise ValueError(
-            f"step_size of shape {size.shape} does not broadcast to a position of shape "
+            f"step_size of shape {size.shape} does not broadcast to a position of "
+            "shape "
             f"{leaf.shape}" + ("; write a matrix as Dense(matrix)" if is_square else "")
         )
     return size * leaf

@@ -1,4 +1,5 @@
-"""Sampling a user's energy: options, a tuned kernel, chains, the table and the files."""
+"""Sampling a user's energy: options, a tuned kernel, chains, the table and the
+files."""
 
 import importlib.util
 from collections.abc import Callable

@@ -1,5 +1,5 @@
-"""What sampling of a trained run and of a user's energy have in common: the options, the
-printed table, and the exit after a signal."""
+"""What sampling of a trained run and of a user's energy have in common: the options,
+the printed table, and the exit after a signal."""
 
 from pathlib import Path
 from typing import NamedTuple

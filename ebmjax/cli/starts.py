@@ -30,8 +30,8 @@ def initial_positions(
     path: Path | None,
     space: Space,
 ) -> Position:
-    """Positions ``[C, ...]``: of a file, random ones of ``dim`` coordinates, or those of
-    the module of the energy ``name``."""
+    """Positions ``[C, ...]``: of a file, random ones of ``dim`` coordinates, or those
+    of the module of the energy ``name``."""
     checks.function(energy, name)
     if dim is not None and path is not None:
         raise ValueError("give either --dim or --start")

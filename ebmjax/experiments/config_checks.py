@@ -86,8 +86,8 @@ def _check_energy(config) -> None:
         no_confinement or method.is_noise_conditional
     ):
         raise RunError(
-            "confinement trained is of the networks mlp and conv at one level of noise; "
-            f"got {config.network}, {config.objective}, levels {config.levels}"
+            "confinement trained is of the networks mlp and conv at one level of "
+            f"noise; got {config.network}, {config.objective}, levels {config.levels}"
         )
 
 

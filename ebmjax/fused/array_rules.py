@@ -118,8 +118,8 @@ def _gather(program, equation, x, index):
     unknown = [i for i, v in enumerate(index.flat) if not isinstance(v, np.generic)]
     if len(unknown) > 1:
         raise NotEntrywise(
-            "gather by several indices that depend on the values is not computed number "
-            "by number; run without fused"
+            "gather by several indices that depend on the values is not computed "
+            "number by number; run without fused"
         )
     known = [v if isinstance(v, np.generic) else 0 for v in index.flat]
     where = np.array(known, np.int32)

@@ -1,5 +1,5 @@
-"""The Pallas kernel: a block of chains takes all of its steps, its state in registers, one
-thread per chain, and writes the draws.
+"""The Pallas kernel: a block of chains takes all of its steps, its state in registers,
+one thread per chain, and writes the draws.
 """
 
 import jax

@@ -1,7 +1,7 @@
 """Rules of ``jax.random`` for threefry keys, which are held as two words.
 
-They are JAX's own, bit for bit, in the form that does not depend on how many numbers are
-drawn together (``jax_threefry_partitionable``, the default).
+They are JAX's own, bit for bit, in the form that does not depend on how many numbers
+are drawn together (``jax_threefry_partitionable``, the default).
 """
 
 import math

@@ -3,8 +3,8 @@
 :class:`Program` evaluates a jaxpr with every array held as its entries
 (:mod:`ebmjax.fused.entries`).  What only moves entries (reshape, slice, gather by a
 constant index, concatenate) is done while tracing and costs nothing; sums and matrix
-products become additions and multiplications; what is left are elementwise operations of
-rows.  Array sizes need not be powers of two, which Pallas asks of arrays on a GPU.
+products become additions and multiplications; what is left are elementwise operations
+of rows.  Array sizes need not be powers of two, which Pallas asks of arrays on a GPU.
 
 The size of the program grows with the number of entries, and its compile time faster.
 """
@@ -30,10 +30,11 @@ LARGEST = 20_000  # operations of single numbers in a step
 
 ELEMENTWISE = set(
     """add add_any sub mul div rem max min pow integer_pow neg abs sign floor ceil exp
-    exp2 expm1 log log1p sqrt rsqrt cbrt square sin cos tan asin acos atan atan2 sinh cosh
-    tanh asinh acosh atanh logistic erf_inv is_finite nextafter clamp eq ne lt le gt ge
-    and or xor not shift_left shift_right_logical shift_right_arithmetic population_count
-    clz convert_element_type bitcast_convert_type log2 one_minus_square""".split()
+    exp2 expm1 log log1p sqrt rsqrt cbrt square sin cos tan asin acos atan atan2 sinh
+    cosh tanh asinh acosh atanh logistic erf_inv is_finite nextafter clamp eq ne lt le
+    gt ge and or xor not shift_left shift_right_logical shift_right_arithmetic
+    population_count clz convert_element_type bitcast_convert_type log2
+    one_minus_square""".split()
 )
 SAME = {"copy", "copy_p", "stop_gradient", "optimization_barrier", "random_wrap"}
 SAME |= {"random_unwrap"}
@@ -74,7 +75,8 @@ class Program:
         self.rows, self.size, self.largest = (num_rows,), 0, largest
 
     def evaluate(self, closed: Any, operands: Sequence[Entries]) -> list[Entries]:
-        """The results of a jaxpr with its constants, from the entries of its arguments."""
+        """The results of a jaxpr with its constants, from the entries of its
+        arguments."""
         jaxpr = getattr(closed, "jaxpr", closed)  # one class from JAX 0.11 on
         consts = getattr(closed, "consts", ())
         found: dict[Any, Entries] = {}
@@ -132,8 +134,8 @@ class Program:
         self.size += num
         if self.size > self.largest:
             raise NotEntrywise(
-                f"a step takes more than {self.largest} operations of single numbers; run "
-                "without fused"
+                f"a step takes more than {self.largest} operations of single numbers; "
+                "run without fused"
             )
 
     def two(self, name: str, a: Any, b: Any) -> Any:

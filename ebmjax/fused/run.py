@@ -1,15 +1,15 @@
 """All steps of a run in two launches of a GPU.
 
-:func:`run` is :func:`ebmjax.sampling.loop.run` with the noise of many steps drawn in one
-launch and the steps taken in another, a kernel written with Pallas: a block of chains
-takes all of them with its state in registers, one thread per chain, and writes the draws.
-Keys and random numbers are those of ``run``; sums may round differently.  A GPU otherwise
-launches several programs a step, some microseconds each, in which small energies spend
-nearly all of their time.
+:func:`run` is :func:`ebmjax.sampling.loop.run` with the noise of many steps drawn in
+one launch and the steps taken in another, a kernel written with Pallas: a block of
+chains takes all of them with its state in registers, one thread per chain, and writes
+the draws.  Keys and random numbers are those of ``run``; sums may round differently.  A
+GPU otherwise launches several programs a step, some microseconds each, in which small
+energies spend nearly all of their time.
 
-The step is computed number by number (:mod:`ebmjax.fused.program`), so it is for energies
-of up to some thousand operations.  A wide network or a large data set is refused, and so
-is a primitive that has no rule.
+The step is computed number by number (:mod:`ebmjax.fused.program`), so it is for
+energies of up to some thousand operations.  A wide network or a large data set is
+refused, and so is a primitive that has no rule.
 """
 
 from typing import Any
@@ -50,8 +50,8 @@ def run(
       start: steps already taken; the keys go on from there.
       thin: store every ``thin``-th step; the info of ``collect_stats`` is of that step.
       collect: ``position_of``, ``collect_stats`` or ``discard``.
-      interpret: compute slowly what the kernel computes, without a GPU; by default where
-        there is none.
+      interpret: compute slowly what the kernel computes, without a GPU; by default
+        where there is none.
 
     Returns:
       :class:`~ebmjax.sampling.loop.Run`.

@@ -12,8 +12,8 @@ from ebmjax.sampling.coordinates import collected
 
 
 class Step(NamedTuple):
-    """A jaxpr of numbers of the kernel, noise, leaves of the state, the infos so far, and
-    the number of steps before."""
+    """A jaxpr of numbers of the kernel, noise, leaves of the state, the infos so far,
+    and the number of steps before."""
 
     jaxpr: Any
     numbers: list[Any]  # shapes

@@ -150,7 +150,8 @@ def _opened(path) -> Iterator[tuple[Any, dict[str, Any]]]:
             manifest = serialization.parsed_manifest(text)
         if manifest["format"] != FORMAT:
             raise CheckpointError(
-                f"{path} has format {manifest['format']}; this version reads format {FORMAT}"
+                f"{path} has format {manifest['format']}; this version reads format "
+                f"{FORMAT}"
             )
         yield file, manifest
 

@@ -186,7 +186,8 @@ def _verified(path) -> dict[str, Any]:
         raise CorruptCheckpointError(f"{path} is damaged: {error}") from error
     if manifest["format"] != FORMAT:
         raise CheckpointError(
-            f"{path} has format {manifest['format']}; this version reads format {FORMAT}"
+            f"{path} has format {manifest['format']}; this version reads format "
+            f"{FORMAT}"
         )
     digests = zip(files, _digests(path, list(files)), strict=True)
     wrong = [name for name, now in digests if now != files[name]]

@@ -155,7 +155,8 @@ def load(path: Path, like: Any, **options: Any) -> Any:
     """
     if not is_inside(path, path.parent):
         raise CheckpointError(
-            f"{path} is a link to {path.resolve()}, outside of its folder; copy the file there"
+            f"{path} is a link to {path.resolve()}, outside of its folder; copy the "
+            "file there"
         )
     return BACKENDS[_BY_SUFFIX[path.suffix]].load(path, like, **options)
 
@@ -217,6 +218,7 @@ def _lock(descriptor, folder):
         ) from None
     except OSError as error:  # a file system without locks
         checks.warn(
-            f"{folder} cannot be locked ({error.strerror}): let one run use it at a time",
+            f"{folder} cannot be locked ({error.strerror}): let one run use it at a "
+            "time",
             RuntimeWarning,
         )

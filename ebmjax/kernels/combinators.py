@@ -213,8 +213,8 @@ def _check_state_spaces(kernels):
     spaces = [k.state_space for k in kernels if not k.is_of_part]
     if len(set(spaces)) > 1:
         raise TypeError(
-            "kernels must be of one state space to be combined on a whole position, got "
-            f"{', '.join(map(str, spaces))}; use within for parts of a position"
+            "kernels must be of one state space to be combined on a whole position, "
+            f"got {', '.join(map(str, spaces))}; use within for parts of a position"
         )
 
 

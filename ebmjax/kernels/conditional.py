@@ -44,7 +44,7 @@ def conditioned(
     is_stacked = tuple(any(x is c for c in own) for x in jax.tree.leaves(kernel))
     if sum(is_stacked) < len(own):
         raise TypeError(
-            "make_kernel must keep the energy that it gets in a field of the kernel, so "
-            f"that its condition is a leaf; got {kernel!r}"
+            "make_kernel must keep the energy that it gets in a field of the kernel, "
+            f"so that its condition is a leaf; got {kernel!r}"
         )
     return Stacked(kernel, is_stacked)

@@ -164,15 +164,16 @@ def hmc(
     jitter: bool = False,
     step_jitter: Any = None,
 ) -> Kernel:
-    """Hamiltonian Monte Carlo with a fresh momentum at each step; ``num_steps`` gradients
-    with leapfrog.
+    """Hamiltonian Monte Carlo with a fresh momentum at each step; ``num_steps``
+    gradients with leapfrog.
 
     Args:
       energy: of one point, differentiable.
       step_size: eps; a scalar, an array or tree that broadcasts to the position (a
         diagonal mass matrix of 1 / step_size^2), or ``Dense(matrix)``.
-      num_steps: L, steps of the integrator.  An ``int`` is part of the program; an array
-        is a number that may change.  ``"auto"`` leaves it to :func:`ebmjax.warm_up`.
+      num_steps: L, steps of the integrator.  An ``int`` is part of the program; an
+        array is a number that may change.  ``"auto"`` leaves it to
+        :func:`ebmjax.warm_up`.
       covariance: an estimate C of the target's, ``[D]`` or ``[D, D]``; the mass of eq.
         16 is its inverse, and ``step_size`` a scalar.
       integrator: ``leapfrog``, ``mclachlan``, ``yoshida`` or other symmetric

@@ -16,8 +16,8 @@ from ebmjax.base import Energy, Position, State, axpy, moved, scale
 
 
 class Integrator(tuple):
-    """Coefficients of kick, drift, ..., drift, kick; each kind sums to one, and they read
-    the same both ways.
+    """Coefficients of kick, drift, ..., drift, kick; each kind sums to one, and they
+    read the same both ways.
 
     It is part of the structure of a kernel and no pytree of numbers.  Raises unless the
     coefficients are symmetric and sum to one.
@@ -45,8 +45,8 @@ def _check_integrator(c: tuple[float, ...]) -> None:
     pairs = zip(c, c[::-1], strict=True)
     if len(c) % 2 == 0 or len(c) < 3 or any(abs(a - b) > 1e-12 for a, b in pairs):
         raise ValueError(
-            "integrator must be kick, drift, ..., kick and read the same both ways, got "
-            f"{tuple(c)}"
+            "integrator must be kick, drift, ..., kick and read the same both ways, "
+            f"got {tuple(c)}"
         )
     kicks, drifts = sum(c[::2]), sum(c[1::2])
     if abs(kicks - 1) > 1e-12 or abs(drifts - 1) > 1e-12:

@@ -184,8 +184,8 @@ class UnderdampedLangevin(Kernel):
     def move(self, xi, state):
         if state.grad is None or state.momentum is None:
             raise TypeError(
-                "underdamped_langevin needs a state with gradient and momentum: make it "
-                "with this kernel's init(position)"
+                "underdamped_langevin needs a state with gradient and momentum: make "
+                "it with this kernel's init(position)"
             )
         eps = self.step_size
         keep = jax.tree.map(lambda h: jnp.exp(-self.friction * h), eps)

@@ -6,8 +6,9 @@ coin, until it turns back on itself or diverges.  Of its points one is drawn wit
 probability in proportion to exp(-H), so that nothing is lost to rejection.
 :mod:`ebmjax.kernels.nuts_tree` has the criteria and the draws.
 
-Momenta are standard normal in units of M^(-1/2), as in :mod:`ebmjax.kernels.hamiltonian`,
-so that the mass is in the step size and the criterion is that of the whitened space.
+Momenta are standard normal in units of M^(-1/2), as in
+:mod:`ebmjax.kernels.hamiltonian`, so that the mass is in the step size and the
+criterion is that of the whitened space.
 """
 
 from typing import Any
@@ -53,8 +54,8 @@ class NUTS(Kernel):
         depth = checks.count(self.max_depth, "max_depth")
         if depth > LARGEST_DEPTH:
             raise ValueError(
-                f"max_depth must be at most {LARGEST_DEPTH}, a million gradients a step, "
-                f"got {depth}"
+                f"max_depth must be at most {LARGEST_DEPTH}, a million gradients a "
+                f"step, got {depth}"
             )
         object.__setattr__(self, "max_depth", depth)
 
@@ -104,10 +105,11 @@ def nuts(
     """The no-U-turn sampler; at most ``2^max_depth - 1`` gradients a step, in
     ``info.num_grads``.
 
-    ``info.acceptance_rate`` is the mean over the trajectory of min(1, exp(H_0 - H)), for
-    which dual averaging has a target; ``info.energy_error`` is the H - H_0 of the largest
-    size, infinite where H was NaN.  A trajectory diverges where its largest and smallest
-    H are more than 1000 nats apart, and ``info.energy_error`` is then their difference.
+    ``info.acceptance_rate`` is the mean over the trajectory of min(1, exp(H_0 - H)),
+    for which dual averaging has a target; ``info.energy_error`` is the H - H_0 of the
+    largest size, infinite where H was NaN.  A trajectory diverges where its largest and
+    smallest H are more than 1000 nats apart, and ``info.energy_error`` is then their
+    difference.
 
     Args:
       energy: of one point, differentiable.

@@ -7,26 +7,26 @@ Of its points one is drawn with probability in proportion to exp(-H):
     between doublings    the new half's choice replaces the old half's with probability
                          min(1, w_new / w_old)
 
-the second biased towards far points (Betancourt 2017, arXiv:1701.02434, appendix A.3.2).
-A stretch with momenta n_a ... n_b turns where
+the second biased towards far points (Betancourt 2017, arXiv:1701.02434, appendix
+A.3.2).  A stretch with momenta n_a ... n_b turns where
 
     rho . n_a <= 0   or   rho . n_b <= 0,      rho = sum of its momenta - (n_a + n_b) / 2,
 
 and a doubling counts only when none of the binary stretches it is made of turns: else
 the end of the trajectory would depend on where it began.  They are found without
 recursion (Phan, Pradhan & Jankowiak 2019, arXiv:1912.11554, appendix A): leaf i of a
-doubling closes as many stretches as i has trailing ones in binary, and the first leaf of
-each is kept in a table with a row a level.
+doubling closes as many stretches as i has trailing ones in binary, and the first leaf
+of each is kept in a table with a row a level.
 
 A stretch diverges where its largest and its smallest H are more than 1000 nats apart.
 Like the turn, this is a property of the stretch and does not depend on where the
 trajectory began.  The difference to the first point, which other implementations bound,
 does, and leaves a target with a step of that height not invariant.
 
-On circles, coordinates of :func:`~ebmjax.supports.periodic`, a trajectory may go round for
-ever without turning.  There a stretch also turns where it has gone further than half a
-period in any of them, and gets nearer to where it began: S rho is its displacement, up to
-the gradients at its ends.
+On circles, coordinates of :func:`~ebmjax.supports.periodic`, a trajectory may go round
+for ever without turning.  There a stretch also turns where it has gone further than
+half a period in any of them, and gets nearer to where it began: S rho is its
+displacement, up to the gradients at its ends.
 """
 
 from collections.abc import Callable
@@ -68,8 +68,8 @@ class Range(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """A trajectory while it grows.  Momenta and their sums are flat, ``[D]``; ``left`` is
-    earlier in time."""
+    """A trajectory while it grows.  Momenta and their sums are flat, ``[D]``; ``left``
+    is earlier in time."""
 
     num_leaves: Array  # [] int32 points of the longest chain, the first not counted
     left: State

@@ -76,8 +76,8 @@ class Density(Proposal):
         ratio = self.log_q(to=x, given=x_new) - self.log_q(to=x_new, given=x)
         if jnp.shape(ratio) != ():
             raise TypeError(
-                f"log_q must return a scalar, got shape {jnp.shape(ratio)}; sum over the "
-                "coordinates"
+                f"log_q must return a scalar, got shape {jnp.shape(ratio)}; sum over "
+                "the coordinates"
             )
         return proposed, ratio
 
@@ -107,16 +107,16 @@ def proposal_of(energy, proposal, log_q, symmetric) -> Proposal:
     if isinstance(proposal, Proposal):
         if log_q is not None or symmetric:
             raise TypeError(
-                "log_q and symmetric belong to a function q(key, x); a Proposal returns "
-                "its own ratio"
+                "log_q and symmetric belong to a function q(key, x); a Proposal "
+                "returns its own ratio"
             )
         return proposal
     checks.function(proposal, "proposal")
     if (log_q is None) == (not symmetric):
         got = "neither" if log_q is None else "both"
         raise TypeError(
-            "metropolis needs log_q(to=, given=) or symmetric=True for its proposal, got "
-            f"{got}"
+            "metropolis needs log_q(to=, given=) or symmetric=True for its proposal, "
+            f"got {got}"
         )
     if log_q is not None:
         checks.keywords(log_q, ("to", "given"), "log_q")

@@ -1,5 +1,5 @@
-"""Block Gibbs of a restricted Boltzmann machine: all hidden units given the visible ones,
-then all visible ones; it has detailed balance.
+"""Block Gibbs of a restricted Boltzmann machine: all hidden units given the visible
+ones, then all visible ones; it has detailed balance.
 """
 
 from typing import Any

@@ -116,8 +116,8 @@ KERNELS: dict[str, Entry] = {
 def of_space(
     space: Space, *, is_exact: bool | None = None, is_general: bool = True
 ) -> dict[str, Entry]:
-    """The kernels whose default state space is ``space``; all discrete kernels are those of
-    bits.
+    """The kernels whose default state space is ``space``; all discrete kernels are
+    those of bits.
 
     ``is_general`` leaves out those of a lattice or of a restricted Boltzmann machine.
     """

@@ -20,8 +20,8 @@ the energies change nothing in it, since each class counts among the chains for 
 share of the batch (:func:`by_class`).
 
 Both take batches of :class:`~ebmjax.objectives.batches.Labelled` points; their chains
-start as :mod:`ebmjax.objectives.conditional_chains` says.  Calibration and out-of-distribution
-scores: :mod:`ebmjax.evaluation.classification`.
+start as :mod:`ebmjax.objectives.conditional_chains` says.  Calibration and
+out-of-distribution scores: :mod:`ebmjax.evaluation.classification`.
 """
 
 from collections.abc import Callable

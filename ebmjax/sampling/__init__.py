@@ -1,1 +1,2 @@
-"""Sampling: the loop over steps, and the runner on the host with checks, chunks and checkpoints."""
+"""Sampling: the loop over steps, and the runner on the host with checks, chunks and
+checkpoints."""

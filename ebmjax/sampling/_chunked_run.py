@@ -29,8 +29,8 @@ from ebmjax.sampling.progress import Progress, reporter
 from ebmjax.sampling.samples import Samples
 
 WITHOUT_FILES = (
-    ": the draws until then are the result of this exception, sys.last_value.result at a "
-    "prompt; go on from its state, with its num_steps as start"
+    ": the draws until then are the result of this exception, sys.last_value.result at "
+    "a prompt; go on from its state, with its num_steps as start"
 )
 DISCARD = as_function(discard)
 
@@ -115,7 +115,8 @@ class ChunkedRun:
         )
 
     def _program(self, program, chunk: Chunk) -> Callable[..., Any]:
-        """A chunk's program as a function of the state, the step and what is reduced."""
+        """A chunk's program as a function of the state, the step and what is
+        reduced."""
         what = DISCARD if chunk.is_warmup else self.collect
         thin = 1 if chunk.is_warmup else self.steps.thin
         sizes = {"num_steps": chunk.length, "thin": thin}

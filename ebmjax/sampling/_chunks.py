@@ -46,8 +46,8 @@ class Steps(NamedTuple):
         steps = cls(num_steps, num_warmup, thin, start)
         if steps.end > LAST_STEP:
             raise ValueError(
-                f"start and the steps must end at {LAST_STEP} or before, the last that a "
-                f"key can be folded with, got {steps.end}"
+                f"start and the steps must end at {LAST_STEP} or before, the last that "
+                f"a key can be folded with, got {steps.end}"
             )
         return steps
 
@@ -78,8 +78,8 @@ def chunks_of(
     steps: Steps, num_chunks: int, longest: int | None = None
 ) -> Iterator[Chunk]:
     """The chunks of the warm-up and of the run, ``num_chunks`` of each, or more where
-    those would be longer than ``longest``; at most two lengths for each phase, so at most
-    two compilations."""
+    those would be longer than ``longest``; at most two lengths for each phase, so at
+    most two compilations."""
     phases = (True, steps.num_warmup, 1), (False, steps.num_steps, steps.thin)
     begin = steps.start
     for is_warmup, num_left, unit in phases:
@@ -117,9 +117,9 @@ def _step(kernel, keys, state):
 
 
 def num_even_chunks(num: int, longest: int) -> int:
-    """Chunks of ``num`` units, none longer than ``longest``; of one length if that takes
-    at most twice as many, so that one program is compiled, and none of a single step,
-    whose program may round otherwise.
+    """Chunks of ``num`` units, none longer than ``longest``; of one length if that
+    takes at most twice as many, so that one program is compiled, and none of a single
+    step, whose program may round otherwise.
 
     >>> num_even_chunks(1000, 400), num_even_chunks(1009, 400)
     (4, 3)

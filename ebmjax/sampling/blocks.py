@@ -21,8 +21,8 @@ BODY_EQUATIONS, MOST_UNROLLED = 1500, 8
 def block_length(
     kernel: Kernel, key: Key, state: State, thin: int, num_kept: int
 ) -> int:
-    """Kept steps whose noise is drawn together: as many as stay in cache, and divide the
-    whole if any do."""
+    """Kept steps whose noise is drawn together: as many as stay in cache, and divide
+    the whole if any do."""
     shapes = shapes_of(state.position)
     draw = lambda key: draw_noise(kernel, key, shapes)
     program, noise = jax.make_jaxpr(draw, return_shape=True)(key)

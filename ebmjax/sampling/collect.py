@@ -37,8 +37,9 @@ class Reducer(Value):
     """A running statistic to give as ``collect``: what is stored does not grow with the
     number of steps.
 
-    ``init(state, info)`` is called before any step, for states and infos of these shapes;
-    ``update(reduced, state, info)`` after each.  See :mod:`ebmjax.diagnostics.streaming`.
+    ``init(state, info)`` is called before any step, for states and infos of these
+    shapes; ``update(reduced, state, info)`` after each.  See
+    :mod:`ebmjax.diagnostics.streaming`.
     """
 
     init: Callable[[State, Info], Any] = function()

@@ -29,8 +29,8 @@ Devices = Mesh | Sequence[jax.Device] | int | None
 
 
 def mesh_of(devices: Devices) -> Mesh | None:
-    """A mesh with an axis ``"chains"``: of devices, of a number of them, the caller's own; or
-    none.
+    """A mesh with an axis ``"chains"``: of devices, of a number of them, the caller's
+    own; or none.
 
     Raises:
       ValueError, TypeError: no such devices, or a mesh without that axis.
@@ -64,22 +64,25 @@ def check_divides(number: int, mesh: Mesh | None, name: str) -> None:
     size = 1 if mesh is None else mesh.shape[AXIS]
     if number % size:
         raise ValueError(
-            f"{name} must be a multiple of the number of devices, got {number} on {size} "
-            f"devices; the nearest are {number // size * size or size} and {(number // size + 1) * size}"
+            f"{name} must be a multiple of the number of devices, got {number} on "
+            f"{size} devices; the nearest are {number // size * size or size} and "
+            f"{(number // size + 1) * size}"
         )
 
 
 def check_key(key: jax.Array) -> None:
     """Warn where random numbers depend on how many chains and steps are drawn together.
 
-    JAX promises equal numbers under ``vmap`` for threefry alone: with rbg and unsafe_rbg keys
-    1000 steps are not 600 and then 400, and a chain depends on the number of chains.
+    JAX promises equal numbers under ``vmap`` for threefry alone: with rbg and
+    unsafe_rbg keys 1000 steps are not 600 and then 400, and a chain depends on the
+    number of chains.
     """
     impl = str(jax.random.key_impl(key))
     if "rbg" in impl:
         checks.warn(
-            f"keys of {impl} give other numbers for another number of chains, chunks or "
-            "devices; for the same ones pass jax.random.key(seed, impl='threefry2x32')",
+            f"keys of {impl} give other numbers for another number of chains, chunks "
+            "or devices; for the same ones pass jax.random.key(seed, "
+            "impl='threefry2x32')",
             UserWarning,
         )
 
@@ -144,7 +147,8 @@ def divided(
 
 
 def to_host(tree: Any) -> Any:
-    """The same tree with every shard here, of all processes; typed keys stay what they are."""
+    """The same tree with every shard here, of all processes; typed keys stay what they
+    are."""
 
     def gather(leaf):
         if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
@@ -161,13 +165,13 @@ def to_host(tree: Any) -> Any:
 
 
 def connect() -> Mesh:
-    """Join the processes of one run and return the mesh of all their devices; call it before
-    anything else of JAX.
+    """Join the processes of one run and return the mesh of all their devices; call it
+    before anything else of JAX.
 
     Reads ``JAX_COORDINATOR_ADDRESS`` (127.0.0.1:12321), ``JAX_NUM_PROCESSES`` and
-    ``JAX_PROCESS_ID``; where neither of the last two is set JAX asks SLURM, Open MPI, Kubernetes
-    or the Cloud TPU.  The coordinator listens at its own address alone, loopback by default,
-    unless ``JAX_COORDINATOR_BIND_ADDRESS`` is set.
+    ``JAX_PROCESS_ID``; where neither of the last two is set JAX asks SLURM, Open MPI,
+    Kubernetes or the Cloud TPU.  The coordinator listens at its own address alone,
+    loopback by default, unless ``JAX_COORDINATOR_BIND_ADDRESS`` is set.
     """
     read = {
         n: os.environ.get(f"JAX_{n}")
@@ -220,8 +224,8 @@ def wait(name: str) -> None:
 
 
 def put(tree: Any, sharding: NamedSharding | None) -> Any:
-    """Put a tree of arrays on devices of this process and of others; unchanged without a
-    sharding."""
+    """Put a tree of arrays on devices of this process and of others; unchanged without
+    a sharding."""
     if sharding is None:
         return tree
 

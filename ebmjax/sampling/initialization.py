@@ -1,4 +1,5 @@
-"""Where a run of chains begins, and whether it may: finite energies, of this kernel, on these devices."""
+"""Where a run of chains begins, and whether it may: finite energies, of this kernel, on
+these devices."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,8 +25,8 @@ def _init(kernel, positions):
 def begin(
     kernel: Kernel, positions: Position | State, mesh: jax.sharding.Mesh | None
 ) -> State:
-    """The state of chains at positions ``[C, ...]``, constrained values where the energy
-    is constrained, or a copy of the state of an earlier run; over devices.
+    """The state of chains at positions ``[C, ...]``, constrained values where the
+    energy is constrained, or a copy of the state of an earlier run; over devices.
 
     Raises:
       TypeError, ValueError: positions that are none, or outside of their supports; a
@@ -39,7 +40,8 @@ def begin(
         wants = jax.eval_shape(_init, kernel, state.position)
         if jax.tree.structure(wants) != jax.tree.structure(state):
             raise TypeError(
-                "positions is the state of another kernel; pass its position, state.position"
+                "positions is the state of another kernel; pass its position, "
+                "state.position"
             )
         dev.check_divides(checks.num_chains(state), mesh, "the number of chains")
         state = dev.spread(state, mesh)
@@ -55,8 +57,8 @@ def begin(
     bad = np.flatnonzero(~np.isfinite(energy))
     if len(bad):
         raise ValueError(
-            f"energy must be finite where a chain starts, got {energy[bad[0]]} at chain "
-            f"{bad[0]} ({len(bad)} of {len(energy)} chains)"
+            f"energy must be finite where a chain starts, got {energy[bad[0]]} at "
+            f"chain {bad[0]} ({len(bad)} of {len(energy)} chains)"
         )
     check_grad(state, "a chain starts")
     return state
@@ -72,8 +74,8 @@ def check_grad(state: State, where: str) -> None:
     if len(bad):
         raise ValueError(
             f"the gradient of the energy must be finite where {where}, got NaN or "
-            f"infinity at chain {bad[0]} ({len(bad)} of {len(rows[0])} chains); start it "
-            "elsewhere"
+            f"infinity at chain {bad[0]} ({len(bad)} of {len(rows[0])} chains); start "
+            "it elsewhere"
         )
 
 
@@ -90,7 +92,8 @@ def check_energy(kernel: Kernel, state: State, what: str) -> None:
 
 
 def one_point(positions: Any, takes: Callable, name: str = "positions") -> None:
-    """Warn where numbers ``[C]`` look like one point without its chain axis: ``takes`` accepts them whole."""
+    """Warn where numbers ``[C]`` look like one point without its chain axis: ``takes``
+    accepts them whole."""
     if any(np.ndim(x) != 1 for x in jax.tree.leaves(positions)):
         return
     try:
@@ -99,8 +102,9 @@ def one_point(positions: Any, takes: Callable, name: str = "positions") -> None:
         return
     shape = np.shape(jax.tree.leaves(positions)[0])
     checks.warn(
-        f"{name} of shape {shape} are {shape[0]} chains of one number each, but the energy takes them as one "
-        "point, too; for one chain of that point add an axis: x[None]"
+        f"{name} of shape {shape} are {shape[0]} chains of one number each, but the "
+        "energy takes them as one point, too; for one chain of that point add an axis: "
+        "x[None]"
     )
 
 

@@ -1,9 +1,9 @@
 """The loop over steps.
 
 Chain ``c`` takes its step ``t`` with the key ``fold_in(fold_in(key, c), t)``.  So its
-random numbers depend neither on how many chains run nor on the chunks in which they run:
-1000 steps are 600 and then 400, bit for bit, and chain 7 of a million can be run again
-alone.
+random numbers depend neither on how many chains run nor on the chunks in which they
+run: 1000 steps are 600 and then 400, bit for bit, and chain 7 of a million can be run
+again alone.
 
 ``run`` is pure and composes with ``jit``, ``grad``, ``vmap`` and ``scan``;
 :func:`~ebmjax.sampling.sample.sample` runs it from the host.  The kernel is an argument
@@ -11,7 +11,8 @@ of the program and its numbers are leaves, so that another step size or other pa
 of the same energy compile nothing.
 
 Noise is drawn for a block of steps in one operation, each number still from its own
-chain's key.  :func:`~ebmjax.sampling.blocks.block_length` picks blocks that stay in cache.
+chain's key.  :func:`~ebmjax.sampling.blocks.block_length` picks blocks that stay in
+cache.
 """
 
 import functools
@@ -149,8 +150,8 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
 
 
 def _kept_step(move, collect, thin):
-    """``thin`` steps, of which the last is kept; the carry is the state, the total of the
-    infos, and what is reduced."""
+    """``thin`` steps, of which the last is kept; the carry is the state, the total of
+    the infos, and what is reduced."""
 
     def kept_step(carry, noise):
         state, total, reduced = carry
@@ -169,7 +170,8 @@ def _kept_step(move, collect, thin):
 
 
 def _steps(draw, kept_step, thin, num_unrolled):
-    """A block of ``length`` kept steps from step ``first`` on, its noise drawn together."""
+    """A block of ``length`` kept steps from step ``first`` on, its noise drawn
+    together."""
 
     def steps(carry, first, length):
         if length * thin == 1:  # no loop within the loop, which would copy the state

@@ -67,7 +67,8 @@ def count(
 
 
 def restart_lost(key, step, state, totals, is_lost, info, policy):
-    """State and totals after the policy was applied to a chunk; may raise ChainFault."""
+    """State and totals after the policy was applied to a chunk; may raise
+    ChainFault."""
     nonfinite = np.asarray(info.num_nonfinite)
     if policy == "raise" and (is_lost.any() or nonfinite.any()):
         chain = int(np.argmax(is_lost if is_lost.any() else nonfinite))
@@ -96,8 +97,8 @@ def restart_lost(key, step, state, totals, is_lost, info, policy):
 
 
 def warn(totals: Totals, rate: np.ndarray, num_steps: int, energy) -> None:
-    """Warn of chains that never moved, of proposals that were not finite, of energies so large
-    that float32 rounds their differences."""
+    """Warn of chains that never moved, of proposals that were not finite, of energies
+    so large that float32 rounds their differences."""
     for message in _messages(totals, rate, num_steps, energy):
         checks.warn(message, RuntimeWarning)
 
@@ -107,28 +108,28 @@ def _messages(totals, rate, num_steps, energy):
     if is_frozen.any():
         listed = ", ".join(str(c) for c in np.flatnonzero(is_frozen)[:5])
         yield (
-            f"{is_frozen.sum()} of {len(is_frozen)} chains never moved in {num_steps} steps "
-            f"(chain {listed}): the step size is too large, or the energy is not finite "
-            "around them"
+            f"{is_frozen.sum()} of {len(is_frozen)} chains never moved in {num_steps} "
+            f"steps (chain {listed}): the step size is too large, or the energy is not "
+            "finite around them"
         )
     if totals.num_nonfinite.any():
         worst = int(np.argmax(totals.num_nonfinite))
         yield (
-            f"{totals.num_nonfinite.sum()} proposals had an energy or a ratio of NaN or minus "
-            f"infinity and were rejected; most in chain {worst}, "
+            f"{totals.num_nonfinite.sum()} proposals had an energy or a ratio of NaN "
+            f"or minus infinity and were rejected; most in chain {worst}, "
             f"{totals.num_nonfinite[worst]} of {num_steps}"
             + FLOAT64
             * (energy.dtype != jnp.float64)
         )
     if totals.num_restarted.any():
         yield (
-            f"{(totals.num_restarted > 0).sum()} chains never moved in a chunk and were put "
-            "where others are"
+            f"{(totals.num_restarted > 0).sum()} chains never moved in a chunk and "
+            "were put where others are"
         )
     size = float(np.median(np.abs(np.asarray(energy))))
     rounding = size * float(jnp.finfo(energy.dtype).eps)
     if rounding > BLURRED:
         yield (
-            f"energies are about {size:.2g}, where {energy.dtype} rounds their differences to "
-            f"{rounding:.2g} nat: subtract a constant from the energy"
+            f"energies are about {size:.2g}, where {energy.dtype} rounds their "
+            f"differences to {rounding:.2g} nat: subtract a constant from the energy"
         )

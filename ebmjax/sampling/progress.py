@@ -1,4 +1,5 @@
-"""Progress of long work: a function ``(done, total, text)``; a bar where rich is installed."""
+"""Progress of long work: a function ``(done, total, text)``; a bar where rich is
+installed."""
 
 import importlib.util
 import sys
@@ -10,7 +11,8 @@ SECONDS = 5.0  # between plain lines
 
 
 def reporter(progress: bool | Progress, title: str) -> Progress:
-    """The function to call: the caller's own, a bar on a terminal with rich, or plain lines."""
+    """The function to call: the caller's own, a bar on a terminal with rich, or plain
+    lines."""
     if callable(progress):
         return progress
     if not isinstance(progress, bool | None):

@@ -1,5 +1,5 @@
-"""A key that is used twice: a run that starts where another one with the same key ended,
-or that ends where another one ended.
+"""A key that is used twice: a run that starts where another one with the same key
+ended, or that ends where another one ended.
 
 Chain ``c`` takes step ``t`` with noise that depends on the key, ``c`` and ``t`` alone.
 So the same key, from where the first run ended and again from step 0, moves the chains
@@ -42,7 +42,8 @@ class _Place(NamedTuple):
         return (self.num_chains, self.rows) == (other.num_chains, other.rows)
 
     def is_met(self, other: "_Place") -> bool:
-        """Whether half of the chains that both have are at nearly the same positions."""
+        """Whether half of the chains that both have are at nearly the same
+        positions."""
         num = min(len(self.rows), len(other.rows))
         a, b = self.numbers[:num], other.numbers[:num]
         if a.shape != b.shape or not self.is_real:
@@ -89,8 +90,8 @@ def remember(key: Key, start: Any, end: Position, steps: tuple[int, int]) -> Non
 
 
 def check_not_repeated(key: Key, positions: Any, steps: tuple[int, int]) -> None:
-    """Raise where a run with this key and some of these steps ended at the positions, or
-    where they are all draws ``[T, C, ...]`` of a run."""
+    """Raise where a run with this key and some of these steps ended at the positions,
+    or where they are all draws ``[T, C, ...]`` of a run."""
     if not _runs:
         return
     name, start = fingerprint(key), _place(positions)

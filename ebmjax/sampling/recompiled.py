@@ -30,11 +30,11 @@ def warn_of_many(what: str, *items: Any) -> None:
         if len(found) == MANY:
             place = f"{f.__code__.co_filename}:{f.__code__.co_firstlineno}"
             checks.warn(
-                f"{what} was given {MANY} functions made by the same code, {f.__name__} "
-                f"at {place}: each is a new function, for which a program is compiled "
-                "and kept, with the arrays that it refers to. Pass arrays as arguments, "
-                "jax.tree_util.Partial(energy, data) for energy(data, x), and one "
-                "program serves all",
+                f"{what} was given {MANY} functions made by the same code, "
+                f"{f.__name__} at {place}: each is a new function, for which a program "
+                "is compiled and kept, with the arrays that it refers to. Pass arrays "
+                "as arguments, jax.tree_util.Partial(energy, data) for energy(data, "
+                "x), and one program serves all",
                 RuntimeWarning,
             )
 

@@ -67,24 +67,26 @@ def sample(
       num_warmup: steps before, thrown away.
       thin: store every ``thin``-th step.
       collect: from ``(state, info)`` of one step, with the chain axis, to what is
-        stored (``state.position`` has constrained values); or a running statistic of :mod:`ebmjax.diagnostics.streaming`, so that
-        memory does not grow with the number of steps.
+        stored (``state.position`` has constrained values); or a running statistic of
+        :mod:`ebmjax.diagnostics.streaming`, so that memory does not grow with the
+        number of steps.
       start: steps already taken, ``Samples.num_steps`` of the run that is continued.
-      num_chunks: pieces to run in, between which progress is shown and saved; by default
-        one, or twenty with progress or a checkpoint, and more for a long run, so that
-        Ctrl-C waits for about a second.
+      num_chunks: pieces to run in, between which progress is shown and saved; by
+        default one, or twenty with progress or a checkpoint, and more for a long run,
+        so that Ctrl-C waits for about a second.
       devices: to divide the chains over: a number, a list, or a mesh with an axis
         ``"chains"``.
-      checkpoint: a folder.  Each chunk is saved there, its draws with it; the same call,
-        made again after a crash, computes what is missing and returns the same bytes.
+      checkpoint: a folder.  Each chunk is saved there, its draws with it; the same
+        call, made again after a crash, computes what is missing and returns the same
+        bytes.
       backend: what writes it: ``"npz"``, one file that process 0 gathers; ``"orbax"``,
         each process its own chains, for several hosts (needs ``ebmjax[orbax]``).
       on_fault: handling of a chain that meets NaN: ``"revert"`` undoes the step;
         ``"reinit"`` also moves a chain that never moved in a chunk to the position of
         another one, which biases, and is counted; ``"raise"`` stops.
       progress: ``True`` for a bar (needs rich), or a function ``(done, total, text)``.
-      fused: all steps of a chunk in two launches of a GPU (:mod:`ebmjax.fused.run`), for
-        energies of few operations; positions, or ``collect_stats``, are collected.
+      fused: all steps of a chunk in two launches of a GPU (:mod:`ebmjax.fused.run`),
+        for energies of few operations; positions, or ``collect_stats``, are collected.
 
     Returns:
       :class:`Samples`.
@@ -100,8 +102,8 @@ def sample(
 
     Warns:
       where a chain never moved, proposed points without a finite energy, a checkpoint
-      was damaged, or chains end where those of an earlier run with the key ended; and when
-      one line of code has made sixteen functions, each compiled anew.
+      was damaged, or chains end where those of an earlier run with the key ended; and
+      when one line of code has made sixteen functions, each compiled anew.
 
     >>> kernel = hmc(lambda x: 0.5 * jnp.sum(x**2), 0.5, 5)
     >>> samples = sample(jax.random.key(0), kernel, jnp.zeros((4, 2)), 1000)
@@ -166,8 +168,8 @@ def _check_kernel(kernel, positions) -> None:
     checks.instance(kernel, Kernel, "kernel", "this library or from_blackjax")
     if isinstance(positions, Samples):
         raise TypeError(
-            "positions is Samples: give its state, with its num_steps as start to go on "
-            "with the same key"
+            "positions is Samples: give its state, with its num_steps as start to go "
+            "on with the same key"
         )
     if not kernel.is_parallel:
         return

@@ -29,8 +29,8 @@ class Samples(NamedTuple):
 
 
 def draws_of(found: Any) -> tuple[Position, Info | None]:
-    """Draws ``[T, C, ...]``, and infos where they were kept: of samples, of a record, or
-    as they are."""
+    """Draws ``[T, C, ...]``, and infos where they were kept: of samples, of a record,
+    or as they are."""
     if isinstance(found, Samples):
         found = found.draws
     return (found.position, found.info) if isinstance(found, Record) else (found, None)

@@ -23,7 +23,7 @@ def progress_text(metrics) -> str:
     text = f"loss {means['loss']:+.3g}  |grad| {means['grad_norm']:.2g}"
     if "energy_model" in means:
         text += (
-            f"  E data {means['energy_data']:+.3g}  E model {means['energy_model']:+.3g}"
-            f"  acceptance {means['acceptance_rate']:.2f}"
+            f"  E data {means['energy_data']:+.3g}  E model "
+            f"{means['energy_model']:+.3g}  acceptance {means['acceptance_rate']:.2f}"
         )
     return text

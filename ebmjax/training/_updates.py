@@ -12,8 +12,8 @@ from ebmjax.sampling import devices as dev
 
 @functools.partial(jax.jit, static_argnames=("chunk", "batch_size"))
 def updates(step, data_noise, augment, key, state, data, num, *, chunk, batch_size):
-    """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program for
-    every number."""
+    """``num`` updates, at most ``chunk``, and their metrics ``[chunk]``: one program
+    for every number."""
     num_points = len(jax.tree.leaves(data)[0])
 
     def update(state):

@@ -131,7 +131,8 @@ class ReplayBuffer(ChainInit):
         size = self.size
         if num_chains > size:
             raise ValueError(
-                f"num_chains must be at most the buffer's size, {size}, got {num_chains}"
+                f"num_chains must be at most the buffer's size, {size}, got "
+                f"{num_chains}"
             )
         lengths = {np.shape(x)[0] for x in jax.tree.leaves(buffer)}
         if lengths != {size}:  # an index beyond it would be clamped silently

@@ -50,8 +50,9 @@ def _of_chains(metrics, data_extent, dim, max_gap) -> str | None:
     spread = known_mean(metrics["energy_spread"])
     if -gap > 10 + 3 * min(spread, dim**0.5):
         return (
-            f"the chains are {-gap:.3g} nats above the data, whose energies spread by {spread:.3g}: they "
-            "no longer follow the energy; lower the learning rate, add noise, or run more steps"
+            f"the chains are {-gap:.3g} nats above the data, whose energies spread by "
+            f"{spread:.3g}: they no longer follow the energy; lower the learning rate, "
+            "add noise, or run more steps"
         )
     acceptance = known_mean(metrics["acceptance_rate"])
     if acceptance < 0.005:
@@ -68,8 +69,9 @@ def _of_chains(metrics, data_extent, dim, max_gap) -> str | None:
     drift = _median(metrics.get("drift"))
     if drift > 30 * max(data_extent, 1e-6):
         return (
-            f"the gradient of the energy exploded: a Langevin step drifts by {drift:.3g} where the data "
-            f"reach {data_extent:.3g}; lower the learning rate or the step size"
+            "the gradient of the energy exploded: a Langevin step drifts by "
+            f"{drift:.3g} where the data reach {data_extent:.3g}; lower the learning "
+            "rate or the step size"
         )
     return None
 

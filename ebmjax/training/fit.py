@@ -90,8 +90,8 @@ def fit(
       num_updates: in total, including those already in ``state``.
       batch_size: B, at most N.
       num_chains: C, ``batch_size`` by default.
-      data_noise: standard deviation of Gaussian noise added to the points of each batch,
-        in their units.
+      data_noise: standard deviation of Gaussian noise added to the points of each
+        batch, in their units.
       augment: ``augment(key, points)`` of a batch, before the noise;
         :func:`ebmjax.training.augmentation.shifts`.
       ema_decay: of the parameters kept for evaluation; less, (1 + t) / (10 + t), in the
@@ -223,7 +223,8 @@ def _loop(key, updates, state, data, num_updates, chunk, monitor, on_chunk, prog
         raise Interrupted(
             f"stopped after update {int(kept.step)} of {num_updates}, the last that is "
             "known to be healthy: its state and the history are the result of this "
-            "exception, sys.last_value.result at a prompt; go on with fit from the state",
+            "exception, sys.last_value.result at a prompt; go on with fit from the "
+            "state",
             found(kept),
         ) from stopped
     monitor.finish()

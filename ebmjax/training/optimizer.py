@@ -61,14 +61,14 @@ def as_optimizer(optimizer: Any) -> Optimizer:
     for needed in ("value_fn", "obj_fn"):
         if needed in names:
             raise TypeError(
-                f"optimizer needs {needed}, the loss as a function (optax.lbfgs and line searches "
-                "do, and sophia); a loss that runs chains has none: use "
+                f"optimizer needs {needed}, the loss as a function (optax.lbfgs and "
+                "line searches do, and sophia); a loss that runs chains has none: use "
                 "optax.adam"
             )
     if any("lookahead" in name for name in names):
         raise TypeError(
-            "optimizer must not be optax.lookahead, which trains LookaheadParams of its "
-            "own; the moving average that training keeps (ema) is its slow half"
+            "optimizer must not be optax.lookahead, which trains LookaheadParams of "
+            "its own; the moving average that training keeps (ema) is its slow half"
         )
     return Optimizer(opened(optimizer.init), opened(optimizer.update))
 

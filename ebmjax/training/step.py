@@ -41,8 +41,8 @@ class TrainState(NamedTuple):
             return f"TrainState({', '.join(self._fields)})"
         num_params = sum(np.size(x) for x in jax.tree.leaves(self.params))
         return (
-            f"TrainState({int(self.step)} updates, {num_params:,} parameters, step size "
-            f"{float(self.step_size):.3g}, {int(self.num_skipped)} skipped, "
+            f"TrainState({int(self.step)} updates, {num_params:,} parameters, step "
+            f"size {float(self.step_size):.3g}, {int(self.num_skipped)} skipped, "
             f"{int(self.num_rollbacks)} roll-backs)"
         )
 

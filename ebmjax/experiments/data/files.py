@@ -72,9 +72,9 @@ def read(
     if (code := missing_code(x)) is not None:
         i, number, num = code
         checks.warn(
-            f"{path}: column {i + 1} of the points holds {number:g} {num} times, far from "
-            "all its other values: the code of a missing value? Points are taken as they "
-            "are; leave such rows out"
+            f"{path}: column {i + 1} of the points holds {number:g} {num} times, far "
+            "from all its other values: the code of a missing value? Points are taken "
+            "as they are; leave such rows out"
         )
     return Dataset(
         str(path), _floating(path, x), y, known, is_image, names, columns, tuple(notes)

@@ -1,4 +1,5 @@
-"""Numbers of a file that may not be coordinates: labels, and codes of missing values."""
+"""Numbers of a file that may not be coordinates: labels, and codes of missing
+values."""
 
 import numpy as np
 
