@@ -5,10 +5,11 @@ With a GPU at hand seconds are measured, too.  Without one XLA compiles for an H
 is not there (:mod:`benchmarks.gpu_program`), and no time is known: the bound is that of
 launches of two microseconds each and of bytes over the bandwidth of the card.
 
-    random_walk, mala, hmc   1024 steps of 1024 chains, D = 2, 10, 100, a standard normal;
-                             with a GPU also 64 and 16384 chains, D = 10
+    random_walk, mala, hmc   1024 steps of 1024 chains, D = 2, 10, 100, a standard
+                             normal; with a GPU also 64 and 16384 chains, D = 10
     nuts                     launches a leaf of the tree, D = 10
-    fused                    the same in two launches (:mod:`ebmjax.fused.run`), D = 2, 10
+    fused                    the same in two launches (:mod:`ebmjax.fused.run`),
+                             D = 2, 10
     training                 an update of persistent training, beside a chain step of it
     8 devices                collectives of a run whose chains are divided
 """

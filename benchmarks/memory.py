@@ -2,8 +2,10 @@
 steps.
 
 ebmjax default     ``sample``: positions, and a few numbers per chain
-ebmjax moments, batch means, nothing    ``sample`` with a running statistic, or with nothing, as ``collect``
-blackjax default   ``run_inference_algorithm`` vmapped over chains: states and infos of all steps
+ebmjax moments, batch means, nothing
+                   ``sample`` with a running statistic, or with nothing, as ``collect``
+blackjax default   ``run_inference_algorithm`` vmapped over chains: states and infos of
+                   all steps
 blackjax best      a scan that stores positions
 
 Each is measured in a separate process.  kept: the bytes of the result.  peak: the

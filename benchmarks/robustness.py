@@ -1,7 +1,7 @@
 """Measurements of robustness.
 
-python -m benchmarks.robustness kill [NUM]     NUM SIGKILLs at random moments, in sampling and in
-                                               training
+python -m benchmarks.robustness kill [NUM]     NUM SIGKILLs at random moments, in
+                                               sampling and in training
 python -m benchmarks.robustness soak [STEPS]   memory and compilations of a long run
 python -m benchmarks.robustness guard          cost of rejecting non-finite steps
 """

@@ -6,16 +6,16 @@ All start from N(0, 1), without tuning parameters.  With few chains, 4 chains of
     ebmjax nuts           warm_up, then nuts
     blackjax nuts         window_adaptation and nuts in one jit
     blackjax nuts dense   the same with a dense mass
-    numpyro nuts          MCMC(NUTS), chains vectorised, inside one jit; outside, each run would
-                          compile again
+    numpyro nuts          MCMC(NUTS), chains vectorised, inside one jit; outside, each
+                          run would compile again
 
 With many, 256 chains:
 
     ebmjax hmc        warm_up of hmc, 100 + 300 steps
     blackjax chees        chees_adaptation with its diagonal mass, 200 + 300 steps of
                           dynamic_hmc; initial step 0.1, Adam at 0.02, as in its guide
-    blackjax chees best   100 + 300 steps, initial step 1, Adam at 0.05: the best of those
-                          that we tried
+    blackjax chees best   100 + 300 steps, initial step 1, Adam at 0.05: the best of
+                          those that we tried
 """
 
 import functools

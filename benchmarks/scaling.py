@@ -1,11 +1,12 @@
 """Cost of a chain-step against the number of chains, to a million, and of devices.
 
-chains    HMC with 5 steps on a 2-d energy, nothing stored, in one process; against 1024 chains
-devices   ``sample`` on 1, 2, 4 devices with as many chains on each: the available accelerators,
-          or virtual CPU devices in a separate process, which share the cores of this
-          machine, so that ideal scaling costs as many times as much; and the
-          collectives in its compiled program, with those of a mean over chains, which
-          needs one
+chains    HMC with 5 steps on a 2-d energy, nothing stored, in one process; against
+          1024 chains
+devices   ``sample`` on 1, 2, 4 devices with as many chains on each: the available
+          accelerators, or virtual CPU devices in a separate process, which share the
+          cores of this machine, so that ideal scaling costs as many times as much; and
+          the collectives in its compiled program, with those of a mean over chains,
+          which needs one
 """
 
 import functools

@@ -4,13 +4,15 @@ The same for all: a perceptron with SiLU and a confinement, batch and chains of 
 buffer with 5 % restarts, K unadjusted Langevin steps of 1e-2 per update, squared
 energies at 1e-3, Adam with (0, 0.999).
 
-ebmjax         ``fit`` with all its features: average of the parameters, restarts, metrics,
-               diagnosis
-torchebm       its documented loop, in a separate interpreter (:mod:`benchmarks.train_torch`)
+ebmjax         ``fit`` with all its features: average of the parameters, restarts,
+               metrics, diagnosis
+torchebm       its documented loop, in a separate interpreter
+               (:mod:`benchmarks.train_torch`)
 torchebm best  the same with its network under ``torch.compile``, if a compiler is found
-naive          a simple implementation in JAX: a jitted update, called from a Python loop
-floor          K gradients with respect to x and one with respect to the parameters, in a
-               scan; no random numbers, no optimiser
+naive          a simple implementation in JAX: a jitted update, called from a Python
+               loop
+floor          K gradients with respect to x and one with respect to the parameters, in
+               a scan; no random numbers, no optimiser
 
 All processes use the same CPUs, and PyTorch as many threads.
 """

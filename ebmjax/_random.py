@@ -96,7 +96,10 @@ def fold_on_host(key: jax.Array, data: np.ndarray) -> jax.Array | None:
     high = np.zeros(len(data), np.uint32)
     on_host = threefry.__wrapped__  # type: ignore[attr-defined]
     folded = np.stack(on_host(words, (high, data.astype(np.uint32))), axis=1)
-    return jax.random.wrap_key_data(folded, impl="threefry2x32")  # type: ignore[arg-type]
+    return jax.random.wrap_key_data(
+        folded,  # type: ignore[arg-type]
+        impl="threefry2x32",
+    )
 
 
 def fold_in_each(key: jax.Array, num: int) -> jax.Array:

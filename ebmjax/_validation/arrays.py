@@ -40,8 +40,9 @@ def parameters(params: Any, name: str = "params") -> None:
     if isinstance(params, dict) and "batch_stats" in params:
         raise ValueError(
             f"{name} holds batch_stats, which are statistics and not learned: train "
-            'variables["params"], and bind the statistics to the energy, lambda params, x: '
-            'network.apply({"params": params, "batch_stats": stats}, x)'
+            'variables["params"], and bind the statistics to the energy, '
+            'lambda params, x: network.apply({"params": params, '
+            '"batch_stats": stats}, x)'
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         where = name + jax.tree_util.keystr(path)

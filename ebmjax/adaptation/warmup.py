@@ -58,7 +58,8 @@ class Adapted(NamedTuple):
     step_size: Any  # eps C^(1/2): a scalar, a tree like the position, or Dense
     num_steps: Array | None  # of a trajectory, where that was free
     position: Position  # [C, ...] where the chains are now
-    acceptance_rate: Array  # [T] of each step, the mean over chains; harmonic where the length is free
+    # [T] of each step, the mean over chains; harmonic where the length is free
+    acceptance_rate: Array
     is_lost: Array  # [C] bool, chains far above the others at the end
     num_grads: Array  # [] int32, of all chains together
 

@@ -17,7 +17,8 @@ def full_precision() -> AbstractContextManager:
     bfloat16), by which the energy of a regression with 1,000 observations is off by .09
     nat.  ``jax.config.update("jax_default_matmul_precision", ...)`` has the last word.
     """
-    is_chosen = jax.config.jax_default_matmul_precision is not None  # type: ignore[attr-defined]
+    chosen = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    is_chosen = chosen is not None
     if is_chosen or jax.default_backend() == "cpu":
         return nullcontext()
     return jax.default_matmul_precision("float32")

@@ -12,6 +12,7 @@ from ebmjax.base.states import Array, Info, Key, Noise, Position, State
 from ebmjax.spaces import REAL, Space, check_energy
 
 CHAINS = "chains"  # the name of the axis over which chains run in parallel
+Move = Callable[[Noise, State], tuple[State, Info]]
 
 
 class Kernel(Value):
@@ -41,7 +42,8 @@ class Kernel(Value):
     >>> energy = lambda x: 0.5 * jnp.sum(x**2)
     >>> def move(noise, state):
     ...     new = evaluate(energy, 0.6 * state.position + 0.8 * noise)
-    ...     return new, Info(jnp.float32(1), jnp.bool_(True), jnp.float32(0), jnp.int32(0))
+    ...     zero, one = jnp.float32(0), jnp.float32(1)
+    ...     return new, Info(one, jnp.bool_(True), zero, jnp.int32(0))
     >>> kernel = Kernel(lambda x: evaluate(energy, x), normal_like, move)
     """
 
@@ -87,7 +89,7 @@ class _FunctionKernel(Kernel):
 
     init: Callable[[Position], State] = function()  # type: ignore[assignment]
     draw: Callable[[Key, Position], Noise] = function()  # type: ignore[assignment]
-    move: Callable[[Noise, State], tuple[State, Info]] = function()  # type: ignore[assignment]
+    move: Move = function()  # type: ignore[assignment]
     rejects_nonfinite: bool = static(default=False, kw_only=True)
     needs_grad: bool = static(default=False, kw_only=True)
     is_reversible: bool = static(default=False, kw_only=True)
@@ -100,8 +102,8 @@ class _FunctionKernel(Kernel):
 
 READS_VALUES = (
     "draw gets the shapes of a position, a pytree of jax.ShapeDtypeStruct, and must "
-    "not "
-    "read its values; {} does.  What depends on the position belongs into move, or propose"
+    "not read its values; {} does.  What depends on the position belongs into move, or "
+    "propose"
 )
 
 

@@ -29,7 +29,8 @@ class Info(NamedTuple):
     acceptance_rate: Array  # [] probability of acceptance, the mean over steps
     is_accepted: Array  # [] bool, whether the chain moved, in any of the steps
     energy_error: Array  # [] minus the log acceptance ratio, the largest over steps
-    num_nonfinite: Array  # [] int32, proposals whose energy is NaN or -inf, or ratio NaN
+    # [] int32, proposals whose energy is NaN or -inf, or ratio NaN
+    num_nonfinite: Array
     # [] E + kinetic energy where the last step began; 0 without momenta
     hamiltonian: Array = np.float32(0)  # type: ignore[assignment]
     # [] int32, gradients of the energy that the step took

@@ -22,7 +22,8 @@ class Dense(Value):
     then the mass of Hamiltonian dynamics.  Raises unless the matrix is square, finite
     and of full rank.
 
-    >>> kernel = mala(lambda x: 0.5 * jnp.sum(x**2), Dense(jnp.array([[1.0, 0], [0.5, 2]])))
+    >>> step_size = Dense(jnp.array([[1.0, 0], [0.5, 2]]))
+    >>> kernel = mala(lambda x: 0.5 * jnp.sum(x**2), step_size)
     """
 
     matrix: Array = number()
@@ -88,7 +89,7 @@ def _stretch(size, leaf):
         is_square = size.ndim == 2 and size.shape[0] == size.shape[1] == leaf.size
         raise ValueError(
             f"step_size of shape {size.shape} does not broadcast to a position of "
-            "shape "
-            f"{leaf.shape}" + ("; write a matrix as Dense(matrix)" if is_square else "")
+            f"shape {leaf.shape}"
+            + ("; write a matrix as Dense(matrix)" if is_square else "")
         )
     return size * leaf

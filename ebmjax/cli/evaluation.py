@@ -101,7 +101,9 @@ def _work(bracket: Bracket):
     ahead = np.asarray(bracket.forward.log_weights)
     back = -np.asarray(bracket.reverse.log_weights)
     fig, ax = plotting.figure(size=(5.2, 3.2))
-    bins = np.linspace(*np.quantile(np.concatenate([ahead, back]), [0.002, 0.998]), 40)  # type: ignore[call-overload]
+    bins = np.linspace(  # type: ignore[call-overload]
+        *np.quantile(np.concatenate([ahead, back]), [0.002, 0.998]), 40
+    )
     for values, label, colour in (
         (ahead, "forward", plotting.DATA),
         (back, "reverse", plotting.MODEL),

@@ -40,7 +40,9 @@ def shown(summary: Summary) -> str:
         return str(summary._replace(warnings=[]))
     rows = np.argsort(summary.columns["ess_bulk"], kind="stable")[:MOST_ROWS]
     names = [summary.names[i] for i in rows]
-    worst = Summary(names, {n: x[rows] for n, x in summary.columns.items()}, [])  # type: ignore[call-arg]
+    worst = Summary(  # type: ignore[call-arg]
+        names, {n: x[rows] for n, x in summary.columns.items()}, []
+    )
     return (
         f"{worst}\nthe {MOST_ROWS} of {len(summary.names)} rows with the smallest "
         "ess_bulk"

@@ -51,8 +51,8 @@ def of_draws(
             found.append(
                 f"R-hat above {LARGEST_RHAT} in {few(names[is_split])}: {advice}{which}"
                 if (columns["rhat"][is_split] > LARGEST_RHAT).any() or not named
-                else f"chains {few(np.flatnonzero(where))} are apart from the others in "
-                f"{few(names[is_split])}"
+                else f"chains {few(np.flatnonzero(where))} are apart from the others "
+                f"in {few(names[is_split])}"
             )
     for name in ("ess_bulk", "ess_tail"):
         small = ~(columns[name] >= LEAST_ESS) & ~stays

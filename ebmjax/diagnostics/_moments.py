@@ -186,8 +186,13 @@ def _start_covariance(value_fn, state, info) -> Covariance:
 def _add_to_covariance(value_fn, c: Covariance, state, info) -> Covariance:
     x = _flat(value_fn(state, info)).astype(c.origin.dtype)  # [C, D]
     origin = jnp.where(c.steps.is_zero(), x[0], c.origin)
-    steps, x = c.steps.plus_one(), two.two_sum(x, -origin[None])  # type: ignore[assignment]
+    steps = c.steps.plus_one()
+    x = two.two_sum(x, -origin[None])  # type: ignore[assignment]
     distance = two.subtract(x, _row(c.shift))  # type: ignore[arg-type]
     shift = two.add(c.shift, distance.mean(axis=0) / steps.as_float(origin.dtype))
-    products = jnp.matmul(distance.T, two.subtract(x, _row(shift)), precision="highest")  # type: ignore[arg-type]
+    products = jnp.matmul(
+        distance.T,
+        two.subtract(x, _row(shift)),  # type: ignore[arg-type]
+        precision="highest",
+    )
     return Covariance(steps, c.num_chains, origin, shift, two.add(c.squares, products))

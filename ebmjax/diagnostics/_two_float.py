@@ -95,18 +95,20 @@ def map_pairs(function: Any, tree: Any, *rest: Any) -> tuple[TwoFloat, ...]:
     A pair of trees among ``rest`` reaches the function as a pair of leaves.
     """
     leaves, treedef = jax.tree.flatten(tree)
+    flatten = treedef.flatten_up_to  # type: ignore[attr-defined]
+    unflatten = treedef.unflatten  # type: ignore[attr-defined]
     columns = [leaves]
     for argument in rest:
         if isinstance(argument, TwoFloat):
-            parts = (treedef.flatten_up_to(part) for part in argument)  # type: ignore[attr-defined]
+            parts = (flatten(part) for part in argument)
             columns.append([TwoFloat(*pair) for pair in zip(*parts, strict=True)])
         else:
-            columns.append(treedef.flatten_up_to(argument))  # type: ignore[attr-defined]
+            columns.append(flatten(argument))
     rows = [function(*row) for row in zip(*columns, strict=True)]
     return tuple(
         TwoFloat(
-            treedef.unflatten([pair.high for pair in pairs]),  # type: ignore[attr-defined]
-            treedef.unflatten([pair.low for pair in pairs]),  # type: ignore[attr-defined]
+            unflatten([pair.high for pair in pairs]),
+            unflatten([pair.low for pair in pairs]),
         )
         for pairs in zip(*rows, strict=True)
     )

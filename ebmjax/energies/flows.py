@@ -7,7 +7,8 @@ f is a chain of affine couplings (Dinh, Sohl-Dickstein & Bengio 2017, "Density
 estimation using Real NVP"): half of the coordinates, every second one and in turn, are
 scaled and shifted by networks of the other half,
 
-    y_kept = x_kept,   y_moved = x_moved exp(s(x_kept)) + t(x_kept),   log |det| = sum s,
+    y_kept = x_kept,   y_moved = x_moved exp(s(x_kept)) + t(x_kept),
+    log |det| = sum s,
 
 and an affine map of every coordinate at the end.  |s| stays below ``REACH`` by a
 hyperbolic tangent.  A new flow is the identity: its networks end in zeros.

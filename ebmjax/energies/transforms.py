@@ -5,7 +5,8 @@
     product(e1, e2, ...)(x)     = E1(x) + E2(x) + ...          product of experts
                                                                (Hinton 2002)
     from_log_density(log_p)(x)  = -log p(x)
-    confine(energy, s, mu)(x)   = E(x) + |x - mu|^2 / (2 s^2)  exp(-E) stays normalisable
+    confine(energy, s, mu)(x)   = E(x) + |x - mu|^2 / (2 s^2)  exp(-E) stays
+                                                               normalisable
     denoise(energy, s)(y)       = y - s^2 grad E(y)            E[x | y], y = x + s xi
                                                                of energy E
 

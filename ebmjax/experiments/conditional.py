@@ -72,7 +72,9 @@ def at(run: Run, state: TrainState, values: str, label: str) -> tuple[Run, Train
             "this run learned points alone: --condition and --label are of runs with "
             "--condition-on, or with the objective joint or class_conditional"
         )
-    held = run.held if of_held is None else take(run.held, of_held)  # type: ignore[arg-type]
+    held = run.held
+    if of_held is not None:
+        held = take(run.held, of_held)  # type: ignore[arg-type]
     chosen = run._replace(
         at=where, z=run.z[of_kept], kept=take(run.kept, of_kept), held=held
     )

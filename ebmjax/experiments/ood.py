@@ -2,8 +2,8 @@
 
     shuffled, midpoints, uniform   made of the points held out
                                    (:func:`ebmjax.experiments.labelled.ood_inputs`)
-    other images                   digits for a run on mnist and mnist for one on digits,
-                                   patches of faces (lfw) where scikit-image is
+    other images                   digits for a run on mnist and mnist for one on
+                                   digits, patches of faces (lfw) where scikit-image is
                                    installed, or any data that are named, resized to
                                    those of the run
 

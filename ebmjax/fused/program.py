@@ -33,8 +33,8 @@ ELEMENTWISE = set(
     exp2 expm1 log log1p sqrt rsqrt cbrt square sin cos tan asin acos atan atan2 sinh
     cosh tanh asinh acosh atanh logistic erf_inv is_finite nextafter clamp eq ne lt le
     gt ge and or xor not shift_left shift_right_logical shift_right_arithmetic
-    population_count clz convert_element_type bitcast_convert_type log2
-    one_minus_square""".split()
+    population_count clz convert_element_type bitcast_convert_type
+    log2 one_minus_square""".split()
 )
 SAME = {"copy", "copy_p", "stop_gradient", "optimization_barrier", "random_wrap"}
 SAME |= {"random_unwrap"}

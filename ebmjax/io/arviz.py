@@ -1,8 +1,9 @@
 """Draws for ArviZ, on disk and in pictures, by the names of its schema.
 
     posterior      a variable for each leaf of the position, ``[chain, draw, ...]``
-    sample_stats   lp = -E, acceptance_rate, diverging, energy_error, is_accepted; with momenta,
-                   energy (of the pair x and p) and n_steps; step_size where given
+    sample_stats   lp = -E, acceptance_rate, diverging, energy_error, is_accepted; with
+                   momenta, energy (of the pair x and p) and n_steps; step_size where
+                   given
 
 ``sample(..., collect=collect_stats)`` collects the second group.  A leaf whose name is
 taken (``draw``, ``chain``, a dimension, that of another leaf) is renamed with a
@@ -63,7 +64,9 @@ def groups(samples: Samples | Record | Position, *, step_size: Any = None) -> Gr
 def to_arviz(samples: Samples | Record | Position, *, step_size: Any = None) -> Any:
     """``InferenceData`` (ArviZ 0.x) or ``DataTree`` (1.x); arguments as :func:`groups`.
 
-    >>> data = to_arviz(sample(key, kernel, start, 1000, collect=collect_stats))  # doctest: +SKIP
+    >>> data = to_arviz(  # doctest: +SKIP
+    ...     sample(key, kernel, start, 1000, collect=collect_stats)
+    ... )
     """
     return _to_arviz(groups(samples, step_size=step_size))
 

@@ -1,7 +1,8 @@
 """Checkpoints of several hosts: Orbax writes a folder, each process its own shards.
 
     STEP.orbax/state/      of Orbax; nothing is gathered
-    STEP.orbax/manifest    shapes, dtypes, notes, the SHA-256 of every file and of itself
+    STEP.orbax/manifest    shapes, dtypes, notes, the SHA-256 of every file and of
+                           itself
 
 Orbax does not detect a flipped bit.  So each file is verified before Orbax reads it:
 its digest, and that it is a regular file inside the folder.  The processes share this

@@ -1,7 +1,7 @@
 """The folder of one run: a lock, the last checkpoints, and orderly interruption.
 
-    FOLDER/000001500.npz     the state after 1500 steps, gathered and written by process 0
-                             (:mod:`ebmjax.io.checkpoint`)
+    FOLDER/000001500.npz     the state after 1500 steps, gathered and written by process
+                             0 (:mod:`ebmjax.io.checkpoint`)
     FOLDER/000001500.orbax   or written by all processes, each its own part
                              (:mod:`ebmjax.io.orbax`)
 

@@ -10,8 +10,8 @@ date.  Persistent parts of the state that ``init`` draws (a momentum, a slice) a
 in ``state.momentum``; their first value is drawn with a hash of the position as key, so
 chains that start at different points have independent values.
 
->>> kernel = cycle(random_walk(energy, 0.5),
-...                from_blackjax(blackjax.nuts(log_p, h, mass), energy))  # doctest: +SKIP
+>>> nuts = from_blackjax(blackjax.nuts(log_p, h, mass), energy)  # doctest: +SKIP
+>>> kernel = cycle(random_walk(energy, 0.5), nuts)  # doctest: +SKIP
 """
 
 import inspect

@@ -2,7 +2,7 @@
 
 The position x gets a momentum p and the pair the energy (notes, eq. 16-18)
 
-    H(x, p) = E(x) + 1/2 p^T M^-1 p,    dx/dt = M^-1 p,    dp/dt = -grad E(x)    (eq. 19)
+    H(x, p) = E(x) + 1/2 p^T M^-1 p,   dx/dt = M^-1 p,   dp/dt = -grad E(x)   (eq. 19)
 
 Its flow keeps H and volume and is undone by flipping p.  The integrators that follow it
 (:mod:`ebmjax.kernels.integrators`) keep volume and are undone so, too; hence the ratio

@@ -1,9 +1,10 @@
 """Integrators of Hamiltonian dynamics (notes, eq. 19-20; Neal 2011).
 
-The flow of  H(x, n) = E(x) + |n|^2 / 2  is followed in steps S by a symmetric splitting:
-kicks  n -= c S^T grad E  of the momentum and drifts  x += c S n  of the position in turn,
-by coefficients c that read the same both ways.  The leapfrog is [1/2, 1, 1/2] (eq. 20).
-Whatever the coefficients, the map keeps volume and is undone by flipping n.
+The flow of  H(x, n) = E(x) + |n|^2 / 2  is followed in steps S by a symmetric
+splitting: kicks  n -= c S^T grad E  of the momentum and drifts  x += c S n  of the
+position in turn, by coefficients c that read the same both ways.  The leapfrog is
+[1/2, 1, 1/2] (eq. 20).  Whatever the coefficients, the map keeps volume and is undone
+by flipping n.
 """
 
 from typing import Any

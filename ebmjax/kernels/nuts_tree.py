@@ -10,7 +10,7 @@ Of its points one is drawn with probability in proportion to exp(-H):
 the second biased towards far points (Betancourt 2017, arXiv:1701.02434, appendix
 A.3.2).  A stretch with momenta n_a ... n_b turns where
 
-    rho . n_a <= 0   or   rho . n_b <= 0,      rho = sum of its momenta - (n_a + n_b) / 2,
+    rho . n_a <= 0   or   rho . n_b <= 0,   rho = sum of its momenta - (n_a + n_b) / 2,
 
 and a doubling counts only when none of the binary stretches it is made of turns: else
 the end of the trajectory would depend on where it began.  They are found without

@@ -1,4 +1,5 @@
-"""Proposals: a candidate  x* ~ q(x* | x)  and the log ratio  log q(x | x*) - log q(x* | x).
+"""Proposals: a candidate  x* ~ q(x* | x)  and the log ratio
+log q(x | x*) - log q(x* | x).
 
 :func:`~ebmjax.kernels.metropolis.metropolis` accepts or rejects them,
 :func:`~ebmjax.kernels.unadjusted.unadjusted` always accepts.
@@ -13,6 +14,8 @@ import jax.numpy as jnp
 from ebmjax import _validation as checks
 from ebmjax._value import Value, function, static, value
 from ebmjax.base import Array, Energy, Key, Noise, Position, State, moved
+
+Propose = Callable[[Noise, State], tuple[State, Array]]
 
 
 class Proposal(Value):
@@ -46,7 +49,7 @@ class _FunctionProposal(Proposal):
     """A proposal of two functions."""
 
     draw: Callable[[Key, Position], Noise] = function()  # type: ignore[assignment]
-    propose: Callable[[Noise, State], tuple[State, Array]] = function()  # type: ignore[assignment]
+    propose: Propose = function()  # type: ignore[assignment]
     uses_grad: bool = static(default=False)
 
     def __repr__(self) -> str:

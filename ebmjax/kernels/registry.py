@@ -66,7 +66,11 @@ def _lattice() -> Any:
 
 def _rbm() -> RBM:
     rng = np.random.default_rng(1)
-    return RBM(*(rng.normal(size=s).astype(np.float32) for s in ((4, 3), 4, 3)))  # type: ignore[arg-type]
+    return RBM(
+        *(  # type: ignore[arg-type]
+            rng.normal(size=s).astype(np.float32) for s in ((4, 3), 4, 3)
+        )
+    )
 
 
 SLOPED, DENSE = "sloped", "dense"  # covariances that a target makes

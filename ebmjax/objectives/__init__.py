@@ -17,7 +17,8 @@
     conditional         points given their conditions
     binary_data         pseudo-likelihood, ratio matching          Hyvarinen 2007
 
-    batches             points with labels or conditions; conditional_chains: chains for them
+    batches             points with labels or conditions; conditional_chains: chains
+                        for them
 
 [SK21] Song & Kingma 2021, "How to train your energy-based models", arXiv:2101.03288.
 Objectives without chains return them unchanged.

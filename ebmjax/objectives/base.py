@@ -110,7 +110,9 @@ class _FunctionObjective(Objective):
 
     loss: Loss = function()  # type: ignore[assignment]
     init: Callable[..., Any] = function(default=_identity, kw_only=True)
-    energy_params: Callable[[Any], Params] = function(default=_same, kw_only=True)  # type: ignore[assignment]
+    energy_params: Callable[[Any], Params] = function(  # type: ignore[assignment]
+        default=_same, kw_only=True
+    )
     uses_chains: bool = static(default=False, kw_only=True)
     adds_noise: bool = static(default=False, kw_only=True)
 

@@ -120,5 +120,6 @@ def with_points(batch: Any, points: Any) -> Any:
 def noisy(key: Key, batch: Any, noise: Any) -> Any:
     """A batch with Gaussian noise on its points, and none on what is beside them."""
     if isinstance(batch, Labelled | Pairs):
-        return batch._replace(point=noisy(key, batch.point, noise))  # type: ignore[arg-type]
+        point = noisy(key, batch.point, noise)
+        return batch._replace(point=point)  # type: ignore[arg-type]
     return axpy(noise, normal_like(key, batch), batch)

@@ -19,7 +19,11 @@ def verification(report: Report) -> Figure:
     }
     kind = report.evidence.get("kind")
     is_drawn = kind in draw and (kind != "invariance" or "after" in report.evidence)
-    fig = draw[kind](report.evidence) if is_drawn else _p_values(report)  # type: ignore[index]
+    fig = (
+        draw[kind](report.evidence)  # type: ignore[index]
+        if is_drawn
+        else _p_values(report)
+    )
     fig.suptitle(f"{report.title}: {report.verdict}, p = {report.p_value:.2g}")
     return fig
 

@@ -1,6 +1,7 @@
 """Handling of non-finite and stuck chains: counted per chain, reported at the end.
 
-    revert   a step to where the energy is NaN or infinite is undone (in compiled code, always)
+    revert   a step to where the energy is NaN or infinite is undone (in compiled code,
+             always)
     reinit   and a chain that never moved in a chunk is put where another chain is
     raise    and the first chunk with either is the last
 

@@ -33,8 +33,8 @@ def warn_of_many(what: str, *items: Any) -> None:
                 f"{what} was given {MANY} functions made by the same code, "
                 f"{f.__name__} at {place}: each is a new function, for which a program "
                 "is compiled and kept, with the arrays that it refers to. Pass arrays "
-                "as arguments, jax.tree_util.Partial(energy, data) for energy(data, "
-                "x), and one program serves all",
+                "as arguments, jax.tree_util.Partial(energy, data) for "
+                "energy(data, x), and one program serves all",
                 RuntimeWarning,
             )
 

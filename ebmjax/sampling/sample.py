@@ -110,7 +110,10 @@ def sample(
     >>> samples.draws.shape
     (1000, 4, 2)
     """
-    inside = "run(chain_keys(key, C), parallel(kernel), parallel(kernel).init(positions), num_steps)"
+    inside = (
+        "run(chain_keys(key, C), parallel(kernel), parallel(kernel).init(positions), "
+        "num_steps)"
+    )
     checks.on_host((key, positions), "sample", inside)
     key = checks.key(key)
     _check_kernel(kernel, positions)

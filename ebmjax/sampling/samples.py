@@ -14,7 +14,8 @@ class Samples(NamedTuple):
 
     # [T // thin, C, ...] what was collected, positions by default; or what was reduced
     draws: Any
-    # [C, ...] the last state; with ``start=num_steps`` a run goes on from it bit for bit
+    # [C, ...] the last state; with ``start=num_steps`` a run goes on from it bit
+    # for bit
     state: State
     num_steps: int  # taken since step 0, warm-up included
     acceptance_rate: np.ndarray  # [C] mean over the steps after warm-up
@@ -25,7 +26,10 @@ class Samples(NamedTuple):
     def __repr__(self) -> str:
         shapes = jax.tree.map(np.shape, self.draws)
         rate = f"acceptance {self.acceptance_rate.mean():.2f}"
-        return f"Samples(draws {shapes}, {len(self.acceptance_rate)} chains, {self.num_steps} steps, {rate})"
+        return (
+            f"Samples(draws {shapes}, {len(self.acceptance_rate)} chains, "
+            f"{self.num_steps} steps, {rate})"
+        )
 
 
 def draws_of(found: Any) -> tuple[Position, Info | None]:

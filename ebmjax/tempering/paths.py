@@ -169,7 +169,9 @@ def check_positions(path: Path, positions: Position) -> None:
       ValueError: another shape than draws of the base, outside its support, or an
         infinite energy.
     """
-    of_base = jax.eval_shape(lambda: path.base.sample(jax.random.key(0), 1))  # type: ignore[union-attr]
+    of_base = jax.eval_shape(
+        lambda: path.base.sample(jax.random.key(0), 1)  # type: ignore[union-attr]
+    )
     shapes = [
         jax.tree.map(lambda x: jnp.shape(x)[1:], tree) for tree in (of_base, positions)
     ]

@@ -1,11 +1,11 @@
 """The initialisation of the chains of an update, which distinguishes the ways to train
 with short chains.
 
-    from_data()               contrastive divergence: at the batch     (Hinton 2002)
-    replay_buffer(draw, C)    persistent: from the last update         (Tieleman 2008)
+    from_data()               contrastive divergence: at the batch (Hinton 2002)
+    replay_buffer(draw, C)    persistent: from the last update     (Tieleman 2008)
     replay_buffer(draw, N, p) a buffer of N, of which C run at a time,
-                              restarted with probability p             (Du & Mordatch 2019)
-    from_noise(draw)          short runs: at fresh noise               (Nijkamp et al. 2019)
+                              restarted with probability p         (Du & Mordatch 2019)
+    from_noise(draw)          short runs: at fresh noise           (Nijkamp et al. 2019)
 
 The buffer stores positions.  ``draw(key, n)`` gives ``n`` new ones, ``[n, ...]``.
 """

@@ -27,10 +27,16 @@ def diagnose(
     """
     skipped = metrics["is_skipped"].mean()
     if skipped > 0.5:
-        return f"{skipped:.0%} of the updates had a gradient, loss or step that was not finite"
+        return (
+            f"{skipped:.0%} of the updates had a gradient, loss or step that was not "
+            "finite"
+        )
     grad = _median(metrics.get("grad_norm"))
     if not grad < max_grad:
-        return f"the gradient of the loss has norm {grad:.3g} (limit {max_grad:g}); lower the learning rate"
+        return (
+            f"the gradient of the loss has norm {grad:.3g} (limit {max_grad:g}); lower "
+            "the learning rate"
+        )
     max_gap = GAP + GAP_PER_DIM * dim if max_gap is None else max_gap
     return (
         _of_chains(metrics, data_extent, dim, max_gap)

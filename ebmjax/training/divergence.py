@@ -134,9 +134,9 @@ class DivergenceMonitor:
         skips = [m["is_skipped"] for m in (*(m for _, m in self._pending), metrics)]
         if not is_last:  # a share needs at least SETTLED updates
             skips.insert(0, np.zeros(SETTLED, bool))
-        skips = np.concatenate(skips)[-max(SETTLED, length) :]  # type: ignore[assignment]
-        recent = {**metrics, "is_skipped": skips}
-        if trouble := diagnose(recent, self.extent, self.dim, self.max_gap):  # type: ignore[arg-type]
+        is_skipped = np.concatenate(skips)[-max(SETTLED, length) :]
+        recent = {**metrics, "is_skipped": is_skipped}
+        if trouble := diagnose(recent, self.extent, self.dim, self.max_gap):
             trouble = f"between updates {end - length} and {end}: {trouble}"
             before = self.healthy if self.healthy is not None else new
             self._pending = []

@@ -67,7 +67,8 @@ def init_state(
       TypeError, ValueError: parameters that are not floating arrays (batch statistics
         for example), or a step size that is not positive.
 
-    >>> state = init_state(jax.random.key(0), params, optax.adam(1e-3))  # doctest: +SKIP
+    >>> key, adam = jax.random.key(0), optax.adam(1e-3)  # doctest: +SKIP
+    >>> state = init_state(key, params, adam)  # doctest: +SKIP
     """
     key = checks.key(key)
     optimizer = as_optimizer(optimizer)

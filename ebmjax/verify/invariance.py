@@ -82,7 +82,8 @@ def invariance(
     key = checks.key(key)
     if num_chains is not None:
         checks.count(num_chains, "num_chains", least=100)
-    looks = [num_steps] if np.ndim(num_steps) == 0 else list(num_steps)  # type: ignore[arg-type]
+    is_one = np.ndim(num_steps) == 0
+    looks = [num_steps] if is_one else list(num_steps)  # type: ignore[arg-type]
     looks = sorted({checks.count(k, "num_steps") for k in looks})
     target = as_target(target)
     trial = Trial(

@@ -127,7 +127,9 @@ def _walk(energy, draws, x) -> Kernel:
     covariance = np.atleast_2d(np.cov(x.T)) * np.outer(moved, moved)
     w, v = np.linalg.eigh(covariance)
     root = v * np.sqrt(np.where(w > 1e-9 * max(w.max(), 1e-30), w, 0))
-    root = jnp.asarray(2.0 / np.sqrt(max(dim, 1)) * root, jnp.float32)  # type: ignore[assignment]
+    root = jnp.asarray(  # type: ignore[assignment]
+        2.0 / np.sqrt(max(dim, 1)) * root, jnp.float32
+    )
     few = jnp.asarray(np.flatnonzero(is_few))
     table = jnp.asarray(table, jnp.float32)  # type: ignore[assignment]
 

@@ -80,7 +80,9 @@ def rejects_nonfinite(
     )
     untested = "" if is_moved.any() else "no chain ever moved"
     if not claims and (num_outside or num_energies):
-        findings = tuple(f._replace(p_value=1.0) for f in findings)  # type: ignore[assignment]
+        findings = tuple(  # type: ignore[assignment]
+            f._replace(p_value=1.0) for f in findings
+        )
         untested = (
             "the kernel enters regions without a finite energy, and does not claim to "
             "reject them; wrap it in reject_nonfinite"

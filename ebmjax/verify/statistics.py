@@ -117,7 +117,9 @@ def rows_of(sums: Sums, features, suffix: str) -> list[Row]:
     expected = features.offsets + features.units * mu
     names = [f"{n}{suffix}" for n in features.names]
     columns = (t, error, allowance, spread, expected, features.units)
-    columns = [np.asarray(c, float).tolist() for c in columns]  # type: ignore[assignment]
+    columns = [  # type: ignore[assignment]
+        np.asarray(c, float).tolist() for c in columns
+    ]
     return [
         Row(name, family, *values)
         for name, family, values in zip(

@@ -33,7 +33,7 @@ MUTANTS = [
     Mutant("energies of chains at other conditions", OBJECTIVE, "return data, of_pairs(chains, c)", "return data, of_pairs(chains, c[::-1])", EXACT),
     Mutant("persistent chains in order of the batch", "objectives/conditional_chains.py", "slots = batch.row[:num_chains].astype(jnp.int32)", "slots = jnp.arange(num_chains)", STAYS),
     Mutant("of a row drawn twice the last chain stays", "objectives/conditional_chains.py", "k=-1)", "k=-1).T", STAYS),
-    Mutant("noise on the points forgotten", "objectives/batches.py", "point=noisy(key, batch.point, noise)", "point=batch.point", NOISE),
+    Mutant("noise on the points forgotten", "objectives/batches.py", "point = noisy(key, batch.point, noise)", "point = batch.point", NOISE),
     Mutant("all points given the first condition", OBJECTIVE, "self.at(c).loss", "self.at(batch.condition[0]).loss", OVER),
     Mutant("objectives that are no means taken", OBJECTIVE, "if not isinstance(made, MEANS):", "if False:", OVER),
     Mutant("labels shifted by one", "objectives/batches.py", "jax.nn.one_hot(labels, int", "jax.nn.one_hot(labels - 1, int", IN + "test_labels_become_one_hot_rows_and_pairs_are_checked"),

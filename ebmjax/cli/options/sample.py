@@ -22,7 +22,8 @@ Kernel = Annotated[
     typer.Option(help="Default: nuts; for a trained run, its kernel."),
 ]
 NumChains = Annotated[
-    int | None, typer.Option(help="Default: 4; for a trained run, 100.", min=1, max=2**31 - 1)
+    int | None,
+    typer.Option(help="Default: 4; for a trained run, 100.", min=1, max=2**31 - 1),
 ]
 NumWarmup = Annotated[
     int | None,
@@ -39,10 +40,14 @@ NumSteps = Annotated[
 Thin = Annotated[
     int | None,
     typer.Option(
-        help="Keep every n-th step. Default: 1; for a trained run, so that draws fit 256 MiB.", min=1
+        help="Keep every n-th step. Default: 1; for a trained run, so that draws fit "
+        "256 MiB.",
+        min=1,
     ),
 ]
-StepSize = Annotated[float | None, typer.Option(help="A fixed step size, without a warm-up.")]
+StepSize = Annotated[
+    float | None, typer.Option(help="A fixed step size, without a warm-up.")
+]
 LeapfrogSteps = Annotated[
     int | None,
     typer.Option(help="Leapfrog steps of hmc. Default: tuned.", min=1, max=2**31 - 1),
