@@ -13,7 +13,7 @@ from helpers import flat, z_score
 import ebmjax as eb
 from ebmjax.energies import networks
 from ebmjax.evaluation import classification
-from ebmjax.objectives import Chains, batches, chain_inits, joint
+from ebmjax.objectives import Chains, batches, conditional_chains, joint
 from ebmjax.objectives.batches import Labelled
 from ebmjax.objectives.likelihood import overall
 
@@ -187,7 +187,7 @@ def test_noise_is_added_to_the_points_alone():
     loss = joint.joint(
         lambda p, x: p * 0.5 * jnp.sum(x**2) + jnp.array([0.0, 50.0]), still, 1
     )
-    chain_init = chain_inits.of_points(eb.from_data())
+    chain_init = conditional_chains.of_points(eb.from_data())
     state = eb.init_state(jax.random.key(0), jnp.float32(1.0), optimizer, chain_init)
     options = {"num_updates": 1, "batch_size": num, "data_noise": noise, "chunk": 1}
     _, metrics = eb.fit(
@@ -249,7 +249,7 @@ def test_a_network_learns_bayes_rule_is_calibrated_and_detects_other_inputs():
     network = networks.MLP((64, 64), confinement=3.0, num_outputs=3)
     params = network.init(jax.random.key(0), jnp.zeros(2))
     optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, 600))
-    chain_init = chain_inits.of_points(
+    chain_init = conditional_chains.of_points(
         eb.replay_buffer(lambda key, n: 2 * jax.random.normal(key, (n, 2)), 512)
     )
     state = eb.init_state(jax.random.key(0), params, optimizer, chain_init, 0.5)
@@ -278,7 +278,7 @@ def test_a_network_learns_bayes_rule_is_calibrated_and_detects_other_inputs():
 
 
 def test_fresh_chains_have_the_shares_of_the_data():
-    both = chain_inits.with_labels(
+    both = conditional_chains.with_labels(
         lambda key, n: jax.random.normal(key, (n, 2)), SHARES
     )
     found = np.asarray(both(jax.random.key(0), 20_000).label).mean(axis=0)
@@ -305,7 +305,7 @@ def test_fresh_chains_have_the_shares_of_the_data():
             "labels must lie in",
         ),
         (
-            lambda: chain_inits.with_labels(lambda key, n: None, [0.5, 0.6]),
+            lambda: conditional_chains.with_labels(lambda key, n: None, [0.5, 0.6]),
             "shares must be .* got",
         ),
         (

@@ -12,7 +12,7 @@ import ebmjax as eb
 from ebmjax import targets, verify
 from ebmjax._value import static, value
 from ebmjax.tempering import replica_exchange as joint
-from ebmjax.tempering import replicas as pt
+from ebmjax.tempering import swaps as pt
 from ebmjax.tempering.bases import gaussian
 from ebmjax.tempering.parallel_tempering import parallel_tempering, rounds
 from ebmjax.tempering.paths import Path, geometric
