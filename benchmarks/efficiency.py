@@ -81,7 +81,7 @@ def rows(
 
 
 def _row(name, sampler, cold, warm, truth) -> dict[str, Any]:
-    judged = [classifier_metrics(run.draws, truth) for _, run in warm]
+    judged = [convergence_metrics(run.draws, truth) for _, run in warm]
     sizes = [j["ESS"] if is_converged(j) else 0.0 for j in judged]
     seconds = [seconds for seconds, _ in warm]
     grads = [float(run.num_grads) for _, run in warm]
@@ -107,7 +107,7 @@ def _row(name, sampler, cold, warm, truth) -> dict[str, Any]:
     }
 
 
-def classifier_metrics(draws: Any, truth: Moments) -> dict[str, float]:
+def convergence_metrics(draws: Any, truth: Moments) -> dict[str, float]:
     """Smallest bulk ESS, largest R-hat, largest errors of means and standard deviations
     in standard errors."""
     draws = jnp.asarray(draws, jnp.float32)

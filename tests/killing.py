@@ -43,13 +43,6 @@ class Mutant(NamedTuple):
     error: str = ""  # a pattern of "Type: message", if an error of the library kills it
 
 
-def pattern(text: str) -> re.Pattern[str]:
-    """A pattern that matches code independently of its line breaks."""
-    tokens = re.findall(r"\w+|[^\w\s]", text)
-    parts = [r",?\s*" + re.escape(t) if t in ")]}" else re.escape(t) for t in tokens]
-    return re.compile(r"\s*".join(parts))
-
-
 # --- the library with a bug ---------------------------------------------------------
 
 

@@ -100,7 +100,7 @@ def test_the_credit_data_have_a_thousand_rows():
 def test_the_criterion_detects_wrong_means_wrong_deviations_and_split_chains():
     truth = efficiency.truth_of(KNOWN)
     draws = KNOWN.mean + KNOWN.sd * np.random.default_rng(1).normal(size=(500, 4, 2))
-    good = efficiency.classifier_metrics(draws, truth)
+    good = efficiency.convergence_metrics(draws, truth)
     assert efficiency.is_converged(good) and good["ESS"] > 1500
     wrong = {
         "error of mean": draws + np.array([0.0, 0.3]),
@@ -108,13 +108,13 @@ def test_the_criterion_detects_wrong_means_wrong_deviations_and_split_chains():
         "R-hat": draws + np.array([-1.0, -1.0, 1.0, 1.0])[:, None] * KNOWN.sd * 0.5,
     }
     for what, bad in wrong.items():
-        metrics = efficiency.classifier_metrics(bad, truth)
+        metrics = efficiency.convergence_metrics(bad, truth)
         assert not efficiency.is_converged(metrics)
         assert (
             metrics[what] > 2 * good[what] or what == "R-hat" and metrics[what] > 1.05
         )
     still = np.broadcast_to(draws[:1], draws.shape)
-    assert not efficiency.is_converged(efficiency.classifier_metrics(still, truth))
+    assert not efficiency.is_converged(efficiency.convergence_metrics(still, truth))
 
 
 def test_reference_moments_leave_out_stuck_chains_and_need_agreement(
@@ -168,7 +168,7 @@ def test_every_sampler_samples_the_posterior(name, monkeypatch):
     monkeypatch.setattr(samplers, "MANY", 32)
     monkeypatch.setattr(samplers, "STEPS", 300)
     run = samplers.SAMPLERS[name](KNOWN)(jax.random.key(3))
-    metrics = efficiency.classifier_metrics(run.draws, efficiency.truth_of(KNOWN))
+    metrics = efficiency.convergence_metrics(run.draws, efficiency.truth_of(KNOWN))
     assert efficiency.is_converged(metrics), metrics
     assert run.draws.shape == (300, samplers.FEW if "nuts" in name else 32, 2)
     assert name == "numpyro nuts" or float(run.num_grads) > run.draws[..., 0].size
