@@ -7,10 +7,14 @@ them.
 
 A mutant is one node of the syntax tree changed: an operator, a comparison, a constant,
 an index, a condition negated, a call dropped, a return of an argument.  Its file is
-compiled from the changed tree in a separate process, without the cache of byte code; no
-file on disk changes.  The process runs the test modules that import the module,
-directly or by a name of the top level, each with a time limit.  A mutant is killed if a
-test fails, the import fails or the time is up.  Survivors are written to
+compiled from the changed tree in a process of its own; no file on disk changes.  The
+process runs the test modules that import the module, directly or by a name of the top
+level, until a test fails.  A mutant is killed if a test or the import fails.  One that
+does not end is run again without the change: only if that ends in half of the time is
+the mutant killed by a loop.
+
+Outcomes are kept in a file, a line each, and a call goes on where the last one stopped;
+``--part 0/2`` does every second mutant.  Survivors are written to
 ``mutation_survivors.md``; each is either equivalent or shows a missing test.
 
 It is meant for a schedule, not for CI.
@@ -22,7 +26,7 @@ import copy
 import json
 import os
 import random
-import subprocess
+import signal
 import sys
 import time
 from pathlib import Path
@@ -40,6 +44,8 @@ SWAPS = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
 }  # fmt: skip
+KILLED = ("killed", "does not end")
+MOST_MODULES = 6
 MESSAGES = {"fail", "describe", "ValueError", "TypeError", "Issue", "warn", "print"}
 
 
@@ -222,52 +228,93 @@ def tests_of(file: str) -> list[str]:
         ]
         if is_named or any(c in text for c in calls):
             found.append(str(path.relative_to(ROOT)))
-    return sorted(found, key=lambda p: last.split("_")[0] not in p)[:6]
+    return sorted(found, key=lambda p: last.split("_")[0] not in p)[:MOST_MODULES]
 
 
 def verdict(site: Site, limit: float) -> str:
-    """``killed``, ``out of time`` or ``survives``."""
+    """``killed``, ``does not end``, ``survives``, ``out of time`` or ``no test``."""
     tests = tests_of(site.file)
     if not tests:
-        return "no test imports it"
-    environment = os.environ | {
-        VARIABLE: f"{site.file}:{site.number}",
-        "PYTHONPATH": str(ROOT),
-    }
-    program = (
-        "import sys; sys.path.insert(0, 'tests'); import mutation; mutation.install(); "
-        "import pytest; sys.exit(pytest.main(['-x', '-q', '-p', 'no:cacheprovider', "
-        "*sys.argv[1:]]))"
-    )
-    for test in tests:
+        return "no test"
+    code = in_a_process(site, tests, limit)
+    if code is not None:
+        return "survives" if code in (0, 5) else "killed"
+    is_slow = in_a_process(None, tests, limit / 2) is None
+    return "out of time" if is_slow else "does not end"
+
+
+def in_a_process(site: Site | None, tests: list[str], limit: float) -> int | None:
+    """The exit status of the tests, with a mutant or without; None if out of time.
+
+    The process is a fork of this one, which has imported JAX, and nothing of ebmjax.
+    """
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(null, number)
+        os.chdir(ROOT)
+        sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+        os.environ["PYTHONPATH"] = str(ROOT)
+        code = 1
         try:
-            done = subprocess.run(
-                [sys.executable, "-c", program, test],
-                cwd=ROOT, env=environment, timeout=limit, capture_output=True,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return "out of time"
-        if done.returncode not in (0, 5):
-            return "killed"
-    return "survives"
+            if site is not None:
+                os.environ[VARIABLE] = f"{site.file}:{site.number}"
+                install()
+            import pytest
+
+            code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
+        finally:
+            os._exit(int(code))
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            _kill(child)  # what the tests have left
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.05)
+    _kill(child)
+    os.waitpid(child, 0)
+    return None
+
+
+def _kill(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def write(results: list[tuple[Site, str]], path: Path, arguments) -> None:
     """The survivors as a table, and a summary."""
-    num_killed = sum(v in ("killed", "out of time") for _, v in results)
+    num_killed = sum(found in KILLED for _, found in results)
     lines = [
         "# Survivors of mutation testing",
         "",
-        f"{len(results)} mutants, {num_killed} killed or out of time "
+        f"{len(results)} mutants, {num_killed} killed "
         f"(`python tests/mutation.py {' '.join(arguments)}`).",
         "",
         "| file | line | change | outcome | judgement |",
         "|---|---|---|---|---|",
     ]
     for site, found in results:
-        if found not in ("killed", "out of time"):
+        if found not in KILLED:
             lines.append(f"| `{site.file}` | {site.line} | {site.what} | {found} | |")
     path.write_text("\n".join(lines) + "\n")
+
+
+def chosen(files: list[str], num: int | None, seed: int) -> list[Site]:
+    """All mutants of some files, or a random sample of them."""
+    files = files or sorted(
+        str(p.relative_to(PACKAGE))
+        for p in PACKAGE.rglob("*.py")
+        if p.name != "__main__.py"
+    )
+    found = [s for f in files for s in sites(f)]
+    if num is None:
+        return found
+    return random.Random(seed).sample(found, min(num, len(found)))
 
 
 def main(arguments: list[str]) -> int:
@@ -275,35 +322,39 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--num", type=int, help="how many, at random; all by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--files", nargs="*", help="below ebmjax/; all by default")
-    parser.add_argument(
-        "--limit", type=float, default=300, help="seconds a test module"
-    )
+    parser.add_argument("--limit", type=float, default=900, help="seconds of a mutant")
+    parser.add_argument("--part", default="0/1", help="I/N: each Nth mutant from I")
     parser.add_argument("--out", type=Path, default=ROOT / "mutation_survivors.md")
     parser.add_argument("--list", action="store_true", help="run none")
     options = parser.parse_args(arguments)
-    files = options.files or sorted(
-        str(p.relative_to(PACKAGE))
-        for p in PACKAGE.rglob("*.py")
-        if p.name != "__main__.py"
-    )
-    chosen = [s for f in files for s in sites(f)]
-    if options.num is not None:
-        chosen = random.Random(options.seed).sample(
-            chosen, min(options.num, len(chosen))
-        )
-    results: list[tuple[Site, str]] = []
-    for site in chosen:
+    todo = chosen(options.files, options.num, options.seed)
+    if options.list:
+        print(*map(json.dumps, todo), sep="\n")
+        return 0
+    first, step = map(int, options.part.split("/"))
+    record = options.out.with_suffix(".jsonl")
+    import jax, flax, optax, chex, pytest, scipy.stats  # noqa: E401, F401, I001
+
+    for site in todo[first::step]:
+        done = recorded(record)
+        if site in done:
+            continue
         begin = time.perf_counter()
-        found = "listed" if options.list else verdict(site, options.limit)
-        results.append((site, found))
+        found = verdict(site, options.limit)
+        with record.open("a") as file:
+            file.write(json.dumps([site, found]) + "\n")
         seconds = time.perf_counter() - begin
-        print(
-            f"{len(results)}/{len(chosen)} {found} {seconds:.0f} s {json.dumps(site)}",
-            flush=True,
-        )
-        if not options.list:
-            write(results, options.out, arguments)
+        print(f"{len(done) + 1}/{len(todo)} {found} {seconds:.0f} s {json.dumps(site)}")
+        sys.stdout.flush()
+        done[site] = found
+        write([(s, done[s]) for s in todo if s in done], options.out, arguments)
     return 0
+
+
+def recorded(path: Path) -> dict[Site, str]:
+    """The outcomes so far."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {Site(*site): found for site, found in map(json.loads, lines)}
 
 
 if __name__ == "__main__":

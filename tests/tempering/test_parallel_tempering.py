@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import standard_error
+from jax.sharding import NamedSharding, PartitionSpec
 
 import ebmjax as eb
 from ebmjax import targets, verify
 from ebmjax._value import static, value
+from ebmjax.sampling import devices
 from ebmjax.tempering import replica_exchange as joint
 from ebmjax.tempering import swaps as pt
 from ebmjax.tempering.bases import gaussian
@@ -205,3 +207,19 @@ def test_bad_input_is_named_and_crowded_ladders_are_reported():
     far = geometric(gaussian(jnp.zeros(2)), lambda x: 100 * energy(x - 3))
     with pytest.warns(UserWarning, match="replicas hardly meet"):
         run_with(path=far, num_replicas=2, num_iterations=300)
+
+
+def test_replicas_are_divided_over_the_devices(monkeypatch):
+    """Each device keeps some replicas of all ladders; their numbers stay the same."""
+    seen = []
+    to_host = devices.to_host
+    monkeypatch.setattr(
+        devices, "to_host", lambda tree: seen.append(tree) or to_host(tree)
+    )
+    options = {"num_ladders": 3, "num_replicas": 4, "num_adapt": 0}
+    run = functools.partial(parallel_tempering, KEY, PATH, eb.mala, 5, **options)
+    here, divided = run(), run(devices=1)
+    specs = [tree[0].positions.sharding for tree in seen]
+    assert not isinstance(specs[0], NamedSharding)
+    assert specs[1].spec == PartitionSpec(None, devices.AXIS)
+    assert np.array_equal(here.draws, divided.draws)
