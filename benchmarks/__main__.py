@@ -25,6 +25,7 @@ for command in (
     training.likelihood,
     sampling.lattice,
     training.binary_digits,
+    training.class_visits,
 ):
     app.command(command.__name__)(command)
 

@@ -1,6 +1,7 @@
 """Training: updates, objectives, likelihoods."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import jax
@@ -197,6 +198,26 @@ def binary_digits(
     columns += ["held out", "held out lower", "held out upper", "held out error"]
     show("log-likelihood of binary digits, nats", columns, found)
     keep(name, found)
+
+
+def class_visits(
+    folder: Annotated[Path, typer.Argument(help="Of a run of images with labels.")],
+    num_steps: Annotated[int, typer.Option(help="And iterations of tempering.")] = 1000,
+    num_chains: Annotated[int, typer.Option(help="And ladders.")] = 32,
+    num_replicas: int = 24,
+) -> None:
+    """Classes that a chain visits, with tempering and without."""
+    from benchmarks import class_visits as bench
+
+    _use_given_cache()
+    sizes = {"num_steps": num_steps, "num_chains": num_chains}
+    found = collect(
+        "class_visits", bench.rows(folder, **sizes, num_replicas=num_replicas)
+    )
+    columns = ["sampler", "chains", "steps", "gradients", "classes", "changes"]
+    columns += ["share of chains that change", "share of clear images", "barrier"]
+    show("classes that a chain visits", [*columns, "round trips"], found)
+    keep("class_visits", found)
 
 
 def _known(given: str, table) -> list[str]:
