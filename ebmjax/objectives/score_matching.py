@@ -9,6 +9,8 @@ With the score s(x) = -grad E(x), and all derivatives with respect to x,
                                                        eq. 7 (SSM)
     denoising   J = E_x E_xi[ |s(x + sigma xi) + xi / sigma|^2 ] / 2
                                                        Vincent 2011, section 4.3
+                averaged over xi and -xi, where the terms xi . s(x) / sigma cancel,
+                whose variance grows as 1 / sigma^2
     multi-scale J = sum_i sigma_i^2 J_denoising(sigma_i) / L
                                                        Song & Ermon 2019, eq. 5 and 6
 
@@ -130,6 +132,7 @@ class Denoising(MeanOverPoints):
 
     energy: TrainableEnergy = function()
     noise: Any = number()
+    is_antithetic: bool = static(default=True)
     adds_noise = True
 
     def check(self):
@@ -137,10 +140,12 @@ class Denoising(MeanOverPoints):
 
     def of_point(self, params, key, x):
         energy = partial(scalar(self.energy), params)
-        return denoising_error(energy, key, x, self.noise)
+        return denoising_error(energy, key, x, self.noise, self.is_antithetic)
 
 
-def denoising(energy: TrainableEnergy, noise: Any) -> Objective:
+def denoising(
+    energy: TrainableEnergy, noise: Any, *, is_antithetic: bool = True
+) -> Objective:
     """Denoising score matching at one level of noise.
 
     It learns the density of the data with that noise, from which
@@ -149,6 +154,8 @@ def denoising(energy: TrainableEnergy, noise: Any) -> Objective:
     Args:
       energy: ``energy(params, x)`` of one point.
       noise: sigma, in units of the data.
+      is_antithetic: each point with a noise and with its negative, at twice the work:
+        the same mean and a smaller variance, much smaller where sigma is.
 
     Raises:
       ValueError: a noise that is not positive.
@@ -156,7 +163,7 @@ def denoising(energy: TrainableEnergy, noise: Any) -> Objective:
     >>> denoising(lambda params, x: 0.5 * params * jnp.sum(x**2), 0.3)
     Denoising(energy=<lambda>, noise=0.3)
     """
-    return Denoising(energy, noise)
+    return Denoising(energy, noise, is_antithetic)
 
 
 @value
@@ -165,6 +172,7 @@ class MultiScale(MeanOverPoints):
 
     energy: NoiseConditionalEnergy = function()
     levels: Array = number()
+    is_antithetic: bool = static(default=True)
     adds_noise = True
 
     def check(self):
@@ -175,10 +183,13 @@ class MultiScale(MeanOverPoints):
         key_level, key_noise = jax.random.split(key)
         noise = jax.random.choice(key_level, self.levels)
         of_level = lambda y: scalar(self.energy)(params, y, noise)
-        return noise**2 * denoising_error(of_level, key_noise, x, noise)
+        error = denoising_error(of_level, key_noise, x, noise, self.is_antithetic)
+        return noise**2 * error
 
 
-def multi_scale(energy: NoiseConditionalEnergy, levels: Any) -> Objective:
+def multi_scale(
+    energy: NoiseConditionalEnergy, levels: Any, *, is_antithetic: bool = True
+) -> Objective:
     """Denoising at many levels of noise with one network.
 
     Each point of a batch gets a level at random; the weight sigma^2 makes the levels
@@ -187,15 +198,22 @@ def multi_scale(energy: NoiseConditionalEnergy, levels: Any) -> Objective:
     Args:
       energy: ``energy(params, x, noise)`` of one point and a level.
       levels: of noise, ``[L]``, in units of the data.
+      is_antithetic: as of :func:`denoising`.
 
     Raises:
       ValueError: levels that are not positive.
     """
-    return MultiScale(energy, levels)
+    return MultiScale(energy, levels, is_antithetic)
 
 
-def denoising_error(energy: Energy, key: Key, x: Position, noise: Any) -> Array:
-    """|s(x + sigma xi) + xi / sigma|^2 / 2 at one point."""
+def denoising_error(
+    energy: Energy, key: Key, x: Position, noise: Any, is_antithetic: bool
+) -> Array:
+    """|s(x + sigma xi) + xi / sigma|^2 / 2 at one point; of xi and -xi their mean."""
     xi = normal_like(key, x)
-    grad = jax.grad(energy)(axpy(noise, xi, x))
-    return half_square(jax.tree.map(lambda n, g: n / noise - g, xi, grad))
+
+    def error(sign):
+        grad = jax.grad(energy)(axpy(sign * noise, xi, x))
+        return half_square(jax.tree.map(lambda n, g: sign * n / noise - g, xi, grad))
+
+    return 0.5 * (error(1.0) + error(-1.0)) if is_antithetic else error(1.0)

@@ -93,6 +93,30 @@ def test_denoising_is_explicit_on_smoothed_data_and_a_constant(noise):
     ) / np.sqrt(NUM)
 
 
+def test_a_noise_and_its_negative_have_the_same_mean_and_less_variance():
+    """|A xi - c|^2 / 2 with A = I / sigma - sigma P and c = P (x - mu): the mean is
+    (tr A^T A + |c|^2) / 2, the variance tr (A^T A)^2 / 2 + |A^T c|^2, and the last term
+    is absent with both signs."""
+    noise, x = 0.3, jnp.array([4.0, -3.0])
+    a = np.eye(2) / noise - noise * PRECISION
+    c = PRECISION @ (np.asarray(x) - np.asarray(PARAMS["mean"]))
+    mean = (np.sum(a**2) + c @ c) / 2
+    variances = {True: np.sum((a.T @ a) ** 2) / 2}
+    variances[False] = variances[True] + np.sum((a.T @ c) ** 2)
+    keys = jax.random.split(jax.random.key(4), NUM)
+    for is_antithetic, variance in variances.items():
+        loss = score_matching.denoising(energy, noise, is_antithetic=is_antithetic)
+        values = jax.jit(jax.vmap(lambda k, loss=loss: loss.of_point(PARAMS, k, x)))(
+            keys
+        )
+        values = np.asarray(values, np.float64)
+        assert abs(values.mean() - mean) < 5 * (variance / NUM) ** 0.5
+        fourth = ((values - values.mean()) ** 4).mean()
+        error = ((fourth - variance**2) / NUM) ** 0.5
+        assert abs(values.var() - variance) < 5 * error
+    assert variances[False] > 2 * variances[True]  # and the tests can tell them apart
+
+
 def train(loss, params=PARAMS, num_updates=1500, key=0):
     optimizer = optax.adam(optax.cosine_decay_schedule(0.03, num_updates))
     chain_init = eb.from_data()
