@@ -3,6 +3,7 @@
 ``digits`` and ``mnist`` are the defaults.  The others vary what may close the gap of
 MNIST or overfit less:
 
+    mnist-factor      the factor of the quadratic term is trained
     mnist-chains      all chains run in every update, about ten steps for one
     mnist-trained     and the factor of the quadratic term is trained
     mnist-256, -128   and the network is smaller
@@ -40,6 +41,7 @@ SMALL = {**TRAINED, "features": (256, 256)}
 CASES = {
     "digits": Case("digits", {}, 20),
     "mnist": Case("mnist", {}, 5),
+    "mnist-factor": Case("mnist", {"confinement": "trained"}),
     "mnist-chains": Case("mnist", MANY),
     "mnist-trained": Case("mnist", TRAINED),
     "mnist-256": Case("mnist", SMALL, 5),
