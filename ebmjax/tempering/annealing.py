@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from scipy import stats
 
 from ebmjax.base import CHAINS, Array, Energy, Kernel, Key, Position
 from ebmjax.diagnostics._two_float import two_sum
@@ -99,8 +100,17 @@ def _drift(before: Array, after: Array) -> Array:
     """The mean change of energies ``[C]`` in standard errors."""
     change = after - before
     floor = LEAST_DRIFT * (1 + jnp.mean(jnp.abs(before)))
-    error = jnp.std(change) / len(change) ** 0.5 + floor / DRIFT
+    num = len(change)
+    error = jnp.std(change) / max(num - 1, 1) ** 0.5 + floor / DRIFT
     return jnp.mean(change) / error
+
+
+def drift_limit(num_chains: int) -> float:
+    """Student's quantile of the probability of ``DRIFT`` standard errors of a normal;
+    infinity of one chain, whose error is unknown."""
+    if num_chains < 2:
+        return float("inf")
+    return float(stats.t.isf(stats.norm.sf(DRIFT), num_chains - 1))
 
 
 def explore(path, make_kernel, num_steps, key, position, beta, step_size, start):

@@ -105,7 +105,7 @@ def test_bad_input_is_named():
     x = jnp.zeros((20, 2))
     with pytest.raises(ValueError, match="x must have at least 8 points, got 3"):
         two_sample.mmd(KEY, x[:3], x)
-    with pytest.raises(ValueError, match="points of one shape, got 2 and 1"):
+    with pytest.raises(ValueError, match="points of one shape, got .2,. and .1,."):
         two_sample.classifier(KEY, x, x[:, :1])
     with pytest.raises(ValueError, match="y must be finite"):
         two_sample.mmd(KEY, x, x.at[3].set(jnp.nan))
