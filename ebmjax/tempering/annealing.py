@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from scipy import stats
 
-from ebmjax.base import CHAINS, Array, Energy, Kernel, Key, Position
+from ebmjax.base import CHAINS, Array, Energy, Kernel, Key, Position, cast_like
 from ebmjax.diagnostics._two_float import two_sum
 from ebmjax.sampling.collect import discard
 from ebmjax.sampling.loop import chain_keys, run
@@ -61,7 +61,8 @@ def anneal(
     work = jax.vmap(path.work, (None, None, 0))
     size_at = lambda t: jax.tree.map(lambda s: s[t], step_sizes)
 
-    def level(c: _Chains, step):
+    def level(start: _Chains, step):
+        c = start
         i, t = step  # the number of the step, the level
         below, beta = betas[t - 1], betas[t]
         if not is_reversed:
@@ -77,7 +78,7 @@ def anneal(
             to = jnp.where(i < num_relax, beta, below)
             relaxed = jnp.where(i == num_relax - 1, energy, c.relaxed)
             c = c._replace(relaxed=relaxed).weighed(-work(beta, to, positions))
-        return c, jnp.mean(info.acceptance_rate)
+        return cast_like(c, start), jnp.mean(info.acceptance_rate)
 
     at_start = jax.vmap(path(1.0))(positions)
     zero = jnp.zeros_like(at_start)

@@ -52,7 +52,7 @@ class Path(Value):
         """``dE_beta(x) / d beta``."""
         if isinstance(self.energy, Geometric):
             return self.work(0.0, 1.0, x)
-        return jax.grad(lambda b: self(b)(x))(jnp.asarray(beta, jnp.float32))
+        return jax.grad(lambda b: self(b)(x))(jnp.asarray(beta, jnp.result_type(float)))
 
 
 @value
