@@ -43,9 +43,8 @@ def _known(log_z: Any) -> LogZ:
     """A number as bounds of no width."""
     if isinstance(log_z, LogZ):
         return log_z
-    if np.ndim(log_z) != 0 or not isinstance(
-        log_z, float | int | np.number | jax.Array
-    ):
+    numbers = float | int | np.number | np.ndarray | jax.Array
+    if not isinstance(log_z, numbers) or np.ndim(log_z) != 0:
         raise TypeError(
             "log_z must be a number or a LogZ, such as bracket_log_z(...).log_z; got "
             f"{checks.describe(log_z)}"

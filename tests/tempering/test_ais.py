@@ -300,6 +300,8 @@ def test_both_directions_of_kernels_that_are_not_reversible():
     assert abs(found.log_z) < 4.5 * found.standard_error
     errors = np.array([ahead.standard_error, back.standard_error])
     assert found.standard_error == pytest.approx((errors**-2.0).sum() ** -0.5)
+    mean = np.average([ahead.log_z, back.log_z], weights=errors**-2.0)
+    assert found.log_z == pytest.approx(mean, abs=1e-9)
     cut = run_of(np.where(np.arange(4096) % 2, -np.inf, log_w[0]), False)
     found = bennett(cut, back)
     assert abs(found.log_z + np.log(2)) < 4.5 * found.standard_error
