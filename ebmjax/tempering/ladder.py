@@ -132,7 +132,7 @@ def tempered(
         rejection,
         acceptance,
         int(np.sum(state.num_round_trips)),
-        sum(_bennett(up[..., k], down[..., k]) for k in range(up.shape[-1])),
+        np.sum([_bennett(up[..., k], down[..., k]) for k in range(up.shape[-1])], 0),
         float(weights.log_mean_exp(up.reshape(-1, up.shape[-1])).sum()),
         _thermodynamic(slope, betas, is_corrected),
         int(np.asarray(energies.num_grads).sum(dtype=np.int64)),
