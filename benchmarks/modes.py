@@ -74,6 +74,7 @@ def rows(names: tuple[str, ...], num_iterations: int) -> Iterator[tuple]:
         found = ours(problem, num_iterations)
         row = _row(name, "ebmjax", problem, np.asarray(found.draws), _work(found))
         row["log_z"], row["log_z_error"] = found.log_z, found.standard_error
+        row["thermodynamic_log_z"] = found.thermodynamic_log_z
         row["barrier"] = found.communication_barrier
         row["round_trips"] = found.num_round_trips
         yield number, len(names), row
@@ -116,11 +117,11 @@ def _row(name, method, problem, draws, work) -> dict[str, Any]:
     }
 
 
-def ours(problem: Problem, num_iterations: int) -> Tempered:
+def ours(problem: Problem, num_iterations: int, seed: int = 0) -> Tempered:
     """ebmjax"""
     base = gaussian(jnp.zeros(problem.means.shape[1]), problem.reach)
     return parallel_tempering(
-        jax.random.key(0),
+        jax.random.key(seed),
         geometric(base, _target(problem).energy),
         hmc5,
         num_iterations,

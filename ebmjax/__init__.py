@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from ebmjax.energies.lattice import ising, potts
     from ebmjax.energies.networks import MLP, Conv
     from ebmjax.energies.pairwise import pairwise
+    from ebmjax.evaluation.likelihood import log_likelihood
     from ebmjax.evaluation.log_z import bracket_log_z
     from ebmjax.io.arviz import to_arviz
     from ebmjax.kernels.barker import barker
@@ -131,6 +132,7 @@ _LAZY = {  # imported when first used: module -> names
     "objectives.conditional": ("conditional_likelihood", "over_pairs"),
     "objectives.base": ("Chains", "Objective", "Players"),
     "objectives.likelihood": ("maximum_likelihood",),
+    "evaluation.likelihood": ("log_likelihood",),
     "evaluation.log_z": ("bracket_log_z",),
     "tempering.ais": ("annealed_importance_sampling",),
     "tempering.parallel_tempering": ("parallel_tempering",),
@@ -233,6 +235,7 @@ __all__ = [
     "labelled",
     "langevin",
     "leapfrog",
+    "log_likelihood",
     "mala",
     "maximum_likelihood",
     "mclachlan",

@@ -202,6 +202,15 @@ def test_seeds(value, error):
         checks.seed(value)
 
 
+def test_a_warning_points_at_the_line_of_the_caller():
+    with pytest.warns(UserWarning, match="direct") as caught:
+        checks.warn("direct")
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="becomes float32") as caught:
+        eb.sample(KEY, KERNEL, np.zeros((3, 2)), 10)
+    assert caught[0].filename == __file__
+
+
 def test_float64_positions_warn_once_that_they_become_float32():
     with pytest.warns(UserWarning, match="positions is float64 and becomes float32"):
         draws = eb.sample(KEY, KERNEL, np.zeros((3, 2)), 10).draws

@@ -12,6 +12,8 @@ import ebmjax as eb
 from ebmjax import targets
 from ebmjax.objectives import noise_contrastive, score_matching
 from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
+from ebmjax.tempering.bases import gaussian
+from ebmjax.tempering.paths import geometric
 
 TARGET = targets.correlated_gaussian(2, 0.6)
 
@@ -40,6 +42,23 @@ def test_kernels_of_bits_mix():
     with jax.enable_x64(True):
         mixed = eb.mixture([eb.flip(energy), eb.gibbs(energy)])
         eb.sample(jax.random.key(0), mixed, np.zeros((4, 3)), 20)
+
+
+def test_annealed_importance_sampling():
+    """log Z of a Gaussian between its bounds, from weights in double precision."""
+    with jax.enable_x64(True):
+        x = TARGET.sample(jax.random.key(1), 100)
+        base = gaussian(jnp.zeros(2), 1.5)
+        path, betas = geometric(base, TARGET.energy), np.linspace(0, 1, 9)
+        options = {"num_chains": 100}, {"positions": x, "is_reversed": True}
+        ahead, back = (
+            eb.annealed_importance_sampling(
+                jax.random.key(2), path, eb.mala, betas, 0.5, **o
+            )
+            for o in options
+        )
+        assert ahead.log_weights.dtype == back.log_weights.dtype == np.float64
+        assert ahead.bound(0.9999) < TARGET.log_z < back.bound(0.9999)
 
 
 def energy(params, x):

@@ -22,7 +22,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     level = 1
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level + 1)
 
 
 def is_traced(value: Any) -> bool:

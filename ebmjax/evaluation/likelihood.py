@@ -39,6 +39,20 @@ class Likelihood(NamedTuple):
         return -self.upper / scale, -self.lower / scale
 
 
+def _known(log_z: Any) -> LogZ:
+    """A number as bounds of no width."""
+    if isinstance(log_z, LogZ):
+        return log_z
+    numbers = float | int | np.number | np.ndarray | jax.Array
+    if not isinstance(log_z, numbers) or np.ndim(log_z) != 0:
+        raise TypeError(
+            "log_z must be a number or a LogZ, such as bracket_log_z(...).log_z; got "
+            f"{checks.describe(log_z)}"
+        )
+    checks.finite_rows(np.asarray(log_z), "log_z")
+    return LogZ(float(log_z), 0.0, float(log_z), float(log_z), 1.0)
+
+
 def log_likelihood(
     energy: Energy, x: Any, log_z: LogZ | float, *, log_scale: float = 0.0
 ) -> Likelihood:
@@ -52,7 +66,8 @@ def log_likelihood(
         data, summed over all coordinates.
 
     Raises:
-      ValueError: no points; an energy that is not finite at one.
+      ValueError, TypeError: no points; an energy that is not finite at one; a log Z
+        that is neither a finite number nor a :class:`LogZ`.
 
     >>> log_likelihood(lambda x: 0.5 * jnp.sum(x**2), jnp.ones((2, 1)), 0.0).mean
     -0.5
@@ -66,8 +81,8 @@ def log_likelihood(
             f"energy must be finite at the points, got {energies[bad[0]]} at row "
             f"{bad[0]}, and {len(bad)} such rows"
         )
-    if not isinstance(log_z, LogZ):
-        log_z = LogZ(float(log_z), 0.0, float(log_z), float(log_z), 1.0)
+    log_z = _known(log_z)
+    checks.finite_rows(np.asarray(log_scale, np.float64), "log_scale")
     mean = -energies.mean() - log_scale
     error = energies.std(ddof=1) / np.sqrt(num) if num > 1 else np.nan
     dim = sum(leaf[0].size for leaf in jax.tree.leaves(x))

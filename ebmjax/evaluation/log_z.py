@@ -21,9 +21,10 @@ from ebmjax.tempering.bases import Base, fit_gaussian
 from ebmjax.tempering.bennett import LogZ, bennett
 from ebmjax.tempering.paths import geometric
 from ebmjax.tempering.schedule import Schedule, pilot
-from ebmjax.tempering.weights import AnnealedWeights
+from ebmjax.tempering.weights import NUM_BLOCKS, AnnealedWeights
 
 NUM_LEAPFROG = 5
+LEAST = 2 * NUM_BLOCKS  # chains that a bound needs
 WIDEN = 1.1  # of the standard deviations of a base that is fitted
 
 
@@ -72,12 +73,26 @@ def bracket_log_z(
 
     Raises:
       ValueError, TypeError: as :func:`annealed_importance_sampling`; neither a base nor
-        positions.
+        positions; fewer than ``LEAST`` chains or positions.
 
     >>> found = bracket_log_z(key, energy, draws)  # doctest: +SKIP
     >>> found.log_z.lower, found.log_z.log_z, found.log_z.upper  # doctest: +SKIP
     """
+    checks.on_host(
+        (key, energy, positions), "bracket_log_z", "ebmjax.tempering.annealing.anneal"
+    )
     key_pilot, key_ahead, key_back = jax.random.split(checks.key(key), 3)
+    checks.between(confidence, "confidence")
+    checks.count(num_chains, "num_chains", least=LEAST)
+    checks.count(num_levels, "num_levels")
+    if positions is not None and (rows := checks.num_chains(positions)) < LEAST:
+        raise ValueError(
+            f"positions must have at least {LEAST} rows for a bound, got {rows}"
+        )
+    if base is not None:
+        checks.instance(base, Base, "base", "ebmjax.tempering.bases")
+    if schedule is not None:
+        checks.instance(schedule, Schedule, "schedule", "pilot or Schedule(betas, s)")
     if base is None:
         if positions is None:
             raise ValueError("base or positions must be given, got neither")

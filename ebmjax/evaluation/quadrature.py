@@ -22,7 +22,8 @@ def log_z(energy: Energy, low: Any, high: Any, *, resolution: int = 400) -> floa
       resolution: cells along each side.
 
     Raises:
-      ValueError: a box of more than two dimensions, or of no volume.
+      ValueError: a box of more than two dimensions, or of no volume; an energy that is
+        NaN at a point, or infinite at all of them.
       TypeError: an energy that is not a scalar.
 
     >>> round(log_z(lambda x: 0.5 * jnp.sum(x**2), [-9.0], [9.0]), 4)
@@ -46,5 +47,10 @@ def log_z(energy: Energy, low: Any, high: Any, *, resolution: int = 400) -> floa
     values = -np.asarray(
         jax.jit(jax.vmap(scalar(energy)))(jnp.asarray(points)), np.float64
     )
+    if np.isnan(values).any() or not np.isfinite(values.max()):
+        raise ValueError(
+            "energy must be a number or infinite, and finite somewhere in the box, got "
+            f"{np.isnan(values).sum()} NaN and a smallest value of {-values.max()}"
+        )
     cell = np.log((high - low) / resolution).sum()
     return float(values.max() + np.log(np.exp(values - values.max()).sum()) + cell)

@@ -12,7 +12,8 @@ classifier    a network is trained to classify the samples on one half of each; 
               (Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests")
 
 All are pure, so that they can be repeated by ``vmap``.  A p-value is
-(1 + number of permutations at least as extreme) / (1 + number of permutations).
+(1 + number of permutations at least as extreme) / (1 + number of permutations); it is
+NaN, with a warning, if the statistic is not finite.
 """
 
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from ebmjax.objectives import stein
 
 LEAST = 8  # points of a sample
 LEARNING_RATE = 0.02
+ROUNDING = 1e-6  # values that are equal up to it count as equal
 
 
 class TestResult(NamedTuple):
@@ -67,8 +69,8 @@ def mmd(
     """
     key = checks.key(key)
     checks.count(num_permutations, "num_permutations")
+    _same_shape(x, y)
     x, y = _rows(x, "x"), _rows(y, "y")
-    _same_size(x, y)
     pooled = stein.centred(jnp.concatenate([x, y]))
     squares = stein.squared_distances(pooled)
     if width is None:
@@ -82,7 +84,7 @@ def mmd(
     )
     keys = jax.random.split(key, num_permutations)
     permuted = jax.vmap(lambda key: jax.random.permutation(key, weights))(keys)
-    return _result(_form(gram, weights[None])[0], _form(gram, permuted))
+    return _result(_form(gram, weights[None])[0], _form(gram, permuted), 1.0)
 
 
 def kernel_stein(
@@ -129,7 +131,8 @@ def kernel_stein(
     signs = 1.0 - 2.0 * (jnp.cumsum(is_flip, axis=1) % 2)
     ones = jnp.ones((1, len(rows)))
     size = len(rows) ** 2
-    return _result(_form(pairs, ones)[0] / size, _form(pairs, signs) / size)
+    scale = jnp.mean(jnp.abs(pairs))
+    return _result(_form(pairs, ones)[0] / size, _form(pairs, signs) / size, scale)
 
 
 def classifier(
@@ -163,8 +166,8 @@ def classifier(
         (num_permutations, "num_permutations"),
     ):
         checks.count(value, name)
+    _same_shape(x, y)
     x, y = _rows(x, "x"), _rows(y, "y")
-    _same_size(x, y)
     key_x, key_y, key_net, key_permute = jax.random.split(key, 4)
     x, y = jax.random.permutation(key_x, x), jax.random.permutation(key_y, y)
     half, rest = len(x) // 2, len(y) // 2
@@ -177,7 +180,7 @@ def classifier(
     keys = jax.random.split(key_permute, num_permutations)
     permuted = jax.vmap(lambda key: jax.random.permutation(key, weights))(keys)
     accuracy = 0.5 * (jnp.mean(of_x > 0) + jnp.mean(of_y <= 0))
-    found = _result(weights @ scores, permuted @ scores)
+    found = _result(weights @ scores, permuted @ scores, jnp.mean(jnp.abs(scores)))
     return TestResult(accuracy, found.p_value)  # type: ignore[call-arg]
 
 
@@ -217,10 +220,18 @@ def _form(matrix, vectors):
     return jnp.sum((vectors @ matrix) * vectors, axis=1)
 
 
-def _result(statistic, null):
-    slack = 1e-6 * jnp.abs(statistic)  # values that are equal up to rounding count
+def _result(statistic, null, scale):
+    """``scale``: of the terms whose sums these are."""
+    slack = ROUNDING * (jnp.abs(statistic) + scale)
     num = jnp.sum(null >= statistic - slack)
-    return TestResult(statistic, (1 + num) / (1 + len(null)))
+    is_number = jnp.isfinite(statistic) & jnp.all(jnp.isfinite(null))
+    p_value = jnp.where(is_number, (1 + num) / (1 + len(null)), jnp.nan)
+    if not checks.is_traced(p_value) and not is_number:
+        checks.warn(
+            f"the statistic is {statistic}: no p-value; the scores or the distances of "
+            "the points are too large for float32, or not finite"
+        )
+    return TestResult(statistic, p_value)
 
 
 def _rows(tree, name):
@@ -231,9 +242,9 @@ def _rows(tree, name):
     return jax.vmap(lambda row: ravel_pytree(row)[0])(tree)
 
 
-def _same_size(x, y):
-    if x.shape[1] != y.shape[1]:
+def _same_shape(x, y):
+    shapes = [jax.tree.map(lambda leaf: jnp.shape(leaf)[1:], tree) for tree in (x, y)]
+    if shapes[0] != shapes[1]:
         raise ValueError(
-            f"x and y must be points of one shape, got {x.shape[1]} and {y.shape[1]} "
-            "coordinates"
+            f"x and y must be points of one shape, got {shapes[0]} and {shapes[1]}"
         )

@@ -1,7 +1,7 @@
 """Tempering: paths between densities, log Z, and chains that cross between modes.
 
 bases                 densities with a sampler, to start from
-paths                 geometric paths, and user-defined ones
+paths                 geometric paths, and user-defined ones; validation: checks of them
 ais                   annealed importance sampling, forward and reverse; annealing: its
                       program
 bennett               both combined: Bennett's acceptance ratio

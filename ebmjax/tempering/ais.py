@@ -31,12 +31,13 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._value import as_function
-from ebmjax.base import Key, Position
-from ebmjax.tempering.annealing import DRIFT, MakeKernel, anneal
-from ebmjax.tempering.paths import (
-    Path,
+from ebmjax.base import Dense, Key, Position
+from ebmjax.tempering.annealing import MakeKernel, anneal, drift_limit
+from ebmjax.tempering.paths import Path
+from ebmjax.tempering.validation import (
     check_base,
     check_betas,
+    check_kernel,
     check_path,
     check_positions,
     check_support,
@@ -75,14 +76,17 @@ def annealed_importance_sampling(
       num_steps: transitions per level.
       positions: ``[C, ...]`` exact draws of the target, for a reverse run.
       is_reversed: run from the target to the base.
-      num_relax: transitions at the target that a reverse run begins with.
+      num_relax: transitions at the target that a reverse run begins with; the drift
+        of the energies is measured over them, and not if there are none.
 
     Raises:
       ValueError, TypeError: a schedule that does not run from 0 to 1, no base, a base
-        of another shape or of smaller support than the target, weights that are NaN,
-        no chain with a positive weight.
+        of another shape or of smaller support than the target, a ``make_kernel`` that
+        makes no kernel, weights that are NaN, no chain with a positive weight, values
+        that are traced.
 
-    Warns of a small effective sample size, and of positions whose energies drift.
+    Warns of a small effective sample size, of positions whose energies drift, and of a
+    kernel that is not invariant.
 
     >>> path = geometric(gaussian(jnp.zeros(2), 3.0), energy)  # doctest: +SKIP
     >>> schedule = pilot(key_pilot, path, eb.mala, 0.5)  # doctest: +SKIP
@@ -90,6 +94,11 @@ def annealed_importance_sampling(
     ... # doctest: +SKIP
     >>> found.log_z, found.bound()  # doctest: +SKIP
     """
+    checks.on_host(
+        (key, path, betas, step_sizes, positions),
+        "annealed_importance_sampling",
+        "ebmjax.tempering.annealing.anneal",
+    )
     key, path = checks.key(key), check_path(path)
     make_kernel = as_function(make_kernel, "make_kernel")
     betas = check_betas(betas)
@@ -98,6 +107,7 @@ def annealed_importance_sampling(
     checks.count(num_steps, "num_steps")
     checks.count(num_relax, "num_relax", least=0)
     check_base(path)
+    check_kernel(make_kernel, path, jax.tree.map(lambda s: s[0], step_sizes))
     if is_reversed:
         if positions is None:
             raise ValueError(
@@ -149,6 +159,13 @@ def _program(
 
 def _steps(step_sizes, num):
     """A tree of ``[L + 1, ...]``; a number is used for all levels."""
+    if isinstance(step_sizes, Dense):
+        raise TypeError(
+            "step_sizes must be one number or a tree of [L + 1, ...], got Dense; make "
+            "it in make_kernel: lambda energy, s: eb.mala(energy, Dense(s * root))"
+        )
+    if isinstance(step_sizes, list | tuple) and not any(map(np.ndim, step_sizes)):
+        step_sizes = np.asarray(step_sizes)
     checks.positive(step_sizes, "step_sizes")
     if not isinstance(step_sizes, dict | list | tuple) and np.ndim(step_sizes) == 0:
         return jnp.full(num, step_sizes, jnp.result_type(float))
@@ -184,7 +201,7 @@ def _report(path, found: AnnealedWeights) -> None:
             f"{len(log_weights)}; the bound holds, the estimate is poor. Use more "
             "levels or steps"
         )
-    if abs(found.drift) > DRIFT:
+    if abs(found.drift) > drift_limit(len(log_weights)):
         checks.warn(
             f"positions are not draws of the target: their mean energy moves by "
             f"{found.drift:+.0f} standard errors under its kernel, so that the reverse "

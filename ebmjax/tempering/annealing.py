@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from scipy import stats
 
-from ebmjax.base import CHAINS, Array, Energy, Kernel, Key, Position
+from ebmjax.base import CHAINS, Array, Energy, Kernel, Key, Position, cast_like
 from ebmjax.diagnostics._two_float import two_sum
 from ebmjax.sampling.collect import discard
 from ebmjax.sampling.loop import chain_keys, run
@@ -60,7 +61,8 @@ def anneal(
     work = jax.vmap(path.work, (None, None, 0))
     size_at = lambda t: jax.tree.map(lambda s: s[t], step_sizes)
 
-    def level(c: _Chains, step):
+    def level(start: _Chains, step):
+        c = start
         i, t = step  # the number of the step, the level
         below, beta = betas[t - 1], betas[t]
         if not is_reversed:
@@ -76,7 +78,7 @@ def anneal(
             to = jnp.where(i < num_relax, beta, below)
             relaxed = jnp.where(i == num_relax - 1, energy, c.relaxed)
             c = c._replace(relaxed=relaxed).weighed(-work(beta, to, positions))
-        return c, jnp.mean(info.acceptance_rate)
+        return cast_like(c, start), jnp.mean(info.acceptance_rate)
 
     at_start = jax.vmap(path(1.0))(positions)
     zero = jnp.zeros_like(at_start)
@@ -99,8 +101,17 @@ def _drift(before: Array, after: Array) -> Array:
     """The mean change of energies ``[C]`` in standard errors."""
     change = after - before
     floor = LEAST_DRIFT * (1 + jnp.mean(jnp.abs(before)))
-    error = jnp.std(change) / len(change) ** 0.5 + floor / DRIFT
+    num = len(change)
+    error = jnp.std(change) / max(num - 1, 1) ** 0.5 + floor / DRIFT
     return jnp.mean(change) / error
+
+
+def drift_limit(num_chains: int) -> float:
+    """Student's quantile of the probability of ``DRIFT`` standard errors of a normal;
+    infinity of one chain, whose error is unknown."""
+    if num_chains < 2:
+        return float("inf")
+    return float(stats.t.isf(stats.norm.sf(DRIFT), num_chains - 1))
 
 
 def explore(path, make_kernel, num_steps, key, position, beta, step_size, start):

@@ -14,7 +14,8 @@ variance of all estimates of that form (Shirts & Pande 2005).  The error is Benn
     var D = (<f^2>_F / <f>_F^2 - 1) / n_F + (<f^2>_R / <f>_R^2 - 1) / n_R.
 
 For kernels that are not reversible the estimate is the mean of the forward and the
-reverse estimate, weighted by their inverse variances; the bounds hold all the same.
+reverse estimate, weighted by their inverse variances, or the forward one if the target
+has a smaller support than the base; the bounds hold all the same.
 """
 
 from typing import NamedTuple
@@ -78,8 +79,14 @@ def bennett(
 
 
 def _weighted_mean(forward, reverse) -> tuple[float, float]:
-    a, b = forward.standard_error**-2, reverse.standard_error**-2
-    return (a * forward.log_z + b * reverse.log_z) / (a + b), float((a + b) ** -0.5)
+    """The forward run alone if it has weights of 0: the target has a smaller support,
+    and reverse weights have the mean Z_0 / Z_L of that part of the base."""
+    if np.isneginf(forward.log_weights).any():
+        return forward.log_z, forward.standard_error
+    ahead, back = forward.standard_error**2, reverse.standard_error**2
+    share = ahead / (ahead + back) if ahead + back > 0 else 0.5  # of the reverse run
+    mean = (1 - share) * forward.log_z + share * reverse.log_z
+    return mean, float((share * back) ** 0.5)
 
 
 def acceptance_ratio(forward, reverse) -> tuple[float, float]:

@@ -31,15 +31,17 @@ from ebmjax.sampling import devices as dev
 from ebmjax.sampling.loop import chain_keys
 from ebmjax.tempering.annealing import MakeKernel
 from ebmjax.tempering.ladder import Tempered, tempered
-from ebmjax.tempering.paths import (
-    Geometric,
-    Path,
-    check_base,
-    check_betas,
-    check_path,
-)
+from ebmjax.tempering.paths import Geometric, Path
 from ebmjax.tempering.schedule import equal_lengths
 from ebmjax.tempering.swaps import begin, iterate
+from ebmjax.tempering.validation import (
+    check_base,
+    check_betas,
+    check_kernel,
+    check_path,
+    check_starts,
+    is_out_of_support,
+)
 
 FIRST_ROUND = 32  # iterations of the first round of adaptation
 GAIN, DECAY = 1.0, 0.6  # of log step sizes on acceptance, t^-DECAY
@@ -69,29 +71,38 @@ def parallel_tempering(
     Args:
       key: one key.
       path: from a base to the target.
-      positions: ``[C, ...]`` where the replicas of each ladder start; needed for a path
-        without a base.
+      positions: ``[C, ...]`` where the replicas of each ladder start, in place of
+        ``num_ladders`` draws of the base; needed for a path without a base.
       make_kernel: ``(energy, step_size) -> kernel``; leaves its energy invariant.
       num_iterations: T, of a swap and ``num_steps`` transitions each.
       step_size: a first guess of all replicas.
       num_ladders: C, independent; errors come from their spread.
       num_replicas: K; twice the communication barrier is a good choice.
       num_steps: transitions between swaps.
-      num_adapt: iterations of adaptation; 0 for none.
+      num_adapt: iterations of adaptation; with 0 the replicas start from the base, and
+        the iterations until they follow their levels count in all results.
       target_acceptance: the acceptance rate to which step sizes adapt.
       betas: ``[K]``, initial values, in place of ``num_replicas``.
       devices: over which the K replicas are divided: a number, a list, or a mesh with
         an axis ``"chains"``.  Only swaps and their sums are communicated.
 
     Raises:
-      ValueError, TypeError: a bad argument, a path without a base and no positions,
-        replicas that are not a multiple of the devices.
+      ValueError, TypeError: a bad argument, a path without a base and no positions, an
+        energy that is NaN at a replica, replicas that are not a multiple of the
+        devices, values that are traced.
 
-    Warns of neighbours whose swaps are almost always rejected.
+    Warns of neighbours whose swaps are almost always rejected, of replicas that hardly
+    move, of a base of smaller support than the target, and of a kernel that is not
+    invariant.
 
     >>> found = parallel_tempering(key, path, eb.mala, 1000)  # doctest: +SKIP
     >>> found.log_z, found.communication_barrier  # doctest: +SKIP
     """
+    checks.on_host(
+        (key, path, step_size, positions, betas),
+        "parallel_tempering",
+        "the kernel of ebmjax.tempering.replica_exchange",
+    )
     key, path = checks.key(key), check_path(path)
     make_kernel = as_function(make_kernel, "make_kernel")
     checks.positive(step_size, "step_size")
@@ -107,6 +118,7 @@ def parallel_tempering(
     dev.check_divides(len(ladder), mesh, "num_replicas")
     key_start, key_adapt, key_run = jax.random.split(dev.replicate(key, mesh), 3)
     x = _start(key_start, path, positions, num_ladders, len(ladder))
+    check_kernel(make_kernel, path, step_size)
     x = dev.put_as(x, dev.divided(x, mesh, axis=1))
     log_sizes = _numbers(np.full(len(ladder), np.log(step_size)))
     options = {"make_kernel": make_kernel, "num_steps": num_steps, "mesh": mesh}
@@ -115,12 +127,18 @@ def parallel_tempering(
         key_adapt, path, ladder, begin(x, log_sizes), target, num_adapt, **options
     )
     keys = chain_keys(key_run, len(_first(x)))
-    state, draws = _collect(
+    state, collected = _collect(
         keys, path, _numbers(betas), state, num_iterations=num_iterations, **options
     )
-    state, draws = dev.to_host((state, draws))
+    state, (draws, energies) = dev.to_host((state, collected))
+    is_outside = path.base is not None and is_out_of_support(path, draws)
     return tempered(
-        state, draws, betas, is_corrected=isinstance(path.energy, Geometric)
+        state,
+        draws,
+        energies,
+        betas,
+        is_corrected=isinstance(path.energy, Geometric),
+        is_outside=is_outside,
     )
 
 
@@ -157,7 +175,7 @@ def rounds(num_adapt: int) -> list[int]:
 def _adapt(keys, path, betas, state, target, length, *, make_kernel, num_steps, mesh):
     def iteration(step, state):
         gain = GAIN / (1.0 + step) ** DECAY
-        state = iterate(
+        state, _ = iterate(
             path, make_kernel, num_steps, betas, keys, step, state, gain, target
         )
         return _placed(state, mesh)
@@ -168,11 +186,11 @@ def _adapt(keys, path, betas, state, target, length, *, make_kernel, num_steps, 
 @functools.partial(jax.jit, static_argnames=("num_steps", "num_iterations", "mesh"))
 def _collect(keys, path, betas, state, *, make_kernel, num_steps, num_iterations, mesh):
     def iteration(state, step):
-        state = iterate(
+        state, energies = iterate(
             path, make_kernel, num_steps, betas, keys, step, state, 0.0, 0.0
         )
         state = _placed(state, mesh)
-        return state, jax.tree.map(lambda x: x[:, -1], state.positions)
+        return state, (jax.tree.map(lambda x: x[:, -1], state.positions), energies)
 
     return jax.lax.scan(iteration, state, jnp.arange(num_iterations))
 
@@ -196,6 +214,7 @@ def _start(key, path, positions, num_ladders, num_replicas):
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), x)
     x = checks.position(positions)
     checks.num_chains(x)
+    check_starts(path, x)
     repeat = lambda leaf: jnp.repeat(leaf[:, None], num_replicas, axis=1)
     return jax.tree.map(repeat, x)
 

@@ -30,6 +30,7 @@ class Population(NamedTuple):
     lengths: Array
     acceptance: Array
     num_grads: Array
+    num_nan: Array  # of weights
 
 
 class Moves(NamedTuple):
@@ -119,6 +120,7 @@ def _start(positions: Position, log_size: Array, max_levels: int) -> Population:
         jnp.zeros(max_levels, number),
         jnp.zeros(max_levels, number),
         jnp.int32(0),
+        jnp.int32(0),
     )
 
 
@@ -126,6 +128,8 @@ def _level(moves: Moves, key: Key, ess: Array, s: Population) -> Population:
     """The next beta, weights, resampling of N particles, and their transitions."""
     is_first = s.level < 0  # at the base, for the step size
     log_w, beta = next_level(moves.path, s.positions, s.beta, ess)
+    num_nan = jnp.sum(jnp.isnan(log_w))
+    log_w = jnp.where(jnp.isnan(log_w), -jnp.inf, log_w)
     log_w = jnp.where(is_first, 0.0, log_w)
     beta = jnp.where(is_first, s.beta, beta)
     mean = jax.nn.logsumexp(log_w) - jnp.log(len(log_w))
@@ -145,5 +149,6 @@ def _level(moves: Moves, key: Key, ess: Array, s: Population) -> Population:
         s.lengths.at[i].set(length_of(log_w)),
         s.acceptance.at[i].set(rate),
         s.num_grads + num_grads,
+        s.num_nan + num_nan,
     )
     return cast_like(new, s)

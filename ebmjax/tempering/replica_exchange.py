@@ -17,8 +17,9 @@ from ebmjax import _validation as checks
 from ebmjax._value import Value, function, number, part, static, value
 from ebmjax.base import Array, Energy, Kernel, Key, Position, State, evaluate, merge
 from ebmjax.tempering.annealing import MakeKernel
-from ebmjax.tempering.paths import Path, check_betas, check_path
+from ebmjax.tempering.paths import Path
 from ebmjax.tempering.swaps import move, swap
+from ebmjax.tempering.validation import check_betas, check_path
 
 
 @value

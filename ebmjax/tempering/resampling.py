@@ -11,7 +11,10 @@ LEAST_ADVANCE = 1e-6  # smallest increase of beta per level
 
 
 def next_level(path: Path, positions: Position, beta: Array, ess: Array):
-    """Log weights ``[N]`` and the beta whose effective sample size is ``ess`` N."""
+    """Log weights ``[N]`` and the beta whose effective sample size is ``ess`` N.
+
+    A weight is NaN where an energy is; such weights do not count.
+    """
     num = len(jax.tree.leaves(positions)[0])
     work = jax.vmap(path.work, (None, None, 0))
 
@@ -31,8 +34,7 @@ def next_level(path: Path, positions: Position, beta: Array, ess: Array):
     low, _ = jax.lax.fori_loop(0, NUM_BISECTIONS, halve, (beta, one))
     low = jnp.minimum(jnp.maximum(low, beta + LEAST_ADVANCE), one)
     new = jnp.where(share(one) >= ess, one, low)
-    log_w = -work(beta, new, positions)
-    return jnp.where(jnp.isnan(log_w), -jnp.inf, log_w), new
+    return -work(beta, new, positions), new
 
 
 def systematic(key: Key, log_weights: Array, num: int | None = None) -> Array:

@@ -31,7 +31,13 @@ from ebmjax.base import Key, Position
 from ebmjax.tempering import weights
 from ebmjax.tempering.annealing import MakeKernel
 from ebmjax.tempering.particles import Population, run_levels
-from ebmjax.tempering.paths import Path, check_base, check_path
+from ebmjax.tempering.paths import Path
+from ebmjax.tempering.validation import (
+    check_base,
+    check_kernel,
+    check_path,
+    check_support,
+)
 
 
 class Particles(NamedTuple):
@@ -82,13 +88,19 @@ def sequential_monte_carlo(
         ``[R N (P + 1), ...]``, and the levels are those of the first.
 
     Raises:
-      ValueError, TypeError: a bad argument; no base; no particle with a positive
-        weight; beta = 1 is not reached in ``max_levels``.
+      ValueError, TypeError: a bad argument; no base, or one of smaller support than
+        the target; an energy that is NaN at a particle; no particle with a positive
+        weight; beta = 1 is not reached in ``max_levels``; values that are traced.
 
     >>> found = sequential_monte_carlo(key, path, eb.mala, 0.5, num_repeats=8)
     ... # doctest: +SKIP
     >>> found.log_z, found.standard_error  # doctest: +SKIP
     """
+    checks.on_host(
+        (key, path, step_size, ess, target_acceptance),
+        "sequential_monte_carlo",
+        "ebmjax.tempering.particles.run_levels",
+    )
     key, path = checks.key(key), check_path(path)
     make_kernel = as_function(make_kernel, "make_kernel")
     checks.positive(step_size, "step_size")
@@ -99,6 +111,7 @@ def sequential_monte_carlo(
     checks.count(max_levels, "max_levels")
     checks.count(num_repeats, "num_repeats")
     check_base(path)
+    check_kernel(make_kernel, path, step_size)
     ends = _program(
         jax.random.split(key, num_repeats),
         path,
@@ -110,7 +123,9 @@ def sequential_monte_carlo(
         num_steps=num_steps,
         max_levels=max_levels,
     )
-    return _found(ends, max_levels)
+    found = _found(ends, max_levels)
+    check_support(path, found.positions, "final positions")
+    return found
 
 
 @functools.partial(
@@ -122,11 +137,16 @@ def _program(keys, path, step_size, ess, target, **options):
 
 
 def _found(ends: Population, max_levels: int) -> Particles:
+    if np.asarray(ends.num_nan).any():
+        raise ValueError(
+            f"energy must not be NaN along the path: {int(np.sum(ends.num_nan))} "
+            "particles have no weight; make it infinite outside its support"
+        )
     log_z = np.asarray(ends.log_z, np.float64)
     if not np.isfinite(log_z).all():
         raise ValueError(
-            "no particle has a weight left: the energy is infinite or NaN at every "
-            "one; use more particles or a base inside the support of the target"
+            "no particle has a weight left: the energy is infinite at every one; use "
+            "more particles or a base inside the support of the target"
         )
     if not (np.asarray(ends.beta) == 1).all():
         raise ValueError(

@@ -21,11 +21,15 @@ class Totals(NamedTuple):
 
     rejection: Array  # [C, K - 1]
     acceptance: Array  # [C, K]
-    up: Array  # [C, K - 1] log of the sum of exp(E_k - E_{k+1}) under k
-    down: Array  # [C, K - 1] in the other direction
-    slope: Array  # [C, K] of dE / d beta
-    square: Array  # [C, K] of its square
-    num_grads: Array
+
+
+class Energies(NamedTuple):
+    """Of one iteration, for the estimates of log Z; ``[C, ...]``."""
+
+    up: Array  # [C, K - 1] E_k - E_{k+1} at x_k, before the swap
+    down: Array  # [C, K - 1] E_{k+1} - E_k at x_{k+1}, before the swap
+    slope: Array  # [C, K] dE / d beta, after the transitions
+    num_grads: Array  # []
 
 
 class Replicas(NamedTuple):
@@ -94,7 +98,7 @@ def move(
 
 def iterate(
     path, make_kernel, num_steps, betas, keys, step, state: Replicas, gain, target
-) -> Replicas:
+) -> tuple[Replicas, Energies]:
     """Iteration ``step`` of all ladders: swaps, then kernels."""
     sizes = jnp.exp(state.log_sizes)
 
@@ -107,20 +111,13 @@ def iterate(
     x, swaps, info, slope = jax.vmap(of_ladder)(keys, state.positions)
     acceptance = jnp.nan_to_num(info.acceptance_rate)
     old = state.totals
-    totals = Totals(
-        old.rejection + swaps.rejection,
-        old.acceptance + acceptance,
-        jnp.logaddexp(old.up, swaps.up),
-        jnp.logaddexp(old.down, swaps.down),
-        old.slope + slope,
-        old.square + slope**2,
-        old.num_grads + jnp.sum(info.num_grads),
-    )
+    totals = Totals(old.rejection + swaps.rejection, old.acceptance + acceptance)
     machine = jnp.take_along_axis(state.machine, swaps.order, axis=1)
     last_end, num_round_trips = _ends_of(state, machine)
     log_sizes = state.log_sizes + gain * (jnp.mean(acceptance, axis=0) - target)
     new = Replicas(x, log_sizes, totals, machine, last_end, num_round_trips)
-    return cast_like(new, state)
+    energies = Energies(swaps.up, swaps.down, slope, jnp.sum(info.num_grads))
+    return cast_like(new, state), energies
 
 
 def _ends_of(state, machine):
@@ -138,10 +135,7 @@ def _ends_of(state, machine):
 def begin(x, log_sizes) -> Replicas:
     num_ladders, num = jax.tree.leaves(x)[0].shape[:2]
     zeros = lambda n: jnp.zeros((num_ladders, n), log_sizes.dtype)
-    none = jnp.full((num_ladders, num - 1), -jnp.inf, log_sizes.dtype)
-    totals = Totals(
-        zeros(num - 1), zeros(num), none, none, zeros(num), zeros(num), jnp.int32(0)
-    )
+    totals = Totals(zeros(num - 1), zeros(num))
     machine = jnp.broadcast_to(jnp.arange(num), (num_ladders, num))
     seen = jnp.zeros((num_ladders, num), jnp.int32)
     trips = jnp.zeros(num_ladders, jnp.int32)

@@ -39,8 +39,10 @@ def effective_sample_size(log_weights: Any) -> float:
 
 
 def standard_error(log_weights: Any) -> float:
-    """Of :func:`log_mean_exp`, ``[]``."""
+    """Of :func:`log_mean_exp`, ``[]``; NaN of one weight."""
     x = np.asarray(log_weights, np.float64)
+    if len(x) < 2:
+        return float("nan")
     w = np.exp(x - x.max())
     return float(w.std(ddof=1) / (w.mean() * np.sqrt(len(w))))
 
@@ -94,7 +96,8 @@ class AnnealedWeights(NamedTuple):
 
     @property
     def standard_error(self) -> float:
-        """Of :attr:`log_z`, by the delta method: too small where weights are uneven."""
+        """Of :attr:`log_z`, by the delta method: too small where weights are uneven;
+        NaN of one chain."""
         return standard_error(self.log_weights)
 
     @property

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from helpers import standard_error
 
-from ebmjax import targets
+import ebmjax as eb
+from ebmjax import evaluation, targets
 from ebmjax.evaluation.likelihood import log_likelihood
 from ebmjax.evaluation.log_z import bracket_log_z
 from ebmjax.tempering.bases import gaussian
@@ -58,6 +59,11 @@ def test_bits_per_dimension_in_units_of_the_data():
     assert high > low
 
 
+def test_both_are_functions_of_the_package():
+    assert evaluation.log_likelihood is eb.log_likelihood is log_likelihood
+    assert evaluation.bracket_log_z is bracket_log_z
+
+
 def test_without_samples_there_is_no_upper_bound():
     base = gaussian(jnp.zeros(3), 1.5)
     schedule = bracket().schedule
@@ -70,6 +76,26 @@ def test_without_samples_there_is_no_upper_bound():
 
 
 def test_bad_input_is_named():
+    x = jnp.zeros((40, 3))
+    run = lambda *x, **options: bracket_log_z(KEY, TARGET.energy, *x, **options)
+    bad = {
+        "positions must have at least 32 rows": lambda: run(x[:31]),
+        "num_chains must be at least 32": lambda: run(x, num_chains=31),
+        "confidence must lie in": lambda: run(x, confidence=1.5),
+        "schedule must be a Schedule": lambda: run(x, schedule=np.ones(3)),
+        "base must be a Base": lambda: run(x, base=TARGET.energy),
+        "runs from the host": lambda: jax.jit(run)(x),
+        "log_z must be a number or a LogZ": lambda: log_likelihood(
+            TARGET.energy, x, bracket()
+        ),
+        "log_z must be finite": lambda: log_likelihood(TARGET.energy, x, np.nan),
+        "log_scale must be finite": lambda: log_likelihood(
+            TARGET.energy, x, 0.0, log_scale=np.inf
+        ),
+    }
+    for message, call in bad.items():
+        with pytest.raises((TypeError, ValueError), match=message):
+            call()
     with pytest.raises(ValueError, match="base or positions must be given"):
         bracket_log_z(KEY, TARGET.energy)
     with pytest.raises(ValueError, match="energy must be finite at the points"):

@@ -101,11 +101,29 @@ def test_chains_need_signs_that_persist():
     assert shares[0] > 0.3 > 0.15 > shares[1]
 
 
+def test_a_statistic_that_is_not_a_number_has_no_p_value():
+    """It would be below every permutation, and the p-value the smallest."""
+    x = 1 + jnp.abs(jax.random.normal(KEY, (20, 2)))
+    with pytest.warns(UserWarning, match="no p-value"):
+        found = two_sample.kernel_stein(KEY, lambda x: jnp.sum(jnp.sqrt(-x)), x)
+    assert np.isnan(found.p_value)
+    with pytest.warns(UserWarning, match="no p-value"):
+        assert np.isnan(two_sample.mmd(KEY, 1e22 * x, x).p_value)
+    assert np.isfinite(two_sample.mmd(KEY, x, x + 1).p_value)
+
+
+def test_samples_that_are_equal_have_a_p_value_of_one():
+    """All permutations are equal, up to rounding."""
+    x = jnp.ones((23, 2))
+    assert two_sample.mmd(KEY, x, x).p_value == 1
+    assert two_sample.mmd(KEY, x, 0 * x).p_value < 0.05
+
+
 def test_bad_input_is_named():
     x = jnp.zeros((20, 2))
     with pytest.raises(ValueError, match="x must have at least 8 points, got 3"):
         two_sample.mmd(KEY, x[:3], x)
-    with pytest.raises(ValueError, match="points of one shape, got 2 and 1"):
+    with pytest.raises(ValueError, match="points of one shape, got .2,. and .1,."):
         two_sample.classifier(KEY, x, x[:, :1])
     with pytest.raises(ValueError, match="y must be finite"):
         two_sample.mmd(KEY, x, x.at[3].set(jnp.nan))

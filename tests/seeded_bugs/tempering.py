@@ -32,6 +32,12 @@ FIXED = (
     "test_parallel_tempering:test_a_path_without_a_base_starts_at_the_given_positions"
 )
 LOG_Z = "test_parallel_tempering:test_log_z_by_stepping_stones_and_by_integration"
+HEAVY = (
+    "test_parallel_tempering:"
+    "test_log_z_where_the_weights_of_one_direction_have_an_infinite_variance"
+)
+SUPPORT = "test_parallel_tempering:test_log_z_of_a_target_of_smaller_support"
+SPREAD = "test_parallel_tempering:test_the_error_is_the_spread_over_repeats"
 P = "test_two_sample:test_p_values_are_uniform_under_the_null_and_small_otherwise"
 TURNED = "test_likelihood:test_log_likelihood_turns_the_bounds_around"
 UNITS = "test_likelihood:test_bits_per_dimension_in_units_of_the_data"
@@ -62,7 +68,20 @@ MUTANTS = [
     Mutant("swap ratio of one side", REPLICAS, "log_ratio = up + down", "log_ratio = up", JOINT),
     Mutant("replicas copied, not swapped", REPLICAS, "order = here + goes_up - goes_down", "order = here + goes_up", JOINT),
     Mutant("swaps of even pairs only", REPLICAS, "% 2 == parity", "% 2 == 0", SWAPS),
-    Mutant("stepping stones add both directions", PT, "(up - count).sum(axis=1) - (down", "(up - count).sum(axis=1) + (down", FIXED),
+    Mutant("Bennett of neighbours in the wrong direction", PT, "acceptance_ratio(up.ravel(), down.ravel())", "acceptance_ratio(down.ravel(), up.ravel())", SUPPORT),
+    Mutant("log Z by stepping stones from the target", PT, "log_z, _ = acceptance_ratio(up.ravel(), down.ravel())", "log_z = -weights.log_mean_exp(down.ravel())", SUPPORT),
+    Mutant("error of a ladder without its slope", PT, "return log_z + share / slope", "return log_z + share", SPREAD),
+    Mutant("gradients of tempering overflow", PT, "np.asarray(energies.num_grads).sum(dtype=np.int64)", "np.asarray(energies.num_grads).sum(dtype=np.int32)", HEAVY),
+    Mutant("draws outside the base are not reported", PT, "if is_outside:\n        checks.warn(", "if False:\n        checks.warn(", "test_parallel_tempering:test_a_base_of_smaller_support_and_stuck_replicas_are_reported"),
+    Mutant("SMC does not check the support", "tempering/smc.py", 'check_support(path, found.positions, "final positions")', "pass", "test_smc:test_bad_input_is_named"),
+    Mutant("SMC drops weights that are NaN", SMC, "s.num_nan + num_nan", "s.num_nan", "test_smc:test_bad_input_is_named"),
+    Mutant("reverse weights of a part of the base are averaged in", BENNETT, "np.isneginf(forward.log_weights).any()", "False", "test_ais:test_both_directions_of_kernels_that_are_not_reversible"),
+    Mutant("weights of both directions exchanged", BENNETT, "(1 - share) * forward.log_z + share * reverse.log_z", "share * forward.log_z + (1 - share) * reverse.log_z", "test_ais:test_both_directions_of_kernels_that_are_not_reversible"),
+    Mutant("the drift of few chains as of many", AIS, "stats.t.isf(stats.norm.sf(DRIFT), num_chains - 1)", "DRIFT", "test_ais:test_the_limit_of_the_drift_has_the_same_false_alarms_for_few_chains"),
+    Mutant("annealing changes its types with x64", AIS, "return cast_like(c, start), jnp", "return c, jnp", "test_x64:test_annealed_importance_sampling", "TypeError: scan body function carry"),
+    Mutant("a p-value of a statistic that is NaN", TESTS, "is_number = jnp.isfinite(statistic) & jnp.all(jnp.isfinite(null))", "is_number = jnp.bool_(True)", "test_two_sample:test_a_statistic_that_is_not_a_number_has_no_p_value"),
+    Mutant("equal samples that differ by rounding", TESTS, "(jnp.abs(statistic) + scale)", "jnp.abs(statistic)", "test_two_sample:test_samples_that_are_equal_have_a_p_value_of_one"),
+    Mutant("warnings point into the library", "_validation/arguments.py", "stacklevel=level + 1", "stacklevel=level", "test_validation:test_a_warning_points_at_the_line_of_the_caller"),
     Mutant("trapezoid corrected the wrong way", PT, "thermodynamic -= (np.diff", "thermodynamic += (np.diff", LOG_Z),
     Mutant("round trips counted without reaching the other end", REPLICAS, "state.last_end[rows, bottom] == 1", "state.last_end[rows, bottom] != 0", LADDER),
     Mutant("p-values of the other tail", TESTS, "null >= statistic - slack", "null <= statistic + slack", f"{P}:mmd"),

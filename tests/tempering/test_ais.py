@@ -15,7 +15,7 @@ from ebmjax.energies import boltzmann, enumeration
 from ebmjax.energies.flows import Flow
 from ebmjax.tempering import weights
 from ebmjax.tempering.ais import annealed_importance_sampling
-from ebmjax.tempering.annealing import anneal
+from ebmjax.tempering.annealing import anneal, drift_limit
 from ebmjax.tempering.bases import (
     Base,
     bits,
@@ -101,6 +101,11 @@ def test_with_perfect_transitions_the_gap_is_the_sum_of_kls(is_reversed):
     assert abs(weight_score(log_w, sign * LOG_Z)) < 4.5
 
 
+def test_step_sizes_may_be_a_list():
+    runs = [run_with(step_sizes=s, num_chains=16) for s in ([0.4] * 9, 0.4)]
+    assert np.array_equal(runs[0].log_weights, runs[1].log_weights)
+
+
 def test_a_path_of_equal_energies_has_weights_of_exactly_one():
     base = gaussian(jnp.zeros(3), 0.7)
     for is_reversed in (False, True):
@@ -139,9 +144,10 @@ def test_the_mean_weight_is_the_ratio_for_every_kernel(name):
 
 
 def test_a_kernel_that_is_not_invariant_has_biased_weights():
-    found = annealed_importance_sampling(
-        KEY, PATH, eb.ula, BETAS, 0.9, num_chains=NUM, num_steps=3
-    )
+    with pytest.warns(UserWarning, match="does not leave its energy invariant"):
+        found = annealed_importance_sampling(
+            KEY, PATH, eb.ula, BETAS, 0.9, num_chains=NUM, num_steps=3
+        )
     assert abs(weight_score(found.log_weights, LOG_Z)) > 6
 
 
@@ -276,6 +282,45 @@ def test_bennetts_ratio_and_its_error_on_normal_works():
     assert log_z.std() < 0.6 * np.std(plain)
 
 
+def run_of(log_weights, is_reversed):
+    return REVERSED._replace(
+        log_weights=jnp.asarray(log_weights),
+        is_reversed=is_reversed,
+        is_reversible=False,
+    )
+
+
+def test_both_directions_of_kernels_that_are_not_reversible():
+    """Their weighted mean; the forward run alone if the support of the target is
+    smaller, where reverse weights have another mean; equal weights have no error."""
+    rng = np.random.default_rng(3)
+    log_w = rng.normal(-0.5, 1.0, 4096), rng.normal(-0.125, 0.5, 4096)
+    ahead, back = run_of(log_w[0], False), run_of(log_w[1], True)
+    found = bennett(ahead, back)
+    assert abs(found.log_z) < 4.5 * found.standard_error
+    errors = np.array([ahead.standard_error, back.standard_error])
+    assert found.standard_error == pytest.approx((errors**-2.0).sum() ** -0.5)
+    mean = np.average([ahead.log_z, back.log_z], weights=errors**-2.0)
+    assert found.log_z == pytest.approx(mean, abs=1e-9)
+    cut = run_of(np.where(np.arange(4096) % 2, -np.inf, log_w[0]), False)
+    found = bennett(cut, back)
+    assert abs(found.log_z + np.log(2)) < 4.5 * found.standard_error
+    assert abs(found.log_z) > 20 * found.standard_error
+    equal = bennett(run_of(np.zeros(64), False), run_of(np.zeros(64), True))
+    assert (equal.log_z, equal.standard_error, equal.width) == (0, 0, 0)
+    assert np.isnan(run_of(np.zeros(1), False).standard_error)
+
+
+def test_the_limit_of_the_drift_has_the_same_false_alarms_for_few_chains():
+    rng = np.random.default_rng(4)
+    for num in (4, 50):
+        t = rng.standard_t(num - 1, 10**6)
+        assert (np.abs(t) > drift_limit(num)).mean() < 2e-5
+    assert (np.abs(rng.standard_t(3, 10**6)) > 5).mean() > 0.01
+    assert drift_limit(10**6) == pytest.approx(5, abs=1e-3)
+    assert drift_limit(1) == np.inf
+
+
 def test_the_bound_is_below_with_its_confidence():
     """On log-normal weights; the estimate itself is above in half of the repeats."""
     rng = np.random.default_rng(1)
@@ -337,7 +382,17 @@ BAD = {
     "energy must not be NaN": lambda: run_with(
         path=geometric(gaussian(jnp.zeros(1)), lambda x: energy(x) * jnp.nan)
     ),
-    "step_sizes must be one number or": lambda: run_with(step_sizes=jnp.ones(3)),
+    "step_sizes must be one number or .L": lambda: run_with(step_sizes=jnp.ones(3)),
+    "step_sizes must be one number or a tree": lambda: run_with(
+        step_sizes=eb.Dense(jnp.eye(1))
+    ),
+    "make_kernel.* must return a Kernel": lambda: annealed_importance_sampling(
+        KEY, PATH, lambda energy, size: (energy, size), BETAS
+    ),
+    "base.sample.key, n. must return n points": lambda: run_with(
+        path=geometric(Base(lambda key, n: exact(key, 5), energy), energy)
+    ),
+    "got traced values": lambda: jax.jit(lambda b: run_with(betas=b))(BETAS),
     "step_sizes must be finite": lambda: run_with(step_sizes=-1.0),
     "forward must be a forward run": lambda: bennett(*2 * (REVERSED,)),
     "num_chains must be at least 32": lambda: REVERSED._replace(

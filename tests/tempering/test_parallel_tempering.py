@@ -13,9 +13,11 @@ import ebmjax as eb
 from ebmjax import targets, verify
 from ebmjax._value import static, value
 from ebmjax.sampling import devices
+from ebmjax.tempering import ladder
 from ebmjax.tempering import replica_exchange as joint
 from ebmjax.tempering import swaps as pt
-from ebmjax.tempering.bases import gaussian
+from ebmjax.tempering.bases import gaussian, uniform_box
+from ebmjax.tempering.ladder import tempered
 from ebmjax.tempering.parallel_tempering import parallel_tempering, rounds
 from ebmjax.tempering.paths import Path, geometric
 
@@ -163,6 +165,70 @@ def test_log_z_by_stepping_stones_and_by_integration():
     assert abs(found.log_z - 0.2) > 4.5 * found.standard_error
 
 
+# --- estimates from energies that are drawn independently ------------------------------
+
+
+def drawn(energies, scale, support="all", num_ladders=64, num_iterations=1000):
+    """The result of independent draws of N(0, 1) and of N(0, scale^2), or of its
+    positive half, whose energies differ by ``energies(x)``."""
+    rng = np.random.default_rng(20261126)
+    x = rng.normal(size=(2, num_iterations, num_ladders))
+    x[1] = scale * (np.abs(x[1]) if support == "half" else x[1])
+    change = energies(x)  # E_1 - E_0 at x
+    up, down = -change[0][..., None], change[1][..., None]
+    slope = np.stack([change[0], change[1]], axis=-1)
+    state = pt.begin(jnp.zeros((num_ladders, 2, 1)), jnp.zeros(2))
+    seen = pt.Energies(up, down, slope, np.full(num_iterations, 2**30))
+    totals = pt.Totals(*(t + num_iterations / 2 for t in state.totals))
+    draws = x[1][..., None]
+    return tempered(
+        state._replace(totals=totals),
+        draws,
+        seen,
+        np.array([0.0, 1.0]),
+        is_corrected=False,
+    )
+
+
+def narrower(x):
+    """From N(0, 1) to N(0, .5^2): weights back have an infinite variance."""
+    return 0.5 * x**2 * (1 / 0.5**2 - 1) + np.log(0.5)
+
+
+def test_log_z_where_the_weights_of_one_direction_have_an_infinite_variance():
+    found = drawn(narrower, 0.5)
+    assert abs(found.log_z) < 4.5 * found.standard_error
+    assert found.standard_error < 0.005
+    x = found.draws[..., 0]
+    back = -np.log(np.exp(narrower(x)).mean(axis=0))  # stepping stones, by ladder
+    assert np.median(back) > 5 * found.standard_error
+    assert standard_error(back) > 5 * found.standard_error
+    assert found.num_grads == 1000 * 2**30
+
+
+def test_log_z_of_a_target_of_smaller_support():
+    """A half normal, log Z = -log 2; stepping stones from the target say log Z = 0."""
+    wall = lambda x: np.where(x < 0, np.inf, 0.0)
+    found = drawn(wall, 1.0, "half")
+    assert abs(found.log_z + np.log(2)) < 4.5 * found.standard_error
+    assert abs(found.stepping_log_z + np.log(2)) < 0.02
+    assert abs(found.log_z + 0.5 * np.log(2)) > 10 * found.standard_error
+    assert np.isnan(found.thermodynamic_log_z)  # its integral does not exist
+
+
+def test_the_error_is_the_spread_over_repeats():
+    """Over groups of eight ladders, whose pooled estimates are independent."""
+    whole = drawn(narrower, 0.5, num_ladders=512, num_iterations=50)
+    up = -narrower(np.random.default_rng(1).normal(size=(50, 512)))
+    down = narrower(whole.draws[..., 0])
+    found = [
+        ladder._bennett(up[:, i : i + 8], down[:, i : i + 8]) for i in range(0, 512, 8)
+    ]
+    estimates = np.array([values.mean() for values in found])
+    errors = np.array([standard_error(values) for values in found])
+    assert errors.mean() == pytest.approx(estimates.std(ddof=1), rel=0.25)
+
+
 def test_a_path_without_a_base_starts_at_the_given_positions():
     first = lambda x: 0.5 * jnp.sum(x**2)
     found = parallel_tempering(
@@ -200,13 +266,35 @@ def test_bad_input_is_named_and_crowded_ladders_are_reported():
         "num_iterations must be at least 2": {"num_iterations": 0},
         "target_acceptance must": {"target_acceptance": 2.0},
         "step_size must": {"step_size": 0.0},
+        "positions must have the shape": {"positions": jnp.zeros((4, 3))},
+        "energy cannot be evaluated at positions": {
+            "path": geometric(lambda x: jnp.sum(x * jnp.ones(2)), energy),
+            "positions": jnp.zeros((4, 3)),
+        },
+        "energy must not be NaN": {
+            "path": geometric(
+                gaussian(jnp.zeros(2)), lambda x: jnp.where(x[0] > 0, jnp.nan, x[1])
+            )
+        },
     }
     for message, changes in bad.items():
         with pytest.raises((TypeError, ValueError), match=message):
             run_with(**changes)
+    with pytest.raises(TypeError, match="runs from the host and got traced values"):
+        jax.jit(lambda key: parallel_tempering(key, PATH, eb.mala, 4).draws)(KEY)
     far = geometric(gaussian(jnp.zeros(2)), lambda x: 100 * energy(x - 3))
     with pytest.warns(UserWarning, match="replicas hardly meet"):
         run_with(path=far, num_replicas=2, num_iterations=300)
+
+
+def test_a_base_of_smaller_support_and_stuck_replicas_are_reported():
+    box = geometric(uniform_box(-jnp.ones(2), jnp.ones(2)), lambda x: jnp.sum(x**2))
+    with pytest.warns(UserWarning, match="outside the support of the base"):
+        found = run_with(path=box, num_iterations=50)
+    assert np.isnan(found.thermodynamic_log_z)
+    stuck = lambda energy, size: eb.random_walk(energy, 1e4)
+    with pytest.warns(UserWarning, match="replicas at beta = .* hardly move"):
+        parallel_tempering(KEY, PATH, stuck, 20, num_adapt=0)
 
 
 def test_replicas_are_divided_over_the_devices(monkeypatch):

@@ -11,7 +11,7 @@ from helpers import flips, standard_error
 import ebmjax as eb
 from ebmjax.base import Info, Kernel, State
 from ebmjax.energies import boltzmann, enumeration
-from ebmjax.tempering.bases import bits, gaussian
+from ebmjax.tempering.bases import bits, gaussian, uniform_box
 from ebmjax.tempering.paths import geometric
 from ebmjax.tempering.resampling import next_level, systematic
 from ebmjax.tempering.smc import sequential_monte_carlo
@@ -128,6 +128,13 @@ def test_bad_input_is_named():
     stuck = lambda energy, size: eb.random_walk(energy, 1e3)
     with pytest.warns(UserWarning, match="particles hardly move"):
         run(geometric(base, lambda x: jnp.sum(8 * x**2)), stuck)
+    box = geometric(uniform_box(-jnp.ones(1), jnp.ones(1)), lambda x: jnp.sum(x**2))
+    with pytest.raises(ValueError, match="base must have the support of the target"):
+        run(box, eb.mala, 0.5)
+    with pytest.raises(ValueError, match="energy must not be NaN along the path"):
+        run(geometric(base, lambda x: jnp.where(x[0] > 1, jnp.nan, x[0] ** 2)), eb.mala)
+    with pytest.raises(TypeError, match="make_kernel.* must return a Kernel"):
+        run(far, lambda energy, size: (energy, size))
     for options in ({"ess": 1.0}, {"num_particles": 1}, {"step_size": 0.0}):
         with pytest.raises(ValueError, match=next(iter(options))):
             sequential_monte_carlo(KEY, far, eb.mala, **options)
