@@ -110,13 +110,13 @@ for found, colour in ((ten, plotting.DATA), (sixteen, plotting.THIRD)):
 _ = axes[1].set(title="rejected swaps", xlabel="$\\beta$", ylabel="rate", ylim=(0, 0.5))
 
 # %% [markdown]
-# The same run estimates log Z by stepping stones between neighbours, and by integrating
-# the mean of $E_1 - E_0$ over $\beta$. The target is normalised, so the exact value is
-# 0.
+# The same run estimates log Z by Bennett's acceptance ratio of neighbours, and by
+# integrating the mean of $E_1 - E_0$ over $\beta$. The target is normalised, so the exact
+# value is 0.
 
 # %%
 spread = ten.thermodynamic_of_ladders.std(ddof=1) / 4
-print(f"stepping stones {ten.log_z:+.3f} +- {ten.standard_error:.3f}")
+print(f"Bennett's ratio {ten.log_z:+.3f} +- {ten.standard_error:.3f}")
 print(f"thermodynamic integration {ten.thermodynamic_log_z:+.3f} +- {spread:.3f}")
 assert abs(ten.log_z) < 4.5 * ten.standard_error
 assert abs(ten.thermodynamic_log_z) < 4.5 * spread + 0.02

@@ -82,6 +82,8 @@ MUTANTS = [
     Mutant("a p-value of a statistic that is NaN", TESTS, "is_number = jnp.isfinite(statistic) & jnp.all(jnp.isfinite(null))", "is_number = jnp.bool_(True)", "test_two_sample:test_a_statistic_that_is_not_a_number_has_no_p_value"),
     Mutant("equal samples that differ by rounding", TESTS, "(jnp.abs(statistic) + scale)", "jnp.abs(statistic)", "test_two_sample:test_samples_that_are_equal_have_a_p_value_of_one"),
     Mutant("warnings point into the library", "_validation/arguments.py", "stacklevel=level + 1", "stacklevel=level", "test_validation:test_a_warning_points_at_the_line_of_the_caller"),
+    Mutant("parallel tempering on one device whatever is asked", "tempering/parallel_tempering.py", "mesh = dev.mesh_of(devices)", "mesh = None", "test_parallel_tempering:test_replicas_are_divided_over_the_devices"),
+    Mutant("ladders divided over devices, not replicas", "tempering/parallel_tempering.py", "x = dev.constrain_as(x, dev.divided(x, mesh, axis=1))", "x = dev.constrain_as(x, dev.divided(x, mesh, axis=0))", "test_parallel_tempering:test_replicas_are_divided_over_the_devices"),
     Mutant("trapezoid corrected the wrong way", PT, "thermodynamic -= (np.diff", "thermodynamic += (np.diff", LOG_Z),
     Mutant("round trips counted without reaching the other end", REPLICAS, "state.last_end[rows, bottom] == 1", "state.last_end[rows, bottom] != 0", LADDER),
     Mutant("p-values of the other tail", TESTS, "null >= statistic - slack", "null <= statistic + slack", f"{P}:mmd"),
