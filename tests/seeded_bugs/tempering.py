@@ -84,7 +84,7 @@ MUTANTS = [
     Mutant("warnings point into the library", "_validation/arguments.py", "stacklevel=level + 1", "stacklevel=level", "test_validation:test_a_warning_points_at_the_line_of_the_caller"),
     Mutant("parallel tempering on one device whatever is asked", "tempering/parallel_tempering.py", "mesh = dev.mesh_of(devices)", "mesh = None", "test_parallel_tempering:test_replicas_are_divided_over_the_devices"),
     Mutant("ladders divided over devices, not replicas", "tempering/parallel_tempering.py", "x = dev.constrain_as(x, dev.divided(x, mesh, axis=1))", "x = dev.constrain_as(x, dev.divided(x, mesh, axis=0))", "test_parallel_tempering:test_replicas_are_divided_over_the_devices"),
-    Mutant("trapezoid corrected the wrong way", PT, "thermodynamic -= (np.diff", "thermodynamic += (np.diff", LOG_Z),
+    Mutant("trapezoid corrected the wrong way", PT, "found -= (np.diff", "found += (np.diff", LOG_Z),
     Mutant("round trips counted without reaching the other end", REPLICAS, "state.last_end[rows, bottom] == 1", "state.last_end[rows, bottom] != 0", LADDER),
     Mutant("p-values of the other tail", TESTS, "null >= statistic - slack", "null <= statistic + slack", f"{P}:mmd"),
     Mutant("bootstrap with signs of 0 and 1", TESTS, "1.0 - 2.0 * (jnp.cumsum", "1.0 - 1.0 * (jnp.cumsum", f"{P}:kernel_stein"),

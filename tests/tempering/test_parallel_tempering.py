@@ -308,6 +308,6 @@ def test_replicas_are_divided_over_the_devices(monkeypatch):
     run = functools.partial(parallel_tempering, KEY, PATH, eb.mala, 5, **options)
     here, divided = run(), run(devices=1)
     specs = [tree[0].positions.sharding for tree in seen]
-    assert not isinstance(specs[0], NamedSharding)
+    assert [isinstance(s, NamedSharding) for s in specs] == [False, True]
     assert specs[1].spec == PartitionSpec(None, devices.AXIS)
     assert np.array_equal(here.draws, divided.draws)
