@@ -18,7 +18,8 @@ def enable_compilation_cache(folder: str | Path | None = None) -> Path:
     Where ``filelock`` is installed (it is with ``ebmjax[demo]``), processes that run at
     the same time take turns, and the folder stays below a gigabyte.  Without it nothing
     limits the folder, and a program that another process is just writing is compiled
-    anew, with a warning of JAX.
+    anew, with a warning of JAX.  The folder of ``JAX_COMPILATION_CACHE_DIR``, which
+    other programs may use without a limit, gets none: JAX fails where both are written.
 
     Args:
       folder: where; by default that of ``JAX_COMPILATION_CACHE_DIR``, else ``ebmjax``
@@ -34,12 +35,14 @@ def enable_compilation_cache(folder: str | Path | None = None) -> Path:
     >>> import tempfile
     >>> folder = enable_compilation_cache(tempfile.mkdtemp())
     """
-    chosen = Path(folder or os.environ.get("JAX_COMPILATION_CACHE_DIR") or _default())
+    shared = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    chosen = Path(folder or shared or _default())
     chosen.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(chosen))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    if importlib.util.find_spec("filelock") is not None:
+    is_ours = not shared or chosen != Path(shared)
+    if is_ours and importlib.util.find_spec("filelock") is not None:
         jax.config.update("jax_compilation_cache_max_size", LARGEST_CACHE)
     return chosen
 

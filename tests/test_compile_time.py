@@ -1,6 +1,7 @@
 """The first second: how many programs a workflow compiles, what replaces them on the
 host, and how many launches a GPU needs."""
 
+import contextlib
 import functools
 import json
 import os
@@ -143,27 +144,49 @@ def test_work_counts_the_numbers_of_products_and_loops():
     assert work(jax.jit(lambda x: 2 * x + 1), jnp.ones(10)) == 20
 
 
-def test_the_cache_is_in_the_users_folder_and_can_be_turned_off(tmp_path, monkeypatch):
+@contextlib.contextmanager
+def cache_options():
+    """JAX's options of the cache, put back afterwards."""
     names = ["jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"]
     names += ["jax_persistent_cache_min_entry_size_bytes"]
     names += ["jax_compilation_cache_max_size", "jax_enable_compilation_cache"]
     before = {name: getattr(jax.config, name) for name in names}
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     try:
-        jax.config.update("jax_enable_compilation_cache", False)
-        _compilation_cache.cache_by_default()
-        assert not (tmp_path / "ebmjax").exists()
-        jax.config.update("jax_enable_compilation_cache", True)
-        _compilation_cache.cache_by_default()
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "ebmjax")
-        assert (tmp_path / "ebmjax").is_dir()
-        (tmp_path / "file").write_text("")
-        with pytest.raises(OSError):
-            eb.enable_compilation_cache(tmp_path / "file" / "folder")
+        yield
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
+
+
+@cache_options()
+def test_the_cache_is_in_the_users_folder_and_can_be_turned_off(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    jax.config.update("jax_enable_compilation_cache", False)
+    _compilation_cache.cache_by_default()
+    assert not (tmp_path / "ebmjax").exists()
+    jax.config.update("jax_enable_compilation_cache", True)
+    _compilation_cache.cache_by_default()
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "ebmjax")
+    assert (tmp_path / "ebmjax").is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError):
+        eb.enable_compilation_cache(tmp_path / "file" / "folder")
+
+
+@cache_options()
+def test_a_folder_that_other_programs_use_has_no_limit(tmp_path, monkeypatch):
+    """JAX cannot write with a limit where another process writes without one."""
+    pytest.importorskip("filelock")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "shared"))
+    for folder, limit in (
+        (None, -1),
+        (tmp_path / "shared", -1),
+        (tmp_path / "ours", _compilation_cache.LARGEST_CACHE),
+    ):
+        jax.config.update("jax_compilation_cache_max_size", -1)
+        eb.enable_compilation_cache(folder)
+        assert jax.config.jax_compilation_cache_max_size == limit
 
 
 # --- a GPU --------------------------------------------------------------------------
