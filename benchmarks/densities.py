@@ -29,11 +29,12 @@ def keep(name: str, library: str, objective: str, energies: np.ndarray) -> None:
 
 @plotting.styled
 def picture(name: str, jobs: list[tuple[str, str]]) -> None:
-    """Draw what is stored of each library and objective, in this order."""
+    """Draw the density of each library and objective, in this order; nothing where one
+    of them is not stored, so that a picture of all is not replaced by one of a few."""
     files = {job: path_of(name, *job) for job in jobs}
-    panels = {job: np.load(file) for job, file in files.items() if file.exists()}
-    if not panels:
+    if not files or not all(file.exists() for file in files.values()):
         return
+    panels = {job: np.load(file) for job, file in files.items()}
     num_columns = min(len(panels), 6)
     num_rows = -(-len(panels) // num_columns)
     fig, axes = plotting.figure(

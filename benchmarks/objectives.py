@@ -75,8 +75,13 @@ def runs(
                 densities.keep(name, library, objective, density)
             save(path, about | found)
             yield number, total, about | found
+        known = {
+            (r["library"], r["objective"]) for r in load(path) if r["data"] == name
+        }
+        order = [("ebmjax", n) for n in CONTINUOUS]
+        order += [(lib, method) for lib, methods in PEERS.items() for method in methods]
         if is_drawn:
-            densities.picture(name, [("ebmjax", n) for n in CONTINUOUS] + peers)
+            densities.picture(name, [job for job in order if job in known])
 
 
 def _about(name: str, library: str, objective: str, run: Run) -> Row:
