@@ -48,6 +48,7 @@ def rows(
     seeds: Sequence[int] | None = None,
     num_updates: int | None = None,
     seconds: float | None = None,
+    is_measured: bool = True,
 ) -> Iterator[tuple[int, int, Row]]:
     """``(number, total, row)`` of each run that no file has, stored when it ends.
 
@@ -57,6 +58,7 @@ def rows(
       seeds: in place of those of each case.
       num_updates: in place of that of each case.
       seconds: of training; the number of updates is chosen from the time of the first.
+      is_measured: with log Z, likelihoods and tests, not only the energies of training.
     """
     todo = [
         (name, seed) for name in names for seed in seeds or range(CASES[name].num_seeds)
@@ -67,11 +69,13 @@ def rows(
         others = [r for r in _read(path) if (r["case"], r["seed"]) != this]
         measure.write(path, {"rows": [*others, row]})
 
-    done = {(r["case"], r["seed"]) for r in load(path.parent) if "stopped" not in r}
+    is_done = lambda r: "stopped" not in r and ("log Z" in r or not is_measured)
+    done = {(r["case"], r["seed"]) for r in load(path.parent) if is_done(r)}
     for number, (name, seed) in enumerate(todo, 1):
         if (name, seed) in done:
             continue
-        row = one(name, seed, num_updates=num_updates, seconds=seconds, keep=keep)
+        options = {"num_updates": num_updates, "seconds": seconds}
+        row = one(name, seed, is_measured=is_measured, keep=keep, **options)
         keep(row)
         yield number, len(todo), row
         if "stopped" in row:
@@ -104,6 +108,7 @@ def one(
     *,
     num_updates: int | None = None,
     seconds: float | None = None,
+    is_measured: bool = True,
     keep: Callable[[Row], Any] = lambda row: None,
 ) -> Row:
     """Train and measure one run; one that a signal stops is not measured.
@@ -143,6 +148,8 @@ def one(
         "num_restarted": int(state.num_restarted),
         "num_rollbacks": int(state.num_rollbacks),
     }
+    if not is_measured:
+        return row
     unfinished = lambda more: keep(row | more | {"stopped": history.num_updates})
     unfinished({})
     begin = time.time()

@@ -175,10 +175,8 @@ for row, (name, options) in zip(axes, choices.items(), strict=True):
     )
     print(f"{name:10s} {likelihood[name]:+.3f} nats, upper limit {UPPER_LIMIT:.3f}")
 assert all(
-    UPPER_LIMIT - 0.06 < likelihood[name] < UPPER_LIMIT + 0.02
-    for name in ("explicit", "sliced")
+    UPPER_LIMIT - 0.06 < value < UPPER_LIMIT + 0.02 for value in likelihood.values()
 )
-assert UPPER_LIMIT - 0.25 < likelihood["denoising"] < likelihood["explicit"]
 for ax, title in zip(
     axes[0],
     ("density", "score, length as $\\log(1 + |s|)$", "samples of MALA"),
@@ -189,8 +187,11 @@ for ax in axes[-1]:
     ax.set_xlabel("$x_1$")
 
 # %% [markdown]
-# Denoising is the cheapest of the three and the least accurate. At this noise level its
-# regression targets $\xi/\sigma$ are large and random, also where the score is small.
+# Denoising is the cheapest of the three. At this noise level its regression targets
+# $\xi/\sigma$ are large and random, also where the score is small. `denoising` takes each
+# noise with its negative, and the largest random term, $s \cdot \xi/\sigma$, cancels.
+# With one noise for each point (`is_antithetic=False`) it is less accurate than the
+# others, by about 0.02 nats.
 
 # %% [markdown]
 # ## Weights of modes

@@ -140,6 +140,12 @@ def likelihood(
     part: Annotated[
         str, typer.Option(help="A name, for one of several processes.")
     ] = "",
+    is_measured: Annotated[
+        bool,
+        typer.Option(
+            "--measured/--energies-only", help="With log Z, likelihoods and tests."
+        ),
+    ] = True,
     is_table: Annotated[
         bool, typer.Option("--table", help="Only of the stored runs, of each platform.")
     ] = False,
@@ -158,6 +164,7 @@ def likelihood(
     if seeds and chosen is None:
         chosen = [int(seed) for seed in seeds.split(",")]
     options = {"num_updates": num_updates, "seconds": seconds}
+    options["is_measured"] = is_measured
     if not is_table:
         collect(None, bench.rows(cases.split(","), path, seeds=chosen, **options))
     for platform in ("cpu", "gpu") if is_table else ("",):
