@@ -4,7 +4,6 @@
 MNIST or overfit less:
 
     mnist-factor      the factor of the quadratic term is trained
-    mnist-early       and training ends after 1,000 updates
     mnist-chains      all chains run in every update, about ten steps for one
     mnist-trained     and the factor of the quadratic term is trained
     mnist-256, -128   and the network is smaller
@@ -43,7 +42,6 @@ CASES = {
     "digits": Case("digits", {}, 20),
     "mnist": Case("mnist", {}, 5),
     "mnist-factor": Case("mnist", {"confinement": "trained"}),
-    "mnist-early": Case("mnist", {"confinement": "trained", "num_updates": 1000}, 5),
     "mnist-chains": Case("mnist", MANY),
     "mnist-trained": Case("mnist", TRAINED),
     "mnist-256": Case("mnist", SMALL, 5),
