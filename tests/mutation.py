@@ -5,14 +5,13 @@ them.
     python tests/mutation.py --files verify/report.py      every mutant of some files
     python tests/mutation.py --list --num 5                shows them and runs none
 
-A mutant is one node of the syntax tree changed: an operator, a comparison, a constant,
-an index, a condition negated, a call dropped, a return of an argument.  Its file is
-compiled from the changed tree in a process of its own; no file on disk changes.  The
-process runs the test modules that import the module, directly or by a name of the top
-level, until a test fails.  A mutant is killed if a test or the import fails.  One that
-does not end is run again without the change: only if that ends in half of the time is
-the mutant killed by a loop.
+A mutant is one node of the syntax tree changed (``syntax_mutants``).  A process of its
+own imports the library with it and runs the tests that execute its statement
+(``covering``), the likeliest first, until a test fails.  A mutant is killed if a test or
+the import fails.  A test that does not end is run again without the change: only if it
+ends in half of the time is the mutant killed by a loop.
 
+First each test module runs once without a mutant: tests that fail then are not used.
 Outcomes are kept in a file, a line each, and a call goes on where the last one stopped;
 ``--part 0/2`` does every second mutant.  Survivors are written to
 ``mutation_survivors.md``; each is either equivalent or shows a missing test.
@@ -21,269 +20,194 @@ It is meant for a schedule, not for CI.
 """
 
 import argparse
-import ast
-import copy
+import contextlib
+import importlib
 import json
 import os
 import random
+import select
 import signal
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "ebmjax"
-VARIABLE = "EBMJAX_MUTANT"  # "file:number", read by ``install``
-SWAPS = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
-    ast.Pow: ast.Mult, ast.Mod: ast.Mult, ast.FloorDiv: ast.Mult, ast.MatMult: ast.Add,
-    ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitOr,
-    ast.LShift: ast.RShift, ast.RShift: ast.LShift,
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
-    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
-}  # fmt: skip
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import covering  # noqa: E402
+import pytest  # noqa: E402
+import syntax_mutants  # noqa: E402
+from syntax_mutants import PACKAGE, ROOT, VARIABLE, Site  # noqa: E402
+
 KILLED = ("killed", "does not end")
-MOST_MODULES = 6
-MESSAGES = {"fail", "describe", "ValueError", "TypeError", "Issue", "warn", "print"}
+ALLOWED = 40.0, 8.0  # seconds of a test, and times its seconds without a mutant
+SHARED = "jax flax optax chex scipy.stats hypothesis blackjax matplotlib.pyplot sklearn"
+IN_SUBPROCESSES = """import sys
+sys.path.insert(0, {folder!r})
+import syntax_mutants
+sys.path.pop(0)
+syntax_mutants.install()
+"""
 
 
-class Site(NamedTuple):
-    """A node and its replacement."""
+class Outcome(NamedTuple):
+    """Of the tests of a process."""
 
-    file: str  # below ebmjax/
-    number: int
-    line: int
-    what: str
-
-
-class _Walker(ast.NodeTransformer):
-    """Counts the sites of a tree, and changes a given one."""
-
-    def __init__(self, wanted: int = -1):
-        self.wanted, self.found, self.depth = wanted, [], 0
-
-    def _site(self, node, what, change):
-        number = len(self.found)
-        self.found.append((number, node.lineno, what))
-        return change(copy.deepcopy(node)) if number == self.wanted else node
-
-    def visit_FunctionDef(self, node):
-        node.args = self.generic_visit(node.args)
-        body = node.body
-        has_docstring = ast.get_docstring(node) is not None
-        kept = body[:1] if has_docstring else []
-        node.body = kept + [self.visit(s) for s in body[len(kept) :]]
-        return node
-
-    def visit_Raise(self, node):
-        return node  # messages
-
-    def visit_AnnAssign(self, node):
-        if node.value is not None:
-            node.value = self.visit(node.value)
-        return node
-
-    def visit_arg(self, node):
-        return node
-
-    def visit_JoinedStr(self, node):
-        return node
-
-    def visit_Call(self, node):
-        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        if name in MESSAGES:
-            return node
-        node = self.generic_visit(node)
-        if len(node.args) == 1 and not node.keywords:
-            drop = lambda n: n.args[0]
-            return self._site(node, f"{name}(x) becomes x", drop)
-        return node
-
-    def visit_BinOp(self, node):
-        return self._operator(self.generic_visit(node))
-
-    def visit_BoolOp(self, node):
-        return self._operator(self.generic_visit(node))
-
-    def _operator(self, node):
-        new = SWAPS.get(type(node.op))
-        if new is None:
-            return node
-        what = f"{type(node.op).__name__} becomes {new.__name__}"
-        return self._site(node, what, lambda n: _set(n, op=new()))
-
-    def visit_Compare(self, node):
-        node = self.generic_visit(node)
-        new = SWAPS[type(node.ops[0])]
-        what = f"{type(node.ops[0]).__name__} becomes {new.__name__}"
-        return self._site(node, what, lambda n: _set(n, ops=[new(), *n.ops[1:]]))
-
-    def visit_UnaryOp(self, node):
-        node = self.generic_visit(node)
-        what = f"{type(node.op).__name__} is dropped"
-        return self._site(node, what, lambda n: n.operand)
-
-    def visit_If(self, node):
-        node = self.generic_visit(node)
-        negate = lambda n: _set(n, test=ast.UnaryOp(ast.Not(), n.test))
-        return self._site(node, "the condition is negated", negate)
-
-    def visit_Subscript(self, node):
-        node = self.generic_visit(node)
-        is_index = isinstance(node.slice, ast.Constant) and isinstance(
-            node.slice.value, int
-        )
-        if not is_index:
-            return node
-        value = node.slice.value
-        new = 1 if value == 0 else 0
-        return self._site(
-            node,
-            f"[{value}] becomes [{new}]",
-            lambda n: _set(n, slice=ast.Constant(new)),
-        )
-
-    def visit_Constant(self, node):
-        value = node.value
-        if isinstance(value, bool):
-            return self._site(
-                node, f"{value} becomes {not value}", lambda n: _set(n, value=not value)
-            )
-        if isinstance(value, int | float):
-            new = value + 1 if isinstance(value, int) else value * 1.5 + (value == 0)
-            return self._site(
-                node, f"{value} becomes {new}", lambda n: _set(n, value=new)
-            )
-        return node
+    status: int | None  # of pytest, None if a test did not end
+    test: str  # the one that failed or did not end
+    message: str
 
 
-def _set(node, **fields):
-    for name, value in fields.items():
-        setattr(node, name, value)
-    return node
+# --- a process that runs tests --------------------------------------------------------
 
 
-def sites(file: str) -> list[Site]:
-    """All mutants of a file."""
-    walker = _Walker()
-    walker.visit(ast.parse((PACKAGE / file).read_text()))
-    return [Site(file, *found) for found in walker.found]
+class Messenger:
+    """A plugin of pytest: runs given tests in their order, and reports to the parent."""
+
+    def __init__(self, tests, pipe):
+        self.order = {test: i for i, test in enumerate(tests)}
+        self.pipe = pipe
+
+    def send(self, what, test, message=""):
+        os.write(self.pipe, (json.dumps([what, test, message[-300:]]) + "\n").encode())
+
+    def pytest_collection_modifyitems(self, items):
+        items[:] = [item for item in items if item.nodeid in self.order]
+        items.sort(key=lambda item: self.order[item.nodeid])
+
+    def pytest_runtest_logstart(self, nodeid, location):
+        self.send("start", nodeid)
+
+    def pytest_runtest_logreport(self, report):
+        self._failure(report)
+
+    def pytest_collectreport(self, report):
+        self._failure(report)
+
+    def _failure(self, report):
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            self.send("failed", report.nodeid, str(getattr(crash, "message", crash)))
 
 
-def changed(file: str, number: int) -> ast.Module:
-    """The syntax tree of a file with one site changed."""
-    tree = _Walker(number).visit(ast.parse((PACKAGE / file).read_text()))
-    return ast.fix_missing_locations(tree)
-
-
-# --- in the process of the mutant ---------------------------------------------------------
-
-
-def install() -> None:
-    """Make the library import the mutant named in the environment."""
-    import importlib.machinery
-    import importlib.util
-
-    file, number = os.environ[VARIABLE].rsplit(":", 1)
-    name = "ebmjax." + file.removesuffix(".py").replace("/", ".")
-    name = name.removesuffix(".__init__")
-
-    class Loader(importlib.machinery.SourceFileLoader):
-        def get_code(self, fullname):
-            return compile(changed(file, int(number)), self.path, "exec")
-
-    class Finder:
-        def find_spec(self, fullname, path=None, target=None):
-            if fullname != name:
-                return None
-            place = str(PACKAGE / file)
-            return importlib.util.spec_from_file_location(
-                fullname, place, loader=Loader(fullname, place)
-            )
-
-    sys.meta_path.insert(0, Finder())
-
-
-# --- in the process that runs them --------------------------------------------------------
-
-
-def tests_of(file: str) -> list[str]:
-    """Test modules that name a module, or a name of the top level that it defines."""
-    module = "ebmjax." + file.removesuffix(".py").replace("/", ".")
-    tree = ast.parse((PACKAGE / file).read_text())
-    names = {
-        n.name
-        for n in tree.body
-        if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")
-    }
-    last, package = module.rsplit(".", 1)[-1], module.rsplit(".", 1)[0]
-    found = []
-    for path in sorted((ROOT / "tests").glob("**/test_*.py")):
-        text = path.read_text()
-        is_named = module in text or f"from {package} import" in text and last in text
-        calls = [f"eb.{n}(" for n in names] + [
-            f"{package.split('.')[-1]}.{n}(" for n in names
-        ]
-        if is_named or any(c in text for c in calls):
-            found.append(str(path.relative_to(ROOT)))
-    return sorted(found, key=lambda p: last.split("_")[0] not in p)[:MOST_MODULES]
-
-
-def verdict(site: Site, limit: float) -> str:
-    """``killed``, ``does not end``, ``survives``, ``out of time`` or ``no test``."""
-    tests = tests_of(site.file)
-    if not tests:
-        return "no test"
-    code = in_a_process(site, tests, limit)
-    if code is not None:
-        return "survives" if code in (0, 5) else "killed"
-    is_slow = in_a_process(None, tests, limit / 2) is None
-    return "out of time" if is_slow else "does not end"
-
-
-def in_a_process(site: Site | None, tests: list[str], limit: float) -> int | None:
-    """The exit status of the tests, with a mutant or without; None if out of time.
-
-    The process is a fork of this one, which has imported JAX, and nothing of ebmjax.
+def in_a_process(child: Callable[[int], int], allowed: Callable[[str], float]):
+    """The outcome of ``child(pipe)`` in a fork of this process, which has imported JAX
+    and nothing of ebmjax.  ``allowed`` is the seconds of a test, or of the import of all.
     """
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        null = os.open(os.devnull, os.O_RDWR)
-        for number in (0, 1, 2):
-            os.dup2(null, number)
-        os.chdir(ROOT)
-        sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-        os.environ["PYTHONPATH"] = str(ROOT)
-        code = 1
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with tempfile.TemporaryDirectory() as folder:
+        process = os.fork()
+        if process == 0:
+            _run_child(child, writing, folder)
+        os.close(writing)
         try:
-            if site is not None:
-                os.environ[VARIABLE] = f"{site.file}:{site.number}"
-                install()
-            import pytest
-
-            code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
+            return _followed(process, reading, allowed)
         finally:
-            os._exit(int(code))
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            _kill(child)  # what the tests have left
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.05)
-    _kill(child)
-    os.waitpid(child, 0)
-    return None
+            os.close(reading)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process, signal.SIGKILL)  # what the tests have left
 
 
-def _kill(group: int) -> None:
+def _run_child(child, writing, folder):
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.chdir(ROOT)
+    Path(folder, "sitecustomize.py").write_text(
+        IN_SUBPROCESSES.format(folder=str(ROOT / "tests"))
+    )
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    os.environ |= {"PYTHONPATH": f"{folder}:{ROOT}", "TMPDIR": folder}
+    tempfile.tempdir = folder
+    code = 1
     try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+        code = child(writing)
+    finally:
+        os._exit(int(code))
+
+
+def _followed(process, reading, allowed) -> Outcome:
+    test, message, failed, rest = "", "", "", b""
+    end = time.monotonic() + allowed("")
+    while True:
+        select.select([reading], [], [], 0.05)
+        done, status = os.waitpid(process, os.WNOHANG)  # before the last words are read
+        *rows, rest = (rest + _read(reading)).split(b"\n")
+        for what, name, text in map(json.loads, rows):
+            if what == "start":
+                test, end = name, time.monotonic() + allowed(name)
+            elif not failed:
+                failed, message = name or "import", text
+        if done:
+            return Outcome(os.waitstatus_to_exitcode(status), failed or test, message)
+        if time.monotonic() > end:
+            os.killpg(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            return Outcome(None, test, "")
+
+
+def _read(pipe) -> bytes:
+    found = b""
+    with contextlib.suppress(BlockingIOError):
+        while part := os.read(pipe, 1 << 16):
+            found += part
+    return found
+
+
+def run_tests(site: Site | None, tests: dict[str, float]) -> Outcome:
+    """Run tests, with a mutant or without, until one fails."""
+
+    def child(pipe):
+        if site is not None:
+            os.environ[VARIABLE] = f"{site.file}:{site.number}"
+            syntax_mutants.install()
+        modules = dict.fromkeys(test.split("::")[0] for test in tests)
+        return pytest.main(
+            ["-x", "-q", "-p", "no:cacheprovider", *modules],
+            plugins=[Messenger(tests, pipe)],
+        )
+
+    return in_a_process(child, lambda t: ALLOWED[0] + ALLOWED[1] * tests.get(t, 10.0))
+
+
+def measure(name: str, path: Path, limit: float) -> None:
+    """Run a test module without a mutant and write which lines each test executes."""
+
+    def child(pipe):
+        recorder = covering.Recorder()
+        code = pytest.main(["-q", "-p", "no:cacheprovider", name], plugins=[recorder])
+        row = json.dumps(recorder.found(name))
+        with path.open("a") as file:
+            file.write(row + "\n")
+        return code
+
+    begin = time.perf_counter()
+    outcome = in_a_process(child, lambda _: limit)
+    print(f"{name}: {outcome.status}, {time.perf_counter() - begin:.0f} s", flush=True)
+
+
+def verdict(site: Site, tests: dict[str, float]) -> tuple[str, str, str]:
+    """``killed``, ``does not end``, ``survives``, ``out of time``, ``no test`` or
+    ``error`` (of pytest); by which test; its message."""
+    if not tests:
+        return "no test", "", ""
+    status, test, message = run_tests(site, tests)
+    if status is not None:
+        found = "survives" if status in (0, 5) else "killed" if test else "error"
+        return found, test if found == "killed" else "", message
+    few = {test: tests[test]} if test else tests
+    begin = time.monotonic()
+    status = run_tests(None, few).status
+    is_short = time.monotonic() - begin < (ALLOWED[0] + sum(few.values())) / 2
+    return "does not end" if status == 0 and is_short else "out of time", test, ""
+
+
+# --- the results ----------------------------------------------------------------------
 
 
 def write(results: list[tuple[Site, str]], path: Path, arguments) -> None:
@@ -295,12 +219,15 @@ def write(results: list[tuple[Site, str]], path: Path, arguments) -> None:
         f"{len(results)} mutants, {num_killed} killed "
         f"(`python tests/mutation.py {' '.join(arguments)}`).",
         "",
-        "| file | line | change | outcome | judgement |",
-        "|---|---|---|---|---|",
+        "| file | line | text | change | outcome | judgement |",
+        "|---|---|---|---|---|---|",
     ]
     for site, found in results:
         if found not in KILLED:
-            lines.append(f"| `{site.file}` | {site.line} | {site.what} | {found} | |")
+            rows = (PACKAGE / site.file).read_text().splitlines()
+            text = rows[site.line - 1].strip().replace("|", "\\|")
+            row = f"`{site.file}`", site.line, f"`{text}`", site.what, found, ""
+            lines.append("| " + " | ".join(map(str, row)) + " |")
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -311,10 +238,16 @@ def chosen(files: list[str], num: int | None, seed: int) -> list[Site]:
         for p in PACKAGE.rglob("*.py")
         if p.name != "__main__.py"
     )
-    found = [s for f in files for s in sites(f)]
+    found = [s for f in files for s in syntax_mutants.sites(f)]
     if num is None:
         return found
     return random.Random(seed).sample(found, min(num, len(found)))
+
+
+def recorded(path: Path) -> dict[Site, str]:
+    """The outcomes so far."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {Site(*row[0]): row[1] for row in map(json.loads, lines)}
 
 
 def main(arguments: list[str]) -> int:
@@ -322,7 +255,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--num", type=int, help="how many, at random; all by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--files", nargs="*", help="below ebmjax/; all by default")
-    parser.add_argument("--limit", type=float, default=900, help="seconds of a mutant")
+    parser.add_argument("--budget", type=float, default=60, help="seconds of tests")
+    parser.add_argument("--limit", type=float, default=900, help="seconds of a module")
     parser.add_argument("--part", default="0/1", help="I/N: each Nth mutant from I")
     parser.add_argument("--out", type=Path, default=ROOT / "mutation_survivors.md")
     parser.add_argument("--list", action="store_true", help="run none")
@@ -331,30 +265,32 @@ def main(arguments: list[str]) -> int:
     if options.list:
         print(*map(json.dumps, todo), sep="\n")
         return 0
-    first, step = map(int, options.part.split("/"))
+    for name in SHARED.split():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    lines = options.out.with_name(options.out.stem + "_tests.jsonl")
+    for name in sorted(set(covering.test_modules()) - _names(lines)):
+        measure(name, lines, options.limit)
+    modules = covering.read(lines)
     record = options.out.with_suffix(".jsonl")
-    import jax, flax, optax, chex, pytest, scipy.stats  # noqa: E401, F401, I001
-
+    first, step = map(int, options.part.split("/"))
     for site in todo[first::step]:
-        done = recorded(record)
-        if site in done:
+        if site in recorded(record):
             continue
         begin = time.perf_counter()
-        found = verdict(site, options.limit)
+        row = site, *verdict(site, covering.tests_of(site, modules, options.budget))
         with record.open("a") as file:
-            file.write(json.dumps([site, found]) + "\n")
+            file.write(json.dumps(row) + "\n")
+        done = recorded(record)
         seconds = time.perf_counter() - begin
-        print(f"{len(done) + 1}/{len(todo)} {found} {seconds:.0f} s {json.dumps(site)}")
+        print(f"{len(done)}/{len(todo)} {seconds:.0f} s", *map(json.dumps, row))
         sys.stdout.flush()
-        done[site] = found
         write([(s, done[s]) for s in todo if s in done], options.out, arguments)
     return 0
 
 
-def recorded(path: Path) -> dict[Site, str]:
-    """The outcomes so far."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {Site(*site): found for site, found in map(json.loads, lines)}
+def _names(path: Path) -> set[str]:
+    return {module.name for module in covering.read(path)}
 
 
 if __name__ == "__main__":
