@@ -44,7 +44,7 @@ from syntax_mutants import PACKAGE, ROOT, VARIABLE, Site  # noqa: E402
 
 KILLED = ("killed", "does not end")
 ALLOWED = 40.0, 8.0  # seconds of a test, and times its seconds without a mutant
-SHARED = "jax flax optax chex scipy.stats hypothesis blackjax matplotlib.pyplot sklearn"
+SHARED = "jax flax optax chex scipy.stats hypothesis matplotlib.pyplot sklearn"
 IN_SUBPROCESSES = """import sys
 sys.path.insert(0, {folder!r})
 import syntax_mutants
