@@ -1,11 +1,13 @@
 """Which tests execute a line of the library, and how long each takes.
 
-Each test module runs once, in a process of its own, under the package ``coverage``; a
-line of a file in JSON keeps what was found.  A test module runs again when its text or
-the library has changed.
+Each test module runs once, in a process of its own, under the package ``coverage``, for
+a limited time; of a test with parameters the first and the last run.  A line of a file
+in JSON keeps what was found.  A test module runs again when its text or the library has
+changed.
 
-The tests of a mutant are those that execute its statement, and then the other tests of
-their modules: these may check what a fixture or an earlier test computed.  Of a
+The tests of a mutant are those that execute its statement, then these tests with other
+parameters, and then the other tests of their modules: these may check what a fixture or
+an earlier test computed.  Of a
 constant, a default or a table, which only the import executes, they are the tests that
 execute the function, or a line that names the constant.  Short tests that execute few
 lines come first.
@@ -31,6 +33,7 @@ class Module(NamedTuple):
     name: str
     digest: str
     tests: list[tuple[str, float, int]]  # that passed: seconds, lines executed
+    others: list[str]  # did not run
     lines: dict[str, dict[str, str]]  # by file and line: the tests, bits of a number
 
 
@@ -49,20 +52,34 @@ def digest(name: str) -> str:
     return total.hexdigest()[:16]
 
 
+def without_parameters(test: str) -> str:
+    return test.split("[")[0]
+
+
 class Recorder:
     """A plugin of pytest: the lines and seconds of each test."""
 
-    def __init__(self):
+    def __init__(self, limit: float):
         import coverage
 
         self.coverage = coverage.Coverage(
             data_file=None, config_file=False, include=[f"{PACKAGE}/*"]
         )
-        self.seconds, self.bad = {}, set()
+        self.seconds, self.bad, self.all = {}, set(), []
+        self.end = time.perf_counter() + limit
         self.coverage.start()
+
+    def pytest_collection_modifyitems(self, items):
+        self.all = [item.nodeid for item in items]
+        first = {without_parameters(i.nodeid): i for i in reversed(items)}
+        last = {without_parameters(i.nodeid): i for i in items}
+        kept = [*first.values(), *last.values()]
+        items[:] = [item for item in items if item in kept]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item, nextitem):
+        if time.perf_counter() > self.end:
+            item.session.shouldstop = "the time is over"
         self.coverage.switch_context(item.nodeid)
         begin = time.perf_counter()
         done = yield
@@ -86,7 +103,8 @@ class Recorder:
                 if tests:
                     of_file[str(line)] = hex(sum(passed[t] for t in tests))
         tests = [(t, round(self.seconds[t], 3), size[t]) for t in passed]
-        return Module(name, digest(name), tests, lines)
+        others = [t for t in self.all if t not in self.seconds]
+        return Module(name, digest(name), tests, others, lines)
 
 
 def read(path: Path) -> list[Module]:
@@ -158,15 +176,19 @@ def _tests(places, modules) -> set[str]:
 def tests_of(site: Site, modules: list[Module], budget: float) -> dict[str, float]:
     """Tests that may detect a mutant and take no longer than a budget, with their
     seconds."""
-    first = executing(site, modules)
-    tests = {}
+    first, tests = executing(site, modules), {}
     for module in modules:
         if any(test in first for test, _, _ in module.tests):
-            tests |= {t: (seconds, size) for t, seconds, size in module.tests}
+            measured = {t: (seconds, size, t) for t, seconds, size in module.tests}
+            by_name = {without_parameters(t): f for t, f in measured.items()}
+            alike = {t: by_name.get(without_parameters(t)) for t in module.others}
+            tests |= measured | {t: f for t, f in alike.items() if f}
+    second = {t for t in tests if tests[t][2] in first} - first
     cost = lambda t: (tests[t][0] + 0.1) * max(tests[t][1], 1) ** 0.5
     chosen, total = {}, 0.0
-    for test in sorted(first, key=cost) + sorted(set(tests) - first, key=cost):
-        if total + tests[test][0] <= budget or not chosen:
-            chosen[test] = tests[test][0]
-            total += tests[test][0]
+    for part in (first, second, set(tests) - first - second):
+        for test in sorted(part, key=cost):
+            if total + tests[test][0] <= budget or not chosen:
+                chosen[test] = tests[test][0]
+                total += tests[test][0]
     return chosen
