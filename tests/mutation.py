@@ -6,12 +6,13 @@ them.
     python tests/mutation.py --list --num 5                shows them and runs none
 
 A mutant is one node of the syntax tree changed (``syntax_mutants``).  A process of its
-own imports the library with it and runs the tests that execute its statement
-(``covering``), the likeliest first, until a test fails.  A mutant is killed if a test or
-the import fails.  A test that does not end is run again without the change: only if it
-ends in half of the time is the mutant killed by a loop.
+own imports the library with it and runs the tests that reach its definition
+(``reaching``), the likeliest first, until one fails or the seconds of CPU are used up.
+A mutant is killed if a test or the import fails.  A test that does not end is run again
+without the change: only if it ends in half of the time is the mutant killed by a loop.
+In the end the tests that failed run once without a mutant: if one fails then, too, its
+mutants are called unclear.
 
-First each test module runs once without a mutant: tests that fail then are not used.
 Outcomes are kept in a file, a line each, and a call goes on where the last one stopped;
 ``--part 0/2`` does every second mutant.  Survivors are written to
 ``mutation_survivors.md``; each is either equivalent or shows a missing test.
@@ -37,13 +38,15 @@ from typing import NamedTuple
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("MPLBACKEND", "agg")
 
-import covering
 import pytest
+import reaching
 import syntax_mutants
 from syntax_mutants import PACKAGE, ROOT, VARIABLE, Site
 
 KILLED = ("killed", "does not end")
-ALLOWED = 40.0, 8.0  # seconds of a test, and times its seconds without a mutant
+ALLOWED = 180.0  # seconds of a test, or of the import
+FIRST = 3  # of the parameters of a test; the others come after all other tests
+# imported before the fork; none of them starts a backend of JAX, whose threads a fork loses
 SHARED = "jax flax optax chex scipy.stats hypothesis matplotlib.pyplot sklearn"
 IN_SUBPROCESSES = """import sys
 sys.path.insert(0, {folder!r})
@@ -57,26 +60,39 @@ class Outcome(NamedTuple):
     """Of the tests of a process."""
 
     status: int | None  # of pytest, None if a test did not end
-    test: str  # the one that failed or did not end
-    message: str
+    failed: tuple[str, ...]  # tests
+    running: str  # the last test that began
+    message: str  # of the first failure
 
 
-# --- a process that runs tests --------------------------------------------------------
+# --- a process that runs tests ------------------------------------------------------
 
 
 class Messenger:
-    """A plugin of pytest: runs given tests in their order, and reports to the parent."""
+    """A plugin of pytest: runs given tests in their order while the budget of CPU lasts,
+    and reports to the parent."""
 
-    def __init__(self, tests, pipe):
+    def __init__(self, tests, pipe, budget):
         self.order = {test: i for i, test in enumerate(tests)}
-        self.pipe = pipe
+        self.pipe, self.budget, self.begin = pipe, budget, time.process_time()
 
     def send(self, what, test, message=""):
         os.write(self.pipe, (json.dumps([what, test, message[-300:]]) + "\n").encode())
 
     def pytest_collection_modifyitems(self, items):
-        items[:] = [item for item in items if item.nodeid in self.order]
-        items.sort(key=lambda item: self.order[item.nodeid])
+        places, seen = {}, {}
+        for item in items:
+            name = item.nodeid.split("[")[0]
+            found = self.order.get(item.nodeid, self.order.get(name))
+            if found is not None:
+                num = seen[name] = seen.get(name, 0) + 1
+                is_late = num > FIRST and item.nodeid not in self.order
+                places[item] = is_late, found, num
+        items[:] = sorted(places, key=places.get)
+
+    def pytest_runtest_protocol(self, item):
+        if time.process_time() > self.begin + self.budget:
+            item.session.shouldstop = "the budget is used up"
 
     def pytest_runtest_logstart(self, nodeid, location):
         self.send("start", nodeid)
@@ -90,13 +106,13 @@ class Messenger:
     def _failure(self, report):
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
-            self.send("failed", report.nodeid, str(getattr(crash, "message", crash)))
+            message = getattr(crash, "message", report.longreprtext)
+            self.send("failed", report.nodeid or "import", message)
 
 
-def in_a_process(child: Callable[[int], int], allowed: Callable[[str], float]):
+def in_a_process(child: Callable[[int], int]) -> Outcome:
     """The outcome of ``child(pipe)`` in a fork of this process, which has imported JAX
-    and nothing of ebmjax.  ``allowed`` is the seconds of a test, or of the import of all.
-    """
+    and nothing of ebmjax."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +121,7 @@ def in_a_process(child: Callable[[int], int], allowed: Callable[[str], float]):
             _run_child(child, writing, folder)
         os.close(writing)
         try:
-            return _followed(process, reading, allowed)
+            return _followed(process, reading)
         finally:
             os.close(reading)
             with contextlib.suppress(ProcessLookupError):
@@ -131,24 +147,26 @@ def _run_child(child, writing, folder):
         os._exit(int(code))
 
 
-def _followed(process, reading, allowed) -> Outcome:
-    test, message, failed, rest = "", "", "", b""
-    end = time.monotonic() + allowed("")
+def _followed(process, reading) -> Outcome:
+    failed, running, message, rest = [], "", "", b""
+    end = time.monotonic() + ALLOWED
     while True:
         select.select([reading], [], [], 0.05)
         done, status = os.waitpid(process, os.WNOHANG)  # before the last words are read
         *rows, rest = (rest + _read(reading)).split(b"\n")
-        for what, name, text in map(json.loads, rows):
+        for what, test, text in map(json.loads, rows):
             if what == "start":
-                test, end = name, time.monotonic() + allowed(name)
-            elif not failed:
-                failed, message = name or "import", text
+                running, end = test, time.monotonic() + ALLOWED
+            else:
+                message = message or text
+                failed.append(test)
         if done:
-            return Outcome(os.waitstatus_to_exitcode(status), failed or test, message)
+            code = os.waitstatus_to_exitcode(status)
+            return Outcome(code, tuple(failed), running, message)
         if time.monotonic() > end:
             os.killpg(process, signal.SIGKILL)
             os.waitpid(process, 0)
-            return Outcome(None, test, "")
+            return Outcome(None, tuple(failed), running, "")
 
 
 def _read(pipe) -> bytes:
@@ -159,8 +177,8 @@ def _read(pipe) -> bytes:
     return found
 
 
-def run_tests(site: Site | None, tests: dict[str, float]) -> Outcome:
-    """Run tests, with a mutant or without, until one fails."""
+def run_tests(site: Site | None, tests, budget: float, *flags) -> Outcome:
+    """Run tests, with a mutant or without."""
 
     def child(pipe):
         if site is not None:
@@ -168,71 +186,66 @@ def run_tests(site: Site | None, tests: dict[str, float]) -> Outcome:
             syntax_mutants.install()
         modules = dict.fromkeys(test.split("::")[0] for test in tests)
         return pytest.main(
-            ["-x", "-q", "-p", "no:cacheprovider", *modules],
-            plugins=[Messenger(tests, pipe)],
+            ["-q", "-p", "no:cacheprovider", *flags, *modules],
+            plugins=[Messenger(tests, pipe, budget)],
         )
 
-    return in_a_process(child, lambda t: ALLOWED[0] + ALLOWED[1] * tests.get(t, 10.0))
+    return in_a_process(child)
 
 
-def measure(name: str, path: Path, limit: float) -> None:
-    """Run a test module without a mutant, for a limited time, and write which lines each
-    test executes."""
-
-    def child(pipe):
-        recorder = covering.Recorder(limit)
-        code = pytest.main(["-q", "-p", "no:cacheprovider", name], plugins=[recorder])
-        row = json.dumps(recorder.found(name))
-        with path.open("a") as file:
-            file.write(row + "\n")
-        return code
-
-    begin = time.perf_counter()
-    outcome = in_a_process(child, lambda _: 5 * limit)
-    print(f"{name}: {outcome.status}, {time.perf_counter() - begin:.0f} s", flush=True)
-
-
-def verdict(site: Site, tests: dict[str, float], passed) -> tuple[str, str, str]:
+def verdict(site: Site, budget: float) -> tuple[str, str, str]:
     """``killed``, ``does not end``, ``survives``, ``out of time``, ``no test`` or
     ``error`` (of pytest); by which test; its message."""
+    tests = reaching.tests_of(site)
     if not tests:
         return "no test", "", ""
-    status, test, message = run_tests(site, tests)
-    if status is not None:
-        if status in (0, 5):
-            return "survives", "", ""
-        is_known = test in passed or test not in tests
-        if is_known or run_tests(None, {test: tests[test]}).status == 0:
-            return "killed" if test else "error", test, message
-        return "error", test, "fails without the mutant"
-    few = {test: tests[test]} if test else tests
-    begin = time.monotonic()
-    status = run_tests(None, few).status
-    is_short = time.monotonic() - begin < (ALLOWED[0] + sum(few.values())) / 2
-    return "does not end" if status == 0 and is_short else "out of time", test, ""
+    found = run_tests(site, tests, budget, "-x")
+    if found.failed:
+        return "killed", found.failed[0], found.message
+    if found.status is None:
+        begin = time.monotonic()
+        again = run_tests(None, [found.running or tests[0]], budget)
+        is_short = time.monotonic() - begin < ALLOWED / 2
+        is_loop = again.status == 0 and is_short
+        return "does not end" if is_loop else "out of time", found.running, ""
+    if found.status < 0:
+        return "killed", found.running, f"signal {-found.status}"
+    return "survives" if found.status in (0, 2, 5) else "error", "", str(found.status)
 
 
-# --- the results ----------------------------------------------------------------------
+def unclear(rows: list[tuple], path: Path) -> set[str]:
+    """Tests among those that detected a mutant which fail, or do not run, without one."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    known = dict(map(json.loads, lines))
+    tests = {row[2] for row in rows if row[1] in KILLED and "::" in row[2]}
+    if todo := sorted(tests - known.keys()):
+        failed = run_tests(None, todo, float("inf")).failed
+        known |= {test: test not in failed for test in todo}
+        path.write_text("".join(json.dumps(item) + "\n" for item in known.items()))
+    return {test for test in tests if not known[test]}
 
 
-def write(results: list[tuple[Site, str]], path: Path, arguments) -> None:
+# --- the results --------------------------------------------------------------------
+
+
+def write(rows: list[tuple], path: Path, arguments, bad=()) -> None:
     """The survivors as a table, and a summary."""
-    num_killed = sum(found in KILLED for _, found in results)
+    alive = [r for r in rows if r[1] not in KILLED or r[2] in bad]
     lines = [
         "# Survivors of mutation testing",
         "",
-        f"{len(results)} mutants, {num_killed} killed "
+        f"{len(rows)} mutants, {len(rows) - len(alive)} killed "
         f"(`python tests/mutation.py {' '.join(arguments)}`).",
         "",
         "| file | line | text | change | outcome | judgement |",
         "|---|---|---|---|---|---|",
     ]
-    for site, found in results:
-        if found not in KILLED:
-            rows = (PACKAGE / site.file).read_text().splitlines()
-            text = rows[site.line - 1].strip().replace("|", "\\|")
-            row = f"`{site.file}`", site.line, f"`{text}`", site.what, found, ""
-            lines.append("| " + " | ".join(map(str, row)) + " |")
+    for site, found, test, _ in alive:
+        text = (PACKAGE / site.file).read_text().splitlines()[site.line - 1].strip()
+        found = "unclear" if test in bad else found
+        text = text.replace("|", "\\|")
+        row = f"`{site.file}`", str(site.line), f"`{text}`", site.what, found, ""
+        lines.append("| " + " | ".join(row) + " |")
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -249,10 +262,11 @@ def chosen(files: list[str], num: int | None, seed: int) -> list[Site]:
     return random.Random(seed).sample(found, min(num, len(found)))
 
 
-def recorded(path: Path) -> dict[Site, str]:
-    """The outcomes so far."""
+def recorded(path: Path) -> dict[Site, tuple]:
+    """The outcomes so far: site, outcome, test, message."""
     lines = path.read_text().splitlines() if path.exists() else []
-    return {Site(*row[0]): row[1] for row in map(json.loads, lines)}
+    rows = [(Site(*row[0]), *row[1:]) for row in map(json.loads, lines)]
+    return {row[0]: row for row in rows}
 
 
 def main(arguments: list[str]) -> int:
@@ -260,8 +274,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--num", type=int, help="how many, at random; all by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--files", nargs="*", help="below ebmjax/; all by default")
-    parser.add_argument("--budget", type=float, default=60, help="seconds of tests")
-    parser.add_argument("--limit", type=float, default=300, help="seconds of a module")
+    parser.add_argument("--budget", type=float, default=40, help="seconds of CPU")
     parser.add_argument("--part", default="0/1", help="I/N: each Nth mutant from I")
     parser.add_argument("--out", type=Path, default=ROOT / "mutation_survivors.md")
     parser.add_argument("--list", action="store_true", help="run none")
@@ -274,31 +287,24 @@ def main(arguments: list[str]) -> int:
     for name in SHARED.split():
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    lines = options.out.with_name(options.out.stem + "_tests.jsonl")
-    for name in sorted(set(covering.test_modules()) - _names(lines)):
-        measure(name, lines, options.limit)
-    modules = covering.read(lines)
-    passed = {test for module in modules for test, _, _ in module.tests}
     record = options.out.with_suffix(".jsonl")
     first, step = map(int, options.part.split("/"))
     for site in todo[first::step]:
         if site in recorded(record):
             continue
         begin = time.perf_counter()
-        tests = covering.tests_of(site, modules, options.budget)
-        row = site, *verdict(site, tests, passed)
+        row = site, *verdict(site, options.budget)
         with record.open("a") as file:
             file.write(json.dumps(row) + "\n")
         done = recorded(record)
         seconds = time.perf_counter() - begin
         print(f"{len(done)}/{len(todo)} {seconds:.0f} s", *map(json.dumps, row))
         sys.stdout.flush()
-        write([(s, done[s]) for s in todo if s in done], options.out, arguments)
+        write([done[s] for s in todo if s in done], options.out, arguments)
+    rows = [row for site, row in recorded(record).items() if site in todo]
+    bad = unclear(rows, record.with_suffix(".tests"))
+    write(rows, options.out, arguments, bad)
     return 0
-
-
-def _names(path: Path) -> set[str]:
-    return {module.name for module in covering.read(path)}
 
 
 if __name__ == "__main__":
