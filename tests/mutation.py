@@ -45,7 +45,6 @@ from syntax_mutants import PACKAGE, ROOT, VARIABLE, Site
 
 KILLED = ("killed", "does not end")
 ALLOWED = 180.0  # seconds of a test, or of the import
-FIRST = 3  # of the parameters of a test; the others come after all other tests
 # imported before the fork; none of them starts a backend of JAX, whose threads a fork loses
 SHARED = "jax flax optax chex scipy.stats hypothesis matplotlib.pyplot sklearn"
 IN_SUBPROCESSES = """import sys
@@ -86,8 +85,7 @@ class Messenger:
             found = self.order.get(item.nodeid, self.order.get(name))
             if found is not None:
                 num = seen[name] = seen.get(name, 0) + 1
-                is_late = num > FIRST and item.nodeid not in self.order
-                places[item] = is_late, found, num
+                places[item] = found + (num if item.nodeid not in self.order else 0)
         items[:] = sorted(places, key=places.get)
 
     def pytest_runtest_protocol(self, item):

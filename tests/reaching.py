@@ -22,7 +22,7 @@ from syntax_mutants import PACKAGE, ROOT, Site
 TESTS = ROOT / "tests"
 IGNORED = ("test_mutants", "test_notebooks", "test_docs", "test_readme")
 MOST_DEFINITIONS = 8  # of a name; one with more says nothing
-MOST_TESTS = 30
+MOST_TESTS, MOST_MODULES = 30, 5  # of a mutant
 FARTHEST = 7
 
 
@@ -160,4 +160,6 @@ def tests_of(site: Site) -> list[str]:
     chosen += sorted(scores, key=scores.get)
     if len(chosen) < MOST_TESTS:  # the text names nothing: the folder of the package
         chosen += [t for t in reached() if t.startswith(f"tests/{folder}/")]
+    modules = list(dict.fromkeys(test.split("::")[0] for test in chosen))
+    chosen = [t for t in chosen if t.split("::")[0] in modules[:MOST_MODULES]]
     return list(dict.fromkeys(chosen))[:MOST_TESTS]
