@@ -107,7 +107,10 @@ def reached() -> dict[str, dict[Definition, tuple[int, int]]]:
     found = {}
     for test in graph():
         is_test = test.name.startswith("test_") and test.path.name.startswith("test_")
-        if is_test and test.path.stem not in IGNORED:
+        is_test &= (
+            test.path.stem not in IGNORED and test.path.parent.name != "benchmarks"
+        )
+        if is_test:
             id_ = f"{test.path.relative_to(ROOT)}::{test.name}"
             found[id_] = _distances(test)
     return found
@@ -154,12 +157,12 @@ def tests_of(site: Site) -> list[str]:
             scores[test] = distance + math.log10(num)
         elif any(d in distances for d in holding):
             scores[test] = 2.0 * FARTHEST
+        elif f"tests/{folder}/" in test:  # by the command line, or a table
+            scores[test] = FARTHEST
         else:
             continue
         scores[test] -= 1.5 * (f"tests/{folder}/" in test) + 1.0 * (stem in test)
     chosen += sorted(scores, key=scores.get)
-    if len(chosen) < MOST_TESTS:  # the text names nothing: the folder of the package
-        chosen += [t for t in reached() if t.startswith(f"tests/{folder}/")]
     modules = list(dict.fromkeys(test.split("::")[0] for test in chosen))
     chosen = [t for t in chosen if t.split("::")[0] in modules[:MOST_MODULES]]
     return list(dict.fromkeys(chosen))[:MOST_TESTS]
