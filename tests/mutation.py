@@ -82,7 +82,8 @@ class Messenger:
         places, seen = {}, {}
         for item in items:
             name = item.nodeid.split("[")[0]
-            found = self.order.get(item.nodeid, self.order.get(name))
+            keys = item.nodeid, name, name.split("::")[0]
+            found = next((self.order[k] for k in keys if k in self.order), None)
             if found is not None:
                 num = seen[name] = seen.get(name, 0) + 1
                 places[item] = found + (num if item.nodeid not in self.order else 0)
