@@ -426,6 +426,10 @@ def test_unwrapped_angles_are_reported():
     }
     for name, x in others.items():
         assert "2 pi" not in str(health.summary(x)), name
+    for num, is_many in ((5, True), (4, False)):
+        periods = 2 * np.pi * rng.integers(0, num, (2000, 4, 1))
+        found = str(health.summary(periods + 0.5 * rng.normal(size=(2000, 4, 1))))
+        assert ("2 pi" in found) == is_many
 
 
 def test_the_worst_of_many_coordinates_are_shown():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ebmjax.experiments import data
+from ebmjax.experiments.data import suspects
 
 RNG = np.random.default_rng(0)
 X = np.round(RNG.normal(size=(30, 2)), 4)
@@ -194,3 +195,12 @@ def test_codes_of_missing_values_are_named(tmp_path, suffix, code):
         for other in (x, with_code * 500, 400 * X + code * (X > 1)):
             save(path, other)
             data.load(str(path))
+
+
+@pytest.mark.parametrize("code", [99, 999, 9999, 99_999, 999_999])
+def test_each_usual_code_of_a_missing_value_is_known(code):
+    for signed in (code, -code, code - 1):
+        x = X.copy()
+        x[3, 1] = signed
+        found = suspects.missing_code(x)
+        assert found == (None if signed == code - 1 else (1, signed, 1))
