@@ -163,6 +163,11 @@ def test_figures_are_drawn(tmp_path, key):
         ]
 
 
+def test_each_grid_of_images_has_its_title():
+    figure = plotting.image_grids({n: np.zeros((4, 2, 2)) for n in ("data", "chains")})
+    assert [ax.get_title("left") for ax in figure.axes] == ["data", "chains"]
+
+
 def test_the_density_picture_integrates_to_one(key):
     target = targets.eight_gaussians()
     x = np.asarray(target.sample(key, 5000))

@@ -1,12 +1,13 @@
 """Text tables: each format is read correctly, or refused with line and column."""
 
+import re
 import warnings
 
 import numpy as np
 import pytest
 
 from ebmjax.experiments import data
-from ebmjax.experiments.data import suspects
+from ebmjax.experiments.data import labels, suspects
 
 RNG = np.random.default_rng(0)
 X = np.round(RNG.normal(size=(30, 2)), 4)
@@ -204,3 +205,11 @@ def test_each_usual_code_of_a_missing_value_is_known(code):
         x[3, 1] = signed
         found = suspects.missing_code(x)
         assert found == (None if signed == code - 1 else (1, signed, 1))
+
+
+@pytest.mark.parametrize("bad", [1.5, np.nan, 2.0**60])
+def test_labels_that_are_no_whole_numbers_are_shown(bad):
+    values = np.array([0.0, 1.0, bad, 1.0])
+    shown = "0.0, 1.0, 1.152" if bad > 2 else re.escape(str(float(bad)))
+    with pytest.raises(data.DataError, match=rf"must hold whole labels, got \[{shown}"):
+        labels.encode("mine", values, 4)
