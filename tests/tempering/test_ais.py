@@ -330,6 +330,10 @@ def test_the_bound_is_below_with_its_confidence():
     assert (weights.log_mean_exp(log_w, axis=1) > 0).mean() > 0.3
     heavy = rng.normal(-0.5 * 16.0, 4.0, (500, 256))
     assert (np.array([weights.lower_bound(r, 0.95) for r in heavy]) > 0).mean() < 0.02
+    # of sixteen blocks, the lower end of Student's interval
+    means = weights.log_mean_exp(log_w[0].reshape(16, 16), axis=1)
+    test = stats.ttest_1samp(means, 0.0, alternative="greater")
+    assert bounds[0] == pytest.approx(test.confidence_interval(0.95).low)
     errors = [weights.standard_error(row) for row in log_w[:200]]
     estimates = weights.log_mean_exp(log_w, axis=1)
     assert np.mean(errors) == pytest.approx(estimates.std(), rel=0.15)
