@@ -361,7 +361,15 @@ def begun():
 
 
 def test_chunks_are_short_enough_and_have_nearly_one_length():
-    for num, longest in [(1000, 400), (1009, 400), (31, 5), (60, 7), (10, 100)]:
+    for num, longest in [
+        (1000, 400),
+        (1009, 400),
+        (31, 5),
+        (60, 7),
+        (10, 100),
+        (22, 6),
+        (10, 3),
+    ]:
         found = _chunks.num_even_chunks(num, longest)
         length = -(-num // found)
         assert 1 < length <= longest and found <= 2 * -(-num // longest)
