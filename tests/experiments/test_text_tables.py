@@ -70,6 +70,13 @@ def test_each_format_of_tables_is_read(tmp_path, name):
     assert "30 rows, 2 columns" in found.notes[0] and "no labels" in found.notes[0]
 
 
+def test_columns_that_are_left_out_are_named(tmp_path):
+    found = read(tmp_path, lines(N, A, [""] * 30, B, head=",a,b,c"))
+    assert np.array_equal(found.x, X) and found.columns == ("a", "c")
+    assert "column 3 (b) is empty and left out" in found.notes
+    assert "column 1 has no heading: an index, left out" in found.notes
+
+
 LABELLED = {
     "y": lines(A, B, Y, head="a,b,y"),
     "label in front": lines(Y, A, B, head="Label,a,b"),
