@@ -432,6 +432,18 @@ def test_unwrapped_angles_are_reported():
         assert ("2 pi" in found) == is_many
 
 
+def test_entries_that_never_change_have_no_row():
+    """Above the diagonal of a factor of correlations, and its first entry."""
+    support = eb.supports.cholesky_correlation()
+    free = np.random.default_rng(0).normal(size=(300, 4, 3)).astype(np.float32)
+    draws = np.asarray(support.forward(free)[0])
+    found = health.summary(draws, support=support)
+    rows, columns = [1, 1, 2, 2, 2], [0, 1, 0, 1, 2]
+    assert np.allclose(
+        found.columns["mean"], draws[:, :, rows, columns].mean(axis=(0, 1)), rtol=1e-5
+    )
+
+
 def test_the_worst_of_many_coordinates_are_shown():
     draws = np.random.default_rng(0).normal(size=(500, 4, 100))
     draws[:, :, 63] += np.arange(4)
