@@ -285,6 +285,7 @@ def test_the_digest_of_code_depends_on_what_it_computes_alone():
     assert code_digest(make(2.0)) == first
     assert code_digest(make(jnp.float32(2.0))) != first != code_digest(make(3.0))
     assert code_digest(lambda x: x * 2.0) != code_digest(lambda x: x * 3.0)
+    assert code_digest(eb.collect_stats) != code_digest(eb.discard)
     text = "f = lambda x, s={{1, 'a'}}: (lambda y: y in ('b', 2))(x) * {0}"
     two = [text.format(3), "\n\n" + text.format(3), text.format(4)]
     script = "import sys; from ebmjax.io.code_digest import code_digest as d\n"
