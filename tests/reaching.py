@@ -14,6 +14,7 @@ import ast
 import functools
 import importlib
 import math
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from syntax_mutants import PACKAGE, ROOT, Site
 
 TESTS = ROOT / "tests"
 IGNORED = ("test_mutants", "test_notebooks", "test_docs", "test_readme")
+OF_DEVICES = "devices|orbax|chunk|replica"  # whose tests start processes, which is slow
 MOST_DEFINITIONS = 8  # of a name; one with more says nothing
 MOST_TESTS, MOST_MODULES = 30, 5  # of a mutant
 FARTHEST = 7
@@ -152,6 +154,8 @@ def tests_of(site: Site) -> list[str]:
     folder, stem = site.file.split("/")[0], path.stem.strip("_").split("_")[0]
     scores = {}
     for test, distances in reached().items():
+        if "test_devices" in test and not re.search(OF_DEVICES, site.file):
+            continue
         if holding and holding[0] in distances:
             distance, num = distances[holding[0]]
             scores[test] = distance + math.log10(num)
