@@ -1,8 +1,8 @@
 """Which tests reach a line of the library: by the text alone, nothing runs.
 
-A definition (a function, a class, a name of a module) reaches those that its text names,
-and what they reach.  Names are looked up in the file itself, and otherwise among all
-definitions of that name; a class reaches its methods.  The distance of a test is the
+A definition (a function, a class, a name of a module) reaches those that its text
+names, and what they reach.  Names are looked up in the file itself, and otherwise among
+all definitions of that name; a class reaches its methods.  The distance of a test is the
 number of names between.
 
 The tests of a line are those at the smallest distance from its definition, those that
