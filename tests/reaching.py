@@ -2,8 +2,8 @@
 
 A definition (a function, a class, a name of a module) reaches those that its text
 names, and what they reach.  Names are looked up in the file itself, and otherwise among
-all definitions of that name; a class reaches its methods.  The distance of a test is the
-number of names between.
+all definitions of that name; a class reaches its methods.  The distance of a test is
+the number of names between.
 
 The tests of a line are those at the smallest distance from its definition, those that
 reach little else first; tests of the package's own folder count as nearer.  Before them
