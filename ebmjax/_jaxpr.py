@@ -26,7 +26,9 @@ def _size(jaxpr, loops) -> float:
             shape = equation.invars[0].aval.shape
             size *= max(math.prod(shape[i] for i in contracted) / PRODUCTS, 1)
         elif name == "conv_general_dilated":
-            size *= max(math.prod(equation.invars[1].aval.shape[1:]) / PRODUCTS, 1)
+            shape = equation.invars[1].aval.shape
+            num_features = shape[parameters["dimension_numbers"].rhs_spec[0]]
+            size *= max(math.prod(shape) / num_features / PRODUCTS, 1)
         total += size
     return total
 

@@ -37,11 +37,9 @@ def test_scale_is_multiplication_by_its_matrix(step_size, transpose):
             )
         )
     matrix = np.stack(columns, axis=1)
-    assert np.allclose(
-        matrix @ flat(TREE),
-        flat(base.scale(step_size, TREE, transpose=transpose)),
-        rtol=1e-6,
-    )
+    scaled = base.scale(step_size, TREE, transpose=transpose)
+    assert jax.tree.map(jnp.shape, scaled) == jax.tree.map(jnp.shape, TREE)
+    assert np.allclose(matrix @ flat(TREE), flat(scaled), rtol=1e-6)
     other = np.stack(columns, axis=0)
     is_symmetric = not isinstance(step_size, base.Dense)
     assert np.allclose(matrix, other) == is_symmetric

@@ -142,6 +142,13 @@ def test_work_counts_the_numbers_of_products_and_loops():
     turn = lambda x: jax.lax.scan(lambda x, _: (x * 2.0, None), x, length=50)[0]
     assert work(jax.jit(turn), jnp.ones(10)) == 500
     assert work(jax.jit(lambda x: 2 * x + 1), jnp.ones(10)) == 20
+    # each of the 6 x 6 x 4 numbers is a sum of 3 x 3 x 8 products, in any layout
+    for layout, filters in (("HWIO", (3, 3, 8, 4)), ("OIHW", (4, 8, 3, 3))):
+        convolve = lambda x, w, layout=layout: jax.lax.conv_general_dilated(
+            x, w, (1, 1), "VALID", dimension_numbers=("NHWC", layout, "NHWC")
+        )
+        count = work(jax.jit(convolve), jnp.ones((1, 8, 8, 8)), jnp.ones(filters))
+        assert count == 6 * 6 * 4 * 3 * 3 * 8 / PRODUCTS
 
 
 @contextlib.contextmanager

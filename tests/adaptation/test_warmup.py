@@ -310,6 +310,15 @@ def test_warm_up_works_inside_jit(key):
         assert float(run(key, scale).std()) == pytest.approx(scale, rel=0.15)
 
 
+def test_the_approach_of_exact_draws_takes_the_fewest_rounds(key):
+    energy = lambda x: 0.5 * jnp.sum(x**2)
+    state = jax.vmap(eb.mala(energy, 1.0).init)(jax.random.normal(key, (8, 2)))
+    make_kernel = lambda step_size: eb.mala(energy, step_size)
+    keys, sizes = jax.random.split(key, 8), jnp.zeros(8)
+    found = approach.approach(keys, make_kernel, state, sizes, 0.574, 2)
+    assert found[2] == approach.LEAST_ROUNDS
+
+
 def test_gradients_are_counted(key):
     start = STRETCHED.sample(key, 16)
     tuned = eb.warm_up(

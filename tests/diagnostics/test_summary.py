@@ -426,6 +426,22 @@ def test_unwrapped_angles_are_reported():
     }
     for name, x in others.items():
         assert "2 pi" not in str(health.summary(x)), name
+    for num, is_many in ((5, True), (4, False)):
+        periods = 2 * np.pi * rng.integers(0, num, (2000, 4, 1))
+        found = str(health.summary(periods + 0.5 * rng.normal(size=(2000, 4, 1))))
+        assert ("2 pi" in found) == is_many
+
+
+def test_entries_that_never_change_have_no_row():
+    """Above the diagonal of a factor of correlations, and its first entry."""
+    support = eb.supports.cholesky_correlation()
+    free = np.random.default_rng(0).normal(size=(300, 4, 3)).astype(np.float32)
+    draws = np.asarray(support.forward(free)[0])
+    found = health.summary(draws, support=support)
+    rows, columns = [1, 1, 2, 2, 2], [0, 1, 0, 1, 2]
+    assert np.allclose(
+        found.columns["mean"], draws[:, :, rows, columns].mean(axis=(0, 1)), rtol=1e-5
+    )
 
 
 def test_the_worst_of_many_coordinates_are_shown():

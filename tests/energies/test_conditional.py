@@ -408,6 +408,20 @@ def test_a_network_takes_labels_and_one_hot_rows_alike(key):
     )
 
 
+def test_a_conditional_network_is_its_equation(key):
+    network = eb.ConditionalMLP((3,), confinement=2.0, condition_width=2)
+    x, c = jnp.array([0.3, -1.0]), jnp.array([0.5])
+    params = network.init(key, x, c)
+    condition, layer, shift, last = (
+        params["params"][n] for n in ("condition", "Dense_0", "shift_0", "Dense_1")
+    )
+    e = jax.nn.swish(c @ condition["kernel"] + condition["bias"])
+    (v,) = shift.values()  # no bias: the layer has one
+    h = jax.nn.swish(x @ layer["kernel"] + layer["bias"] + e @ v)
+    expected = h @ last["kernel"] + last["bias"] + x @ x / 8
+    assert np.allclose(network.apply(params, x, c), expected, rtol=1e-5)
+
+
 def test_kernels_of_conditions_share_their_parameters():
     from ebmjax.kernels.conditional import conditioned
 

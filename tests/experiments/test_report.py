@@ -57,6 +57,8 @@ def test_nearest_distances():
         np.zeros((2, 4)), np.array([[1.0, 1, 1, 1], [2, 0, 0, 0]])
     )
     assert np.allclose(distances, 1.0)
+    (far,) = classifier.nearest_distances(np.zeros((1, 4)), np.full((1, 4), 3.0))
+    assert np.isclose(far, 3.0)
 
 
 @pytest.mark.parametrize("width", [1.0, 20.0])
@@ -82,6 +84,12 @@ def test_the_log_likelihood_is_that_of_the_density_in_the_units_of_the_data(widt
     both = report.log_likelihoods(known, state)
     assert list(both) == ["training data", "100 held-out points"]
     assert both["100 held-out points"] == report.log_likelihood(known, state)
+
+
+def test_the_log_likelihood_of_three_coordinates_is_not_computed():
+    dataset = data.Dataset("mine", np.random.default_rng(0).normal(size=(100, 3)))
+    run = experiment.build(experiment.preset(dataset, features=(4,)), dataset)
+    assert report.log_likelihood(run, run.init()) is None
 
 
 def test_the_table_of_chains_is_in_units_of_the_data():
@@ -161,6 +169,11 @@ def test_figures_are_drawn(tmp_path, key):
             for a in ax.get_legend_handles_labels()[1]
             if a.startswith("_")
         ]
+
+
+def test_each_grid_of_images_has_its_title():
+    figure = plotting.image_grids({n: np.zeros((4, 2, 2)) for n in ("data", "chains")})
+    assert [ax.get_title("left") for ax in figure.axes] == ["data", "chains"]
 
 
 def test_the_density_picture_integrates_to_one(key):

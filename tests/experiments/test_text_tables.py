@@ -1,11 +1,13 @@
 """Text tables: each format is read correctly, or refused with line and column."""
 
+import re
 import warnings
 
 import numpy as np
 import pytest
 
 from ebmjax.experiments import data
+from ebmjax.experiments.data import labels, suspects
 
 RNG = np.random.default_rng(0)
 X = np.round(RNG.normal(size=(30, 2)), 4)
@@ -66,6 +68,13 @@ def test_each_format_of_tables_is_read(tmp_path, name):
     found = read(tmp_path, POINTS[name])
     assert np.array_equal(found.x, X) and found.labels is None
     assert "30 rows, 2 columns" in found.notes[0] and "no labels" in found.notes[0]
+
+
+def test_columns_that_are_left_out_are_named(tmp_path):
+    found = read(tmp_path, lines(N, A, [""] * 30, B, head=",a,b,c"))
+    assert np.array_equal(found.x, X) and found.columns == ("a", "c")
+    assert "column 3 (b) is empty and left out" in found.notes
+    assert "column 1 has no heading: an index, left out" in found.notes
 
 
 LABELLED = {
@@ -194,3 +203,20 @@ def test_codes_of_missing_values_are_named(tmp_path, suffix, code):
         for other in (x, with_code * 500, 400 * X + code * (X > 1)):
             save(path, other)
             data.load(str(path))
+
+
+@pytest.mark.parametrize("code", [99, 999, 9999, 99_999, 999_999])
+def test_each_usual_code_of_a_missing_value_is_known(code):
+    for signed in (code, -code, code - 1):
+        x = X.copy()
+        x[3, 1] = signed
+        found = suspects.missing_code(x)
+        assert found == (None if signed == code - 1 else (1, signed, 1))
+
+
+@pytest.mark.parametrize("bad", [1.5, np.nan, 2.0**60])
+def test_labels_that_are_no_whole_numbers_are_shown(bad):
+    values = np.array([0.0, 1.0, bad, 1.0])
+    shown = "0.0, 1.0, 1.152" if bad > 2 else re.escape(str(float(bad)))
+    with pytest.raises(data.DataError, match=rf"must hold whole labels, got \[{shown}"):
+        labels.encode("mine", values, 4)

@@ -174,3 +174,11 @@ def test_bad_input():
         adapters.to_blackjax(3)
     with pytest.raises(TypeError, match="algorithm must have init and step"):
         adapters.from_blackjax(lambda x: x, TARGET.energy)
+
+
+def test_positions_that_differ_in_one_bit_have_different_keys():
+    """Among them x and -x."""
+    one = np.float32(1.37).view(np.uint32)
+    bits = np.array([one, *(one ^ np.uint32(1 << i) for i in range(32))], np.uint32)
+    keys = jax.vmap(adapters._hash)(jnp.asarray(bits.view(np.float32)))
+    assert len(np.unique(jax.random.key_data(keys), axis=0)) == 33

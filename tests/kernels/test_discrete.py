@@ -201,6 +201,18 @@ def test_the_transition_matrix_is_that_of_the_paper(name):
         assert (np.abs(found - matrix[start]) < 5 * error).all()
 
 
+def test_discrete_langevin_proposes_levels_by_their_energies():
+    """Of four levels, each with its own energy, from each of them; |v - x|^2 = 2."""
+    energies = np.array([0.0, 2.0, -0.5, 1.0])
+    energy = of_one_hot(lambda z: z[0] @ jnp.asarray(energies, jnp.float32), 4)
+    kernel, states = dula(energy, 1.5), jnp.arange(4.0)[:, None]
+    for start in range(4):
+        log_q = -(energies - energies[start]) / 2 - (np.arange(4) != start) / 1.5
+        q = special.softmax(log_q)
+        error = np.sqrt(q * (1 - q) / NUM)
+        assert (np.abs(one_step(kernel, states, start) - q) < 5 * error).all()
+
+
 def test_gibbs_of_a_chain_of_blocks_has_the_matrix_of_its_conditionals():
     """Black given white, then white given black, on a torus of 2 x 2 levels."""
     energy = potts(3, 0.7, jnp.array([0.4, 0.0, -0.3]))

@@ -176,6 +176,9 @@ def test_an_objective_prints_on_one_line_without_addresses(name):
 
 
 def test_numbers_are_printed_unless_they_are_the_default():
+    assert repr(eb.maximum_likelihood(energy, eb.mala, 2)) == (
+        "MaximumLikelihood(energy=energy, make_kernel=mala, num_steps=2)"
+    )
     assert repr(eb.maximum_likelihood(energy, eb.mala, 2, temperature=2.0)) == (
         "MaximumLikelihood(energy=energy, make_kernel=mala, num_steps=2, "
         "temperature=2.0)"

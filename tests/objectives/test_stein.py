@@ -85,6 +85,11 @@ def test_between_shifted_gaussians_it_is_the_closed_form(dim, width, key):
     )
 
 
+def test_kernels_have_their_values_at_one_width():
+    for name, expected in (("rbf", np.exp(-0.5)), ("imq", 2**-0.5)):
+        assert stein.KERNELS[name](9.0, 3.0) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("kernel", stein.KERNELS)
 def test_the_pair_values_are_the_definition(kernel):
     """Each term by automatic differentiation of the kernel itself, in float64."""

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import ebmjax as eb
 
@@ -58,6 +59,15 @@ def test_run_works_inside_jit_and_under_grad(key):
     step = 1e-2
     difference = (mean_after(0.3 + step) - mean_after(0.3 - step)) / (2 * step)
     assert np.isclose(slope, difference, rtol=2e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("thin", [2, 4])
+def test_a_thinned_run_keeps_every_thin_th_draw(key, thin):
+    """Also where as many are kept as steps lie between them."""
+    kernel = eb.random_walk(lambda x: 0.5 * jnp.sum(x**2), 1.0)
+    draws = eb.sample(key, kernel, jnp.zeros((4, 2)), 4).draws
+    thinned = eb.sample(key, kernel, jnp.zeros((4, 2)), 4, thin=thin).draws
+    assert np.allclose(thinned, draws[thin - 1 :: thin], atol=1e-6)
 
 
 def test_collect_sees_the_state_and_the_info(key):

@@ -10,6 +10,7 @@ from helpers import counted
 import ebmjax as eb
 from ebmjax.base import Info, Kernel, State
 from ebmjax.diagnostics import streaming
+from ebmjax.sampling import sample as sampling
 from ebmjax.sampling.nonfinite import ChainFault, Totals, count
 
 KEY = jax.random.key(2)
@@ -58,6 +59,16 @@ def test_nonfinite_proposals_of_a_user_kernel_are_rejected_and_counted():
         200,
     )
     assert np.isnan(raw[0].energy).any()  # the control: without the check
+
+
+def test_fused_runs_reject_them_too(monkeypatch):
+    monkeypatch.setattr(sampling, "_check_fused", lambda *a: None)
+    draws = []
+    for fused in (True, False):
+        with pytest.warns(RuntimeWarning, match="proposals had an energy .* of NaN"):
+            samples = eb.sample(KEY, unchecked(HOLE), START, 20, fused=fused)
+        draws.append(samples.draws)
+    assert np.allclose(*draws, atol=1e-5)
 
 
 REJECTING = {

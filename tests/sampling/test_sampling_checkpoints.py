@@ -285,6 +285,7 @@ def test_the_digest_of_code_depends_on_what_it_computes_alone():
     assert code_digest(make(2.0)) == first
     assert code_digest(make(jnp.float32(2.0))) != first != code_digest(make(3.0))
     assert code_digest(lambda x: x * 2.0) != code_digest(lambda x: x * 3.0)
+    assert code_digest(eb.collect_stats) != code_digest(eb.discard)
     text = "f = lambda x, s={{1, 'a'}}: (lambda y: y in ('b', 2))(x) * {0}"
     two = [text.format(3), "\n\n" + text.format(3), text.format(4)]
     script = "import sys; from ebmjax.io.code_digest import code_digest as d\n"
@@ -361,7 +362,15 @@ def begun():
 
 
 def test_chunks_are_short_enough_and_have_nearly_one_length():
-    for num, longest in [(1000, 400), (1009, 400), (31, 5), (60, 7), (10, 100)]:
+    for num, longest in [
+        (1000, 400),
+        (1009, 400),
+        (31, 5),
+        (60, 7),
+        (10, 100),
+        (22, 6),
+        (10, 3),
+    ]:
         found = _chunks.num_even_chunks(num, longest)
         length = -(-num // found)
         assert 1 < length <= longest and found <= 2 * -(-num // longest)

@@ -170,7 +170,9 @@ def test_an_energy_of_free_coordinates_is_the_density_of_its_values():
 
 
 def test_entries_that_never_change_are_known():
-    is_fixed = supports.cholesky_correlation().is_fixed((3, 3))
+    support = supports.cholesky_correlation()
+    assert support.free_shape((5, 2, 4, 3, 3)) == (5, 2, 4, 3)
+    is_fixed = support.is_fixed((3, 3))
     expected = [[True, True, True], [False, False, True], [False, False, False]]
     np.testing.assert_array_equal(is_fixed, expected)
     assert not supports.simplex().is_fixed((3,)).any()

@@ -321,6 +321,16 @@ def test_the_limit_of_the_drift_has_the_same_false_alarms_for_few_chains():
     assert drift_limit(1) == np.inf
 
 
+def test_bennetts_ratio_is_found_outside_the_two_estimates():
+    """One of 21 reverse weights has nearly all; another constant in the energy only
+    shifts log Z."""
+    ahead, back = np.full(100, 3.04), np.r_[0.0, np.full(20, -50.0)]
+    log_z = acceptance_ratio(ahead, back)[0]
+    assert log_z > 3.04 + 1  # both estimates are 3.04
+    for c in (-100, 100):
+        assert acceptance_ratio(ahead + c, back - c)[0] == pytest.approx(log_z + c)
+
+
 def test_the_bound_is_below_with_its_confidence():
     """On log-normal weights; the estimate itself is above in half of the repeats."""
     rng = np.random.default_rng(1)
@@ -330,6 +340,10 @@ def test_the_bound_is_below_with_its_confidence():
     assert (weights.log_mean_exp(log_w, axis=1) > 0).mean() > 0.3
     heavy = rng.normal(-0.5 * 16.0, 4.0, (500, 256))
     assert (np.array([weights.lower_bound(r, 0.95) for r in heavy]) > 0).mean() < 0.02
+    # of sixteen blocks, the lower end of Student's interval
+    means = weights.log_mean_exp(log_w[0].reshape(16, 16), axis=1)
+    test = stats.ttest_1samp(means, 0.0, alternative="greater")
+    assert bounds[0] == pytest.approx(test.confidence_interval(0.95).low)
     errors = [weights.standard_error(row) for row in log_w[:200]]
     estimates = weights.log_mean_exp(log_w, axis=1)
     assert np.mean(errors) == pytest.approx(estimates.std(), rel=0.15)

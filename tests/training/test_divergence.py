@@ -116,6 +116,18 @@ def test_a_few_skipped_updates_in_short_chunks_are_no_divergence(chunk):
     assert 2 < int(state.num_skipped) < 25
 
 
+def test_a_run_shorter_than_the_memory_is_judged_by_its_own_updates():
+    def mostly_nan(params, key, batch, chains):
+        value = jnp.mean(jax.vmap(partial(energy, params))(batch))
+        return jnp.where(jax.random.bernoulli(key, 0.7), jnp.nan, value), (chains, {})
+
+    optimizer = optax.sgd(1e-3)
+    state = eb.init_state(KEY, START, optimizer)
+    options = {"num_updates": 10, "batch_size": 50, "rollback": NO_ROLLBACK}
+    with pytest.raises(eb.TrainingDiverged, match="of the updates had a gradient"):
+        eb.fit(KEY, mostly_nan, optimizer, state, DATA, **options)
+
+
 HUGE = optax.sgd(
     optax.piecewise_constant_schedule(0.3, {60: 100.0})
 )  # first healthy, then far too fast

@@ -68,6 +68,7 @@ class Quadratic:
 ILL = {
     "log density": (lambda x: -SQUARE(x), jnp.ones(2), "in every direction", "from_log_density"),
     "unbounded on one side": (lambda x: x[0] + SQUARE(x[1:]), jnp.ones(2), "falls without end in", "confine"),
+    "a narrow valley": (lambda x: 10 * (0.8 * x[0] - 0.6 * x[1]) ** 2 - 0.6 * x[0] - 0.8 * x[1], jnp.array([1.2, 1.6]), "falls without end in 1 of", "confine"),
     "minus infinity": (lambda x: jnp.where(x[0] > 9, -jnp.inf, SQUARE(x)), jnp.ones(2), "falls without end", "confine"),
     "batch": (lambda x: 0.5 * jnp.sum(x**2, axis=-1), ROWS, "maps a batch: (6, 2) to (6,)", "one point"),
     "batch summed": (SQUARE, ROWS, "adds up over the first axis", "position[0]"),

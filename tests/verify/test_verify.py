@@ -10,6 +10,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets, verify
+from ebmjax.verify import families
 from ebmjax.verify.report import Finding, Report, VerificationError
 
 TARGET = targets.correlated_gaussian(3, 0.5)
@@ -172,6 +173,19 @@ def test_labels_are_those_of_the_position_and_numbers_in_its_units(key):
     assert "a bias of" in report.power and "sd in means" in str(report)
     tree = verify.features.labels_of({"a": jnp.ones(2), "b": (jnp.float32(1),)})
     assert tree == ["a[0]", "a[1]", "b.0"]
+
+
+def test_projections_are_on_the_longest_and_the_shortest_axes():
+    rng = np.random.default_rng(0)
+    s = rng.normal(size=(500, 6)) * [1, 2, 3, 4, 5, 6]
+    draws = families.Draws(s, list("abcdef"), None, None)
+    means, variances = families.projections(draws, rng)
+    for block in (means, variances):
+        found = {n.split("axis ")[1] for n in block.names if "axis" in n}
+        assert found == {"1", "2", "5", "6"}
+    longest = [n.endswith("axis 1") for n in means.names].index(True)
+    values = means.columns(s.astype(np.float32), None)[:, longest]
+    assert abs(np.corrcoef(values, s[:, 5])[0, 1]) > 0.99
 
 
 def test_sequential_stops_early_for_clear_cases_and_keeps_its_rate(key):

@@ -16,6 +16,7 @@ from ebmjax import targets, verify
 from ebmjax.energies import enumeration
 from ebmjax.kernels.flip import flip
 from ebmjax.kernels.gibbs import gibbs
+from ebmjax.verify.products import Dependence
 
 LINE, PLANE, SPACE = (targets.standard_normal(d) for d in (1, 2, 3))
 TILTED = targets.gaussian(np.zeros(3), 0.5 * np.eye(3) + 0.5)
@@ -113,6 +114,17 @@ def test_chains_that_share_their_noise_are_rejected(key):
     assert "correlation between chains, 20 steps" in names
 
 
+@pytest.mark.parametrize("num_noises", [1000, 2000])
+def test_noise_shared_with_a_distant_chain_is_found(num_noises):
+    """Chains i and i + N / 2 of N = 2000 have the same noise, or none have."""
+    rng = np.random.default_rng(0)
+    before, noise = rng.normal(size=(2, 2000, 3))
+    after = 0.8 * before + 0.6 * noise[np.arange(2000) % num_noises]
+    dependence = Dependence()
+    dependence.add(before, after, np.zeros(3))
+    assert (dependence.finding("").p_value < 1e-9) == (num_noises == 1000)
+
+
 def test_an_atom_of_the_distribution_is_rejected(key):
     """Positions clipped at a boundary instead of rejected."""
     box = examples.Target(
@@ -152,6 +164,9 @@ def test_adaptation_must_diminish(key):
     assert verify.adaptive(key, kernel, target, **options).is_passed
     with pytest.raises(TypeError, match="holds no adapted numbers"):
         verify.adaptive(key, eb.mala(target.energy, 0.5), target, **options)
+    for num_steps, wanted in ((48, "at least 64"), (72, "a multiple of 16")):
+        with pytest.raises(ValueError, match=f"num_steps must be {wanted}"):
+            verify.adaptive(key, kernel, target, num_steps=num_steps)
 
 
 ENERGY = lambda x: -1.0 * x[0] * x[1] + 0.7 * x[1] * x[2] - 0.3 * x[0]
