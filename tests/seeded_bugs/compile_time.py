@@ -13,6 +13,7 @@ MUTANTS = [
     Mutant("an inverse without its diagonal", "adaptation/mass_matrix.py", "inverse.at[i].set(row / factor[i, i])", "inverse.at[i].set(row)", f"{T}:test_factor_and_inverse_of_a_matrix_equal_lapack:3"),
     Mutant("the median is the upper of two middles", "adaptation/base.py", "ordered[(number - 1) // 2]", "ordered[number // 2]", f"{T}:test_the_median_equals_numpy:values1"),
     Mutant("Adam without its correction", "adaptation/trajectory_length.py", "square / (1 - DECAY**count)", "square", f"{T}:test_the_trajectory_length_is_updated_by_adam"),
+    Mutant("features of a convolution first in any layout", "_jaxpr.py", "shape[parameters[\"dimension_numbers\"].rhs_spec[0]]", "shape[0]", f"{T}:test_work_counts_the_numbers_of_products_and_loops"),
     Mutant("loops count once", "_jaxpr.py", "sum(inner) * parameters.get(\"length\", loops ** (name == \"while\"))", "sum(inner)", f"{T}:test_work_counts_the_numbers_of_products_and_loops"),
     Mutant("a limit on the folder of other programs", "_compilation_cache.py", "is_ours = not shared or chosen != Path(shared)", "is_ours = True", f"{T}:test_a_folder_that_other_programs_use_has_no_limit"),
     Mutant("the cache cannot be turned off", "_compilation_cache.py", "if not jax.config.jax_enable_compilation_cache:", "if False:", f"{T}:test_the_cache_is_in_the_users_folder_and_can_be_turned_off"),
