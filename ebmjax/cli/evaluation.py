@@ -126,7 +126,9 @@ def _bounds(brackets: dict[int, Bracket]):
     ax.plot(levels, upper, "v-", color=plotting.MODEL, label="upper, reverse")
     ax.plot(levels, [z.log_z for z in found], "k.", label="Bennett")
     ax.plot(levels, lower, "^-", color=plotting.DATA, label="lower, forward")
-    ax.set(xscale="log", xlabel="levels", ylabel="log Z [nat]")
+    ax.set(xscale="log", xlabel="levels", ylabel="log Z [nats]")
+    ax.minorticks_off()
+    ax.set_xticks(levels, [str(n) for n in levels])
     ax.legend()
     return fig
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from ebmjax.base import CHAINS, Array, Key, Position, cast_like
 from ebmjax.sampling.loop import chain_keys
@@ -15,6 +16,7 @@ from ebmjax.tempering.resampling import length_of, next_level, systematic
 GAIN = 0.5  # largest change of the log step size per transition
 FIRST_GAIN = 1.6  # the same at the base, decreasing as 1 / (1 + i / 2)
 REACH = 1e4  # largest ratio of the step size to its first guess
+WIDEST = 1e3  # largest ratio of a coordinate's scale to the geometric mean of all
 
 
 class Population(NamedTuple):
@@ -42,29 +44,36 @@ class Moves(NamedTuple):
     num_steps: int  # P
     target: Array  # acceptance rate
     ends: tuple[Array, Array]  # smallest and largest log step size
+    is_scaled: bool  # a step size for each coordinate
 
-    def kernel(self, beta, log_size):
-        return self.make_kernel(self.path(beta), jnp.exp(log_size))
+    def kernel(self, beta, log_size, scales):
+        size = jnp.exp(log_size)
+        if self.is_scaled:
+            size = jax.tree.map(lambda scale: size * scale, scales)
+        return self.make_kernel(self.path(beta), size)
 
-    def one(self, key, state, beta, log_size, step):
-        kernel = self.kernel(beta, log_size)
+    def one(self, key, state, beta, log_size, step, scales):
+        kernel = self.kernel(beta, log_size, scales)
         return kernel.step(jax.random.fold_in(key, step), state)
 
-    def __call__(self, x: Position, beta: Array, log_size: Array, first: Array):
+    def __call__(
+        self, x: Position, beta: Array, log_size: Array, first: Array, scales: Position
+    ):
         """All N (P + 1) positions, the log step size after them, the mean acceptance
-        rate and the number of gradients; ``first`` is the number of the first step."""
-        each = jax.vmap(self.one, (0, 0, None, None, None), axis_name=CHAINS)
+        rate and the number of gradients; ``first`` is the number of the first step and
+        ``scales`` are those of :func:`scales_of`."""
+        each = jax.vmap(self.one, (0, 0, None, None, None, None), axis_name=CHAINS)
 
         def step(carry, i):
             states, log_size = carry
-            states, info = each(self.keys, states, beta, log_size, first + i)
+            states, info = each(self.keys, states, beta, log_size, first + i, scales)
             rate = jnp.mean(info.acceptance_rate)
             gain = jnp.where(first == 0, FIRST_GAIN / (1 + i / 2), GAIN)
             log_size = self.adapted(log_size, rate, gain)
             visited = states.position, rate, jnp.sum(info.num_grads)
             return (states, log_size), visited
 
-        states = jax.vmap(lambda x: self.kernel(beta, log_size).init(x))(x)
+        states = jax.vmap(lambda x: self.kernel(beta, log_size, scales).init(x))(x)
         (_, log_size), (later, rates, num_grads) = jax.lax.scan(
             step, (states, log_size), jnp.arange(self.num_steps)
         )
@@ -90,12 +99,14 @@ def run_levels(
     num_particles: int,
     num_steps: int,
     max_levels: int,
+    is_scaled: bool = False,
 ) -> Population:
     """All levels, from draws of the base until beta = 1."""
     key_base, key_resample, key_move = jax.random.split(key, 3)
     keys, first = chain_keys(key_move, num_particles), jnp.log(step_size)
     lowest, highest = (first + sign * jnp.log(REACH) for sign in (-1, 1))
-    moves = Moves(path, make_kernel, keys, num_steps, target, (lowest, highest))
+    ends = lowest, highest
+    moves = Moves(path, make_kernel, keys, num_steps, target, ends, is_scaled)
     num = num_particles * (num_steps + 1)
     positions = path.base.sample(key_base, num)  # type: ignore[union-attr]
 
@@ -136,7 +147,8 @@ def _level(moves: Moves, key: Key, ess: Array, s: Population) -> Population:
     rows = systematic(jax.random.fold_in(key, s.level), log_w, len(moves.keys))
     x = jax.tree.map(lambda leaf: leaf[rows], s.positions)
     first = (s.level + 1) * moves.num_steps
-    x, log_size, rate, num_grads = moves(x, beta, s.log_size, first)
+    scales = scales_of(s.positions, log_w) if moves.is_scaled else None
+    x, log_size, rate, num_grads = moves(x, beta, s.log_size, first, scales)
     i = jnp.maximum(s.level, 0)
     new = Population(
         x,
@@ -152,3 +164,20 @@ def _level(moves: Moves, key: Key, ess: Array, s: Population) -> Population:
         s.num_nan + num_nan,
     )
     return cast_like(new, s)
+
+
+def scales_of(x: Position, log_w: Array) -> Position:
+    """The standard deviation of each coordinate of ``x [M, ...]`` with these log
+    weights, over the geometric mean of all: 1 where it does not exist."""
+    w = jax.nn.softmax(log_w)
+
+    def log_sd(leaf):
+        mean = jnp.tensordot(w, leaf, 1)
+        return 0.5 * jnp.log(jnp.tensordot(w, (leaf - mean) ** 2, 1))
+
+    logs = jax.tree.map(log_sd, x)
+    flat, unravel = ravel_pytree(logs)
+    relative = flat - jnp.mean(flat)
+    limit = jnp.log(WIDEST)
+    relative = jnp.where(jnp.isfinite(relative), relative, 0.0)
+    return unravel(jnp.exp(jnp.clip(relative, -limit, limit)).astype(flat.dtype))

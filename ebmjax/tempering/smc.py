@@ -11,7 +11,9 @@ the first population; then
     3. systematic resampling of N (Carpenter, Clifford & Fearnhead 1999)
     4. P = ``num_steps`` transitions of each at beta', whose acceptance moves the step
        size, here at beta = 0 before the first level, too; all N (P + 1) states are the
-       next population, where the usual algorithm keeps the N last
+       next population, where the usual algorithm keeps the N last.  With
+       ``covariance="diagonal"`` the step sizes of the coordinates are in the ratio of
+       the standard deviations of the weighted particles
 
 until beta = 1.  ``E Z^`` is Z for a fixed schedule; with an adaptive one bias and
 variance are O(1/N) (Beskos, Jasra, Kantas & Thiery 2016).  Independent repeats give the
@@ -27,7 +29,8 @@ import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._value import as_function
-from ebmjax.base import Key, Position
+from ebmjax.base import Kernel, Key, Position
+from ebmjax.spaces import REAL
 from ebmjax.tempering import weights
 from ebmjax.tempering.annealing import MakeKernel
 from ebmjax.tempering.particles import Population, run_levels
@@ -47,7 +50,7 @@ class Particles(NamedTuple):
     log_z: Any  # log Z_1 / Z_0
     standard_error: float  # over repeats; NaN of one
     betas: np.ndarray  # [K + 1] from 0 to 1
-    step_sizes: np.ndarray  # [K + 1]
+    step_sizes: np.ndarray  # [K + 1], the geometric mean of all coordinates
     lengths: np.ndarray  # [K] sd of the log weights of each level
     acceptance_rate: np.ndarray  # [K]
     num_grads: int  # of all particles
@@ -69,6 +72,7 @@ def sequential_monte_carlo(
     target_acceptance: float = 0.8,
     max_levels: int = 500,
     num_repeats: int = 1,
+    covariance: str | None = None,
 ) -> Particles:
     """Particles moved from the base to the target, and log Z.
 
@@ -86,6 +90,8 @@ def sequential_monte_carlo(
       num_repeats: R independent runs in one program.  Then ``log_z`` is the log of the
         mean of their Z, ``standard_error`` is measured, positions are those of all,
         ``[R N (P + 1), ...]``, and the levels are those of the first.
+      covariance: ``"diagonal"`` gives ``make_kernel`` a step size for each coordinate,
+        a tree like the position; for real numbers.  ``None``: one for all.
 
     Raises:
       ValueError, TypeError: a bad argument; no base, or one of smaller support than
@@ -112,6 +118,7 @@ def sequential_monte_carlo(
     checks.count(num_repeats, "num_repeats")
     check_base(path)
     check_kernel(make_kernel, path, step_size)
+    _check_covariance(covariance, make_kernel(path(0.0), step_size))
     ends = _program(
         jax.random.split(key, num_repeats),
         path,
@@ -122,14 +129,27 @@ def sequential_monte_carlo(
         num_particles=num_particles,
         num_steps=num_steps,
         max_levels=max_levels,
+        is_scaled=covariance is not None,
     )
     found = _found(ends, max_levels)
     check_support(path, found.positions, "final positions")
     return found
 
 
+def _check_covariance(covariance: str | None, kernel: Kernel) -> None:
+    if covariance is None:
+        return
+    if covariance != "diagonal":
+        raise ValueError(f"covariance must be 'diagonal' or None, got {covariance!r}")
+    if kernel.state_space != REAL:
+        raise ValueError(
+            f"covariance must be None for a kernel of {kernel.state_space}, got "
+            f"{covariance!r}"
+        )
+
+
 @functools.partial(
-    jax.jit, static_argnames=("num_particles", "num_steps", "max_levels")
+    jax.jit, static_argnames=("num_particles", "num_steps", "max_levels", "is_scaled")
 )
 def _program(keys, path, step_size, ess, target, **options):
     one = lambda key: run_levels(key, path, step_size, ess, target, **options)

@@ -40,10 +40,10 @@ def test_the_options_of_a_case_are_those_of_the_command(name):
 def test_runs_that_a_file_has_are_not_repeated(monkeypatch, tmp_path):
     done = []
 
-    def one(name, seed, *, keep, **_):
+    def one(name, seed, *, keep, is_measured, **_):
         keep({"case": name, "seed": seed, "stopped": 1})
         done.append(seed)
-        row = {"case": name, "seed": seed}
+        row = {"case": name, "seed": seed} | ({"log Z": []} if is_measured else {})
         return row | ({"stopped": 1} if seed == 2 and len(done) < 4 else {})
 
     monkeypatch.setattr(bench, "one", one)
@@ -57,6 +57,11 @@ def test_runs_that_a_file_has_are_not_repeated(monkeypatch, tmp_path):
     rows = bench.load(tmp_path)
     assert sorted(r["seed"] for r in rows) == [0, 1, 2, 3]
     assert not any("stopped" in r for r in rows)
+    list(bench.rows(["digits"], second, seeds=[4], is_measured=False))
+    list(bench.rows(["digits"], second, seeds=[4], is_measured=False))
+    assert done[5:] == [4]
+    list(bench.rows(["digits"], second, seeds=[4]))  # its energies alone were known
+    assert done[5:] == [4, 4]
 
 
 def test_a_history_has_the_metrics_of_the_run():

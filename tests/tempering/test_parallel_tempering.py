@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import standard_error
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 
 import ebmjax as eb
 from ebmjax import targets, verify
@@ -299,15 +299,20 @@ def test_a_base_of_smaller_support_and_stuck_replicas_are_reported():
 
 def test_replicas_are_divided_over_the_devices(monkeypatch):
     """Each device keeps some replicas of all ladders; their numbers stay the same."""
-    seen = []
-    to_host = devices.to_host
-    monkeypatch.setattr(
-        devices, "to_host", lambda tree: seen.append(tree) or to_host(tree)
-    )
+    places = []
+    constrain = devices.constrain_as
+
+    def seen(tree, like):
+        places.append(like.sharding)
+        return constrain(tree, like)
+
+    monkeypatch.setattr(devices, "constrain_as", seen)
     options = {"num_ladders": 3, "num_replicas": 4, "num_adapt": 0}
     run = functools.partial(parallel_tempering, KEY, PATH, eb.mala, 5, **options)
-    here, divided = run(), run(devices=1)
-    specs = [tree[0].positions.sharding for tree in seen]
-    assert [isinstance(s, NamedSharding) for s in specs] == [False, True]
-    assert specs[1].spec == PartitionSpec(None, devices.AXIS)
+    here = run()
+    assert places and not any(places)
+    places.clear()
+    divided = run(devices=1)
+    specs = {getattr(place, "spec", None) for place in places}
+    assert specs == {PartitionSpec(None, devices.AXIS)}
     assert np.array_equal(here.draws, divided.draws)

@@ -11,7 +11,9 @@ from helpers import flips, standard_error
 import ebmjax as eb
 from ebmjax.base import Info, Kernel, State
 from ebmjax.energies import boltzmann, enumeration
+from ebmjax.kernels.gibbs import gibbs
 from ebmjax.tempering.bases import bits, gaussian, uniform_box
+from ebmjax.tempering.particles import scales_of
 from ebmjax.tempering.paths import geometric
 from ebmjax.tempering.resampling import next_level, systematic
 from ebmjax.tempering.smc import sequential_monte_carlo
@@ -117,6 +119,35 @@ def test_the_step_size_follows_the_target():
     assert abs(found.log_z - truth) < 4.5 * found.standard_error
 
 
+def test_scales_are_the_weighted_deviations_over_their_geometric_mean():
+    x = {"a": jax.random.normal(KEY, (500, 2)) * jnp.array([1.0, 30.0])}
+    x["b"] = jax.random.normal(jax.random.key(1), (500,)) * 0.1 + 7.0
+    log_w = jax.random.normal(jax.random.key(2), (500,))
+    w = np.exp(np.asarray(log_w, np.float64))
+    flat = np.column_stack([np.asarray(x["a"], np.float64), x["b"]])
+    expected = np.sqrt(np.cov(flat.T, aweights=w, ddof=0).diagonal())
+    expected /= np.exp(np.log(expected).mean())
+    found = scales_of(x, log_w)
+    assert np.allclose(np.append(found["a"], found["b"]), expected, rtol=1e-3)
+    assert not np.allclose(
+        np.append(found["a"], found["b"]), flat.std(axis=0), rtol=0.05
+    )
+    same = scales_of({**x, "b": jnp.ones(500)}, log_w)  # no scale of a constant
+    assert all(np.all(leaf == 1) for leaf in jax.tree.leaves(same))
+
+
+def test_steps_in_the_ratio_of_the_scales_are_longer_and_log_z_is_right():
+    scales = jnp.array([0.05, 5.0])
+    energy = lambda x: 0.5 * jnp.sum((x / scales) ** 2)
+    path = geometric(gaussian(jnp.zeros(2), jnp.array([1.0, 8.0])), energy)
+    options = {"num_particles": 100, "num_steps": 5, "num_repeats": 24}
+    run = functools.partial(sequential_monte_carlo, KEY, path, eb.mala, **options)
+    found, one = run(covariance="diagonal"), run()
+    truth = np.log(2 * np.pi * 0.05 * 5.0)
+    assert abs(found.log_z - truth) < 4.5 * found.standard_error < 0.5
+    assert found.step_sizes[-1] > 3 * one.step_sizes[-1]
+
+
 def test_bad_input_is_named():
     run = functools.partial(sequential_monte_carlo, KEY, num_particles=50)
     base = gaussian(jnp.zeros(1))
@@ -135,7 +166,15 @@ def test_bad_input_is_named():
         run(geometric(base, lambda x: jnp.where(x[0] > 1, jnp.nan, x[0] ** 2)), eb.mala)
     with pytest.raises(TypeError, match="make_kernel.* must return a Kernel"):
         run(far, lambda energy, size: (energy, size))
-    for options in ({"ess": 1.0}, {"num_particles": 1}, {"step_size": 0.0}):
+    with pytest.raises(ValueError, match="covariance must be None for a kernel of"):
+        run(PATH, lambda energy, size: gibbs(energy), covariance="diagonal")
+    bad = (
+        {"ess": 1.0},
+        {"num_particles": 1},
+        {"step_size": 0.0},
+        {"covariance": "dense"},
+    )
+    for options in bad:
         with pytest.raises(ValueError, match=next(iter(options))):
             sequential_monte_carlo(KEY, far, eb.mala, **options)
     with pytest.raises(ValueError, match="path must start from a base"):
