@@ -389,7 +389,8 @@ def cost_of_update(run, state):
             gradient(eb.maximum_likelihood(run.energy, eb.mala, 10), params) + 9 * in_x
         ) / one
     if config.objective == "explicit":
-        of_score = gradient(score_matching.denoising(run.energy, 0.1), params)
+        one_noise = score_matching.denoising(run.energy, 0.1, is_antithetic=False)
+        of_score = gradient(one_noise, params)
         counted = gradient(score_matching.explicit(run.energy), params)
         return (counted + counted - of_score) / one
     noise = noise_contrastive.fitted_normal(run.z)
@@ -421,7 +422,7 @@ for name, expected in (
     ("binary", 1 + 4),
     ("ranking", 1 + 4),
     ("conditional", 2),
-    ("denoising", 2),
+    ("denoising", 2 * 2),  # each noise and its negative
 ):
     # a noise point costs as much as a data point
     assert abs(cost[name] / expected - 1) < 0.1
