@@ -1,11 +1,11 @@
 """Classes that a chain of a trained run visits, with tempering and without.
 
-Chains start in the buffer of training and take steps of an exact kernel.  Ladders of
-parallel tempering, from a Gaussian fitted to those chains to the energy, take as many
-iterations of a swap and a step of each replica, after as many of adaptation.  Every
-``EVERY``-th position of a chain, or of a ladder at beta = 1, is denoised and classified
-by the classifier of the report; one of which it is less than 90 % sure counts for no
-class.  Of a chain:
+Chains start in the buffer of training and take steps of its kernel, if that is exact.
+Ladders of parallel tempering, from a Gaussian fitted to those chains to the energy,
+take as many iterations of a swap and a step of each replica, after as many of
+adaptation.  Every ``EVERY``-th position of a chain, or of a ladder at beta = 1, is
+denoised and classified by the classifier of the report; one of which it is less than
+90 % sure counts for no class.  Of a chain:
 
     classes    number of different classes
     changes    number of times that the class differs from the last one
@@ -43,7 +43,7 @@ def rows(
     if run.kept.labels is None or not run.facts.is_image:
         raise SystemExit(f"{folder} must be a run of images with labels")
     keys = jax.random.split(jax.random.key(run.config.seed), 4)
-    energy, name = run.trained(state), run.config.kernel
+    energy, name = run.trained(state), measurement.exact_kernel_of(run)
     size = step_size_for(keys[0], run, state, name)
     kernel = report.kernel_of(run, energy, size, name)
     chains = report.run_chains(

@@ -32,7 +32,9 @@ def picture(name: str, jobs: list[tuple[str, str]]) -> None:
     """Draw the density of each library and objective, in this order; nothing where one
     of them is not stored, so that a picture of all is not replaced by one of a few."""
     files = {job: path_of(name, *job) for job in jobs}
-    if not files or not all(file.exists() for file in files.values()):
+    missing = [" ".join(job) for job, file in files.items() if not file.exists()]
+    if missing or not files:
+        print(f"no new picture of {name}: no stored density of {', '.join(missing)}")
         return
     panels = {job: np.load(file) for job, file in files.items()}
     num_columns = min(len(panels), 6)

@@ -20,8 +20,8 @@ from ebmjax.tempering.smc import sequential_monte_carlo
 NUM_PARTICLES, NUM_STEPS = 500, 5  # of BlackJAX; ours: half as many, twice the steps
 
 
-def ours(problem: Problem, num_repeats: int, _):
-    """ebmjax SMC."""
+def ours(problem: Problem, num_repeats: int, _, covariance: str | None = None):
+    """ebmjax SMC; with one step size for all coordinates, or one for each."""
     path = geometric(problem.base, problem.energy)
     runs = [
         sequential_monte_carlo(
@@ -30,6 +30,7 @@ def ours(problem: Problem, num_repeats: int, _):
             hmc5,
             num_particles=NUM_PARTICLES // 2,
             num_steps=2 * NUM_STEPS,
+            covariance=covariance,
         )
         for i in range(num_repeats)
     ]
@@ -114,4 +115,5 @@ METHODS = {
     "ebmjax SMC": ours,
     "ebmjax annealed, both directions": annealed,
     "BlackJAX adaptive tempered SMC": theirs,
+    "ebmjax SMC, diagonal covariance": functools.partial(ours, covariance="diagonal"),
 }

@@ -50,13 +50,7 @@ def evaluate_run(
     target = out or folder / "evaluation"
     runs.check_new(target)
     points = held_out(run, data_file)
-    space, entry = space_of_config(run.config), KERNELS[run.config.kernel]
-    if space not in (REAL, BITS):
-        raise ValueError(
-            f"evaluate is of real numbers and bits, and the run of {space}"
-        )
-    exact = "gibbs" if space == BITS else "mala"
-    name = run.config.kernel if entry.is_exact and not entry.example else exact
+    name = exact_kernel_of(run)
     key = jax.random.key(seed)
     found, _ = measure(key, run, state, name, points, **options)
     found = found._replace(detection=tuple(ood.rows(run, state, other)))
@@ -66,6 +60,21 @@ def evaluate_run(
     (target / "evaluation.json").write_text(text)
     written = ", ".join(str(p) for p in [target / "evaluation.json", *paths])
     console.print(f"wrote {written}", highlight=False)
+
+
+def exact_kernel_of(run: Any) -> str:
+    """The name of the kernel of training, or of an exact one where that is biased.
+
+    Raises:
+      ValueError: the points are neither real numbers nor bits.
+    """
+    space, entry = space_of_config(run.config), KERNELS[run.config.kernel]
+    if space not in (REAL, BITS):
+        raise ValueError(
+            f"log Z is estimated for real numbers and bits, and the run is of {space}"
+        )
+    exact = "gibbs" if space == BITS else "mala"
+    return run.config.kernel if entry.is_exact and not entry.example else exact
 
 
 # --- measurements ---------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from scipy import stats
+from scipy import special
 
 from ebmjax.base import CHAINS, Array, Energy, Kernel, Key, Position, cast_like
 from ebmjax.diagnostics._two_float import two_sum
@@ -111,7 +111,7 @@ def drift_limit(num_chains: int) -> float:
     infinity of one chain, whose error is unknown."""
     if num_chains < 2:
         return float("inf")
-    return float(stats.t.isf(stats.norm.sf(DRIFT), num_chains - 1))
+    return float(-special.stdtrit(num_chains - 1, special.ndtr(-DRIFT)))
 
 
 def explore(path, make_kernel, num_steps, key, position, beta, step_size, start):

@@ -1,6 +1,7 @@
 """The levels of :mod:`ebmjax.tempering.smc`: weights, resampling, transitions."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -168,16 +169,16 @@ def _level(moves: Moves, key: Key, ess: Array, s: Population) -> Population:
 
 def scales_of(x: Position, log_w: Array) -> Position:
     """The standard deviation of each coordinate of ``x [M, ...]`` with these log
-    weights, over the geometric mean of all: 1 where it does not exist."""
-    w = jax.nn.softmax(log_w)
+    weights, over the geometric mean of all: 1 where a coordinate is constant."""
+    weights = jax.nn.softmax(log_w)
 
     def log_sd(leaf):
+        w = weights.astype(leaf.dtype)
         mean = jnp.tensordot(w, leaf, 1)
-        return 0.5 * jnp.log(jnp.tensordot(w, (leaf - mean) ** 2, 1))
+        return 0.5 * jnp.log(jnp.tensordot(w, (leaf - mean[None]) ** 2, 1))
 
-    logs = jax.tree.map(log_sd, x)
-    flat, unravel = ravel_pytree(logs)
-    relative = flat - jnp.mean(flat)
-    limit = jnp.log(WIDEST)
-    relative = jnp.where(jnp.isfinite(relative), relative, 0.0)
-    return unravel(jnp.exp(jnp.clip(relative, -limit, limit)).astype(flat.dtype))
+    logs, unravel = ravel_pytree(jax.tree.map(log_sd, x))
+    is_varied = jnp.isfinite(logs)
+    relative = jnp.where(is_varied, logs - jnp.mean(logs, where=is_varied), 0.0)
+    limit = math.log(WIDEST)
+    return unravel(jnp.exp(jnp.clip(relative, -limit, limit)))

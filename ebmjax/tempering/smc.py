@@ -117,8 +117,8 @@ def sequential_monte_carlo(
     checks.count(max_levels, "max_levels")
     checks.count(num_repeats, "num_repeats")
     check_base(path)
-    check_kernel(make_kernel, path, step_size)
-    _check_covariance(covariance, make_kernel(path(0.0), step_size))
+    kernel = check_kernel(make_kernel, path, step_size)
+    _check_covariance(covariance, kernel)
     ends = _program(
         jax.random.split(key, num_repeats),
         path,

@@ -147,8 +147,8 @@ def check_betas(betas: Any) -> np.ndarray:
     return found
 
 
-def check_kernel(make_kernel: MakeKernel, path: Path, step_size: Any) -> None:
-    """Raise unless ``make_kernel`` returns a kernel; warn of one that is biased.
+def check_kernel(make_kernel: MakeKernel, path: Path, step_size: Any) -> Kernel:
+    """The kernel at the target.  Raises unless it is one; warns of one that is biased.
 
     Raises:
       TypeError: anything but a kernel of the library.
@@ -165,6 +165,7 @@ def check_kernel(make_kernel: MakeKernel, path: Path, step_size: Any) -> None:
             "log Z is biased by an unknown amount; use its Metropolis form, such as "
             "eb.mala"
         )
+    return kernel
 
 
 @jax.jit
