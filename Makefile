@@ -22,7 +22,7 @@ demo: .venv/demo.installed
 	fi
 
 test: .venv/test.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/test_mutants.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=30 --ignore tests/test_mutants.py
 
 mutants: .venv/test.installed
 	$(BIN)/python -m pytest -n 2 tests/test_mutants.py
