@@ -115,7 +115,7 @@ def measure(
     late = chains.positions[len(chains.positions) // 2 :]
     base = base_of(run, jnp.asarray(late.reshape(-1, *positions.shape[1:])))
     brackets = _brackets(
-        keys[3], energy, positions, base, name, step_size, shorter, options
+        keys[3], energy, positions, base, name, step_size, shorter, options, progress
     )
     best = brackets[options["num_levels"]].log_z
     log_scale = float(np.sum(np.log(np.broadcast_to(run.standard.spread, z.shape[1:]))))
@@ -136,11 +136,14 @@ def measure(
             options["num_levels"],
             step_size,
             num_replicas=checks.count(num_replicas, "num_replicas", least=2),
+            progress=progress,
         )
     return shown.Evaluation(brackets, likelihoods, tests, tempered), chains
 
 
-def _brackets(key, energy, positions, base, name, step_size, shorter, options):
+def _brackets(
+    key, energy, positions, base, name, step_size, shorter, options, progress
+):
     """Bounds for all numbers of levels, the largest first; all use its pilot."""
     num_levels = options["num_levels"]
     options = {
@@ -148,6 +151,7 @@ def _brackets(key, energy, positions, base, name, step_size, shorter, options):
         "make_kernel": KERNELS[name].training_kernel,
         "num_chains": options["num_chains"],
         "num_steps": options["num_steps"],
+        "progress": progress,
     }
     key, key_best = jax.random.split(key)
     best = bracket_log_z(

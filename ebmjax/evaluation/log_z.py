@@ -15,6 +15,7 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax.base import Energy, Key, Position
 from ebmjax.kernels.hamiltonian import hmc
+from ebmjax.sampling.progress import Progress
 from ebmjax.tempering.ais import annealed_importance_sampling
 from ebmjax.tempering.annealing import MakeKernel
 from ebmjax.tempering.bases import Base, fit_gaussian
@@ -55,6 +56,7 @@ def bracket_log_z(
     num_steps: int = 1,
     confidence: float = 0.99,
     schedule: Schedule | None = None,
+    progress: bool | Progress = False,
 ) -> Bracket:
     """Lower and upper bounds on log Z, and Bennett's estimate.
 
@@ -70,6 +72,7 @@ def bracket_log_z(
       num_levels, num_steps: of both runs.
       confidence: that log Z lies between the bounds.
       schedule: in place of a pilot's.
+      progress: of both runs, as in :func:`annealed_importance_sampling`.
 
     Raises:
       ValueError, TypeError: as :func:`annealed_importance_sampling`; neither a base nor
@@ -100,7 +103,7 @@ def bracket_log_z(
     path = geometric(base, energy)
     if schedule is None:
         schedule = pilot(key_pilot, path, make_kernel, step_size, num_levels=num_levels)
-    options: dict[str, Any] = {"num_steps": num_steps}
+    options: dict[str, Any] = {"num_steps": num_steps, "progress": progress}
     forward = annealed_importance_sampling(
         key_ahead, path, make_kernel, *schedule, num_chains=num_chains, **options
     )

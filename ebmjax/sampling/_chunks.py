@@ -129,3 +129,13 @@ def num_even_chunks(num: int, longest: int) -> int:
     even = (m for m in tried if num % m == 0)
     rest = (m for m in tried if num % -(-num // m) != 1)
     return next(even, next(rest, least))
+
+
+def length_of_parts(num: int, num_parts: int) -> int:
+    """The length of about ``num_parts`` parts of ``num``, up to twice as many if they
+    have one length.
+
+    >>> length_of_parts(1000, 20), length_of_parts(7, 20)
+    (50, 1)
+    """
+    return -(-num // num_even_chunks(num, -(-num // num_parts)))

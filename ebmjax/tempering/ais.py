@@ -22,7 +22,6 @@ missed a mode, which no test of the chains alone can detect.  A drift of their e
 is detected and reported.
 """
 
-import functools
 from typing import Any
 
 import jax
@@ -32,7 +31,9 @@ import numpy as np
 from ebmjax import _validation as checks
 from ebmjax._value import as_function
 from ebmjax.base import Dense, Key, Position
-from ebmjax.tempering.annealing import MakeKernel, anneal, drift_limit
+from ebmjax.sampling.progress import Progress, reporter
+from ebmjax.tempering.annealing import MakeKernel, drift_limit
+from ebmjax.tempering.annealing_programs import annealed
 from ebmjax.tempering.paths import Path
 from ebmjax.tempering.validation import (
     check_base,
@@ -59,6 +60,7 @@ def annealed_importance_sampling(
     positions: Position | None = None,
     is_reversed: bool = False,
     num_relax: int = 20,
+    progress: bool | Progress = False,
 ) -> AnnealedWeights:
     """Chains from the base to the target, or in reverse, with their importance weights.
 
@@ -78,6 +80,8 @@ def annealed_importance_sampling(
       is_reversed: run from the target to the base.
       num_relax: transitions at the target that a reverse run begins with; the drift
         of the energies is measured over them, and not if there are none.
+      progress: ``True`` for a bar (needs rich), or a function ``(done, total, text)``.
+        The levels then run in up to 40 calls of a program, with the same numbers.
 
     Raises:
       ValueError, TypeError: a schedule that does not run from 0 to 1, no base, a base
@@ -119,13 +123,16 @@ def annealed_importance_sampling(
         check_positions(path, positions)
     elif positions is not None:
         raise ValueError("positions belong to a reverse run: is_reversed=True")
-    found = _program(
+    title = "annealing back" if is_reversed else "annealing"
+    report = reporter(progress, title)
+    found = annealed(
+        report if progress else None,
         key,
         path,
-        betas,
+        make_kernel,
+        jnp.asarray(betas, jnp.result_type(float)),
         step_sizes,
         positions,
-        make_kernel=make_kernel,
         num_chains=num_chains,
         num_steps=num_steps,
         num_relax=num_relax if is_reversed else 0,
@@ -135,26 +142,6 @@ def annealed_importance_sampling(
     )
     _report(path, found)
     return found
-
-
-@functools.partial(jax.jit, static_argnames=("num_chains", "num_steps", "num_relax"))
-def _program(
-    key, path, betas, step_sizes, positions, *, make_kernel, num_chains, **options
-):
-    key_base, key_run = jax.random.split(key)
-    is_reversed = positions is not None
-    if positions is None:
-        positions = path.base.sample(key_base, num_chains)
-    return anneal(
-        key_run,
-        path,
-        make_kernel,
-        jnp.asarray(betas, jnp.result_type(float)),
-        step_sizes,
-        positions,
-        is_reversed=is_reversed,
-        **options,
-    )
 
 
 def _steps(step_sizes, num):

@@ -25,6 +25,7 @@ class _Chains(NamedTuple):
     positions: Position  # [C, ...]
     total: Array  # [C] log weights
     rest: Array  # [C] their rounding error
+    before: Array  # [C] energies of the target at the start
     relaxed: Array  # [C] energies after the first transitions at the target
     num_nonfinite: Array
     num_grads: Array
@@ -49,10 +50,47 @@ def anneal(
 ) -> AnnealedWeights:
     """:func:`~ebmjax.tempering.ais.annealed_importance_sampling` from given positions;
     pure, unchecked."""
-    keys = chain_keys(key, len(jax.tree.leaves(positions)[0]))
-    levels = jnp.arange(1, len(betas))
+    move = functools.partial(
+        advance, key, path, make_kernel, betas, step_sizes, num_steps, num_relax
+    )
+    steps = steps_of(len(betas), num_relax, is_reversed)
+    end, acceptance = move(steps, start_of(path, positions), is_reversed=is_reversed)
+    at_base = make_kernel(path(betas[0]), jax.tree.map(lambda s: s[0], step_sizes))
+    return weights_of(at_base, end, acceptance, num_relax, is_reversed)
+
+
+def start_of(path: Path, positions: Position) -> _Chains:
+    energies = jax.vmap(path(1.0))(positions)
+    zero = jnp.zeros_like(energies)
+    return _Chains(
+        positions, zero, zero, energies, energies, jnp.int32(0), jnp.int32(0)
+    )
+
+
+def steps_of(num_betas: int, num_relax: int, is_reversed: bool) -> tuple[Array, Array]:
+    """The number and the level of each step; a reverse run begins with ``num_relax``
+    steps at the target."""
+    levels = jnp.arange(1, num_betas)
     if is_reversed:
-        levels = jnp.concatenate([jnp.full(num_relax, len(betas) - 1), levels[::-1]])
+        levels = jnp.concatenate([jnp.full(num_relax, num_betas - 1), levels[::-1]])
+    return jnp.arange(len(levels)), levels
+
+
+def advance(
+    key: Key,
+    path: Path,
+    make_kernel: MakeKernel,
+    betas: Array,
+    step_sizes: Any,
+    num_steps: int,
+    num_relax: int,
+    steps: tuple[Array, Array],
+    chains: _Chains,
+    *,
+    is_reversed: bool,
+) -> tuple[_Chains, Array]:
+    """The chains after some of the steps, and the acceptance rate at each."""
+    keys = chain_keys(key, len(chains.total))
     to_level = jax.vmap(
         functools.partial(explore, path, make_kernel, num_steps),
         (0, 0, None, None, None),
@@ -80,20 +118,22 @@ def anneal(
             c = c._replace(relaxed=relaxed).weighed(-work(beta, to, positions))
         return cast_like(c, start), jnp.mean(info.acceptance_rate)
 
-    at_start = jax.vmap(path(1.0))(positions)
-    zero = jnp.zeros_like(at_start)
-    start = _Chains(positions, zero, zero, at_start, jnp.int32(0), jnp.int32(0))
-    steps = jnp.arange(len(levels)), levels
-    end, acceptance = jax.lax.scan(level, start, steps)
+    return jax.lax.scan(level, chains, steps)
+
+
+def weights_of(
+    at_base: Kernel, end: _Chains, acceptance: Array, num_relax: int, is_reversed: bool
+) -> AnnealedWeights:
+    """The weights after all steps; ``at_base`` is the kernel of the base."""
     return AnnealedWeights(
         end.total + end.rest,
         end.positions,
         acceptance[num_relax:],
         end.num_nonfinite,
         end.num_grads,
-        jnp.where(num_relax > 0, _drift(at_start, end.relaxed), 0.0),
+        jnp.where(num_relax > 0, _drift(end.before, end.relaxed), 0.0),
         is_reversed,
-        make_kernel(path(betas[0]), size_at(0)).is_reversible,
+        at_base.is_reversible,
     )
 
 

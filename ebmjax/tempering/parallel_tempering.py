@@ -28,8 +28,11 @@ from ebmjax import _validation as checks
 from ebmjax._value import as_function
 from ebmjax.base import Key, Position
 from ebmjax.sampling import devices as dev
+from ebmjax.sampling._chunks import length_of_parts
 from ebmjax.sampling.loop import chain_keys
+from ebmjax.sampling.progress import Progress, reporter
 from ebmjax.tempering.annealing import MakeKernel
+from ebmjax.tempering.annealing_programs import NUM_PARTS
 from ebmjax.tempering.ladder import Tempered, tempered
 from ebmjax.tempering.paths import Geometric, Path
 from ebmjax.tempering.schedule import equal_lengths
@@ -62,6 +65,7 @@ def parallel_tempering(
     target_acceptance: float = 0.65,
     betas: Any = None,
     devices: dev.Devices = None,
+    progress: bool | Progress = False,
 ) -> Tempered:
     """Draws of the target from replicas that move between it and the base.
 
@@ -85,6 +89,8 @@ def parallel_tempering(
       betas: ``[K]``, initial values, in place of ``num_replicas``.
       devices: over which the K replicas are divided: a number, a list, or a mesh with
         an axis ``"chains"``.  Only swaps and their sums are communicated.
+      progress: ``True`` for a bar (needs rich), or a function ``(done, total, text)``.
+        The iterations then run in up to 40 calls of a program, with the same numbers.
 
     Raises:
       ValueError, TypeError: a bad argument, a path without a base and no positions, an
@@ -123,14 +129,22 @@ def parallel_tempering(
     log_sizes = _numbers(np.full(len(ladder), np.log(step_size)))
     options = {"make_kernel": make_kernel, "num_steps": num_steps, "mesh": mesh}
     target = jnp.asarray(target_acceptance, jnp.result_type(float))
+    total = num_adapt + num_iterations
+    report = functools.partial(_report, reporter(progress, "tempering"), total)
+    start = begin(x, log_sizes)
     betas, state = _adapted(
-        key_adapt, path, ladder, begin(x, log_sizes), target, num_adapt, **options
+        key_adapt, path, ladder, start, target, num_adapt, report, **options
     )
-    keys = chain_keys(key_run, len(_first(x)))
-    state, collected = _collect(
-        keys, path, _numbers(betas), state, num_iterations=num_iterations, **options
-    )
-    state, (draws, energies) = dev.to_host((state, collected))
+    keys, collected = chain_keys(key_run, len(_first(x))), []
+    length = length_of_parts(num_iterations, NUM_PARTS) if progress else num_iterations
+    for done in range(0, num_iterations, length):
+        steps = np.arange(done, min(done + length, num_iterations))
+        state, found = _collect(keys, path, _numbers(betas), state, steps, **options)
+        collected.append(dev.to_host(found))
+        if progress:
+            report(num_adapt + done + len(steps), state, done + len(steps))
+    state = dev.to_host(state)
+    draws, energies = jax.tree.map(lambda *x: np.concatenate(x), *collected)
     is_outside = path.base is not None and is_out_of_support(path, draws)
     return tempered(
         state,
@@ -142,18 +156,25 @@ def parallel_tempering(
     )
 
 
-def _adapted(key, path, betas, state, target, num_adapt, **options):
+def _report(report, total, done, state, num):
+    """Progress, and the mean acceptance rate of swaps in ``num`` iterations."""
+    rejection = np.asarray(dev.to_host(state.totals.rejection), np.float64)
+    report(done, total, f"swaps {1 - rejection.mean() / num:.2f}")
+
+
+def _adapted(key, path, betas, state, target, num_adapt, report, **options):
     """The ladder and replicas at it, with sums of zero, after rounds of adaptation."""
     done = 0
     for length in rounds(num_adapt):
         keys = chain_keys(jax.random.fold_in(key, done), len(_first(state.positions)))
         state = _adapt(keys, path, _numbers(betas), state, target, length, **options)
+        done += length
+        report(done, state, length)
         rejection, log_sizes = dev.to_host((state.totals.rejection, state.log_sizes))
         rejection = np.asarray(rejection, np.float64).mean(0) / length
         new = equal_lengths(betas, rejection, len(betas) - 1)
         log_sizes = np.interp(new, betas, np.asarray(log_sizes, np.float64))
         state, betas = begin(state.positions, _numbers(log_sizes)), new
-        done += length
     return betas, state
 
 
@@ -183,8 +204,8 @@ def _adapt(keys, path, betas, state, target, length, *, make_kernel, num_steps, 
     return jax.lax.fori_loop(0, length, iteration, state)
 
 
-@functools.partial(jax.jit, static_argnames=("num_steps", "num_iterations", "mesh"))
-def _collect(keys, path, betas, state, *, make_kernel, num_steps, num_iterations, mesh):
+@functools.partial(jax.jit, static_argnames=("num_steps", "mesh"))
+def _collect(keys, path, betas, state, steps, *, make_kernel, num_steps, mesh):
     def iteration(state, step):
         state, energies = iterate(
             path, make_kernel, num_steps, betas, keys, step, state, 0.0, 0.0
@@ -192,7 +213,7 @@ def _collect(keys, path, betas, state, *, make_kernel, num_steps, num_iterations
         state = _placed(state, mesh)
         return state, (jax.tree.map(lambda x: x[:, -1], state.positions), energies)
 
-    return jax.lax.scan(iteration, state, jnp.arange(num_iterations))
+    return jax.lax.scan(iteration, state, steps)
 
 
 def _placed(state, mesh):

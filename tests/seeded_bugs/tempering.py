@@ -38,6 +38,9 @@ HEAVY = (
 )
 SUPPORT = "test_parallel_tempering:test_log_z_of_a_target_of_smaller_support"
 SPREAD = "test_parallel_tempering:test_the_error_is_the_spread_over_repeats"
+PARTS = "tempering/annealing_programs.py"
+ANNEALED = "test_tempering_progress:test_annealing_in_parts_is_annealing"
+TEMPERED = "test_tempering_progress:test_tempering_in_parts_is_tempering"
 P = "test_two_sample:test_p_values_are_uniform_under_the_null_and_small_otherwise"
 TURNED = "test_likelihood:test_log_likelihood_turns_the_bounds_around"
 UNITS = "test_likelihood:test_bits_per_dimension_in_units_of_the_data"
@@ -48,6 +51,9 @@ MUTANTS = [
     Mutant("annealing moves at the level before", AIS, "to_level(keys, c.positions, beta, size", "to_level(keys, c.positions, below, size", RATIO),
     Mutant("annealing back does not turn the levels", AIS, "levels[::-1]])", "levels])", BITS),
     Mutant("annealing back weighs forward", AIS, "-work(beta, to, positions)", "-work(to, beta, positions)", f"{GAP}:True"),
+    Mutant("parts of annealing repeat the first levels", PARTS, "x[begin : begin + length]", "x[: len(x[begin : begin + length])]", f"{ANNEALED}:False"),
+    Mutant("annealing in parts forgets the steps at the target", PARTS, 'how = {"num_relax": num_relax,', 'how = {"num_relax": 0,', f"{ANNEALED}:True"),
+    Mutant("parts of tempering repeat their steps", "tempering/parallel_tempering.py", "steps = np.arange(done, min(done + length, num_iterations))", "steps = np.arange(min(length, num_iterations - done))", TEMPERED),
     Mutant("annealing back forgets its sign", WEIGHTS, "return -1.0 if np.all(self.is_reversed)", "return 1.0 if np.all(self.is_reversed)", BITS),
     Mutant("path from target to base", PATHS, "inside = e0 + beta * (e1 - e0)", "inside = e1 + beta * (e0 - e1)", RATIO, "ValueError: path at beta = 0 must be"),
     Mutant("Gaussian base without its determinant", BASES_PY, "jnp.sum(jnp.log(scales)) - 0.5 * square", "-0.5 * square", BASES),
