@@ -5,6 +5,7 @@ import functools
 import gc
 import pickle
 import resource
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -17,6 +18,7 @@ from helpers import compilations
 import ebmjax as eb
 from ebmjax import verify
 from ebmjax._value import Function, Static
+from ebmjax._value.printing import show
 from ebmjax.base import evaluate
 from ebmjax.io import checkpoint
 from ebmjax.kernels.barker import barker
@@ -95,6 +97,18 @@ def test_what_is_printed_can_be_pasted_back():
     scope = {**vars(eb), "quadratic": quadratic, "array": np.array}
     for name in ("random_walk", "hmc", "ula", "cycle", "mixture", "repeat"):
         assert eval(repr(KERNELS[name]), scope) == KERNELS[name], name
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+def test_containers_are_printed_as_python_writes_them():
+    for item in ([1, "a"], (1,), (1, [2.5, ()]), {"a": [1], "b": (2, 3)}):
+        assert show(item) == repr(item)
+    found = show([quadratic, Pair(np.float32(1.5), [1])])
+    assert found == "[quadratic, Pair(first=1.5, second=[1])]"
 
 
 def test_replace_checks_and_keeps_the_rest():

@@ -1,6 +1,7 @@
 """Warm-up finds known scales, step sizes and lengths, and reports failures."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +48,17 @@ def test_moments_are_those_of_all_finite_points(key):
             rtol=1e-3,
             atol=1e-3,
         )
+
+
+def test_moments_of_half_precision_and_of_one_chain_are_counted_exactly():
+    """bfloat16 has no odd number above 256."""
+    x = jnp.asarray([[0.5, 2.0]], jnp.bfloat16)
+    first = Moments.none(2, is_dense=False).update(x)
+    assert np.array_equal(first.mean, x[0])
+    add = lambda moments, _: (moments.update(x), None)
+    found, _ = jax.lax.scan(add, first, length=600)
+    assert found.num == 601 and not np.any(found.squares)
+    assert np.allclose(found.mean, x[0])
 
 
 def test_the_scale_is_a_root_and_stays_for_constant_coordinates():
@@ -317,6 +329,24 @@ def test_the_approach_of_exact_draws_takes_the_fewest_rounds(key):
     keys, sizes = jax.random.split(key, 8), jnp.zeros(8)
     found = approach.approach(keys, make_kernel, state, sizes, 0.574, 2)
     assert found[2] == approach.LEAST_ROUNDS
+
+
+@pytest.mark.parametrize("constant", [0.0, 1e5])
+def test_the_approach_ends_where_energies_fall_by_little(constant):
+    """Energies halve in a round from 3000: falls of 1500, 750, 375, 188, 94 and 47.  The
+    last is below 2 % of all, and the one before above; a constant changes nothing."""
+
+    class Halving:
+        def step(self, key, state):
+            energy = (state.energy - constant) * 0.5 ** (1 / approach.ROUND)
+            info = SimpleNamespace(acceptance_rate=jnp.float32(0.5))
+            return state._replace(energy=energy + constant), info
+
+    start = eb.State(jnp.zeros((1, 100)), jnp.full(1, 3000.0 + constant))
+    keys = jax.random.split(jax.random.key(0), 1)
+    make_kernel = lambda step_size: Halving()
+    found = approach.approach(keys, make_kernel, start, jnp.zeros(1), 0.5, 100)
+    assert found[2] == 6
 
 
 def test_gradients_are_counted(key):

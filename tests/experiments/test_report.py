@@ -1,5 +1,7 @@
 """Contents of pictures and tables, and metrics of samples by a classifier."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ import ebmjax as eb
 from ebmjax import plotting, targets, verify
 from ebmjax.evaluation import classifier, quadrature
 from ebmjax.experiments import data, experiment, report
+from ebmjax.experiments.chains import thinning
 from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.verify.examples import ring
 
@@ -111,6 +114,16 @@ def test_the_table_of_chains_is_in_units_of_the_data():
         assert abs(found.columns["sd"][1] / spread[0] - 1) < error
         assert abs(found.columns["sd"][0] / np.sqrt(dim) - 1) < error
         assert (f"{num_tabled} of 60 coordinates" in what) == (dim == 60)
+
+
+def test_stored_draws_have_at_most_256_mib():
+    """100 chains of 28x28 float32: 855 draws of each fit, every twelfth of 10000."""
+    run = SimpleNamespace(facts=SimpleNamespace(shape=(28, 28)))
+    assert 2**28 // (100 * 784 * 4) == 855
+    assert thinning(run, 100, 855) == 1
+    assert thinning(run, 100, 856) == 2
+    assert thinning(run, 100, 10_000) == 12
+    assert thinning(run, 10**6, 10) == 10  # one draw is stored anyway
 
 
 def test_curves_of_what_fit_returns_are_drawn(key):

@@ -182,3 +182,28 @@ def test_positions_that_differ_in_one_bit_have_different_keys():
     bits = np.array([one, *(one ^ np.uint32(1 << i) for i in range(32))], np.uint32)
     keys = jax.vmap(adapters._hash)(jnp.asarray(bits.view(np.float32)))
     assert len(np.unique(jax.random.key_data(keys), axis=0)) == 33
+
+
+def test_parts_of_a_state_that_init_draws_persist(key):
+    """Without such a part nothing is kept."""
+
+    class Point(NamedTuple):
+        position: jax.Array
+        logdensity: float = 0.0
+
+    class Moving(NamedTuple):
+        position: jax.Array
+        momentum: jax.Array
+
+    grow = lambda key, s: (s._replace(momentum=s.momentum + 1.0), SimpleNamespace())
+    draw = lambda position, rng_key: Moving(position, jax.random.normal(rng_key, (2,)))
+    kernel = adapters.from_blackjax(
+        SimpleNamespace(init=draw, step=grow), TARGET.energy
+    )
+    first = kernel.init(jnp.ones(2))
+    second, _ = kernel.step(key, first)
+    grown = second.momentum["momentum"] - first.momentum["momentum"]
+    assert np.allclose(grown, 1.0, atol=1e-6)
+    plain = SimpleNamespace(init=lambda position, rng_key: Point(position), step=grow)
+    start = adapters.from_blackjax(plain, TARGET.energy).init(jnp.ones(2))
+    assert start.momentum is None

@@ -183,6 +183,20 @@ def test_numbers_are_printed_unless_they_are_the_default():
         "MaximumLikelihood(energy=energy, make_kernel=mala, num_steps=2, "
         "temperature=2.0)"
     )
+    assert repr(adversarial.adversarial(energy, adversarial.affine)) == (
+        "Adversarial(energy=energy, generate=affine)"
+    )
+
+
+def test_a_term_of_weight_zero_costs_nothing():
+    """The energy is traced less often."""
+    chains, nums = Chains(X, jnp.float32(0.1)), []
+    for weight in (1.0, 0.0):
+        objective = improved_contrastive(energy, eb.ula, 2, sampler_weight=weight)
+        before = NUM_TRACES["energy"]
+        jax.eval_shape(objective.loss, PARAMS, jax.random.key(0), X, chains)
+        nums.append(NUM_TRACES["energy"] - before)
+    assert nums[0] > nums[1] > 0
 
 
 # --- another number compiles nothing ------------------------------------------------

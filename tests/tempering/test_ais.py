@@ -237,6 +237,13 @@ def test_bases_are_normalised_and_their_draws_have_their_law():
     assert enumeration.log_z(eight.energy(), 8) == pytest.approx(0, abs=1e-4)
 
 
+def test_a_fitted_gaussian_has_the_unbiased_variance():
+    x = jnp.array([[0.0], [1.0], [5.0]])
+    fitted = fit_gaussian(x, is_dense=False)
+    expected = stats.norm(2.0, 7.0**0.5).logpdf(4.0)
+    assert float(fitted.log_prob(jnp.array([4.0]))) == pytest.approx(expected, abs=0.02)
+
+
 # --- schedules ------------------------------------------------------------------------
 
 

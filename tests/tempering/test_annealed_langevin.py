@@ -133,6 +133,11 @@ def test_a_noise_conditional_network_of_zero_weights_is_a_gaussian_of_the_right_
         assert float(network.apply(params, x, noise)) != pytest.approx(
             expected, rel=1e-3
         )
+        last = zero["params"]["Dense_2"] | {"bias": jnp.ones(1)}
+        one = {"params": zero["params"] | {"Dense_2": last}}
+        ratio = np.hypot(SCALE, noise) / noise
+        found = float(network.apply(one, x, noise))
+        assert found == pytest.approx(expected + ratio, rel=1e-5)
     with pytest.raises(AssertionError):  # the network depends on the level
         a, b = (
             jax.grad(network.apply, argnums=1)(params, 0 * x + MEAN, noise)

@@ -72,6 +72,7 @@ ILL = {
     "minus infinity": (lambda x: jnp.where(x[0] > 9, -jnp.inf, SQUARE(x)), jnp.ones(2), "falls without end", "confine"),
     "batch": (lambda x: 0.5 * jnp.sum(x**2, axis=-1), ROWS, "maps a batch: (6, 2) to (6,)", "one point"),
     "batch summed": (SQUARE, ROWS, "adds up over the first axis", "position[0]"),
+    "two rows summed": (SQUARE, ROWS[1:3], "adds up over the first axis", "position[0]"),
     "batch averaged": (lambda x: 0.5 * jnp.mean(x**2), ROWS, "adds up over the first axis", "position[0]"),
     "vector": (lambda x: x**2, jnp.ones(3), "returns shape (3,)", "sum over"),
     "shape (1,)": (lambda x: SQUARE(x)[None], jnp.ones(3), "returns shape (1,)", ".squeeze()"),

@@ -16,7 +16,7 @@ from ebmjax import targets, verify
 from ebmjax.energies import enumeration
 from ebmjax.kernels.flip import flip
 from ebmjax.kernels.gibbs import gibbs
-from ebmjax.verify.products import Dependence
+from ebmjax.verify.products import Dependence, Witness
 
 LINE, PLANE, SPACE = (targets.standard_normal(d) for d in (1, 2, 3))
 TILTED = targets.gaussian(np.zeros(3), 0.5 * np.eye(3) + 0.5)
@@ -123,6 +123,19 @@ def test_noise_shared_with_a_distant_chain_is_found(num_noises):
     dependence = Dependence()
     dependence.add(before, after, np.zeros(3))
     assert (dependence.finding("").p_value < 1e-9) == (num_noises == 1000)
+
+
+@pytest.mark.parametrize("bias", [0.2, 0.0])
+def test_a_bias_of_a_difference_is_learned(bias):
+    """A bias of N(0, 1) columns, in opposite directions."""
+    rng = np.random.default_rng(0)
+    draw = lambda: rng.normal(size=(2000, 3))
+    witness = Witness(None, draw())
+    witness.add(draw(), draw() + [bias, 0.0, -bias])
+    witness.learn()
+    witness.add_exact(draw())
+    witness.add(draw(), draw() + [bias, 0.0, -bias])
+    assert (witness.finding("").p_value < 1e-6) == (bias > 0)
 
 
 def test_an_atom_of_the_distribution_is_rejected(key):
