@@ -333,7 +333,7 @@ def test_the_approach_of_exact_draws_takes_the_fewest_rounds(key):
 
 @pytest.mark.parametrize("constant", [0.0, 1e5])
 def test_the_approach_ends_where_energies_fall_by_little(constant):
-    """Energies halve in a round from 3000: falls of 1500, 750, 375, 188, 94 and 47.  The
+    """Energies halve in a round from 3000: falls of 1500, 750, 375, 188, 94, 47.  The
     last is below 2 % of all, and the one before above; a constant changes nothing."""
 
     class Halving:

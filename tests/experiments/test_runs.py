@@ -2,6 +2,7 @@
 data."""
 
 import dataclasses
+import errno
 import functools
 import json
 import os
@@ -231,6 +232,17 @@ def test_two_runs_in_one_folder(tmp_path):
         train(run, tmp_path / "run", is_resumed=True)
     assert content(tmp_path / "run") == before
     train(run, tmp_path / "run", is_resumed=True)
+
+
+def test_a_full_disk_is_named_before_a_run_goes_on(tmp_path, monkeypatch):
+    run = _finished(tmp_path / "run")
+
+    def raise_full(**options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folder.tempfile, "TemporaryFile", raise_full)
+    with pytest.raises(folder.FolderError, match="cannot be written: No space left"):
+        train(run, tmp_path / "run", is_resumed=True)
 
 
 def test_a_run_killed_in_its_first_second_may_begin_again(tmp_path):
