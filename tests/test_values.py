@@ -137,6 +137,12 @@ def test_a_kernel_is_pickled_and_saved(tmp_path):
     assert checkpoint.load(tmp_path / "kernel.npz", like) == kernel
 
 
+def test_the_energy_of_a_kernel_has_its_name():
+    energy = eb.mala(quadratic, 0.5).energy
+    assert energy.__name__ == energy.__qualname__ == "quadratic"
+    assert not hasattr(Function(functools.partial(quadratic)), "keywords")
+
+
 def test_arrays_and_floats_of_a_partial_are_leaves():
     """Arrays and floats are leaves; whole numbers, strings and functions are not."""
     f = lambda a, n, name, x, *, scale: scale * a[:n] @ x

@@ -13,7 +13,9 @@ from ebmjax import plotting, targets, verify
 from ebmjax.evaluation import classifier, quadrature
 from ebmjax.experiments import data, experiment, report
 from ebmjax.experiments.chains import thinning
+from ebmjax.experiments.objectives import descend_langevin
 from ebmjax.kernels.hamiltonian import hmc
+from ebmjax.tempering.annealed_langevin import noise_levels
 from ebmjax.verify.examples import ring
 
 
@@ -239,3 +241,14 @@ def test_chains_of_a_noise_conditional_run_use_all_levels(objective, key):
     assert (
         np.asarray(run.draw(key, 400)).std() > 1.3
     )  # the starts of other runs: the control
+
+
+def test_a_descent_starts_at_the_largest_level(key):
+    """Without a force, two starts end as far apart as they were."""
+    z, config = jax.random.normal(key, (50, 2)), SimpleNamespace(noise=0.5)
+    force_free = lambda x, level: 0.0 * jnp.sum(x)
+    zero, one = (
+        descend_langevin(key, config, force_free, z, jnp.full((3, 2), start))
+        for start in (0.0, 1.0)
+    )
+    assert np.allclose(one - zero, noise_levels(z, 0.5)[0], rtol=1e-3)
