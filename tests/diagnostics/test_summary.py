@@ -12,7 +12,7 @@ from helpers import compilations
 
 import ebmjax as eb
 from ebmjax import targets
-from ebmjax.diagnostics import _host, _sampler_issues, convergence
+from ebmjax.diagnostics import _draw_issues, _host, _sampler_issues, convergence
 from ebmjax.diagnostics import summary as health
 
 GOOD = np.asarray(jax.random.normal(jax.random.key(0), (2000, 4, 2)))
@@ -304,6 +304,15 @@ def test_split_modes_are_not_advised_to_run_longer():
     walk = autoregression(3, 200, 4, rho=0.995)  # the control: slow, and not split
     text = str(health.summary(walk))
     assert "or are too short" in text and "run longer" in text and "stays" not in text
+
+
+def test_chains_of_independent_halves_have_a_ratio_of_one():
+    """Its standard error is sqrt(4 / 40000) = 0.01.  Chains in two modes have more."""
+    halves = np.random.default_rng(0).normal(size=(2, 40_000, 1))
+    spread = _host.Spread(np.concatenate(halves), None, np.ones(1))
+    assert _draw_issues.stay(spread) == pytest.approx(1.0, abs=0.05)
+    modes = np.concatenate(halves + 10.0 * (np.arange(40_000) % 2)[:, None])
+    assert _draw_issues.stay(_host.Spread(modes, None, np.ones(1))) > 40
 
 
 def test_chains_far_above_the_others_are_named():
