@@ -84,7 +84,8 @@ def check(
     issue = energy_errors.of_value(energy, position)
     if issue is not None:
         return Diagnosis((issue,), size)
-    return Diagnosis(tuple(_examine(energy, position, key, scale)), size)
+    with np.errstate(invalid="ignore"):  # inf - inf, beyond a hard boundary
+        return Diagnosis(tuple(_examine(energy, position, key, scale)), size)
 
 
 def _examine(energy, position, key, scale) -> Iterator[Issue]:

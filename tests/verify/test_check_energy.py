@@ -98,6 +98,7 @@ ILL = {
     "noise": (noisy, jnp.ones(3), "the energy is noisy", "no random numbers"),
     "bfloat16 inside": (lambda x: jnp.sum((x.astype(jnp.bfloat16) ** 2).astype(jnp.float32)), jnp.ones(3), "computed in bfloat16", "float32"),
     "a jump": (lambda x: SQUARE(x) + 3.0 * (x[0] > 1.2), jnp.ones(3), "jumps by 3", "random_walk"),
+    "a jump in a box": (lambda x: jnp.where(jnp.abs(x - 1).max() < 1.1, SQUARE(x - 1) + 0.7 * (x[0] > 1.2), jnp.inf), jnp.ones(3), "jumps by 0.7", "random_walk"),
     "flat along a difference": (lambda x: SQUARE(x[0] + x[1]) + SQUARE(x[2]), jnp.ones(3), "constant along the direction", "normalisable"),
     "logarithmic growth": (lambda x: 1.2 * jnp.log1p(jnp.sum(x**2)), jnp.ones(3), "grows as 2.4 log r", "confine"),
     "logarithmic growth of one": (lambda x: 0.4 * jnp.log1p(x[0] ** 2) + SQUARE(x[1:]), jnp.ones(3), "far out along x[0]", "prior"),
@@ -172,6 +173,7 @@ SMOOTH = {
     "Cauchy": lambda x: jnp.sum(jnp.log1p(x**2)),
     "Student, three degrees": lambda x: 3.0 * jnp.log1p(jnp.sum(x**2) / 3),
     "a wall": lambda x: jnp.where(x[0] > 3, jnp.inf, SQUARE(x)),
+    "a box": lambda x: jnp.where(jnp.abs(x - 1).max() < 1.1, SQUARE(x), jnp.inf),
     "a fixed loop": lambda x: jax.lax.fori_loop(0, 3, lambda i, e: e + SQUARE(x), 0.0),
     "quartic": lambda x: jnp.sum((x**2 - 1) ** 2),
 }
