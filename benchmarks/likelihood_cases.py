@@ -3,9 +3,10 @@
 ``digits`` and ``mnist`` are the defaults.  The others vary what may close the gap of
 MNIST or overfit less:
 
-    mnist-factor      the factor of the quadratic term is trained
+    mnist-scale       the factor of the quadratic term and the scale of the energy are
+                      trained (stored as mnist-factor: the factor alone)
     mnist-chains      all chains run in every update, about ten steps for one
-    mnist-trained     and the factor of the quadratic term is trained
+    mnist-trained     and the same two are trained
     mnist-256, -128   and the network is smaller
     ...-shift         and images are shifted by a pixel
     ...-noise         and more noise is added
@@ -41,7 +42,7 @@ SMALL = {**TRAINED, "features": (256, 256)}
 CASES = {
     "digits": Case("digits", {}, 20),
     "mnist": Case("mnist", {}, 5),
-    "mnist-factor": Case("mnist", {"confinement": "trained"}),
+    "mnist-scale": Case("mnist", {"confinement": "trained"}, 5),
     "mnist-chains": Case("mnist", MANY),
     "mnist-trained": Case("mnist", TRAINED),
     "mnist-256": Case("mnist", SMALL, 5),

@@ -5,7 +5,8 @@
     E(x) = gain net((x - center) / spread) + |x|^2 / (2 s^2),
 
 the last term where ``confinement=s``; with ``is_confinement_trained`` it is multiplied
-by exp(c), a parameter that starts at c = 0.  What energies need and classifiers do not:
+by exp(c), and with ``is_scale_trained`` the sum by exp(10 a), parameters that start at
+0.  What energies need and classifiers do not:
 smooth activations, because samplers follow the gradient and score matching its
 derivative; no batch statistics, because the energy of a point must not depend on its
 batch; and tails.  A network alone grows at most linearly, so exp(-E) need not be
@@ -22,6 +23,11 @@ clean point, whatever the noise.  A network that is not yet convex there makes t
 density narrower than the noise, in all directions, and the data keep more energy than
 the chains: a trained c takes up this difference at once, with
 d/dc log p = E_model - E_data of the quadratic term.
+
+The scale of the energy is trained by all weights together, d/da log p = 10 (E_model -
+E_data): each has a small share of this difference, below the noise of its gradient, and
+optimisers that divide by that noise, like Adam, follow it slowly.  One parameter for
+the scale follows within some tens of updates.
 
 Two variants.  With ``num_outputs=K`` a network returns K energies, one a class.  A
 noise-conditional one is ``apply(params, x, noise)``, with s the spread of the data and
@@ -53,6 +59,7 @@ from ebmjax.base import half_square
 from ebmjax.energies.spectral import spectral
 
 Activation = Callable[[jax.Array], jax.Array]
+SCALE_RATE = 10.0  # of log scale to its parameter, which Adam moves as any other
 
 
 class EnergyNetwork(nn.Module):
@@ -62,6 +69,7 @@ class EnergyNetwork(nn.Module):
     activation: Activation = nn.swish
     confinement: float | None = None  # s, in units of x
     is_confinement_trained: bool = False
+    is_scale_trained: bool = False
     gain: float = 1.0
     center: float = 0.0
     spread: float = 1.0
@@ -86,13 +94,16 @@ class EnergyNetwork(nn.Module):
         last = spectral(nn.Dense) if self.is_spectral else nn.Dense
         value = self.gain * last(self.num_outputs or 1)(h)
         value = value if self.num_outputs else value[0]
-        if self.confinement is None:
-            return value
-        quadratic = half_square(x) / self.confinement**2
-        if self.is_confinement_trained:
-            log_scale = self.param("log_confinement", nn.initializers.zeros, ())
-            quadratic *= jnp.exp(log_scale)
-        return value + quadratic
+        if self.confinement is not None:
+            quadratic = half_square(x) / self.confinement**2
+            if self.is_confinement_trained:
+                log_scale = self.param("log_confinement", nn.initializers.zeros, ())
+                quadratic *= jnp.exp(log_scale)
+            value += quadratic
+        if self.is_scale_trained:
+            log_scale = self.param("log_scale", nn.initializers.zeros, ())
+            value *= jnp.exp(SCALE_RATE * log_scale)
+        return value
 
     def layer(self, module: type[nn.Module]) -> Callable[..., nn.Module]:
         """A layer of the features."""

@@ -72,6 +72,7 @@ def network_of(config, facts):
     return known[config.network](
         features=config.features,
         is_confinement_trained=config.confinement == "trained",
+        is_scale_trained=config.confinement == "trained",
         is_spectral=config.is_spectral,
         center=center,
         spread=float(np.hypot(facts.spread, config.noise)),

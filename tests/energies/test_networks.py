@@ -100,6 +100,21 @@ def test_a_trained_confinement_starts_at_the_fixed_one(key):
     assert np.isclose(gain, 2 * quadratic, rtol=1e-5)
 
 
+def test_a_trained_scale_is_a_factor_of_the_whole_energy(key):
+    x = jnp.array([1.0, -2.0])
+    options = {"confinement": 1.5, "is_confinement_trained": True}
+    plain = networks.MLP((16,), **options)
+    scaled = networks.MLP((16,), is_scale_trained=True, **options)
+    params = scaled.init(key, x)
+    inner = {"params": {k: v for k, v in params["params"].items() if k != "log_scale"}}
+    energy = plain.apply(inner, x)
+    assert scaled.apply(params, x) == energy
+    grad = jax.grad(scaled.apply)(params, x)["params"]["log_scale"]
+    assert np.isclose(grad, 10 * energy, rtol=1e-5)
+    params["params"]["log_scale"] = jnp.log(2.0) / 10
+    assert np.isclose(scaled.apply(params, x), 2 * energy, rtol=1e-5)
+
+
 def test_a_trained_confinement_is_refused_where_there_is_none():
     with pytest.raises(ValueError, match="is_confinement_trained needs a confinement"):
         networks.MLP((4,), is_confinement_trained=True)
