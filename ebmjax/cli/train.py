@@ -70,7 +70,7 @@ def train(
 
     Defaults depend on the data: one set for images, one for points.  --preset long is
     a set for images: a perceptron of 256-256, --confinement trained, --shift 1, 1,024
-    chains that all run in every update, batches of 256, 10,000 updates.  What was
+    chains that all run in every update, batches of 256, 5,000 updates.  What was
     understood of a file is printed.  The folder of a run holds its configuration, what
     it needs of the data, metrics.csv, checkpoints and pictures.  With --resume, a run
     takes --num-updates and --max-rollbacks; other options must be those it has.

@@ -24,7 +24,8 @@ class Config:
     network: str = "mlp"
     features: tuple[int, ...] = (128, 128)
     is_spectral: bool = False
-    confinement: str = "fixed"  # or trained: a factor of the quadratic term
+    # or trained: a factor of the quadratic term, and the scale of the energy
+    confinement: str = "fixed"
     noise: float = 0.0  # sigma, of the Gaussian noise added to the data
     shift: int = 0  # pixels by which images, and some chains, are shifted at random
     noise_ratio: int = 4  # noise points a data point (nce, ranking)

@@ -49,7 +49,7 @@ LONG: dict[str, Any] = {
     "num_chains": 1024,
     "buffer_size": 1024,
     "batch_size": 256,
-    "num_updates": 10_000,
+    "num_updates": 5000,
 }
 PRESETS = {"long": LONG}
 

@@ -91,7 +91,10 @@ Features = Annotated[
 ]
 Confinement = Annotated[
     ConfinementName | None,
-    typer.Option(help="Of the energy: a quadratic term; trained, its factor is."),
+    typer.Option(
+        help="Of the energy: a quadratic term. trained: its factor and the scale of "
+        "the energy are parameters."
+    ),
 ]
 Kernel = Annotated[
     KernelName | None, typer.Option(help="Kernel of the training chains.")
