@@ -26,8 +26,7 @@ d/dc log p = E_model - E_data of the quadratic term.
 
 The scale of the energy is trained by all weights together, d/da log p = 10 (E_model -
 E_data): each has a small share of this difference, below the noise of its gradient, and
-optimisers that divide by that noise, like Adam, follow it slowly.  One parameter for
-the scale follows within some tens of updates.
+optimisers that divide by that noise, like Adam, follow it slowly; one parameter, fast.
 
 Two variants.  With ``num_outputs=K`` a network returns K energies, one a class.  A
 noise-conditional one is ``apply(params, x, noise)``, with s the spread of the data and

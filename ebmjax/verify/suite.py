@@ -10,7 +10,6 @@ added there is verified here.
 """
 
 import functools
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +45,7 @@ from ebmjax.verify.suite_kernels import (
 )
 
 Case = Callable[..., Report]
-MOST_AT_ONCE = 4
+MOST_AT_ONCE = 4  # cases
 NUM_STEPS = 20  # of the cases; a single step besides costs another program
 STEPPED = tuple(s for s in STATISTICS if s != "rare")
 
@@ -210,7 +209,7 @@ def run_suite(
         return Outcome(name, report, is_right, time.perf_counter() - begin)
 
     cases = enumerate([*found.items(), *wrong.items()])
-    pool = ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(MOST_AT_ONCE)
     try:
         running = [pool.submit(outcome, i, *case) for i, case in cases]
         for number, future in enumerate(running, 1):

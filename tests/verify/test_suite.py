@@ -14,7 +14,7 @@ KEY, REPORT = jax.random.key(0), ring()
 def outcomes_of(monkeypatch, cases):
     monkeypatch.setattr(suite, "verification_cases", lambda is_quick: cases)
     monkeypatch.setattr(suite, "controls", dict)
-    monkeypatch.setattr(suite.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(suite, "MOST_AT_ONCE", 2)
     return suite.run_suite(KEY)
 
 
