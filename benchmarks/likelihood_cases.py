@@ -43,6 +43,7 @@ CASES = {
     "digits": Case("digits", {}, 20),
     "mnist": Case("mnist", {}, 5),
     "mnist-scale": Case("mnist", {"confinement": "trained"}, 5),
+    "mnist-scale-shift": Case("mnist", {"confinement": "trained", "shift": 1}),
     "mnist-chains": Case("mnist", MANY),
     "mnist-trained": Case("mnist", TRAINED),
     "mnist-256": Case("mnist", SMALL, 5),

@@ -77,9 +77,11 @@ def fold_in(key: jax.Array, data: Any) -> jax.Array:
     words = _words(key)
     if words is None:
         return jax.random.fold_in(key, data)
-    folded = jnp.stack(
-        threefry(words, (jnp.uint32(0), jnp.asarray(data).astype(jnp.uint32)))
+    first, second = threefry(
+        words, (jnp.uint32(0), jnp.asarray(data).astype(jnp.uint32))
     )
+    # XLA computes the hash again for each part of a concatenation, in code of its own
+    folded = jnp.where(np.array([True, False]), first, second)
     is_typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return jax.random.wrap_key_data(folded, impl="threefry2x32") if is_typed else folded
 
@@ -132,17 +134,17 @@ def uniform(key: jax.Array) -> jax.Array:
 
 def accept_noise(key: jax.Array) -> jax.Array:
     """One exponential number, from a block that no other function of the key uses."""
-    return exponentials(key)[0]
+    return exponential(key, 0)
 
 
-def exponentials(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Two exponential numbers, from the block of the accept step."""
-    words = _words(key)
+def exponential(key: jax.Array, number: Any) -> jax.Array:
+    """An exponential number, the first or another, from the blocks of the accept
+    step."""
+    words, number = _words(key), jnp.asarray(number).astype(jnp.uint32)
     if words is None:
-        first, second = jax.random.exponential(jax.random.fold_in(key, ACCEPT), (2,))
-        return first, second
-    first, second = threefry(words, (np.uint32(ACCEPT), jnp.uint32(0)))
-    return -jnp.log(unit(first)), -jnp.log(unit(second))
+        key = jax.random.fold_in(jax.random.fold_in(key, ACCEPT), number)
+        return jax.random.exponential(key)
+    return -jnp.log(unit(threefry(words, (np.uint32(ACCEPT), number))[0]))
 
 
 def unit(bits: jax.Array) -> jax.Array:

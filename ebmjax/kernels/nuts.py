@@ -14,7 +14,6 @@ criterion is that of the whitened space.
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
@@ -64,11 +63,11 @@ class NUTS(Kernel):
 
     def draw(self, key, shapes):
         key_momentum, key_directions, key_leaves = fold_in_each(key, 3)
-        is_forward = bits(key_directions, self.max_depth) & 1 == 0
-        return normal_like(key_momentum, shapes), is_forward, key_leaves
+        words = bits(key_directions, self.max_depth)
+        return normal_like(key_momentum, shapes), words, key_leaves
 
     def move(self, noise, state):
-        momentum, is_forward, key = noise
+        momentum, words, key = noise
         if state.grad is None:
             raise TypeError(
                 "nuts needs a state with its gradient: make it with this kernel's "
@@ -78,20 +77,16 @@ class NUTS(Kernel):
         start = state.energy + half_square(momentum)
         most = 2**self.max_depth - 1
         turns = turning(self.energy, self.step_size, unravel)
-        growth = Growth(
-            self.energy, self.step_size, unravel, turns, is_forward, key, start
-        )
+        growth = Growth(self.energy, self.step_size, unravel, turns, words, key, start)
         tree = jax.lax.while_loop(
             lambda tree: any_chain(~tree.has_ended) & (tree.num_leaves < most),
             lambda tree: grown(growth, tree),
             seed(state, flat, self.max_depth),
         )
-        errors = tree.errors.joined(tree.errors_new)
-        error = jnp.where(errors.is_wide(), errors.high - errors.low, tree.worst)
         info = Info(
             acceptance_rate=tree.sum_rate / tree.num_grads.astype(tree.sum_rate.dtype),
             is_accepted=differs(tree.chosen.position, state.position),
-            energy_error=error,
+            energy_error=tree.energy_error(),
             num_nonfinite=tree.num_nonfinite,
             hamiltonian=start,
             num_grads=tree.num_grads,

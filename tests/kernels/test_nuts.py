@@ -81,7 +81,7 @@ def test_the_tree_is_the_one_grown_by_recursion(step_size, key):
             points, expected = grown_by_recursion(
                 np.asarray(start),
                 np.asarray(noise[0]),
-                np.asarray(noise[1]),
+                np.asarray(noise[1]) & 1 == 0,
                 step_size,
                 7,
             )
@@ -116,12 +116,29 @@ def test_points_are_drawn_by_their_weight(key):
     start = jnp.array([0.2])
     state = kernel.init(start)
     noise = jax.vmap(kernel.draw, (0, None))(jax.random.split(key, 40_000), start)
-    noise = (jnp.full_like(noise[0], 1.8), jnp.ones_like(noise[1]), noise[2])
+    noise = (jnp.full_like(noise[0], 1.8), noise[1] & ~jnp.uint32(1), noise[2])
     new, info = jax.vmap(kernel.move, (0, None))(noise, state)
     expected = float(np.exp(-info.energy_error[0]))
     assert 0.2 < expected < 0.9
     share = np.mean(np.asarray(info.is_accepted))
     assert abs(share - expected) < 5 * np.sqrt(expected * (1 - expected) / 40_000)
+
+
+def test_a_trajectory_that_has_ended_sees_no_more_points(key):
+    """Beside chains that go on, a chain does not pass a wall that it did not meet
+    alone: its energy error would tell of a divergence."""
+    wall = lambda x: jnp.where(x > 1.5, 1e5 * (x - 1.5) ** 2, 0.0)
+    energy = lambda x: 0.5 * x[0] ** 2 + wall(x[0]) + x[1] ** 2 / 128
+    kernel = eb.nuts(energy, 0.3, max_depth=7)
+    start = jax.random.normal(key, (256, 2)) * jnp.array([1.0, 8.0])
+    start = start.at[:, 0].set(-jnp.abs(start[:, 0]))
+    keys = jax.random.split(key, 256)
+    state = eb.parallel(kernel).init(start)
+    together = jax.jit(eb.parallel(kernel).step)(keys, state)[1].energy_error
+    alone = jax.lax.map(lambda x: kernel.step(*x)[1].energy_error, (keys, state))
+    num_wide = np.sum(np.abs(np.asarray(alone)) > 1000)
+    assert 10 < num_wide < 200
+    np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-3)
 
 
 def test_chains_run_together_equal_chains_run_alone(key):
