@@ -74,8 +74,10 @@ class History:
             return
         recent = self.last(self.num_updates - self.num_shown)
         names = ("energy_data", "energy_model", "energy_spread", "acceptance_rate")
-        point = {name: float(recent[name].mean()) for name in names}
-        point |= {"step_size": float(recent["step_size"][-1])}
+        point = {}
+        if np.isfinite(recent["step_size"][-1]):  # of updates with chains
+            point = {name: float(np.nanmean(recent[name])) for name in names}
+            point |= {"step_size": float(recent["step_size"][-1])}
         averaged = as_function(self.run.trained(state))
         kept, held = (energies(averaged, x).mean() for x in self.groups)
         point |= {"held out - training data": float(held - kept)}

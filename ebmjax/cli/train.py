@@ -58,6 +58,8 @@ def train(
     shift: option.Shift = None,
     batch_size: option.BatchSize = None,
     learning_rate: option.LearningRate = None,
+    denoising_updates: option.DenoisingUpdates = None,
+    denoising_rate: option.DenoisingRate = None,
     regularisation: option.Regularisation = None,
     temperature: option.Temperature = None,
     max_rollbacks: option.MaxRollbacks = None,

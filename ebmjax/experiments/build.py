@@ -1,9 +1,8 @@
-"""Network, chain initialisation and optimiser of a configuration."""
+"""Network and chain initialisation of a configuration."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
-import optax
 
 from ebmjax.energies import boltzmann, conditional_networks, networks
 from ebmjax.energies.local import encode, of_one_hot
@@ -104,27 +103,3 @@ def chain_init_of(config, objective: Objective, draw, batches) -> ChainInit:
         if method.is_labelled and method.learns_shares
         else chain_init
     )
-
-
-def optimizer_of(config, objective: Objective) -> optax.GradientTransformation:
-    """Adam: linear warm-up, constant, and from the middle on linear decay to 2 %.
-
-    ``update_scale`` of the objective scales the updates of a second trained model.
-    """
-    # floats are leaves: another number of updates compiles nothing
-    warm = float(min(50, config.num_updates // 10 + 1))
-    half = float(config.num_updates // 2)
-    schedule = optax.join_schedules(
-        [
-            optax.linear_schedule(0.0, config.learning_rate, warm),
-            optax.constant_schedule(config.learning_rate),
-            optax.linear_schedule(
-                config.learning_rate, 0.02 * config.learning_rate, half
-            ),
-        ],
-        [warm, half],
-    )
-    # no momentum: chains lag behind the parameters, and momentum overshoots
-    momentum = 0.0 if objective.uses_chains else 0.9
-    adam = optax.scale_by_adam(b1=momentum, b2=0.999)
-    return optax.chain(adam, optax.scale_by_learning_rate(schedule))

@@ -17,8 +17,16 @@ NAMES: dict[str, Collection[str]] = {
     "confinement": CONFINEMENTS,
 }
 COUNTS = ("num_updates", "chain_steps", "num_chains", "buffer_size", "batch_size")
+DENOISED = ("maximum_likelihood", "improved")  # objectives after denoising updates
 MAX_COUNT = 2**31 - 1  # largest value of a 32-bit counter
-POSITIVE = ("learning_rate", "step_size", "noise", "regularisation", "temperature")
+POSITIVE = (
+    "learning_rate",
+    "denoising_rate",
+    "step_size",
+    "noise",
+    "regularisation",
+    "temperature",
+)
 MAY_BE_ZERO = ("noise", "regularisation")
 
 
@@ -49,10 +57,33 @@ def _check_numbers(config) -> None:
                 f"{name} must be at most {MAX_COUNT}, got {getattr(config, name)}"
             )
     checks.count(config.shift, "shift", least=0)
+    _check_denoising(config)
     if not 0 <= config.held_out <= 0.9:
         raise RunError(f"held_out must lie in [0, 0.9], got {config.held_out}")
     for name in POSITIVE:
         checks.positive(getattr(config, name), name, zero=name in MAY_BE_ZERO)
+
+
+def _check_denoising(config) -> None:
+    """Raise unless the first updates can be those of denoising score matching."""
+    num = checks.count(config.denoising_updates, "denoising_updates", least=0)
+    if not num:
+        return
+    if num >= config.num_updates:
+        raise RunError(
+            "denoising_updates are the first of num_updates and must be fewer than "
+            f"{config.num_updates}, got {num}"
+        )
+    is_of_points = config.levels == 0 and config.network != "rbm"
+    if config.objective not in DENOISED or not is_of_points or config.noise == 0:
+        raise RunError(
+            f"denoising_updates goes with {', '.join(DENOISED)} on points with noise; "
+            f"got {config.objective}, levels {config.levels}, noise {config.noise:g}"
+        )
+    if config.temperature != 1.0:
+        raise RunError(
+            f"denoising_updates needs temperature 1, got {config.temperature:g}"
+        )
 
 
 def _check_condition(config) -> None:

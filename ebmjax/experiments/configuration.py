@@ -42,6 +42,9 @@ class Config:
     restart_probability: float = 0.0
     batch_size: int = 256
     learning_rate: float = 2e-3
+    # the first of num_updates: denoising score matching, before the objective
+    denoising_updates: int = 0
+    denoising_rate: float = 3e-3  # their learning rate
     regularisation: float = 0.0
     # of the training chains; the density learned is exp(-E / temperature)
     temperature: float = 1.0

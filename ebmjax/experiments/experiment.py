@@ -15,7 +15,7 @@ import numpy as np
 from ebmjax.base import Array, Energy
 from ebmjax.energies.conditional import condition
 from ebmjax.energies.transforms import temper
-from ebmjax.experiments.build import chain_init_of, network_of, optimizer_of
+from ebmjax.experiments.build import chain_init_of, network_of
 from ebmjax.experiments.classes import class_constants
 from ebmjax.experiments.config_checks import check
 from ebmjax.experiments.configuration import Config
@@ -26,6 +26,7 @@ from ebmjax.experiments.facts import Facts
 from ebmjax.experiments.points import Points, points_of
 from ebmjax.experiments.presets import LONG, preset
 from ebmjax.experiments.registry import METHODS, conditional_objective, space_of_config
+from ebmjax.experiments.stages import stages_of
 from ebmjax.experiments.standardize import Standard
 from ebmjax.experiments.trainer import Trainer
 from ebmjax.objectives.base import Objective
@@ -140,9 +141,7 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
         points,
         network,
         inputs,
-        objective,
-        optimizer_of(config, objective),
-        chain_init,
+        stages_of(config, network, objective, chain_init, z),
         batches,
         keys,
     )

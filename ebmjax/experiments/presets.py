@@ -24,6 +24,17 @@ IMAGES: dict[str, Any] = {
     "learning_rate": 1e-3,
     "num_updates": 1800,
 }
+# of maximum likelihood of images with noise: most of the updates are denoising score
+# matching, which needs no chains and brings the likelihood; the rest makes the mean
+# energies of data and chains equal
+DENOISED: dict[str, Any] = {
+    "confinement": "trained",
+    "num_updates": 6000,
+    "denoising_updates": 5000,
+    "denoising_rate": 1e-3,
+    "learning_rate": 3e-4,
+}
+SMALLEST_SHIFTED = 16  # pixels of the shorter side of images that are shifted by one
 # of objectives of bits
 BITS: dict[str, Any] = {
     "noise": 0.0,
@@ -41,15 +52,13 @@ LEVELS: dict[str, Any] = {
     "batch_size": 128,
     "learning_rate": 1e-3,
 }
-# images at the maximum of their likelihood: all chains run in every update
+# more of both, and all chains run in every update
 LONG: dict[str, Any] = {
-    "features": (256, 256),
-    "confinement": "trained",
-    "shift": 1,
     "num_chains": 1024,
     "buffer_size": 1024,
     "batch_size": 256,
-    "num_updates": 5000,
+    "num_updates": 21_000,
+    "denoising_updates": 20_000,
 }
 PRESETS = {"long": LONG}
 
@@ -80,7 +89,11 @@ def preset(dataset: Dataset, *, named: str = "", **choices: Any) -> Config:
         values |= LEVELS
         if choices.get("network") == "rbm":
             values["features"] = (128,)
-    values |= {**PRESETS.get(named, {}), **choices}
+    elif is_image(dataset) and _is_denoised({**values, **choices}):
+        values |= DENOISED
+        values["shift"] = int(min(dataset.x.shape[1:3]) >= SMALLEST_SHIFTED)
+    values |= PRESETS.get(named, {})
+    values |= {**_stages(values, choices), **choices}
     if values.get("network") == "conv" and "features" not in choices:
         values["features"] = conv_features(dataset.x.shape[1:])
     share = values.get("held_out", Config.held_out)
@@ -92,6 +105,30 @@ def preset(dataset: Dataset, *, named: str = "", **choices: Any) -> Config:
         size = values.get("batch_size", Config.batch_size)
         values["batch_size"] = min(size, num_kept)
     return Config(data=dataset.name, data_digest=digest(dataset), **values)
+
+
+def _is_denoised(values: dict[str, Any]) -> bool:
+    """Whether denoising comes first by default."""
+    objective = values.get("objective", Config.objective)
+    return (
+        objective == "maximum_likelihood"
+        and not values.get("condition_on")
+        and values.get("denoising_updates") != 0
+        and values.get("noise", Config.noise) > 0
+        and values.get("temperature", Config.temperature) == 1.0
+    )
+
+
+def _stages(values: dict[str, Any], choices: dict[str, Any]) -> dict[str, int]:
+    """The numbers of updates that are not chosen where the other one is: denoising
+    keeps its share of all, what follows it its number."""
+    num, first = values.get("num_updates", 0), values.get("denoising_updates", 0)
+    if not first:
+        return {}
+    if "denoising_updates" in choices:
+        return {"num_updates": num - first + choices["denoising_updates"]}
+    chosen = choices.get("num_updates", num)
+    return {"denoising_updates": first * chosen // num}
 
 
 def _check_named(named: str, dataset: Dataset, choices: dict[str, Any]) -> None:

@@ -94,7 +94,8 @@ def reliability(
 
 @styled
 def training_curves(metrics: dict[str, np.ndarray]) -> Figure:
-    """Energies, acceptance and gradient norm against the update."""
+    """Energies, acceptance and gradient norm against the update; the chains' from
+    where there are any."""
     steps = (
         metrics["step"]
         if "step" in metrics
@@ -105,11 +106,17 @@ def training_curves(metrics: dict[str, np.ndarray]) -> Figure:
         1, 3 if has_chains else 2, size=(9.6 if has_chains else 6.6, 2.9)
     )
     if has_chains:
-        axes[0].plot(steps, metrics["energy_data"], color=DATA, label="data", lw=1)
-        axes[0].plot(steps, metrics["energy_model"], color=MODEL, label="chains", lw=1)
+        of_chains = np.isfinite(metrics["energy_model"])
+        seen = steps[of_chains]
+        data, model, rate = (
+            metrics[name][of_chains]
+            for name in ("energy_data", "energy_model", "acceptance_rate")
+        )
+        axes[0].plot(seen, data, color=DATA, label="data", lw=1)
+        axes[0].plot(seen, model, color=MODEL, label="chains", lw=1)
         axes[0].set(title="mean energy", ylabel="[nat]")
         axes[0].legend()
-        axes[2].plot(steps, metrics["acceptance_rate"], color=THIRD, lw=1)
+        axes[2].plot(seen, rate, color=THIRD, lw=1)
         axes[2].set(title="acceptance rate of the chains", ylim=(0, 1.02))
     else:
         axes[0].plot(steps, metrics["loss"], color=DATA, lw=1)

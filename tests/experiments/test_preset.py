@@ -60,7 +60,7 @@ def test_the_command_trains_with_a_preset_and_goes_on(tmp_path, monkeypatch):
     shown = run(*first, *given)
     assert shown.exit_code == 0, shown.output
     config = experiment.Config.load(folder / "config.json")
-    assert (config.shift, config.confinement) == (1, "trained")
+    assert (config.denoising_updates, config.confinement) == (1, "trained")
     assert (config.num_chains, config.num_updates) == (8, 2)
     shown = run(f"--resume={folder}", "--preset=long")
     assert shown.exit_code == 2 and "--preset is of a new run" in shown.output

@@ -4,6 +4,7 @@ from killing import Mutant
 
 FILE = "energies/networks.py"
 KILLER = "test_networks:test_a_trained_confinement_starts_at_the_fixed_one"
+STAGES = "test_stages:"
 SCALED = "test_networks:test_a_trained_scale_is_a_factor_of_the_whole_energy"
 
 MUTANTS = [
@@ -38,8 +39,51 @@ MUTANTS = [
     Mutant(
         "a preset that replaces given options",
         "experiments/presets.py",
-        "{**PRESETS.get(named, {}), **choices}",
-        "{**choices, **PRESETS.get(named, {})}",
+        "values |= {**_stages(values, choices), **choices}",
+        "values = {**choices, **values}",
         "test_preset:test_a_preset_replaces_defaults_and_a_given_option_replaces_it",
+    ),
+    Mutant(
+        "the optimiser of denoising goes on with the objective",
+        "experiments/trainer.py",
+        "state._replace(params=params, opt_state=stage.optimizer.init(params))",
+        "state._replace(params=params)",
+        STAGES + "test_the_second_stage_begins_at_the_average_with_a_new_optimiser",
+    ),
+    Mutant(
+        "the objective begins at the last parameters of denoising",
+        "experiments/trainer.py",
+        "jax.tree.map(cast, state.ema, state.params)",
+        "state.params",
+        STAGES + "test_the_second_stage_begins_at_the_average_with_a_new_optimiser",
+    ),
+    Mutant(
+        "a stage begins again where a run goes on",
+        "experiments/trainer.py",
+        "if before is not None and int(state.step) == before.end:",
+        "if before is not None:",
+        STAGES + "test_a_run_goes_on_bit_for_bit_from_either_stage:50",
+    ),
+    Mutant(
+        "energies of no chains are zero",
+        "experiments/trainer.py",
+        'np.full(len(metrics["loss"]), np.nan)',
+        'np.zeros(len(metrics["loss"]))',
+        STAGES + "test_a_folder_holds_one_table_of_both_stages",
+    ),
+    Mutant(
+        "the objective from the first update",
+        "experiments/stages.py",
+        "return denoising_stage(config, network.apply, z), last",
+        "return (last,)",
+        STAGES
+        + "test_chains_move_after_the_stage_of_denoising_and_metrics_say_which_it_was",
+    ),
+    Mutant(
+        "denoising of points that have the noise already",
+        "experiments/trainer.py",
+        "data_noise=0.0 if stage.objective.adds_noise else config.noise",
+        "data_noise=config.noise",
+        STAGES + "test_the_first_stage_is_denoising_score_matching",
     ),
 ]

@@ -139,6 +139,17 @@ BatchSize = Annotated[
     int | None,
     typer.Option(help="Data points in an update.", min=1, max=MAX_COUNT),
 ]
+DenoisingUpdates = Annotated[
+    int | None,
+    typer.Option(
+        help="The first of the updates: denoising score matching, without chains, "
+        "before the objective.",
+        min=0,
+    ),
+]
+DenoisingRate = Annotated[
+    float | None, typer.Option(help="Learning rate of --denoising-updates.")
+]
 LearningRate = Annotated[float | None, typer.Option(help="Of Adam, before decay.")]
 Regularisation = Annotated[
     float | None, typer.Option(help="Of the squared energies.", min=0)
