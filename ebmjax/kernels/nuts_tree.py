@@ -34,7 +34,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ebmjax._random import exponential, unit
@@ -52,29 +51,40 @@ from ebmjax.energies.constrained import constrained_in
 from ebmjax.kernels.integrators import trajectory
 
 LARGEST_RANGE = 1000.0  # nats between the energies of a trajectory; beyond, it diverges
-PLACES = np.arange(2, dtype=np.int32)  # of what comes in pairs
+
+
+class Range(NamedTuple):
+    """The smallest and the largest H - H_0 of a stretch."""
+
+    low: Array
+    high: Array
+
+    def joined(self, other: "Range") -> "Range":
+        low, high = jnp.minimum(self.low, other.low), jnp.maximum(self.high, other.high)
+        return Range(low, high)
+
+    def is_wide(self) -> Array:
+        return self.high - self.low > LARGEST_RANGE
 
 
 class Tree(NamedTuple):
-    """A trajectory while it grows.  Momenta and their sums are flat, ``[D]``.
-
-    The two ends are stacked, so that a leaf is a small program.  ``extremes`` are the
-    largest H - H_0 and the largest H_0 - H of a stretch, whose sum is the range of its
-    energies.
-    """
+    """A trajectory while it grows.  Momenta and their sums are flat, ``[D]``; ``left``
+    is earlier in time."""
 
     num_leaves: Array  # [] int32 points of the longest chain, the first not counted
-    ends: State  # [2] earlier and later in time
-    n_ends: Array  # [2, D]
+    left: State
+    right: State
+    n_left: Array
+    n_right: Array
     chosen: State  # of the trajectory up to the last whole doubling
     log_weight: Array  # [] log of the sum of exp(H_0 - H) over that
     rho: Array  # [D] sum of its momenta
-    extremes: Array  # [2] of its points
+    errors: Range  # of its points
     new: State  # chosen of the doubling that is under way
     log_new: Array
     rho_new: Array
-    extremes_new: Array
-    waiting: Array  # [depth, 2, D] first leaf of the open stretches: n, rho
+    errors_new: Range
+    waiting: tuple[Array, ...]  # [depth, D] first leaf of open stretches: n, rho
     has_turned: Array  # [] bool, a stretch of this doubling
     has_ended: Array  # [] bool; from then on nothing changes
     num_grads: Array
@@ -84,10 +94,9 @@ class Tree(NamedTuple):
     def energy_error(self) -> Array:
         """The H - H_0 of the largest size; where the trajectory diverged the range of
         its energies."""
-        extremes = jnp.maximum(self.extremes, self.extremes_new)
-        above, below = extremes[0], extremes[1]
-        largest = jnp.where(above >= below, above, -below)
-        return jnp.where(_is_wide(extremes), above + below, largest)
+        errors = self.errors.joined(self.errors_new)
+        largest = jnp.where(errors.high >= -errors.low, errors.high, errors.low)
+        return jnp.where(errors.is_wide(), errors.high - errors.low, largest)
 
 
 class Growth(NamedTuple):
@@ -112,14 +121,13 @@ def seed(state: State, n: Array, max_depth: int) -> Tree:
         x = jnp.asarray(x, dtype)
         return jax.lax.select(jnp.broadcast_to(is_same, x.shape), x, x)
 
-    both = lambda x: jnp.broadcast_to(x[None], (2, *x.shape))
     zero, none = (constant(x, state.energy.dtype) for x in (0, -jnp.inf))
     no, count = constant(False, bool), constant(0, jnp.int32)
-    rows = constant(jnp.zeros((max_depth, 2, n.size)), n.dtype)
-    pair, points = both(zero), jax.tree.map(both, state)
+    rows = constant(jnp.zeros((max_depth, n.size)), n.dtype)
+    only = Range(zero, zero)
     return Tree(
-        jnp.int32(0), points, both(n), state, zero, n, pair,
-        state, none, constant(jnp.zeros(n.shape), n.dtype), pair, rows,
+        jnp.int32(0), state, state, n, n, state, zero, n, only,
+        state, none, constant(jnp.zeros(n.shape), n.dtype), only, (rows, rows),
         no, no, count, zero, count,
     )  # fmt: skip
 
@@ -133,8 +141,8 @@ def grown(growth: Growth, tree: Tree) -> Tree:
     word = growth.words[depth]
     is_forward = word & 1 == 0  # the other bits are those of the draw between halves
     tip, n_tip = _next_point(growth, tree, is_forward)
-    is_tip = PLACES == is_forward.astype(PLACES.dtype)
-    ends, n_ends = _rows(is_tip, (tip, n_tip), (tree.ends, tree.n_ends))
+    left, n_left = select(is_forward, (tree.left, tree.n_left), (tip, n_tip))
+    right, n_right = select(is_forward, (tip, n_tip), (tree.right, tree.n_right))
 
     # its weight, and the draw within the doubling
     counts = ~tree.has_ended
@@ -145,14 +153,16 @@ def grown(growth: Growth, tree: Tree) -> Tree:
     within = exponential(growth.key, count)
     new = select(-within < -error - log_new, tip, tree.new)
     rho_new = jnp.where(is_first, 0, tree.rho_new) + n_tip
-    before = jnp.where(is_first, -jnp.inf, tree.extremes_new)
-    extremes_new = jnp.maximum(before, jnp.stack([error, -error]))
-    extremes_new = jnp.where(counts, extremes_new, tree.extremes_new)
+    before = select(is_first, Range(error, error), tree.errors_new)
+    errors_new = before.joined(Range(error, error))
+    errors_new = select(counts, errors_new, tree.errors_new)
 
     # an even leaf opens stretches and is kept, an odd one closes some
     row, is_odd = jax.lax.population_count(i >> 1), i & 1
-    entry = jnp.where(is_odd == 0, jnp.stack([n_tip, rho_new]), _row(tree.waiting, row))
-    waiting = jax.lax.dynamic_update_index_in_dim(tree.waiting, entry, row, 0)
+    waiting = tuple(
+        _with_row(table, jnp.where(is_odd == 0, x, _row(table, row)), row)
+        for table, x in zip(tree.waiting, (n_tip, rho_new), strict=True)
+    )
     has_turned = jax.lax.cond(
         is_odd,
         lambda: _closing(growth.turns, waiting, n_tip, rho_new, i, row),
@@ -161,48 +171,31 @@ def grown(growth: Growth, tree: Tree) -> Tree:
     has_turned |= ~is_first & tree.has_turned
 
     # a whole doubling: the draw between the halves, and the trajectory's own turn
-    is_good = is_finite & ~_is_wide(extremes_new) & ~has_turned & counts
-    extremes = jnp.maximum(tree.extremes, extremes_new)
+    is_good = is_finite & ~errors_new.is_wide() & ~has_turned & counts
+    errors = tree.errors.joined(errors_new)
     is_taken = is_whole & is_good
     between = -jnp.log(unit(word))
     is_chosen = is_taken & (-between < log_new - tree.log_weight)
     rho = tree.rho + rho_new
-    has_turned_round = growth.turns(rho, n_ends[0], n_ends[1])
     return Tree(
-        count, ends, n_ends,
+        count, left, right, n_left, n_right,
         select(is_chosen, new, tree.chosen),
         jnp.where(is_taken, jnp.logaddexp(tree.log_weight, log_new), tree.log_weight),
         jnp.where(is_taken, rho, tree.rho),
-        jnp.where(is_taken, extremes, tree.extremes),
-        new, log_new, rho_new, extremes_new, waiting, has_turned,
-        ~is_good | (is_whole & (has_turned_round | _is_wide(extremes))),
+        select(is_taken, errors, tree.errors),
+        new, log_new, rho_new, errors_new, waiting, has_turned,
+        ~is_good | (is_whole & (growth.turns(rho, n_left, n_right) | errors.is_wide())),
         tree.num_grads + jnp.int32(counts),
         tree.sum_rate + jnp.where(counts, jnp.exp(jnp.minimum(-error, 0.0)), 0.0),
         tree.num_nonfinite + jnp.int32(counts & ~is_finite & ~is_wall),
     )  # fmt: skip
 
 
-def _is_wide(extremes: Array) -> Array:
-    return extremes[0] + extremes[1] > LARGEST_RANGE
-
-
-def _rows(which: Array, new: Any, old: Any) -> Any:
-    """Rows ``[2, ...]`` of a tree: those of ``which``, ``[2]``, are new."""
-
-    def of_leaf(x, y):
-        where = which.reshape(2, *(1 for _ in x.shape))
-        return jnp.where(where, x[None], y)
-
-    return jax.tree.map(of_leaf, new, old)
-
-
 def _next_point(growth: Growth, tree: Tree, is_forward: Array) -> tuple[State, Array]:
     """The next point and its momentum; back in time is forward with the momentum
     flipped."""
-    sign = jnp.where(is_forward, 1, -1).astype(tree.n_ends.dtype)
-    earlier, later = (
-        jax.tree.map(lambda x, i=i: x[i], (tree.ends, tree.n_ends)) for i in range(2)
-    )
+    sign = jnp.where(is_forward, 1, -1).astype(tree.n_left.dtype)
+    later, earlier = (tree.right, tree.n_right), (tree.left, tree.n_left)
     end, n_end = select(is_forward, later, earlier)
     tip, n_tip = trajectory(
         growth.energy, end, growth.unravel(sign * n_end), growth.step_size, 1
@@ -215,13 +208,17 @@ def _row(table: Array, row: Array) -> Array:
     return jax.lax.dynamic_index_in_dim(table, row, 0, keepdims=False)
 
 
+def _with_row(table: Array, x: Array, row: Array) -> Array:
+    return jax.lax.dynamic_update_index_in_dim(table, x, row, 0)
+
+
 def _closing(turns, waiting, n_tip: Array, rho_new: Array, i: Array, row: Array):
     """Whether any of the stretches that end at leaf i turns: as many as i has trailing
     ones in binary."""
     num_closed = jax.lax.population_count(i & ~(i + 1))
 
     def close(level, has_turned):
-        n_first, rho_first = _row(waiting, level)
+        n_first, rho_first = (_row(table, level) for table in waiting)
         return has_turned | turns(rho_new - rho_first + n_first, n_first, n_tip)
 
     start = jnp.any(n_tip != n_tip) & False
