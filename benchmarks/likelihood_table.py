@@ -34,8 +34,8 @@ def table(found: list[Row]) -> list[Row]:
 
 
 def history(row: Row, num: int = 6) -> list[Row]:
-    """Gap, spread and overfit of a run, at a few of its updates."""
-    points = row["history"]
+    """Gap, spread and overfit of a run, at a few of its updates with chains."""
+    points = [p for p in row["history"] if "energy_data" in p]
     at = np.unique(np.linspace(0, len(points) - 1, num).round().astype(int))
     overfit = "held out - training data"
     return [
