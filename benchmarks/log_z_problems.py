@@ -151,7 +151,9 @@ def digits() -> Problem:
     from ebmjax.experiments import data, experiment, report
 
     dataset = data.load("digits")
-    config = experiment.preset(dataset, num_updates=300, features=(128, 128))
+    config = experiment.preset(
+        dataset, num_updates=300, denoising_updates=0, features=(128, 128)
+    )
     run = experiment.build(config, dataset)
     state, _ = run.fit(run.init(), progress=False)
     energy = run.trained(state)

@@ -70,9 +70,10 @@ def train(
 ) -> None:
     """Train an energy network, by maximum likelihood or another objective.
 
-    Defaults depend on the data: one set for images, one for points.  --preset long is
-    a set for images: a perceptron of 256-256, --confinement trained, --shift 1, 1,024
-    chains that all run in every update, batches of 256, 5,000 updates.  What was
+    Defaults depend on the data: one set for images, one for points.  Most updates on
+    images are denoising score matching (--denoising-updates), which needs no chains and
+    brings the likelihood; those of the objective follow.  --preset long has four times
+    as many of the first, and 1,024 chains that all run in every update.  What was
     understood of a file is printed.  The folder of a run holds its configuration, what
     it needs of the data, metrics.csv, checkpoints and pictures.  With --resume, a run
     takes --num-updates and --max-rollbacks; other options must be those it has.
