@@ -10,8 +10,6 @@ from ebmjax.objectives.base import Objective
 from ebmjax.objectives.score_matching import denoising
 from ebmjax.training.chain_init import FROM_DATA, ChainInit
 
-SETTLED = 6  # runs of each chain after denoising, before the parameters move
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stage:
@@ -65,34 +63,21 @@ def _warm(num_updates: int) -> float:
 def optimizer_of(config, objective: Objective) -> optax.GradientTransformation:
     """Adam: linear warm-up, constant, and from the middle on linear decay to 2 %.
 
-    After denoising the rate is zero until the chains, which begin far away, have found
-    the energy: their distance is no gradient to follow.  ``update_scale`` of the
-    objective scales the updates of a second trained model.
+    ``update_scale`` of the objective scales the updates of a second trained model.
     """
     num_updates = config.num_updates - config.denoising_updates
-    rate = config.learning_rate
-    still = float(_updates_of_settling(config, num_updates))
     warm, half = _warm(num_updates), float(num_updates // 2)
-    schedules = [
-        optax.linear_schedule(0.0, rate, warm),
-        optax.constant_schedule(rate),
-        optax.linear_schedule(rate, 0.02 * rate, half),
-    ]
-    boundaries = [still + warm, half]
-    if still:
-        schedules.insert(0, optax.constant_schedule(0.0))
-        boundaries.insert(0, still)
+    schedule = optax.join_schedules(
+        [
+            optax.linear_schedule(0.0, config.learning_rate, warm),
+            optax.constant_schedule(config.learning_rate),
+            optax.linear_schedule(
+                config.learning_rate, 0.02 * config.learning_rate, half
+            ),
+        ],
+        [warm, half],
+    )
     # no momentum: chains lag behind the parameters, and momentum overshoots
     momentum = 0.0 if objective.uses_chains else 0.9
     adam = optax.scale_by_adam(b1=momentum, b2=0.999)
-    schedule = optax.join_schedules(schedules, boundaries)
     return optax.chain(adam, optax.scale_by_learning_rate(schedule))
-
-
-def _updates_of_settling(config, num_updates: int) -> int:
-    """Updates in which each chain of the buffer runs ``SETTLED`` times, at most a
-    quarter of all."""
-    is_kept = config.chain_init == "buffer" and not config.condition_on
-    if not config.denoising_updates or not is_kept:
-        return 0
-    return min(SETTLED * config.buffer_size // config.num_chains, num_updates // 4)

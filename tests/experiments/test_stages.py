@@ -79,22 +79,6 @@ def test_the_second_stage_begins_at_the_average_with_a_new_optimiser():
     assert counts and set(counts) == {1}
 
 
-def test_chains_settle_before_the_parameters_move():
-    """Each of 16 chains, 8 an update, runs six times; at most a quarter of the
-    stage."""
-    run = make(num_updates=100)
-    states = {}
-    keep = lambda state, _: states.update({int(state.step): state})
-    run.fit(run.init(), chunk=1, on_chunk=keep)
-    assert equal(states[52].params, states[40].ema)
-    assert not equal(states[54].params, states[52].params)
-    assert not equal(states[52].buffer, states[40].buffer)
-    short = make(num_updates=60)
-    short.fit(short.init(), chunk=1, on_chunk=keep)
-    assert equal(states[45].params, states[40].ema)
-    assert not equal(states[47].params, states[45].params)
-
-
 @pytest.mark.parametrize("stopped", [20, 40, 50])
 def test_a_run_goes_on_bit_for_bit_from_either_stage(stopped):
     run = make()

@@ -86,11 +86,4 @@ MUTANTS = [
         "data_noise=config.noise",
         STAGES + "test_the_first_stage_is_denoising_score_matching",
     ),
-    Mutant(
-        "the objective follows chains that have not settled",
-        "experiments/stages.py",
-        "if not config.denoising_updates or not is_kept:",
-        "if True:",
-        STAGES + "test_chains_settle_before_the_parameters_move",
-    ),
 ]
