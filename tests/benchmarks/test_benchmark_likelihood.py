@@ -65,7 +65,7 @@ def test_runs_that_a_file_has_are_not_repeated(monkeypatch, tmp_path):
 
 
 def test_a_history_has_the_metrics_of_the_run():
-    config = experiment.preset(DATASET, num_updates=120, **SMALL)
+    config = experiment.preset(DATASET, num_updates=120, denoising_updates=0, **SMALL)
     run = experiment.build(config, DATASET)
     history = training.History(run)
     state = training.train(run, history)
@@ -76,6 +76,17 @@ def test_a_history_has_the_metrics_of_the_run():
     assert np.isclose(point["energy_data"] - point["energy_model"], gap.mean())
     plain = run.fit(run.init())[1]
     assert np.array_equal(history.last(120)["loss"], plain["loss"])
+
+
+def test_a_history_has_no_energies_of_updates_without_chains():
+    config = experiment.preset(DATASET, num_updates=120, denoising_updates=60, **SMALL)
+    run = experiment.build(config, DATASET)
+    history = training.History(run)
+    training.train(run, history)
+    assert [p["update"] for p in history.points] == [50, 60, 100, 120]
+    assert ["energy_data" in p for p in history.points] == [False, False, True, True]
+    assert all(np.isfinite(list(p.values())).all() for p in history.points)
+    assert np.isfinite(history.gap()["gap"])
 
 
 def test_the_number_of_updates_follows_the_time_of_the_first(monkeypatch):
