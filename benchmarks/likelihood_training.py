@@ -94,7 +94,7 @@ class History:
         if not self.metrics:
             return {}
         tail, config = self.last(LAST), self.run.config
-        spread = tail["energy_spread"].mean()
+        spread = np.nanmean(tail["energy_spread"])
         error = spread * np.sqrt(1 / config.batch_size + 1 / config.num_chains)
-        gap = float((tail["energy_data"] - tail["energy_model"]).mean())
+        gap = float(np.nanmean(tail["energy_data"] - tail["energy_model"]))
         return {"gap": gap, "batch error": float(error), "spread": float(spread)}

@@ -77,7 +77,10 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
 
 
 def _training_rows(state, history) -> Rows:
-    """The last 100 updates."""
+    """The last 100 updates; those with chains, where there are chains."""
+    if "energy_data" in history:
+        of_chains = np.isfinite(history["energy_data"])
+        history = {name: values[of_chains] for name, values in history.items()}
     tail = {name: values[-100:] for name, values in history.items()}
     if "energy_data" in tail:
         return [

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from ebmjax.experiments import data, experiment, runs
+from ebmjax.experiments import data, experiment, report, runs
 from ebmjax.experiments.errors import RunError
 
 IMAGES = np.random.default_rng(0).uniform(size=(120, 8, 8)).astype(np.float32)
@@ -162,3 +162,13 @@ def test_large_images_are_shifted_by_default_and_small_ones_are_not():
     large = DATASET._replace(x=np.zeros((120, 16, 20), np.float32))
     assert experiment.preset(large).shift == 1
     assert experiment.preset(DATASET).shift == 0
+
+
+def test_the_report_is_of_updates_with_chains(tmp_path):
+    run = make(num_updates=50)
+    state = runs.train(run, tmp_path / "run", progress=False)
+    rows = dict(report._training_rows(state, runs.metrics(tmp_path / "run")))
+    assert not any("nan" in text for text in rows.values())
+    energies = runs.metrics(tmp_path / "run")["energy_data"][40:]
+    shown = rows["energy of data, of chains (last 100 updates)"]
+    assert shown.startswith(f"{energies.mean():+.2f}")
