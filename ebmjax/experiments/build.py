@@ -1,7 +1,9 @@
 """Network and chain initialisation of a configuration."""
 
+import functools
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from ebmjax.energies import boltzmann, conditional_networks, networks
@@ -81,7 +83,12 @@ def network_of(config, facts):
 
 
 def chain_init_of(config, objective: Objective, draw, batches) -> ChainInit:
-    """The chain initialisation; with labels if classes are learned separately."""
+    """The chain initialisation; with labels if classes are learned separately.
+
+    ``draw`` gives fresh chains.  A buffer after denoising begins at training points with
+    noise: the energy is right about them, and chains from far away would need thousands
+    of steps during which the gradient is of no use.
+    """
     method = METHODS[config.objective]
     if not objective.uses_chains:
         return from_data()
@@ -97,9 +104,17 @@ def chain_init_of(config, objective: Objective, draw, batches) -> ChainInit:
     elif config.chain_init == "noise":
         chain_init = from_noise(draw)
     else:
+        if config.denoising_updates:
+            draw = functools.partial(_noisy_points, batches, config.noise)
         chain_init = replay_buffer(draw, config.buffer_size, config.restart_probability)
     return (
         of_points(chain_init)
         if method.is_labelled and method.learns_shares
         else chain_init
     )
+
+
+def _noisy_points(points, noise, key, n):
+    key_row, key_noise = jax.random.split(key)
+    x = points[jax.random.randint(key_row, (n,), 0, len(points))]
+    return x + noise * jax.random.normal(key_noise, x.shape)

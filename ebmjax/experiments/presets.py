@@ -32,7 +32,8 @@ DENOISED: dict[str, Any] = {
     "num_updates": 6000,
     "denoising_updates": 5000,
     "denoising_rate": 1e-3,
-    "learning_rate": 3e-4,
+    "learning_rate": 1e-4,
+    "buffer_size": 512,
 }
 SMALLEST_SHIFTED = 16  # pixels of the shorter side of images that are shifted by one
 # of objectives of bits
