@@ -94,7 +94,12 @@ if TYPE_CHECKING:
     from ebmjax.tempering.parallel_tempering import parallel_tempering
     from ebmjax.tempering.paths import geometric
     from ebmjax.tempering.smc import sequential_monte_carlo
-    from ebmjax.training.chain_init import from_data, from_noise, replay_buffer
+    from ebmjax.training.chain_init import (
+        from_data,
+        from_noise,
+        near_data,
+        replay_buffer,
+    )
     from ebmjax.training.divergence import (
         NO_ROLLBACK,
         DivergenceMonitor,
@@ -138,7 +143,7 @@ _LAZY = {  # imported when first used: module -> names
     "tempering.parallel_tempering": ("parallel_tempering",),
     "tempering.paths": ("geometric",),
     "tempering.smc": ("sequential_monte_carlo",),
-    "training.chain_init": ("from_data", "from_noise", "replay_buffer"),
+    "training.chain_init": ("from_data", "from_noise", "near_data", "replay_buffer"),
     "training.divergence": (
         "NO_ROLLBACK",
         "DivergenceMonitor",
@@ -241,6 +246,7 @@ __all__ = [
     "mclachlan",
     "metropolis",
     "mixture",
+    "near_data",
     "nuts",
     "over_pairs",
     "pairs",

@@ -1,9 +1,7 @@
 """Network and chain initialisation of a configuration."""
 
-import functools
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from ebmjax.energies import boltzmann, conditional_networks, networks
@@ -16,7 +14,13 @@ from ebmjax.objectives.conditional_chains import (
     persistent_pairs,
     with_labels,
 )
-from ebmjax.training.chain_init import ChainInit, from_data, from_noise, replay_buffer
+from ebmjax.training.chain_init import (
+    ChainInit,
+    from_data,
+    from_noise,
+    near_data,
+    replay_buffer,
+)
 
 NETWORKS = {"mlp": networks.MLP, "conv": networks.Conv, "rbm": boltzmann.RBMNetwork}
 CONDITIONAL = {
@@ -85,9 +89,7 @@ def network_of(config, facts):
 def chain_init_of(config, objective: Objective, draw, batches) -> ChainInit:
     """The chain initialisation; with labels if classes are learned separately.
 
-    ``draw`` gives fresh chains.  A buffer after denoising begins at training points with
-    noise: the energy is right about them, and chains from far away would need thousands
-    of steps during which the gradient is of no use.
+    ``draw`` gives fresh chains; after denoising a buffer begins near the data.
     """
     method = METHODS[config.objective]
     if not objective.uses_chains:
@@ -105,16 +107,10 @@ def chain_init_of(config, objective: Objective, draw, batches) -> ChainInit:
         chain_init = from_noise(draw)
     else:
         if config.denoising_updates:
-            draw = functools.partial(_noisy_points, batches, config.noise)
+            draw = near_data(batches, config.noise)
         chain_init = replay_buffer(draw, config.buffer_size, config.restart_probability)
     return (
         of_points(chain_init)
         if method.is_labelled and method.learns_shares
         else chain_init
     )
-
-
-def _noisy_points(points, noise, key, n):
-    key_row, key_noise = jax.random.split(key)
-    x = points[jax.random.randint(key_row, (n,), 0, len(points))]
-    return x + noise * jax.random.normal(key_noise, x.shape)

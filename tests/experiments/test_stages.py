@@ -121,6 +121,23 @@ def test_points_given_a_condition_can_be_denoised_first():
     assert np.isfinite(history["energy_model"][40:]).all()
 
 
+def test_chains_after_denoising_begin_at_training_points_with_noise():
+    """Of points in [10, 11], trained in [0, 1]: each chain is as far from the nearest
+    as noise is; chains of maximum likelihood alone begin about the mean."""
+    dataset = DATASET._replace(x=np.round(IMAGES) + 10.0)
+
+    def farthest(**choices):
+        config = experiment.preset(dataset, **{**SMALL, **SIZES, **choices}, noise=0.05)
+        run = experiment.build(config, dataset)
+        chains = np.asarray(run.init().buffer)[:, None]
+        squares = np.square(chains - np.asarray(run.z)[None]).mean(axis=(2, 3))
+        return np.sqrt(squares.min(axis=1)).max()
+
+    assert farthest() < 0.07
+    assert farthest(denoising_updates=0, num_updates=20) > 0.3
+    assert farthest(chain_steps=3, restart_probability=0.1) < 0.07
+
+
 def test_a_single_update_of_denoising_is_a_stage():
     run = make(denoising_updates=1, num_updates=2)
     assert int(run.fit(run.init()).state.step) == 2

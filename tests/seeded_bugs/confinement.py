@@ -5,6 +5,7 @@ from killing import Mutant
 FILE = "energies/networks.py"
 KILLER = "test_networks:test_a_trained_confinement_starts_at_the_fixed_one"
 STAGES = "test_stages:"
+NEAR = "test_chain_init:test_draws_near_the_data_are_rows_with_noise_of_this_size"
 SCALED = "test_networks:test_a_trained_scale_is_a_factor_of_the_whole_energy"
 
 MUTANTS = [
@@ -85,5 +86,33 @@ MUTANTS = [
         "data_noise=0.0 if stage.objective.adds_noise else config.noise",
         "data_noise=config.noise",
         STAGES + "test_the_first_stage_is_denoising_score_matching",
+    ),
+    Mutant(
+        "chains after denoising begin far from the data",
+        "experiments/build.py",
+        "if config.denoising_updates:",
+        "if not config.denoising_updates:",
+        STAGES + "test_chains_after_denoising_begin_at_training_points_with_noise",
+    ),
+    Mutant(
+        "draws near the data leave out the last point",
+        "training/chain_init.py",
+        "(n,), 0, len(jax.tree.leaves(data)[0]))",
+        "(n,), 0, len(jax.tree.leaves(data)[0]) - 1)",
+        NEAR,
+    ),
+    Mutant(
+        "draws near the data with one noise in all leaves",
+        "training/chain_init.py",
+        "axpy(noise, normal_like(key_noise, x), x)",
+        "jax.tree.map(lambda y: y + noise * normal_like(key_noise, y), x)",
+        NEAR,
+    ),
+    Mutant(
+        "draws near the data with the variance in the place of the deviation",
+        "training/chain_init.py",
+        "axpy(noise, normal_like(key_noise, x), x)",
+        "axpy(noise**2, normal_like(key_noise, x), x)",
+        NEAR,
     ),
 ]
