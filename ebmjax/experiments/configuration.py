@@ -27,7 +27,9 @@ class Config:
     # or trained: a factor of the quadratic term, and the scale of the energy
     confinement: str = "fixed"
     noise: float = 0.0  # sigma, of the Gaussian noise added to the data
-    shift: int = 0  # pixels by which images, and some chains, are shifted at random
+    # pixels by which images are shifted at random; in denoising_updates, if there are
+    # any, and else in all, and some chains with them
+    shift: int = 0
     noise_ratio: int = 4  # noise points a data point (nce, ranking)
     # noise of a point against itself (conditional, energy_discrepancy)
     perturbation_scale: float = 0.3

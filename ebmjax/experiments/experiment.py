@@ -134,7 +134,7 @@ def build(config: Config, dataset: Dataset, facts: Facts | None = None) -> Run:
     )
     objective = make(config, network.apply, z)
     chain_init = chain_init_of(config, objective, draw, batches)
-    if config.shift and objective.uses_chains:
+    if config.shift and objective.uses_chains and not config.denoising_updates:
         chain_init = shifted_chains(chain_init, config.shift)
     trainer = Trainer(
         config,

@@ -29,7 +29,7 @@ IMAGES: dict[str, Any] = {
 # energies of data and chains equal
 DENOISED: dict[str, Any] = {
     "confinement": "trained",
-    "num_updates": 6000,
+    "num_updates": 6500,
     "denoising_updates": 5000,
     "denoising_rate": 1e-3,
     "learning_rate": 1e-4,
@@ -58,7 +58,7 @@ LONG: dict[str, Any] = {
     "num_chains": 1024,
     "buffer_size": 1024,
     "batch_size": 256,
-    "num_updates": 21_000,
+    "num_updates": 21_500,
     "denoising_updates": 20_000,
 }
 PRESETS = {"long": LONG}

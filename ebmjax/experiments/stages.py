@@ -19,16 +19,18 @@ class Stage:
     optimizer: Any
     end: int  # its last update, counted from the first of the run
     chain_init: ChainInit = FROM_DATA
+    shift: int = 0  # of images, in pixels
 
 
 def stages_of(config, network, objective: Objective, chain_init, z) -> tuple:
     """The stages of a run: denoising, if there is any, and the objective."""
-    last = Stage(
-        objective, optimizer_of(config, objective), config.num_updates, chain_init
-    )
+    optimizer, num = optimizer_of(config, objective), config.num_updates
     if not config.denoising_updates:
-        return (last,)
-    return denoising_stage(config, network.apply, z), last
+        return (Stage(objective, optimizer, num, chain_init, config.shift),)
+    # shifts keep the score from the training images alone; then images are learned
+    # where they are
+    first = denoising_stage(config, network.apply, z)
+    return first, Stage(objective, optimizer, num, chain_init)
 
 
 def denoising_stage(config, energy, z) -> Stage:
@@ -52,7 +54,7 @@ def denoising_stage(config, energy, z) -> Stage:
     optimizer = optax.chain(
         optax.scale_by_adam(b1=0.9, b2=0.999), optax.scale_by_learning_rate(schedule)
     )
-    return Stage(objective, optimizer, num)
+    return Stage(objective, optimizer, num, shift=config.shift)
 
 
 def _warm(num_updates: int) -> float:

@@ -104,7 +104,7 @@ class Trainer:
             batch_size=config.batch_size,
             num_chains=config.num_chains if stage.objective.uses_chains else None,
             data_noise=0.0 if stage.objective.adds_noise else config.noise,
-            augment=shifts(config.shift) if config.shift else None,
+            augment=shifts(stage.shift) if stage.shift else None,
             ema_decay=config.ema_decay,
             **{"rollback": RollbackPolicy(config.max_rollbacks), **options},
         )

@@ -1,11 +1,14 @@
 """A run in two stages: denoising score matching, then the objective."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from ebmjax.experiments import data, experiment, report, runs
 from ebmjax.experiments.errors import RunError
+from ebmjax.objectives.base import as_objective
 
 IMAGES = np.random.default_rng(0).uniform(size=(120, 8, 8)).astype(np.float32)
 DATASET = data.Dataset("mine", IMAGES, None, (0.0, 1.0))
@@ -179,6 +182,39 @@ def test_large_images_are_shifted_by_default_and_small_ones_are_not():
     large = DATASET._replace(x=np.zeros((120, 16, 20), np.float32))
     assert experiment.preset(large).shift == 1
     assert experiment.preset(DATASET).shift == 0
+
+
+def test_images_are_shifted_during_denoising_alone_if_there_is_any():
+    """Images of one white pixel in the middle of 9x9; an energy that is the place of
+    the brightest: what each stage is given by ``fit``."""
+    white = np.zeros((40, 9, 9), np.float32)
+    white[:, 4, 4] = 1.0
+    dataset = data.Dataset("white", white, None, (0.0, 1.0))
+
+    def places(stage):
+        run = experiment.build(
+            experiment.preset(dataset, **SMALL, **SIZES, shift=2), dataset
+        )
+        trainer = run.fit.__self__
+        seen = []
+        energy = run.network
+
+        def loss(params, key, batch, chains):
+            jax.debug.callback(lambda x: seen.append(np.asarray(x)), batch)
+            return 0.0 * energy(params, batch[0]), (chains, {"acceptance_rate": 0.5})
+
+        stage = dataclasses.replace(
+            trainer.stages[stage], objective=as_objective(loss), end=25
+        )
+        config = dataclasses.replace(trainer.config, noise=1e-3)
+        dataclasses.replace(trainer, config=config)._stage(stage, run.init())
+        jax.effects_barrier()
+        return {int(i) for x in seen for i in x.reshape(len(x), -1).argmax(axis=1)}
+
+    middle = 4 * 9 + 4
+    assert places(1) == {middle}
+    around = {9 * i + j for i in range(2, 7) for j in range(2, 7)}
+    assert middle in places(0) <= around and len(places(0)) > 15
 
 
 def test_the_report_is_of_updates_with_chains(tmp_path):

@@ -115,4 +115,18 @@ MUTANTS = [
         "axpy(noise**2, normal_like(key_noise, x), x)",
         NEAR,
     ),
+    Mutant(
+        "images shifted in every stage",
+        "experiments/stages.py",
+        "return first, Stage(objective, optimizer, num, chain_init)",
+        "return first, Stage(objective, optimizer, num, chain_init, config.shift)",
+        STAGES + "test_images_are_shifted_during_denoising_alone_if_there_is_any",
+    ),
+    Mutant(
+        "images shifted in no stage",
+        "experiments/stages.py",
+        "return Stage(objective, optimizer, num, shift=config.shift)",
+        "return Stage(objective, optimizer, num)",
+        STAGES + "test_images_are_shifted_during_denoising_alone_if_there_is_any",
+    ),
 ]

@@ -131,7 +131,8 @@ Noise = Annotated[
 Shift = Annotated[
     int | None,
     typer.Option(
-        help="Pixels by which images, and some chains, are shifted at random.",
+        help="Pixels by which images are shifted at random: during "
+        "--denoising-updates, or, without any, in all updates, and some chains, too.",
         min=0,
     ),
 ]
