@@ -75,8 +75,8 @@ MUTANTS = [
     Mutant(
         "the objective from the first update",
         "experiments/stages.py",
-        "return denoising_stage(config, network.apply, z), last",
-        "return (last,)",
+        "return first, Stage(objective, optimizer, num, chain_init)",
+        "return (Stage(objective, optimizer, num, chain_init),)",
         STAGES
         + "test_chains_move_after_the_stage_of_denoising_and_metrics_say_which_it_was",
     ),

@@ -62,18 +62,20 @@ def test_the_age_of_a_chain_in_the_buffer_is_geometric(key):
 def test_draws_near_the_data_are_rows_with_noise_of_this_size(key):
     """Rows are far apart and uniform, 5 standard errors; noise is normal of its size in
     every leaf, and there is none by default."""
-    data = {"a": 100.0 * jnp.arange(4.0), "b": 100.0 * jnp.arange(8.0).reshape(4, 2)}
+    places = 100.0 * jnp.arange(8.0).reshape(4, 2)
+    data = {"a": 100.0 * jnp.arange(4.0), "b": places[:, 1], "c": places}
     n = 20_000
     draws = jax.tree.map(np.asarray, eb.near_data(data, 0.5)(key, n))
     row = np.round(draws["a"] / 100).astype(int)
     share = np.bincount(row, minlength=4) / n
     assert abs(share - 0.25).max() < 5 * np.sqrt(0.25 * 0.75 / n)
     noise = [draws["a"] - np.asarray(data["a"])[row]]
-    noise += list((draws["b"] - np.asarray(data["b"])[row]).T)
+    noise += [draws["b"] - np.asarray(data["b"])[row]]
+    noise += list((draws["c"] - np.asarray(data["c"])[row]).T)
     for xi in noise:
         assert abs(xi.mean()) < 5 * 0.5 / np.sqrt(n)
         assert abs(xi.std() - 0.5) < 5 * 0.5 / np.sqrt(2 * n)
-    between = np.corrcoef(noise) - np.eye(3)
+    between = np.corrcoef(noise) - np.eye(4)
     assert abs(between).max() < 5 / np.sqrt(n)
     exact = eb.near_data(data)(key, 50)
     assert np.isin(np.asarray(exact["a"]), np.asarray(data["a"])).all()
