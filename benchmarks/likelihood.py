@@ -35,6 +35,7 @@ from benchmarks.likelihood_training import History, energies, train, updates_in
 from ebmjax._value import as_function
 from ebmjax.cli import measurement
 from ebmjax.experiments import data, experiment, report
+from ebmjax.experiments.spurious import num_spurious
 from ebmjax.training.divergence import TrainingDiverged
 
 LEVELS = {"digits": 1024, "mnist": 2048}
@@ -191,6 +192,7 @@ def _measured(key, run, state, case, keep) -> Row:
     model = np.asarray(energies(energy, chains.positions[-1]), np.float64)
     points = measurement.noisy(key_judge, run, run.z)
     of_data = np.asarray(energies(energy, points), np.float64)
+    row["chains in spurious modes"] = num_spurious(model, of_data)
     row["gap of final chains"] = float(of_data.mean() - model.mean())
     row["its error"] = float(
         np.sqrt(of_data.var() / len(of_data) + model.var() / len(model))

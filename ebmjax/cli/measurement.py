@@ -20,6 +20,7 @@ from ebmjax.evaluation.log_z import WIDEN, bracket_log_z
 from ebmjax.experiments import conditional, data, ood, runs
 from ebmjax.experiments.chains import Chains, kernel_of, run_chains, step_size_for
 from ebmjax.experiments.registry import space_of_config
+from ebmjax.experiments.spurious import warn_of_spurious
 from ebmjax.kernels.registry import KERNELS
 from ebmjax.spaces import BITS, REAL
 from ebmjax.tempering.bases import Base, bits, fit_gaussian
@@ -112,6 +113,7 @@ def measure(
     )
     positions = jnp.asarray(chains.positions[-1])
     z = noisy(keys[2], run, run.z[:MOST_POINTS])
+    warn_of_spurious(chains.energies[-1], np.asarray(jax.jit(jax.vmap(energy))(z)))
     late = chains.positions[len(chains.positions) // 2 :]
     base = base_of(run, jnp.asarray(late.reshape(-1, *positions.shape[1:])))
     brackets = _brackets(

@@ -34,6 +34,7 @@ from ebmjax.experiments.figures import (
 from ebmjax.experiments.labelled import judged
 from ebmjax.experiments.likelihood import log_likelihood, log_likelihoods
 from ebmjax.experiments.registry import METHODS, space_of_config
+from ebmjax.experiments.spurious import warn_of_spurious
 from ebmjax.objectives.batches import points_of
 from ebmjax.spaces import BITS
 from ebmjax.training.step import TrainState
@@ -69,11 +70,18 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
     for points, value in log_likelihoods(run, state).items():
         name = f"log-likelihood, Z by {how}, of {points}"
         rows.append((name, f"{value:.4f} nats"))
+    energies = _energies_of_points(run, state)
     if run.held is not None:
-        rows.append(_energy_row(run, state))
+        means = ", ".join(f"{x.mean():+.2f}" for x in energies)
+        rows.append(("energy of training data, of held-out data", f"{means} nats"))
     if METHODS[run.config.objective].is_labelled:
         rows += judged(run, state).rows()
-    return rows + _chain_rows(state, chains)
+    rows += _chain_rows(state, chains)
+    if num := warn_of_spurious(chains.energies[-1], energies[0]):
+        rows.append(
+            ("final chains in spurious modes", f"{num} of {chains.energies.shape[1]}")
+        )
+    return rows
 
 
 def _training_rows(state, history) -> Rows:
@@ -123,15 +131,15 @@ def _chain_rows(state, chains) -> Rows:
     return rows
 
 
-def _energy_row(run, state) -> tuple[str, str]:
-    """Mean energies of training and held-out points, with the noise of training."""
-    energy, values = jax.jit(jax.vmap(run.trained(state))), []
+def _energies_of_points(run, state) -> list[np.ndarray]:
+    """Energies of training and held-out points, with the noise of training."""
+    energy, found = jax.jit(jax.vmap(run.trained(state))), []
     for points in (run.kept, run.held):
-        z = jnp.asarray(run.standard.forward(points.x[:5000]), jnp.float32)
-        noise = run.config.noise * jax.random.normal(jax.random.key(2), z.shape)
-        values.append(float(np.asarray(energy(z + noise), np.float64).mean()))
-    name = "energy of training data, of held-out data"
-    return name, f"{values[0]:+.2f}, {values[1]:+.2f} nats"
+        if points is not None:
+            z = jnp.asarray(run.standard.forward(points.x[:5000]), jnp.float32)
+            noise = run.config.noise * jax.random.normal(jax.random.key(2), z.shape)
+            found.append(np.asarray(energy(z + noise), np.float64))
+    return found
 
 
 def verdicts(

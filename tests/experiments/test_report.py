@@ -11,7 +11,7 @@ import pytest
 import ebmjax as eb
 from ebmjax import plotting, targets, verify
 from ebmjax.evaluation import classifier, quadrature
-from ebmjax.experiments import data, experiment, report
+from ebmjax.experiments import data, experiment, report, spurious
 from ebmjax.experiments.chains import thinning
 from ebmjax.experiments.objectives import descend_langevin
 from ebmjax.kernels.hamiltonian import hmc
@@ -89,6 +89,47 @@ def test_the_log_likelihood_is_that_of_the_density_in_the_units_of_the_data(widt
     both = report.log_likelihoods(known, state)
     assert list(both) == ["training data", "100 held-out points"]
     assert both["100 held-out points"] == report.log_likelihood(known, state)
+
+
+def test_chains_count_as_spurious_far_below_the_data_alone():
+    """Normal energies: the least of a million chains of the same law does not count; a
+    chain counts below six spreads and ten nats, and below the least point and ten."""
+    rng = np.random.default_rng(0)
+    of_data = rng.normal(100.0, 5.0, 500)
+    assert spurious.num_spurious(rng.normal(100.0, 5.0, 1_000_000), of_data) == 0
+    middle = np.median(of_data)
+    spread = 1.4826 * np.median(abs(of_data - middle))
+    edge = middle - 6 * spread - 10
+    chains = np.array([edge + 0.1, edge - 0.1, -1e4, np.nan, np.inf])
+    assert spurious.num_spurious(chains, of_data) == 2
+    of_data[7] = 20.0
+    assert spurious.num_spurious(np.array([10.1, 9.9]), of_data) == 1
+    with pytest.warns(
+        UserWarning, match=r"1 of 2 .* chain is 9.9 nats, of the data 20"
+    ):
+        spurious.warn_of_spurious(np.array([10.1, 9.9]), of_data)
+
+
+def test_the_table_warns_of_chains_in_spurious_modes(tmp_path):
+    x = np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32)
+    dataset = data.Dataset("mine", x)
+    run = experiment.build(
+        experiment.preset(dataset, objective="denoising", num_updates=1), dataset
+    )
+    run = run._replace(energy=lambda params, z: 0.5 * jnp.sum(z**2))
+    samples = SimpleNamespace(acceptance_rate=np.full(3, 0.5))
+    (tmp_path / "metrics.csv").write_text("step,loss\n0,1.0\n")
+    table = lambda least: dict(
+        report.table(
+            run,
+            run.init(),
+            report.Chains(None, np.array([[-99.0] * 3, [1.0, 2.0, least]]), samples),
+            tmp_path,
+        )
+    )
+    assert "final chains in spurious modes" not in table(0.0)
+    with pytest.warns(UserWarning, match="1 of 3 final chains"):
+        assert table(-50.0)["final chains in spurious modes"] == "1 of 3"
 
 
 def test_the_log_likelihood_of_three_coordinates_is_not_computed():

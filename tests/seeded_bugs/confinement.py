@@ -6,6 +6,7 @@ FILE = "energies/networks.py"
 KILLER = "test_networks:test_a_trained_confinement_starts_at_the_fixed_one"
 STAGES = "test_stages:"
 NEAR = "test_chain_init:test_draws_near_the_data_are_rows_with_noise_of_this_size"
+SPURIOUS = "test_report:test_chains_count_as_spurious_far_below_the_data_alone"
 SCALED = "test_networks:test_a_trained_scale_is_a_factor_of_the_whole_energy"
 
 MUTANTS = [
@@ -128,5 +129,26 @@ MUTANTS = [
         "return Stage(objective, optimizer, num, shift=config.shift)",
         "return Stage(objective, optimizer, num)",
         STAGES + "test_images_are_shifted_during_denoising_alone_if_there_is_any",
+    ),
+    Mutant(
+        "spurious modes only below the least point",
+        "experiments/spurious.py",
+        "min(np.min(of_data), middle - SPREADS * spread) - NATS",
+        "np.min(of_data) - NATS",
+        SPURIOUS,
+    ),
+    Mutant(
+        "spurious modes below the spreads alone",
+        "experiments/spurious.py",
+        "min(np.min(of_data), middle - SPREADS * spread) - NATS",
+        "middle - SPREADS * spread - NATS",
+        SPURIOUS,
+    ),
+    Mutant(
+        "a spread without its factor",
+        "experiments/spurious.py",
+        "spread = 1.4826 *",
+        "spread =",
+        SPURIOUS,
     ),
 ]
