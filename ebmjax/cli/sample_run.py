@@ -19,6 +19,7 @@ from ebmjax.experiments.chains import (
 )
 from ebmjax.experiments.data.arrays import read_array
 from ebmjax.experiments.facts import write_npz
+from ebmjax.experiments.spurious import energies_of_points, warn_of_spurious
 
 NUM_CHAINS = 100
 
@@ -99,6 +100,7 @@ def _draw(run, state, request, folder, target, is_fresh) -> None:
         energy=chains.energies,
         denoised=figures.clean(run, energy)(chains.positions[-1]),
     )
+    warn_of_spurious(chains.energies[-1], energies_of_points(run, state)[0])
     text = _summarise(run, chains, target)
     paths = figures.pictures(run, state, chains, target, folder)
     done, rate = chains.samples.num_steps, chains.samples.acceptance_rate.mean()

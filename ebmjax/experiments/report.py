@@ -7,8 +7,6 @@ Its chains are in :mod:`ebmjax.experiments.chains`, their R-hat in
 
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ebmjax.base import Key
@@ -34,7 +32,7 @@ from ebmjax.experiments.figures import (
 from ebmjax.experiments.labelled import judged
 from ebmjax.experiments.likelihood import log_likelihood, log_likelihoods
 from ebmjax.experiments.registry import METHODS, space_of_config
-from ebmjax.experiments.spurious import warn_of_spurious
+from ebmjax.experiments.spurious import energies_of_points, warn_of_spurious
 from ebmjax.objectives.batches import points_of
 from ebmjax.spaces import BITS
 from ebmjax.training.step import TrainState
@@ -70,7 +68,7 @@ def table(run: Run, state: TrainState, chains: Chains, folder: Path) -> Rows:
     for points, value in log_likelihoods(run, state).items():
         name = f"log-likelihood, Z by {how}, of {points}"
         rows.append((name, f"{value:.4f} nats"))
-    energies = _energies_of_points(run, state)
+    energies = energies_of_points(run, state)
     if run.held is not None:
         means = ", ".join(f"{x.mean():+.2f}" for x in energies)
         rows.append(("energy of training data, of held-out data", f"{means} nats"))
@@ -129,17 +127,6 @@ def _chain_rows(state, chains) -> Rows:
         scale = f"{int(state.num_rollbacks)}, {float(state.lr_scale):.2g}"
         rows.append(("roll-backs, factor of the learning rate", scale))
     return rows
-
-
-def _energies_of_points(run, state) -> list[np.ndarray]:
-    """Energies of training and held-out points, with the noise of training."""
-    energy, found = jax.jit(jax.vmap(run.trained(state))), []
-    for points in (run.kept, run.held):
-        if points is not None:
-            z = jnp.asarray(run.standard.forward(points.x[:5000]), jnp.float32)
-            noise = run.config.noise * jax.random.normal(jax.random.key(2), z.shape)
-            found.append(np.asarray(energy(z + noise), np.float64))
-    return found
 
 
 def verdicts(

@@ -5,11 +5,28 @@ One chain of hundreds in such a region changes neither a picture nor a mean, but
 and all likelihoods.
 """
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
 
 SPREADS, NATS = 6.0, 10.0  # below the data
+MOST_POINTS = 5000
+
+
+def energies_of_points(run: Any, state: Any) -> list[np.ndarray]:
+    """Energies of the training points of a run, and of the held-out points where there
+    are any, with the noise of training."""
+    energy, found = jax.jit(jax.vmap(run.trained(state))), []
+    for points in (run.kept, run.held):
+        if points is not None:
+            z = jnp.asarray(run.standard.forward(points.x[:MOST_POINTS]), jnp.float32)
+            noise = run.config.noise * jax.random.normal(jax.random.key(2), z.shape)
+            found.append(np.asarray(energy(z + noise), np.float64))
+    return found
 
 
 def num_spurious(of_chains: np.ndarray, of_data: np.ndarray) -> int:
