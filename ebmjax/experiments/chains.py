@@ -1,6 +1,7 @@
 """Chains of a trained run: the energy, the kernel, the step size and the starts of its
 training."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -118,12 +119,15 @@ def step_size_for(key: Key, run: Run, state: TrainState, name: str) -> float:
     if is_tuned or target is None:
         return float(state.step_size)
     start = run.draw(key, 256)
-    tuned = tune_step_size(
-        key,
-        SAMPLERS[name].training_kernel,
-        run.trained(state),
-        start,
-        target=target,
-        step_size=float(state.step_size),
-    )
+    with warnings.catch_warnings():
+        # of chains that are thrown away here, and did not count
+        warnings.filterwarnings("ignore", message=".*did not count in the warm-up")
+        tuned = tune_step_size(
+            key,
+            SAMPLERS[name].training_kernel,
+            run.trained(state),
+            start,
+            target=target,
+            step_size=float(state.step_size),
+        )
     return float(tuned.step_size)
