@@ -32,8 +32,8 @@ def true_density(name: str, x: np.ndarray) -> np.ndarray:
     """The density of a set at points ``[N, 2]`` in its own units.
 
     Moons and spirals are a curve with normal noise: the mean of the normal densities
-    about ``NUM_PLACES`` random places of the curve, whose standard error is a hundredth
-    of the density where that is largest.
+    about N = ``NUM_PLACES`` random places of the curve.  On a curve of length L its
+    standard error is sqrt(L / (2 sqrt(pi) sigma N)) of the density, 3 % for the moons.
     """
     if name == "checkerboard":
         column, row = np.floor(x + 2).astype(int).T

@@ -1,8 +1,8 @@
-"""Chains in spurious modes: regions far from the data whose energy is so low that most
-of the density is there, which no training chain has found yet.
+"""Chains in spurious modes: regions whose energy is so far below that of the data that
+most of the density may be there.
 
-One chain of hundreds in such a region changes neither a picture nor a mean, but log Z
-and all likelihoods.
+One chain of hundreds in such a region hardly changes a picture, but log Z and all
+likelihoods.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ def warn_of_spurious(of_chains: np.ndarray, of_data: np.ndarray) -> int:
         checks.warn(
             f"{num} of {len(of_chains)} final chains are in spurious modes: the least "
             f"energy of a chain is {least:.4g} nats, of the data {of_points:.4g}. The "
-            "density is mostly there, and likelihoods are far lower than they seem; "
+            "density may be mostly there, and likelihoods far lower than they seem; "
             "train with more updates or chains, or with a smaller learning rate"
         )
     return num
