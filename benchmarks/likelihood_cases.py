@@ -1,8 +1,10 @@
 """The runs of :mod:`benchmarks.likelihood`: data and options of ``train``.
 
 ``digits`` and ``mnist`` are the defaults: denoising score matching, then maximum
-likelihood.  In the others it is maximum likelihood alone:
+likelihood; so are the next two.  In the others it is maximum likelihood alone:
 
+    mnist-long        the longer preset
+    mnist-long-conv   and the network is convolutional
     digits-alone      and the factor of the quadratic term is fixed
     mnist-alone
     mnist-scale       that factor and the scale of the energy are trained (stored as
@@ -18,6 +20,8 @@ likelihood.  In the others it is maximum likelihood alone:
 
 from typing import Any, NamedTuple
 
+OPTIONS = {"named": "preset"}  # an argument of ``preset`` as an option of ``train``
+
 
 class Case(NamedTuple):
     """A row of the table: a data set, options of ``train``, a number of seeds."""
@@ -28,7 +32,8 @@ class Case(NamedTuple):
 
     @property
     def command(self) -> str:
-        given = [f"--{n.replace('_', '-')} {_text(v)}" for n, v in self.options.items()]
+        names = {n: OPTIONS.get(n, n.replace("_", "-")) for n in self.options}
+        given = [f"--{names[n]} {_text(v)}" for n, v in self.options.items()]
         return " ".join(["train", f"--data {self.data}", *given])
 
 
@@ -46,6 +51,8 @@ SMALL = {**TRAINED, "features": (256, 256)}
 CASES = {
     "digits": Case("digits", {}, 20),
     "mnist": Case("mnist", {}, 5),
+    "mnist-long": Case("mnist", {"named": "long"}, 5),
+    "mnist-long-conv": Case("mnist", {"named": "long", "network": "conv"}),
     "digits-alone": Case("digits", ALONE, 20),
     "mnist-alone": Case("mnist", ALONE, 5),
     "mnist-scale": Case("mnist", {**ALONE, "confinement": "trained"}, 5),

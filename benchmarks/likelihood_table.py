@@ -36,6 +36,8 @@ def table(found: list[Row]) -> list[Row]:
 def history(row: Row, num: int = 6) -> list[Row]:
     """Gap, spread and overfit of a run, at a few of its updates with chains."""
     points = [p for p in row["history"] if "energy_data" in p]
+    if not points:  # stopped in the updates without chains
+        return []
     at = np.unique(np.linspace(0, len(points) - 1, num).round().astype(int))
     overfit = "held out - training data"
     return [

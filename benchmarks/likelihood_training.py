@@ -94,6 +94,8 @@ class History:
         if not self.metrics:
             return {}
         tail, config = self.last(LAST), self.run.config
+        if np.isnan(tail["energy_spread"]).all():  # of updates without chains
+            return {}
         spread = np.nanmean(tail["energy_spread"])
         error = spread * np.sqrt(1 / config.batch_size + 1 / config.num_chains)
         gap = float(np.nanmean(tail["energy_data"] - tail["energy_model"]))

@@ -149,6 +149,7 @@ def _run_of(name: str, objective: str, seed: int, num_updates: int | None) -> Ru
         choices["learning_rate"] = (
             PCD_RATE * METHODS[objective].defaults["learning_rate"]
         )
+        choices["first_layer_scale"] = 1.0  # with 2 their densities are worse
     if num_updates is not None:
         choices["num_updates"] = num_updates
     return experiment.build(
@@ -157,11 +158,13 @@ def _run_of(name: str, objective: str, seed: int, num_updates: int | None) -> Ru
 
 
 def digest_of(config: experiment.Config) -> str:
-    """A digest of all options except the seed and its consequences."""
+    """A digest of the options that are not those of ``Config``, so that new ones change
+    nothing; without the seed and its consequences."""
     choices = {
-        k: v
-        for k, v in dataclasses.asdict(config).items()
-        if k not in ("seed", "data_digest")
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.name not in ("seed", "data_digest")
+        and getattr(config, field.name) != field.default
     }
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
 

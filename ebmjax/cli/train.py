@@ -46,6 +46,7 @@ def train(
     num_updates: option.NumUpdates = None,
     network: option.Network = None,
     features: option.Features = None,
+    first_layer_scale: option.FirstLayerScale = None,
     confinement: option.Confinement = None,
     kernel: option.Kernel = None,
     chain_init: option.ChainInit = None,

@@ -56,8 +56,7 @@ class ConditionalMLP(_TakesCondition, MLP):
     def hidden(self, x, c):
         e, h = self.condition_features(c), jnp.ravel(x)
         for i, width in enumerate(self.features):
-            h = self.layer(nn.Dense)(width)(h)
-            h = self.activation(self.shifted(h, e, i))
+            h = self.activation(self.shifted(self.dense(i, width)(h), e, i))
         return h
 
 

@@ -73,6 +73,8 @@ def network_of(config, facts):
         shape = {"confinement": config.noise, "gain": 1 / config.noise**2}
     else:
         shape = {"confinement": 4.0}
+    if config.network == "mlp":
+        shape["first_layer_scale"] = config.first_layer_scale
     known = CONDITIONAL if config.condition_on else NETWORKS
     return known[config.network](
         features=config.features,

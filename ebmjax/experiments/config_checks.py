@@ -112,10 +112,15 @@ def _check_energy(config) -> None:
         raise RunError(
             f"{config.objective} learns at temperature 1, got {config.temperature}"
         )
-    no_confinement = config.levels > 2 or config.network == "rbm"
-    if config.confinement == "trained" and (
-        no_confinement or method.is_noise_conditional
-    ):
+    is_of_levels = config.levels > 2 or config.network == "rbm"
+    is_other = is_of_levels or method.is_noise_conditional
+    if config.first_layer_scale != 1 and (is_other or config.network != "mlp"):
+        raise RunError(
+            "first_layer_scale is of the network mlp of real numbers or bits at one "
+            f"level of noise; got {config.network}, {config.objective}, levels "
+            f"{config.levels}"
+        )
+    if config.confinement == "trained" and is_other:
         raise RunError(
             "confinement trained is of the networks mlp and conv at one level of "
             f"noise; got {config.network}, {config.objective}, levels {config.levels}"

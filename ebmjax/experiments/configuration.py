@@ -24,6 +24,7 @@ class Config:
     network: str = "mlp"
     features: tuple[int, ...] = (128, 128)
     is_spectral: bool = False
+    first_layer_scale: float = 1.0  # of its initial weights, mlp
     # or trained: a factor of the quadratic term, and the scale of the energy
     confinement: str = "fixed"
     noise: float = 0.0  # sigma, of the Gaussian noise added to the data

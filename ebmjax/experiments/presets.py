@@ -35,6 +35,10 @@ DENOISED: dict[str, Any] = {
     "learning_rate": 1e-4,
     "buffer_size": 512,
 }
+# of maximum likelihood of points of few coordinates: an energy that varies over short
+# distances from the start
+WIDE: dict[str, Any] = {"first_layer_scale": 2.0}
+MOST_COORDINATES = 3
 SMALLEST_SHIFTED = 16  # pixels of the shorter side of images that are shifted by one
 # of objectives of bits
 BITS: dict[str, Any] = {
@@ -93,6 +97,8 @@ def preset(dataset: Dataset, *, named: str = "", **choices: Any) -> Config:
     elif is_image(dataset) and _is_denoised({**values, **choices}):
         values |= DENOISED
         values["shift"] = int(min(dataset.x.shape[1:3]) >= SMALLEST_SHIFTED)
+    elif _is_wide(dataset, {**values, **choices}):
+        values |= WIDE
     values |= PRESETS.get(named, {})
     values |= {**_stages(values, choices), **choices}
     if values.get("network") == "conv" and "features" not in choices:
@@ -117,6 +123,18 @@ def _is_denoised(values: dict[str, Any]) -> bool:
         and values.get("denoising_updates") != 0
         and values.get("noise", Config.noise) > 0
         and values.get("temperature", Config.temperature) == 1.0
+    )
+
+
+def _is_wide(dataset: Dataset, values: dict[str, Any]) -> bool:
+    """Whether the first layer starts with larger weights by default."""
+    return (
+        values.get("objective", Config.objective) == "maximum_likelihood"
+        and values.get("network", Config.network) == "mlp"
+        and not is_image(dataset)
+        and not values.get("condition_on")
+        and not values.get("is_spectral")
+        and dataset.x[0].size <= MOST_COORDINATES
     )
 
 

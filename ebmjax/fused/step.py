@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from ebmjax.base import Info, add, draw_noise, shapes_of
 from ebmjax.kernels.chains import Parallel, Stacked
 from ebmjax.kernels.free_coordinates import wrapping
+from ebmjax.kernels.nuts_tree import IN_REGISTERS
 from ebmjax.sampling.coordinates import collected
 
 
@@ -64,9 +65,13 @@ def traced_step(kernel, numbers, noise, state, collect) -> Step:
 
     arguments = of_numbers, of_noise, of_state
     info = list(jax.eval_shape(lambda *a: move(*a)[2], *arguments))
-    jaxpr, (_, _, kept) = jax.make_jaxpr(step, return_shape=True)(
-        *arguments, info, jax.ShapeDtypeStruct((), jnp.int32)
-    )
+    token = IN_REGISTERS.set(True)
+    try:
+        jaxpr, (_, _, kept) = jax.make_jaxpr(step, return_shape=True)(
+            *arguments, info, jax.ShapeDtypeStruct((), jnp.int32)
+        )
+    finally:
+        IN_REGISTERS.reset(token)
     kept, kept_tree = jax.tree.flatten(kept)
     return Step(jaxpr, of_numbers, is_own, of_noise, of_state, info, kept, kept_tree)
 

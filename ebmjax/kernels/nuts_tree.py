@@ -30,6 +30,7 @@ displacement, up to the gradients at its ends.
 """
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import jax
@@ -50,6 +51,8 @@ from ebmjax.base import (
 from ebmjax.energies.constrained import constrained_in
 from ebmjax.kernels.integrators import trajectory
 
+# whether a chain is a thread of a GPU, with its tree in registers (ebmjax.fused)
+IN_REGISTERS: ContextVar[bool] = ContextVar("IN_REGISTERS", default=False)
 LARGEST_RANGE = 1000.0  # nats between the energies of a trajectory; beyond, it diverges
 
 
@@ -84,7 +87,9 @@ class Tree(NamedTuple):
     log_new: Array
     rho_new: Array
     errors_new: Range
-    waiting: tuple[Array, ...]  # [depth, D] first leaf of open stretches: n, rho
+    # [depth, D] first leaf of open stretches: n, rho; the last row is of odd leaves,
+    # which nothing reads: of 2^(depth - 1) leaves no more than depth - 1 stretches wait
+    waiting: tuple[Array, ...]
     has_turned: Array  # [] bool, a stretch of this doubling
     has_ended: Array  # [] bool; from then on nothing changes
     num_grads: Array
@@ -159,13 +164,17 @@ def grown(growth: Growth, tree: Tree) -> Tree:
 
     # an even leaf opens stretches and is kept, an odd one closes some
     row, is_odd = jax.lax.population_count(i >> 1), i & 1
+    place = jnp.where(is_odd == 0, row, len(tree.waiting[0]) - 1)
     waiting = tuple(
-        _with_row(table, jnp.where(is_odd == 0, x, _row(table, row)), row)
+        _with_row(table, x, place)
         for table, x in zip(tree.waiting, (n_tip, rho_new), strict=True)
     )
+    # an odd leaf finds the same in the table of before, but reading that makes XLA copy
+    # it; in registers reading the new one makes two tables live
+    table = tree.waiting if IN_REGISTERS.get() else waiting
     has_turned = jax.lax.cond(
         is_odd,
-        lambda: _closing(growth.turns, waiting, n_tip, rho_new, i, row),
+        lambda: _closing(growth.turns, table, n_tip, rho_new, i, row),
         lambda: jnp.zeros_like(is_finite),
     )
     has_turned |= ~is_first & tree.has_turned

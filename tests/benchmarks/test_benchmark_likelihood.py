@@ -15,7 +15,7 @@ from benchmarks import likelihood as bench
 from benchmarks import likelihood_table
 from benchmarks import likelihood_training as training
 from benchmarks.__main__ import app
-from benchmarks.likelihood_cases import CASES
+from benchmarks.likelihood_cases import CASES, OPTIONS
 from ebmjax.cli.train import train
 from ebmjax.experiments import config_checks, data, experiment
 
@@ -33,7 +33,8 @@ SMALL = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_options_of_a_case_are_those_of_the_command(name):
     options = CASES[name].options
-    assert set(options) <= set(inspect.signature(train).parameters)
+    names = {OPTIONS.get(name, name) for name in options}
+    assert names <= set(inspect.signature(train).parameters)
     config_checks.check(experiment.preset(DATASET, **options))
 
 
@@ -87,6 +88,18 @@ def test_a_history_has_no_energies_of_updates_without_chains():
     assert ["energy_data" in p for p in history.points] == [False, False, True, True]
     assert all(np.isfinite(list(p.values())).all() for p in history.points)
     assert np.isfinite(history.gap()["gap"])
+
+
+def test_a_run_stopped_before_its_chains_has_a_table():
+    config = experiment.preset(DATASET, num_updates=120, denoising_updates=60, **SMALL)
+    run = experiment.build(config, DATASET)
+    history = training.History(run)
+    first = lambda state, metrics: int(state.step) <= 50 and history.add(state, metrics)
+    run.fit(run.init(), on_chunk=first, chunk=50)
+    assert history.num_updates == 50
+    assert history.gap() == {}
+    row = {"case": "digits", "seed": 0, "history": history.points}
+    assert likelihood_table.history(row) == []
 
 
 def test_the_number_of_updates_follows_the_time_of_the_first(monkeypatch):

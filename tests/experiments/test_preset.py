@@ -40,6 +40,35 @@ def test_a_convolutional_network_has_its_own_widths():
     )
 
 
+def test_the_first_layer_is_wide_for_points_of_few_coordinates():
+    scale = lambda dataset, **choices: (
+        experiment.preset(dataset, **choices).first_layer_scale
+    )
+    of = lambda dim: data.Dataset("mine", np.zeros((50, dim), np.float32), None, None)
+    assert scale(POINTS) == scale(of(3)) == 2.0
+    assert scale(of(3), first_layer_scale=5.0) == 5.0
+    for dataset, choices in (
+        (of(4), {}),
+        (DATASET, {}),
+        (POINTS, {"objective": "nce"}),
+        (POINTS, {"condition_on": "0"}),
+        (of(3), {"kernel": "gibbs"}),
+        (of(3), {"levels": 4}),
+    ):
+        assert scale(dataset, **choices) == 1.0, choices
+
+
+def test_a_network_without_a_first_dense_layer_has_no_scale_of_it():
+    for dataset, choices in (
+        (DATASET, {"network": "conv"}),
+        (POINTS, {"objective": "multi_scale"}),
+        (POINTS, {"levels": 4}),
+    ):
+        config = experiment.preset(dataset, first_layer_scale=2.0, **choices)
+        with pytest.raises(experiment.RunError, match="first_layer_scale is of"):
+            experiment.build(config, dataset)
+
+
 def test_a_preset_is_not_for_all_data_and_objectives():
     for dataset, choices, message in (
         (DATASET, {"named": "short"}, "preset must be one of long"),

@@ -4,6 +4,7 @@ refused.  Without a GPU the kernel is interpreted."""
 import functools
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from ebmjax.fused.entries import NotEntrywise, entries
 from ebmjax.kernels import barker, gaussian_prior
 from ebmjax.sampling import loop
 from ebmjax.sampling import sample as sampling
+from ebmjax.sampling.collect import position_of
 
 PRECISION = jnp.array([[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 1.5]])
 
@@ -289,3 +291,36 @@ def test_products_are_in_full_precision_on_a_gpu(monkeypatch):
     assert precision() == highest
     with jax.default_matmul_precision("tensorfloat32"):
         assert precision() != highest
+
+
+def test_the_tree_of_nuts_is_held_once_in_registers():
+    """What is written into the table of a tree is not read in the same leaf: both
+    tables would be held, and the registers of a thread hold one (compiled for an H100,
+    3.8 kB of them are stored in memory and loaded again, and 1.9 kB otherwise)."""
+    chains = eb.parallel(eb.nuts(correlated, 0.5))
+    keys, state = eb.chain_keys(jax.random.key(0), 4), chains.init(jnp.zeros((4, 3)))
+    made = launches.Launches(keys, chains, state, position_of, 1, 4, True)
+    body = _body_of_the_loop(made.step.jaxpr.jaxpr)
+    written = {
+        v
+        for equation in body.eqns
+        if "dynamic_update" in f"{equation.primitive} {equation.params.get('name')}"
+        for v in equation.outvars
+    }
+    assert len(written) == 2  # momenta and their sums
+    is_variable = lambda v: not isinstance(v, jax.extend.core.Literal)
+    read = {v for equation in body.eqns for v in equation.invars if is_variable(v)}
+    assert not written & read
+    assert written <= set(body.outvars)
+
+
+def _body_of_the_loop(jaxpr):
+    """Of the first loop whose length depends on values."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "while":
+            return equation.params["body_jaxpr"].jaxpr
+        for inner in equation.params.values():
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns") and (found := _body_of_the_loop(inner)):
+                return found
+    return None

@@ -9,7 +9,45 @@ NEAR = "test_chain_init:test_draws_near_the_data_are_rows_with_noise_of_this_siz
 SPURIOUS = "test_report:test_chains_count_as_spurious_far_below_the_data_alone"
 SCALED = "test_networks:test_a_trained_scale_is_a_factor_of_the_whole_energy"
 
+WIDE = "test_networks:test_the_first_layer_has_the_initial_spread_that_was_asked_for"
+OF_FEW = "test_preset:test_the_first_layer_is_wide_for_points_of_few_coordinates"
+
 MUTANTS = [
+    Mutant(
+        "a first layer of the square root of its scale",
+        FILE,
+        'scale**2, "fan_in", "truncated_normal"',
+        'scale, "fan_in", "truncated_normal"',
+        WIDE,
+    ),
+    Mutant(
+        "biases of the first layer that are as wide as its weights",
+        FILE,
+        "nn.initializers.normal(0.4 * (scale - 1))",
+        "nn.initializers.normal(scale)",
+        WIDE,
+    ),
+    Mutant(
+        "every layer is as wide as the first",
+        FILE,
+        "if index or scale == 1:",
+        "if scale == 1:",
+        WIDE,
+    ),
+    Mutant(
+        "a wide first layer of ten coordinates",
+        "experiments/presets.py",
+        "MOST_COORDINATES = 3",
+        "MOST_COORDINATES = 10",
+        OF_FEW,
+    ),
+    Mutant(
+        "a wide first layer for every objective",
+        "experiments/presets.py",
+        'values.get("objective", Config.objective) == "maximum_likelihood"\n        and values.get("network", Config.network) == "mlp"',
+        'values.get("network", Config.network) == "mlp"',
+        OF_FEW,
+    ),
     Mutant(
         "a trained confinement that is no factor",
         FILE,

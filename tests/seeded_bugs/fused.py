@@ -8,6 +8,7 @@ T = "test_fused"
 SAME = f"{T}:test_a_fused_run_equals_run"
 
 MUTANTS = [
+    Mutant("fused: two tables of NUTS are held", "kernels/nuts_tree.py", "tree.waiting if IN_REGISTERS.get() else waiting", "waiting", f"{T}:test_the_tree_of_nuts_is_held_once_in_registers"),
     Mutant("fused: noise of the step before", "fused/launches.py", "noise = jax.vmap(draw)(first + jnp.arange(length))", "noise = jax.vmap(draw)(first - 1 + jnp.arange(length))", f"{SAME}:mala"),
     Mutant("fused: a piece begins again", "fused/launches.py", "noise = jax.tree.leaves(self.noise(start + done,", "noise = jax.tree.leaves(self.noise(start + 0 * done,", f"{T}:test_noise_in_pieces_changes_no_number"),
     Mutant("fused: the start is forgotten", "fused/launches.py", "self.noise(start + done, length", "self.noise(0 * start + done, length", f"{T}:test_trees_thinning_starts_and_records"),

@@ -90,6 +90,7 @@ MUTANTS = [
     Mutant("a fall of the energy is no divergence", "kernels/nuts_tree.py", "jnp.where(errors.is_wide(), errors.high - errors.low, largest)", "largest", "test_nuts:test_a_fall_of_the_energy_diverges_and_is_counted"),
     Mutant("NUTS sums momenta without the start", "kernels/nuts_tree.py", "rho = tree.rho + rho_new", "rho = tree.rho - n_left + rho_new", NUTS_TREE),
     Mutant("a trajectory that has ended sees more points", "kernels/nuts_tree.py", "errors_new = select(counts, errors_new, tree.errors_new)", "errors_new = errors_new", "test_nuts:test_a_trajectory_that_has_ended_sees_no_more_points"),
+    Mutant("an odd leaf of NUTS is kept as an even one", "kernels/nuts_tree.py", "place = jnp.where(is_odd == 0, row, len(tree.waiting[0]) - 1)", "place = row", NUTS_TREE),
     Mutant("one draw for all leaves of NUTS", "kernels/nuts_tree.py", "within = exponential(growth.key, count)", "within = exponential(growth.key, 0)", invariant("nuts")),
     Mutant("step jitter to one side only", H, "(2 * uniform(key_size) - 1)", "uniform(key_size)", "test_samplers:test_step_jitter_is_even_and_keeps_the_length"),
     Mutant("gradients of trajectories counted once", "kernels/hamiltonian.py", "num_grads = jnp.int32((len(self.integrator) // 2) * length)", "num_grads = info.num_grads", "test_warmup:test_gradients_of_a_free_length_are_counted"),

@@ -89,6 +89,14 @@ Features = Annotated[
     str | None,
     typer.Option(help="Widths of its layers, 512,512; of conv the last is dense."),
 ]
+FirstLayerScale = Annotated[
+    float | None,
+    typer.Option(
+        help="Of the initial weights of an mlp's first layer; above 1 for densities "
+        "that vary over short distances.",
+        min=1,
+    ),
+]
 Confinement = Annotated[
     ConfinementName | None,
     typer.Option(
