@@ -38,7 +38,8 @@ ELEMENTWISE = set(
 )
 SAME = {"copy", "copy_p", "stop_gradient", "optimization_barrier", "random_wrap"}
 SAME |= {"random_unwrap"}
-_CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # parameters of functions that are called
+# parameters of functions that are called
+_CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
 _PRIMITIVES = {
     "add": jax.lax.add_p,
     "mul": jax.lax.mul_p,

@@ -30,7 +30,8 @@ from ebmjax.base import (
     normal_like,
     preconditioned,
 )
-from ebmjax.kernels.nuts_tree import Growth, grown, seed, turning
+from ebmjax.kernels.nuts_tree import Growth, grown, seed
+from ebmjax.kernels.nuts_turns import turning
 
 LARGEST_DEPTH = 20
 

@@ -22,11 +22,6 @@ A stretch diverges where its largest and its smallest H are more than 1000 nats 
 Like the turn, this is a property of the stretch and does not depend on where the
 trajectory began.  The difference to the first point, which other implementations bound,
 does, and leaves a target with a step of that height not invariant.
-
-On circles, coordinates of :func:`~ebmjax.supports.periodic`, a trajectory may go round
-for ever without turning.  There a stretch also turns where it has gone further than
-half a period in any of them, and gets nearer to where it began: S rho is its
-displacement, up to the gradients at its ends.
 """
 
 from collections.abc import Callable
@@ -35,6 +30,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 from jax.flatten_util import ravel_pytree
 
 from ebmjax._random import exponential, unit
@@ -45,10 +41,8 @@ from ebmjax.base import (
     Position,
     State,
     half_square,
-    scale,
     select,
 )
-from ebmjax.energies.constrained import constrained_in
 from ebmjax.kernels.integrators import trajectory
 
 # whether a chain is a thread of a GPU, with its tree in registers (ebmjax.fused)
@@ -110,7 +104,7 @@ class Growth(NamedTuple):
     energy: Energy
     step_size: Any
     unravel: Callable[[Array], Position]
-    turns: Callable[..., Array]  # of :func:`turning`
+    turns: Callable[..., Array]  # of :mod:`ebmjax.kernels.nuts_turns`
     words: Array  # [depth] uint32 of each doubling: a coin, and a draw
     key: Key  # of the draws of the leaves
     start: Array  # [] H_0
@@ -217,8 +211,23 @@ def _row(table: Array, row: Array) -> Array:
     return jax.lax.dynamic_index_in_dim(table, row, 0, keepdims=False)
 
 
+@custom_vmap
 def _with_row(table: Array, x: Array, row: Array) -> Array:
     return jax.lax.dynamic_update_index_in_dim(table, x, row, 0)
+
+
+@_with_row.def_vmap
+def _with_row_of_each(axis_size, is_batched, table, x, row):
+    """In place; JAX's own rule makes a scatter, which reads what it replaces."""
+    if is_batched[2]:
+        axes = tuple(0 if b else None for b in is_batched)
+        write = lambda t, x, i: jax.lax.dynamic_update_index_in_dim(t, x, i, 0)
+        return jax.vmap(write, axes)(table, x, row), True
+    each = lambda y, is_there: (
+        y if is_there else jnp.broadcast_to(y, (axis_size, *y.shape))
+    )
+    table, x = (each(*pair) for pair in zip((table, x), is_batched[:2], strict=True))
+    return jax.lax.dynamic_update_index_in_dim(table, x, row, 1), True
 
 
 def _closing(turns, waiting, n_tip: Array, rho_new: Array, i: Array, row: Array):
@@ -232,29 +241,3 @@ def _closing(turns, waiting, n_tip: Array, rho_new: Array, i: Array, row: Array)
 
     start = jnp.any(n_tip != n_tip) & False
     return jax.lax.fori_loop(row - num_closed + 1, row + 1, close, start)
-
-
-def _turns(rho: Array, n_first: Array, n_last: Array) -> Array:
-    """Whether stretches ``[..., D]`` turn: the trapezium sum of momenta against that of
-    either end."""
-    rho = rho - (n_first + n_last) / 2
-    return (jnp.sum(rho * n_first, axis=-1) <= 0) | (
-        jnp.sum(rho * n_last, axis=-1) <= 0
-    )
-
-
-def turning(
-    energy: Energy, step_size: Any, unravel: Callable[[Array], Position]
-) -> Callable[..., Array]:
-    """The criterion of a turn: :func:`_turns`, or half a circle where there are any."""
-    constrained = constrained_in(energy)
-    if constrained is None or not constrained.is_periodic:
-        return _turns
-
-    def turns(rho, n_first, n_last):
-        moved = scale(step_size, unravel(rho - (n_first + n_last) / 2))
-        half = ravel_pytree(constrained.periods(moved))[0] / 2
-        is_past = (half > 0) & (jnp.abs(ravel_pytree(moved)[0]) > half)
-        return _turns(rho, n_first, n_last) | jnp.any(is_past)
-
-    return turns

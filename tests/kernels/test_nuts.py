@@ -10,6 +10,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets
+from ebmjax.kernels import nuts_tree
 
 PRECISION = np.array([1.0, 4.0, 0.3, 2.0])
 ENERGY = lambda x: 0.5 * jnp.sum(jnp.asarray(PRECISION, x.dtype) * x**2)
@@ -254,3 +255,18 @@ def test_a_state_without_gradient_is_refused(key):
     walk = eb.random_walk(ENERGY, 0.1)
     with pytest.raises(TypeError, match="nuts needs a state with its gradient"):
         eb.nuts(ENERGY, 0.1).step(key, walk.init(jnp.ones(4)))
+
+
+@pytest.mark.parametrize("is_batched", [(1, 1, 0), (1, 0, 0), (0, 1, 0), (1, 1, 1)])
+def test_a_row_of_each_table_is_written(is_batched):
+    rng = np.random.default_rng(0)
+    table, x = rng.normal(size=(5, 4, 3)), rng.normal(size=(5, 3))
+    row = np.array([2, 0, 3, 3, 1])
+    given = [a if b else a[0] for a, b in zip((table, x, row), is_batched, strict=True)]
+    axes = tuple(0 if b else None for b in is_batched)
+    found = jax.vmap(nuts_tree._with_row, axes)(*map(jnp.asarray, given))
+    for i, one in enumerate(np.asarray(found)):
+        t, y, r = (a[i] if b else a for a, b in zip(given, is_batched, strict=True))
+        expected = np.array(t)
+        expected[r] = y
+        assert np.allclose(one, expected)

@@ -51,7 +51,7 @@ MUTANTS = [
     # circles
     Mutant("nothing is wrapped", "kernels/free_coordinates.py", "if energy is None or not energy.is_periodic:", "if True:", f"{O}:test_coordinates_stay_in_their_range_after_any_number_of_turns"),
     Mutant("wrapped by one turn at most", SCALARS, "x = free - period * jnp.floor((free - low) / period)", "x = free", f"{T}:test_a_periodic_coordinate_is_wrapped_into_its_range"),
-    Mutant("trajectories around a circle never end", "kernels/nuts_tree.py", "return _turns(rho, n_first, n_last) | jnp.any(is_past)", "return _turns(rho, n_first, n_last)", f"{O}:test_a_trajectory_around_a_circle_ends_after_half_a_turn"),
+    Mutant("trajectories around a circle never end", "kernels/nuts_turns.py", "return _turns(rho, n_first, n_last) | jnp.any(is_past)", "return _turns(rho, n_first, n_last)", f"{O}:test_a_trajectory_around_a_circle_ends_after_half_a_turn"),
     Mutant("the moments of a warm-up are not moved with the chart", "adaptation/schedule.py", "seen = seen._replace(before=before, after=after)", "pass", f"{O}:test_the_mass_does_not_depend_on_the_ends_of_the_range:8"),
     Mutant("charts stay where they were", CHARTS, "Chart(self.period, self.flat(self.centre + shift), zero, zero)", "Chart(self.period, self.centre, zero, zero)", f"{O}:test_a_chart_is_continuous_around_the_chains"),
     Mutant("a chart without wrapping", CHARTS, "jnp.where(self.period > 0, self.centre + distance, x)", "self.centre + distance", f"{O}:test_a_chart_is_continuous_around_the_chains"),
