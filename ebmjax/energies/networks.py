@@ -132,7 +132,8 @@ class MLP(EnergyNetwork):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 1 <= (scale := self.first_layer_scale) < float("inf"):
+        checks.positive(scale := self.first_layer_scale, "first_layer_scale")
+        if scale < 1:
             raise ValueError(f"first_layer_scale must be at least 1, got {scale}")
         if self.is_spectral and scale != 1:
             raise ValueError(

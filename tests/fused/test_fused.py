@@ -296,7 +296,7 @@ def test_products_are_in_full_precision_on_a_gpu(monkeypatch):
 def test_the_tree_of_nuts_is_held_once_in_registers():
     """What is written into the table of a tree is not read in the same leaf: both
     tables would be held, and the registers of a thread hold one (compiled for an H100,
-    3.8 kB of them are stored in memory and loaded again, and 1.9 kB otherwise)."""
+    3.8 kB of them are stored in memory and loaded again, and 1.7 kB otherwise)."""
     chains = eb.parallel(eb.nuts(correlated, 0.5))
     keys, state = eb.chain_keys(jax.random.key(0), 4), chains.init(jnp.zeros((4, 3)))
     made = launches.Launches(keys, chains, state, position_of, 1, 4, True)
