@@ -10,7 +10,6 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +17,7 @@ import optax
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Key
+from ebmjax.energies.networks import Classifier
 
 Predict = Callable[[Array], Array]
 
@@ -34,21 +34,6 @@ class ClassifierMetrics(NamedTuple):
     def num_classes(self) -> int:
         """Classes with at least a tenth of an equal share."""
         return int(np.sum(self.class_shares > 0.1 / len(self.class_shares)))
-
-
-class Classifier(nn.Module):
-    """A small convolutional classifier of images, which judges samples."""
-
-    num_classes: int
-
-    @nn.compact
-    def __call__(self, x):
-        h = x if x.ndim == 3 else x[..., None]
-        for width in (16, 32):
-            h = nn.relu(
-                nn.Conv(width, (3, 3), strides=2 if min(h.shape[:2]) > 4 else 1)(h)
-            )
-        return nn.Dense(self.num_classes)(nn.relu(nn.Dense(128)(jnp.ravel(h))))
 
 
 def train_classifier(
