@@ -65,8 +65,8 @@ def parameters(params: Any, name: str = "params") -> None:
 def finite_rows(leaf: Any, where: str) -> None:
     """Raise, naming the rows, if an array holds NaN or infinity."""
     bad = ~(
-        np.isfinite(leaf)
-        if isinstance(leaf, np.ndarray)
+        np.isfinite(np.asarray(leaf))
+        if _is_on_host(leaf)
         else np.asarray(jnp.isfinite(leaf))
     )
     if bad.any():
@@ -75,6 +75,14 @@ def finite_rows(leaf: Any, where: str) -> None:
         raise ValueError(
             f"{where} must be finite, got {bad.sum()} NaN or infinite values{listed}"
         )
+
+
+def _is_on_host(leaf: Any) -> bool:
+    """Whether NumPy can read it without a copy, so that nothing is compiled."""
+    if not isinstance(leaf, jax.Array):
+        return isinstance(leaf, np.ndarray)
+    kinds = {device.platform for device in leaf.devices()}
+    return kinds == {"cpu"} and leaf.is_fully_addressable
 
 
 def num_chains(positions: Any, name: str = "positions") -> int:

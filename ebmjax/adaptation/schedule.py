@@ -27,6 +27,7 @@ from ebmjax.base import (
     Array,
     Dense,
     Energy,
+    Info,
     Kernel,
     Key,
     Position,
@@ -37,6 +38,7 @@ from ebmjax.base import (
 )
 from ebmjax.kernels.chains import parallel
 from ebmjax.kernels.free_coordinates import wrapping
+from ebmjax.kernels.hamiltonian import factor_of, with_momentum
 from ebmjax.kernels.langevin import mala
 
 WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which windows begin
@@ -52,6 +54,14 @@ class Progress(NamedTuple):
     adapters: tuple[Any, ...]  # their states
     num_grads: Array  # [] int32, of the steps
     chart: Chart | None  # of periodic coordinates
+
+
+class Shown(NamedTuple):
+    """What a step shows beside where it ends."""
+
+    info: Info  # [C]
+    momentum: Position | None  # [C, ...] of ``hmc``, at the end
+    factor: Array | None  # [C] of its step size
 
 
 class Schedule(NamedTuple):
@@ -81,9 +91,17 @@ class Schedule(NamedTuple):
         kernel = self.make_kernel(self.energy, self.step_size(tuning))
         if not self.is_free:
             return kernel
-        return kernel.replace(
-            num_steps=num_steps, step_jitter=STEP_JITTER, keep_momentum=True
-        )
+        return kernel.replace(num_steps=num_steps, step_jitter=STEP_JITTER)
+
+    def kernel_at(self, tuning: Tuning, t: Array, is_first: Array) -> Kernel:
+        """The kernel of step ``t``, of the first window or a later one."""
+        return self.kernel(tuning, self.length(tuning, t, is_first))
+
+    def length(self, tuning: Tuning, t: Array, is_first: Array) -> Array:
+        """Steps of the trajectories of step ``t``, where that is tuned."""
+        most = jnp.where(is_first, FIRST_STEPS, MOST_STEPS)
+        eps = jnp.exp(tuning.log_step_size)
+        return num_leapfrog_steps(tuning.log_length, eps, evenly(t), most)
 
     def probe(self, state: State, step_size: Any) -> Kernel:
         """A cheap kernel: MALA where there is a gradient."""
@@ -92,43 +110,64 @@ class Schedule(NamedTuple):
 
     # a step becomes what adapters see
 
-    def seen(
-        self, state: State, tuning: Tuning, t: Array, is_first: Array
-    ) -> tuple[Seen, State]:
-        """A step of all chains, and where it ends."""
-        eps = jnp.exp(tuning.log_step_size)
-        most = jnp.where(is_first, FIRST_STEPS, MOST_STEPS)
-        num = num_leapfrog_steps(tuning.log_length, eps, evenly(t), most)
-        kernel = parallel(self.kernel(tuning, num))
-        noise, new, info = _advance(kernel, self.keys, state, t)
-        new = wrapping(kernel)(new)
-        momentum = time = None
+    def step(self, kernel: Kernel, state: State, t: Array) -> tuple[State, Shown]:
+        """Step ``t`` of all chains: where it ends, and what it shows."""
         if self.is_free:
-            momentum, time = (
-                flat(new.momentum),
-                num.astype(eps.dtype) * eps * noise[0].factor,
-            )
-        before, after = flat(state.position), flat(new.position)
+            kernel = with_momentum(kernel)
+            zeros = jax.tree.map(jnp.zeros_like, state.position)
+            state = state._replace(momentum=zeros)
+        chains = parallel(kernel)
+        noise = self.noise(chains, state, t)
+        new, info = chains.move(noise, state)
+        new = wrapping(chains)(new)
+        shown = Shown(info, new.momentum, factor_of(noise))
+        return new._replace(momentum=None) if self.is_free else new, shown
+
+    def noise(self, chains: Kernel, state: State, t: Any) -> Any:
+        """The noise of step ``t``."""
+        keys = jax.vmap(fold_in, (0, None))(self.keys, t)
+        return draw_noise(chains, keys, shapes_of(state.position))
+
+    def seen(
+        self,
+        progress: Progress,
+        new: State,
+        shown: Shown,
+        t: Array,
+        is_first: Array,
+    ) -> Seen:
+        """What adapters see of step ``t``."""
+        before, after = flat(progress.state.position), flat(new.position)
+        at_end = time = None
+        if self.is_free:
+            at_end = flat(shown.momentum)
+            eps = jnp.exp(progress.tuning.log_step_size)
+            num = self.length(progress.tuning, t, is_first)
+            time = num.astype(eps.dtype) * eps * shown.factor
         weight = weights_of(new.energy, before.shape[1])
-        return Seen(before, after, momentum, time, weight, info, is_first), new
+        return Seen(before, after, at_end, time, weight, shown.info, is_first)
 
     # and that becomes new numbers
 
     def run(self, progress: Progress) -> tuple[Progress, Array]:
         """All steps; with the acceptance rate of each, ``[T]``."""
-        begins = np.zeros(self.num_steps, bool)
-        first = (max(2, round(share * self.num_steps)) for share in WINDOWS)
-        begins[[0, *first]] = True
-        when = jnp.arange(self.num_steps), begins, np.cumsum(begins) == 1
+        begins, is_first = windows(self.num_steps)
+        when = jnp.arange(self.num_steps), begins, is_first
         return jax.lax.scan(self._step, progress, when)
 
     def _step(self, progress, when):
         t, begins, is_first = when
         progress = jax.lax.cond(
-            begins, self._begin_window, lambda progress, t: progress, progress, t
+            begins, self.begin_window, lambda progress, t: progress, progress, t
         )
-        state, tuning, states, num_grads, chart = progress
-        seen, new_state = self.seen(state, tuning, t, is_first)
+        kernel = self.kernel_at(progress.tuning, t, is_first)
+        new, shown = self.step(kernel, progress.state, t)
+        seen = self.seen(progress, new, shown, t, is_first)
+        return self.update(progress, new, seen)
+
+    def update(self, progress: Progress, new_state: State, seen: Seen):
+        """New numbers after a step, and its acceptance rate."""
+        _, tuning, states, num_grads, chart = progress
         if chart is not None:
             chart = chart.add(seen.after, seen.weight)
             before, after = (chart.flat(x) for x in (seen.before, seen.after))
@@ -143,14 +182,15 @@ class Schedule(NamedTuple):
         new_progress = Progress(new_state, tuning, tuple(new), num_grads, chart)
         return cast_like(new_progress, progress), rate
 
-    def _begin_window(self, progress, t):
+    def begin_window(self, progress: Progress, t: Array) -> Progress:
+        """New scales, and a step size for them, before step ``t``."""
         state, tuning, states, num_grads, chart = progress
         chart = chart and chart.renewed()
 
         def rate(tuning):
             kernel = parallel(self.probe(state, self.step_size(tuning)))
-            info = _advance(kernel, self.keys, state, self.num_steps + t)[2]
-            return jnp.mean(info.acceptance_rate)
+            noise = self.noise(kernel, state, self.num_steps + t)
+            return jnp.mean(kernel.move(noise, state)[1].acceptance_rate)
 
         new = []
         for adapter, adapter_state in zip(self.adapters, states, strict=True):
@@ -158,6 +198,13 @@ class Schedule(NamedTuple):
             new.append(adapter_state)
         new_progress = Progress(state, tuning, tuple(new), num_grads, chart)
         return cast_like(new_progress, progress)
+
+
+def windows(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each step, whether a window begins there, and whether it is of the first."""
+    begins = np.zeros(num_steps, bool)
+    begins[[0, *(max(2, round(share * num_steps)) for share in WINDOWS)]] = True
+    return begins, np.cumsum(begins) == 1
 
 
 def weights_of(energies: Array, dim: int) -> Array:
@@ -172,12 +219,6 @@ def weights_of(energies: Array, dim: int) -> Array:
 def flat(positions: Position) -> Array:
     """Positions ``[C, ...]`` as ``[C, D]``."""
     return jax.vmap(lambda x: ravel_pytree(x)[0])(positions)
-
-
-def _advance(kernel, keys, state, t):
-    keys = jax.vmap(fold_in, (0, None))(keys, t)
-    noise = draw_noise(kernel, keys, shapes_of(state.position))
-    return noise, *kernel.move(noise, state)
 
 
 def _mean(rates, weight):

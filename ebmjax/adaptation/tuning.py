@@ -1,5 +1,9 @@
-"""Tuning from the host: checks, one compiled call of :mod:`ebmjax.adaptation.warmup`, a
-kernel with fixed numbers.
+"""Tuning from the host: checks, a warm-up of :mod:`ebmjax.adaptation.warmup`, a kernel
+with fixed numbers.
+
+Kernels that follow trajectories are stepped from the host, by the program that steps
+them in ``sample`` (:mod:`ebmjax.sampling._any_length`); of others the warm-up is one
+program.
 """
 
 import functools
@@ -19,12 +23,16 @@ from ebmjax.adaptation.checks import (
     steps_of,
     target_of,
 )
-from ebmjax.adaptation.warmup import adapt, with_length
+from ebmjax.adaptation.stepped import stepped
+from ebmjax.adaptation.warmup import adapt, wants_length, with_length
 from ebmjax.base import Energy, Kernel, Key, Position, scalar
 from ebmjax.energies.constrained import constrained_in
+from ebmjax.sampling import _any_length as any_length
 from ebmjax.sampling.coordinates import constrained_of, free_of
 from ebmjax.sampling.initialization import one_point
 from ebmjax.sampling.recompiled import warn_of_many
+
+ONE = np.array(1, np.int32)
 
 
 class Tuned(NamedTuple):
@@ -122,15 +130,19 @@ def warm_up(
     warn_of_many("warm_up", template)
     check_starts(energy, positions, template.needs_grad)
     numbers = np.float32(target), np.float32(step_size)
-    found = _compiled(
-        key, make_kernel, energy, positions, *numbers, num_steps, covariance
+    is_stepped = any_length.is_for(template) or (
+        wants_length(template) and any_length.is_for(template.replace(num_steps=ONE))
     )
+    run: Callable[..., Any] = stepped if is_stepped else _compiled
+    found = run(key, make_kernel, energy, positions, *numbers, num_steps, covariance)
     found = found._replace(
         acceptance_rate=np.asarray(found.acceptance_rate),
         is_lost=np.asarray(found.is_lost),
     )
     length = None if found.num_steps is None else int(found.num_steps)
-    kernel = found._replace(num_steps=length).kernel(make_kernel, energy)
+    if length is not None:  # a number of the program that both call, or part of one
+        found = found._replace(num_steps=length * ONE if is_stepped else length)
+    kernel = found.kernel(make_kernel, energy)
     at_walls = functools.partial(share_at_walls, key, kernel, found.position)
     check_adapted(energy, found, positions, target, at_walls=at_walls)
     position = found.position

@@ -90,18 +90,36 @@ def adapt(
     order.  Positions are free coordinates where the energy is constrained.
     """
     make_kernel = with_length(make_kernel)
-    num_chains = checks.num_chains(positions)
-    one = jax.tree.map(lambda x: x[0], positions)
-    first, unravel = ravel_pytree(one)
-    dim = first.size
-    is_dense = covariance == "dense" or (covariance == "auto" and dim <= LARGEST_DENSE)
-    is_free = wants_length(make_kernel(energy, step_size))
+    schedule = scheduled(
+        key, make_kernel, energy, positions, num_steps, target, covariance, adapters
+    )
+    progress, num_rounds = begun(schedule, positions, target, step_size)
+    progress, rates = schedule.run(progress)
+    return adapted(schedule, progress, num_rounds, rates)
+
+
+def scheduled(
+    key: Key,
+    make_kernel: Callable[..., Kernel],
+    energy: Energy,
+    positions: Position,
+    num_steps: int,
+    target: Any,
+    covariance: str | None,
+    adapters: Sequence[Adapter] | None = None,
+) -> Schedule:
+    """The steps of a warm-up of chains at positions ``[C, ...]`` of these shapes."""
+    first, unravel = ravel_pytree(jax.tree.map(lambda x: x[0], positions))
+    is_dense = covariance == "dense" or (
+        covariance == "auto" and first.size <= LARGEST_DENSE
+    )
+    is_free = wants_length(make_kernel(energy, 1.0))
     if adapters is None:
         adapters = usual_adapters(
             target, covariance, is_dense=is_dense, is_free=is_free
         )
-    schedule = Schedule(
-        chain_keys(key, num_chains),
+    return Schedule(
+        chain_keys(key, checks.num_chains(positions)),
         make_kernel,
         energy,
         unravel,
@@ -111,7 +129,15 @@ def adapt(
         is_dense=is_dense,
         is_free=is_free,
     )
-    unit = jnp.eye(dim) if is_dense else jnp.ones(dim)
+
+
+def begun(
+    schedule: Schedule, positions: Position, target: Any, step_size: Any
+) -> tuple[Progress, Array]:
+    """What there is after the approach, before step 0; and the rounds that it took."""
+    one = jax.tree.map(lambda x: x[0], positions)
+    dim, num_chains = ravel_pytree(one)[0].size, checks.num_chains(positions)
+    unit = jnp.eye(dim) if schedule.is_dense else jnp.ones(dim)
     log_size, zero = jnp.log(jnp.float32(step_size)), jnp.float32(0.0)
     tuning = Tuning(log_size, unit, unit, zero, jnp.int32(0))
     state = parallel(schedule.kernel(tuning, jnp.int32(1))).init(positions)
@@ -119,28 +145,27 @@ def adapt(
     probe = partial(schedule.probe, state)
     state, sizes, num_rounds = approach(schedule.keys, probe, state, sizes, target, dim)
     state = wrapping(parallel(probe(step_size)))(state)
-    chart = Chart.of(constrained_in(energy), one)
+    chart = Chart.of(constrained_in(schedule.energy), one)
     if chart is not None:
         chart = chart.add(flat(state.position), jnp.ones(num_chains))
     tuning = tuning._replace(log_step_size=median(sizes))
-    states = tuple(adapter.init(tuning, num_chains) for adapter in adapters)
-    progress = Progress(state, tuning, states, jnp.int32(0), chart)
-    progress, rates = schedule.run(progress)
-    num_cheap = 1 + ROUND * num_rounds
-    return _adapted(schedule, progress, rates, num_cheap)
+    states = tuple(adapter.init(tuning, num_chains) for adapter in schedule.adapters)
+    return Progress(state, tuning, states, jnp.int32(0), chart), num_rounds
 
 
-def _adapted(schedule: Schedule, progress: Progress, rates, num_cheap) -> Adapted:
-    """What was found, with ``num_cheap`` steps of all chains before the first one."""
+def adapted(
+    schedule: Schedule, progress: Progress, num_rounds: Array, rates: Any
+) -> Adapted:
+    """What was found in steps of these acceptance rates ``[T]``, after ``num_rounds``
+    of the approach."""
     state, tuning, states, num_grads, _ = progress
     for adapter, adapter_state in zip(schedule.adapters, states, strict=True):
         tuning = adapter.final(adapter_state, tuning)
     eps = jnp.exp(tuning.log_step_size)
     num = num_leapfrog_steps(tuning.log_length, eps, 0.999, MOST_STEPS)
     num_chains, dim = len(state.energy), len(tuning.scale)
-    cheap = num_cheap + tuning.num_probes
     if state.grad is not None:
-        num_grads += num_chains * cheap
+        num_grads += num_chains * (1 + ROUND * num_rounds + tuning.num_probes)
     return Adapted(
         schedule.step_size(tuning),
         num if schedule.is_free else None,

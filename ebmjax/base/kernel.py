@@ -33,6 +33,7 @@ class Kernel(Value):
       needs_grad: its states carry the gradient of the energy.
       is_reversible: it has detailed balance with respect to exp(-energy).
       is_parallel: it moves many chains, and its keys have a leading axis ``[C]``.
+      is_trajectory: a step follows a trajectory whose length is a number, in a loop.
       acceptance_target: the acceptance rate at which it works best, or ``None``.
       state_space: of which points its energy is: ``REAL``, ``BITS``, ``SPINS`` or
         ``levels(K)`` of :mod:`ebmjax.spaces`.  An energy that names another space is
@@ -53,6 +54,7 @@ class Kernel(Value):
     is_parallel: bool = False
     acceptance_target: float | None = None
     state_space: Space = REAL
+    is_trajectory: bool = False
     is_of_part = False  # whether it moves a part of the position, in a space of its own
 
     def __new__(cls, *args: Any, **options: Any) -> "Kernel":

@@ -51,6 +51,7 @@ def _columns(x) -> tuple[dict[str, np.ndarray], tuple[Spread, Spread]]:
     squares = (x - mean) ** 2
     scores = normal_scores(split)
     folded = normal_scores(np.abs(split - np.median(_pooled(split), axis=0)))
+    covariance = autocovariance(scores)
     columns = {
         "mean": origin + mean,
         "sd": sd,
@@ -61,11 +62,12 @@ def _columns(x) -> tuple[dict[str, np.ndarray], tuple[Spread, Spread]]:
         / 2,
         "5%": origin + low,
         "95%": origin + high,
-        "ess_bulk": ess(scores),
+        "ess_bulk": ess(scores, covariance),
         "ess_tail": np.minimum(*(_ess_below(x, q) for q in (low, high))),
         "rhat": np.fmax(plain_rhat(scores), plain_rhat(folded)),
     }
-    return columns, (spread(scores), spread(folded))
+    bulk, tails = spread(scores, covariance), spread(folded, autocovariance(folded))
+    return columns, (bulk, tails)
 
 
 def halves(x: np.ndarray) -> np.ndarray:
@@ -101,11 +103,11 @@ def plain_rhat(x: np.ndarray) -> np.ndarray:
     return np.sqrt((length - 1) / length + between / within)
 
 
-def ess(x: np.ndarray) -> np.ndarray:
+def ess(x: np.ndarray, covariance: np.ndarray | None = None) -> np.ndarray:
     """C T / tau, ``[D]``; tau by Geyer's initial monotone sequence, at least
     1 / log10(C T)."""
     length, num_chains = x.shape[:2]
-    covariance = autocovariance(x)
+    covariance = autocovariance(x) if covariance is None else covariance
     within = covariance[0] * length / (length - 1)
     total = covariance[0] + (
         x.mean(axis=0).var(axis=0, ddof=1) if num_chains > 1 else 0.0
@@ -115,9 +117,8 @@ def ess(x: np.ndarray) -> np.ndarray:
     return np.where(np.ptp(_pooled(x), axis=0) > 0, size / tau, 0.0)
 
 
-def spread(x: np.ndarray) -> Spread:
+def spread(x: np.ndarray, covariance: np.ndarray) -> Spread:
     """Means and variances of split chains, and their autocorrelation time."""
-    covariance = autocovariance(x)
     tau = np.maximum(_tau(covariance / covariance[0]), 1.0)
     return Spread(x.mean(axis=0), x.var(axis=0, ddof=1), tau)
 
@@ -125,9 +126,20 @@ def spread(x: np.ndarray) -> Spread:
 def autocovariance(x: np.ndarray) -> np.ndarray:
     """Mean over chains, about the mean of each, ``[T, D]``."""
     length = len(x)
-    size = 2 ** int(np.ceil(np.log2(2 * length)))
+    size = fast_length(2 * length)
     spectrum = np.abs(np.fft.rfft(x - x.mean(axis=0), size, axis=0)) ** 2
     return np.fft.irfft(spectrum.mean(axis=1), axis=0)[:length] / length
+
+
+def fast_length(least: int) -> int:
+    """The smallest even 2^a 3^b 5^c from ``least`` on, of which the FFT is fast.
+
+    >>> fast_length(300), fast_length(1001)
+    (300, 1024)
+    """
+    most = 1 << (least - 1).bit_length()
+    odd = (3**b * 5**c for b in range(12) for c in range(8) if 3**b * 5**c <= most)
+    return min(k << max(1, (-(-least // k) - 1).bit_length()) for k in odd)
 
 
 def quantile(x: np.ndarray, probabilities) -> np.ndarray:

@@ -139,6 +139,10 @@ class HMC(MetropolisKernel):
     def needs_grad(self):
         return True
 
+    @property
+    def is_trajectory(self):
+        return is_number(self.num_steps)
+
     def init(self, position):
         state = super().init(position)
         if not self.keep_momentum:
@@ -152,6 +156,21 @@ class HMC(MetropolisKernel):
         num_grads = jnp.int32((len(self.integrator) // 2) * length)
         start = state.energy + half_square(momentum)
         return new, info._replace(hamiltonian=start, num_grads=num_grads)
+
+
+def with_momentum(kernel: Kernel) -> Kernel:
+    """A kernel of :func:`hmc` whose states have the momentum at the end of the last
+    trajectory that was accepted; another one unchanged."""
+    if not isinstance(kernel, HMC) or kernel.keep_momentum:
+        return kernel
+    return kernel.replace(keep_momentum=True)
+
+
+def factor_of(noise: Any) -> Array | None:
+    """What the noise of a step of :func:`hmc` has multiplied its step size with;
+    ``None`` where that is not random, and of other kernels."""
+    is_ours = isinstance(noise, tuple) and isinstance(noise[0], Noise)
+    return noise[0].factor if is_ours else None
 
 
 def hmc(

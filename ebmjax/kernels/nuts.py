@@ -46,6 +46,7 @@ class NUTS(Kernel):
     rejects_nonfinite = True
     needs_grad = True
     is_reversible = True
+    is_trajectory = True
     # Hoffman & Gelman 2014, figure 3: between 0.6 and 0.9
     acceptance_target = 0.85
 

@@ -22,6 +22,10 @@ class Wrapper(Kernel):
         return self.kernel.needs_grad
 
     @property
+    def is_trajectory(self):
+        return self.kernel.is_trajectory
+
+    @property
     def is_reversible(self):
         return self.kernel.is_reversible
 

@@ -134,7 +134,7 @@ def _run(key, kernel, state, start, collect, *, num_steps, thin, block) -> Run:
 
     num_blocks, rest = divmod(num_kept, block)
     # of the functions that run, so that the kernel is traced once
-    empty = _zeros(jax.eval_shape(move, noise, state)[1])
+    empty = zeros_like_shapes(jax.eval_shape(move, noise, state)[1])
     is_reducing = isinstance(collect, Reducer)
     carry = (state, empty, collect.init(state, empty) if is_reducing else None)
     (first, carry), kept = jax.lax.scan(
@@ -217,8 +217,9 @@ def no_info(kernel: Kernel, key: Key, state: State) -> Info:
     def one(key, state):
         return kernel.move(draw_noise(kernel, key, shapes), state)[1]
 
-    return _zeros(jax.eval_shape(one, key, state))
+    return zeros_like_shapes(jax.eval_shape(one, key, state))
 
 
-def _zeros(shapes):
+def zeros_like_shapes(shapes: Any) -> Any:
+    """Zeros of these shapes and types."""
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)

@@ -7,6 +7,7 @@ energy is not finite is refused, a chain that never moved is named.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ebmjax.io import run_directory as folder
 from ebmjax.io.chunk_store import Interrupted, fingerprint
 from ebmjax.io.code_digest import code_digest
 from ebmjax.kernels.chains import Stacked
+from ebmjax.sampling import _any_length as any_length
 from ebmjax.sampling import _chunk_programs as programs
 from ebmjax.sampling import devices as dev
 from ebmjax.sampling._chunked_run import ChunkedRun
@@ -144,6 +146,9 @@ def sample(
     if is_free and mesh is None and not fused:  # a fused run is a few launches
         keys = chain_keys(key, len(state.energy))
         longest = longest_chunk(kernel, keys, state, steps.total)
+    program: Callable[..., Any] = programs.fused_chunk if fused else programs.chunk
+    if not fused and mesh is None and any_length.takes(kernel, collect, thin):
+        program = any_length.chunk
     run = ChunkedRun(
         key,
         kernel,
@@ -153,7 +158,7 @@ def sample(
         list(chunks_of(steps, num_chunks, longest)),
         mesh=mesh,
         on_fault=on_fault,
-        program=programs.fused_chunk if fused else programs.chunk,
+        program=program,
         is_in_place=longest is not None,
     )
     try:

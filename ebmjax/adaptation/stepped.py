@@ -1,0 +1,99 @@
+"""A warm-up whose steps are taken from the host.
+
+The kernel of a step is one of the results of the step before, so that what is compiled
+is the step of :mod:`ebmjax.sampling._any_length`, which ``sample`` uses too, and what
+is between steps: the approach, the start of a window, the numbers of the next step.
+Nothing is read on the host until the end.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from ebmjax.adaptation.schedule import Schedule, Shown, windows
+from ebmjax.adaptation.warmup import Adapted, adapted, begun, scheduled
+from ebmjax.base import Energy, Kernel, Key, Position
+from ebmjax.sampling import _any_length as any_length
+from ebmjax.sampling.loop import chain_keys
+
+ONE = np.int32(1)
+_program = functools.partial(jax.jit, static_argnames="covariance")
+
+
+def stepped(
+    key: Key,
+    make_kernel: Callable[..., Kernel],
+    energy: Energy,
+    positions: Position,
+    target: Any,
+    step_size: Any,
+    num_steps: int,
+    covariance: str | None,
+) -> Adapted:
+    """What :func:`~ebmjax.adaptation.warmup.adapt` finds."""
+    numbers = np.int32(num_steps), target
+    what = functools.partial(
+        _call, (key, make_kernel, energy, *numbers), covariance=covariance
+    )
+    keys = chain_keys(key, len(jax.tree.leaves(positions)[0]))
+    progress, num_rounds = what(_begun, positions, step_size)
+    begins, is_first = windows(num_steps)
+    is_first = np.append(is_first, False)
+    kernel: Any = None
+    buffer: Any = None
+    rates = []
+    for t in range(num_steps):
+        now = np.int32(t)
+        if begins[t]:
+            progress, kernel = what(_window, progress, now, is_first[t])
+        if buffer is None:
+            buffer = any_length.empty_buffer(kernel, progress.state)
+        new = any_length.steps(kernel, keys, progress.state, now, ONE, buffer)
+        buffer = new.buffer
+        shown = Shown(new.info, new.momentum, new.factor)
+        when = now, is_first[t], is_first[t + 1]
+        progress, kernel, rate = what(_update, progress, new.state, shown, *when)
+        rates.append(rate)
+    found = what(_finish, progress, num_rounds)
+    return found._replace(acceptance_rate=np.array(jax.device_get(rates)))
+
+
+def _call(fixed, program, *arguments, covariance):
+    return program(fixed, *arguments, covariance=covariance)
+
+
+def _schedule(fixed, positions, covariance) -> Schedule:
+    key, make_kernel, energy, num_steps, target = fixed
+    return scheduled(key, make_kernel, energy, positions, num_steps, target, covariance)
+
+
+@_program
+def _begun(fixed, positions, step_size, covariance):
+    schedule = _schedule(fixed, positions, covariance)
+    return begun(schedule, positions, fixed[-1], step_size)
+
+
+@_program
+def _window(fixed, progress, t, is_first, covariance):
+    """The numbers with which a window begins, and the kernel of its first step."""
+    schedule = _schedule(fixed, progress.state.position, covariance)
+    progress = schedule.begin_window(progress, t)
+    return progress, schedule.kernel_at(progress.tuning, t, is_first)
+
+
+@_program
+def _update(fixed, progress, new, shown, t, is_first, is_next_first, covariance):
+    """The numbers after step ``t``, the next kernel, and the acceptance rate."""
+    schedule = _schedule(fixed, new.position, covariance)
+    seen = schedule.seen(progress, new, shown, t, is_first)
+    progress, rate = schedule.update(progress, new, seen)
+    return progress, schedule.kernel_at(progress.tuning, t + 1, is_next_first), rate
+
+
+@_program
+def _finish(fixed, progress, num_rounds, covariance):
+    schedule = _schedule(fixed, progress.state.position, covariance)
+    return adapted(schedule, progress, num_rounds, None)

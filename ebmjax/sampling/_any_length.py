@@ -1,0 +1,159 @@
+"""One program for any number of steps, of kernels that follow trajectories.
+
+A step of ``nuts`` is a loop of hundreds of operations, which take a second to compile.
+So their steps have a program of their own, whose number of steps is an argument:
+:func:`ebmjax.warm_up` calls it for one step at a time and
+:func:`~ebmjax.sampling.sample.sample` for as many as its buffer of draws holds.  It is
+compiled once for both, and another number of steps compiles nothing.
+
+On a GPU, where a call and a turn of a loop take longer than the operations of a small
+step, programs of a fixed number of steps are used as for other kernels.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ebmjax._random import fold_in, once
+from ebmjax._value import as_function
+from ebmjax.base import (
+    Array,
+    Info,
+    Kernel,
+    Key,
+    Position,
+    State,
+    add,
+    draw_noise,
+    shapes_of,
+)
+from ebmjax.kernels.chains import parallel
+from ebmjax.kernels.combinators import reject_nonfinite
+from ebmjax.kernels.free_coordinates import wrapping
+from ebmjax.kernels.hamiltonian import factor_of, with_momentum
+from ebmjax.sampling.collect import Collect, Reducer, discard, position_of
+from ebmjax.sampling.coordinates import collected
+from ebmjax.sampling.loop import Run, zeros_like_shapes
+
+BUFFER_BYTES, MOST_STEPS = 2**22, 1024
+NO_INFO: Any = None  # of a step, which the position does not depend on
+COLLECTS = as_function(position_of), as_function(discard)
+
+
+class Stepped(NamedTuple):
+    """What a call of :func:`steps` returns."""
+
+    state: State  # [C]
+    momentum: Position | None  # [C, ...] where the last trajectory of ``hmc`` ended
+    factor: Array | None  # [C] of the step size of that trajectory, where it is random
+    buffer: Position  # [S, C, ...] the first of which are positions after each step
+    info: Info  # [C] of all steps, merged
+
+
+def is_for(kernel: Kernel) -> bool:
+    """Whether steps of this kernel have a program of their own here."""
+    return kernel.is_trajectory and jax.default_backend() == "cpu"
+
+
+def takes(kernel: Kernel, collect: Collect | Reducer, thin: int) -> bool:
+    """Whether a run that collects this can use it: every position, or none."""
+    return thin == 1 and collect in COLLECTS and is_for(kernel)
+
+
+@functools.partial(jax.jit, donate_argnames="buffer")
+def steps(
+    kernel: Kernel, keys: Key, state: State, start: Any, num: Any, buffer: Position
+) -> Stepped:
+    """``num`` steps after ``start`` earlier ones; at most as many as the buffer
+    holds."""
+    chains = parallel(reject_nonfinite(with_momentum(kernel)))
+    collect = collected(chains, position_of)
+    wrap, shapes = wrapping(chains), shapes_of(state.position)
+    fold = jax.vmap(fold_in, (0, None))
+    is_kept = state.momentum is None and with_momentum(kernel) is not kernel
+    if is_kept:
+        zeros = jax.tree.map(jnp.zeros_like, state.position)
+        state = state._replace(momentum=zeros)
+
+    @once
+    def move(step, state):
+        noise = draw_noise(chains, fold(keys, step), shapes)
+        state, info = chains.move(noise, state)
+        return wrap(state), info, factor_of(noise)
+
+    def body(i, carry):
+        state, total, _, buffer = carry
+        state, info, factor = move(start + i, state)
+        put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=i, axis=0)
+        buffer = jax.tree.map(lambda x, new: put(x, new), buffer, collect(state, info))
+        return state, add(total, info), factor, buffer
+
+    empty = zeros_like_shapes(jax.eval_shape(move, start, state)[1:])
+    carry = jax.lax.fori_loop(0, num, body, (state, *empty, buffer))
+    state, total, factor, buffer = carry
+    momentum = state.momentum
+    if is_kept:
+        state = state._replace(momentum=None)
+    total = total._replace(acceptance_rate=total.acceptance_rate / num)
+    return Stepped(state, momentum, factor, buffer, total)
+
+
+def empty_buffer(kernel: Kernel, state: State) -> Position:
+    """A buffer of positions of chains in a state ``[C]``: a few megabytes, so that one
+    that is written is still in the cache."""
+    collect = collected(parallel(kernel), position_of)
+    shapes = jax.eval_shape(lambda state: collect(state, NO_INFO), state)
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
+    num = int(np.clip(BUFFER_BYTES // max(size, 1), 1, MOST_STEPS))
+    return jax.tree.map(lambda x: np.zeros((num, *x.shape), x.dtype), shapes)
+
+
+def chunk(
+    kernel: Kernel,
+    collect: Collect,
+    keys: Key,
+    state: State,
+    start: int,
+    reduced: None,
+    *,
+    num_steps: int,
+    thin: int,
+) -> Run:
+    """A chunk of a run, as :func:`ebmjax.sampling._chunk_programs.chunk` returns it."""
+    buffer = empty_buffer(kernel, state)
+    most = len(jax.tree.leaves(buffer)[0])
+    whole = jax.tree.map(lambda x: np.empty((num_steps, *x.shape[1:]), x.dtype), buffer)
+    infos, lengths = [], []
+    for first in range(0, num_steps, most):
+        num = min(most, num_steps - first)
+        numbers = np.int32(start + first), np.int32(num)
+        state, _, _, buffer, info = steps(kernel, keys, state, *numbers, buffer)
+        infos.append(info)
+        lengths.append(num)
+        if collect != COLLECTS[1]:
+            for to, new in zip(*map(jax.tree.leaves, (whole, buffer)), strict=True):
+                to[first : first + num] = np.asarray(new)[:num]
+    draws = None if collect == COLLECTS[1] else jax.device_put(whole)
+    return Run(state, draws, _merged(infos, lengths))
+
+
+def _merged(infos: list[Info], lengths: list[int]) -> Info:
+    """The infos of pieces of a run of these lengths as one, on the host."""
+    if len(infos) == 1:
+        return infos[0]
+    all_of = jax.tree.map(lambda *x: np.stack([np.asarray(y) for y in x]), *infos)
+    error = all_of.energy_error
+    size = np.where(np.isnan(error), np.inf, np.abs(error))
+    worst = np.argmax(size, axis=0)[None]
+    rate = np.array(lengths) / sum(lengths) @ all_of.acceptance_rate
+    return Info(
+        acceptance_rate=rate.astype(all_of.acceptance_rate.dtype),
+        is_accepted=all_of.is_accepted.any(axis=0),
+        energy_error=np.take_along_axis(error, worst, axis=0)[0],
+        num_nonfinite=all_of.num_nonfinite.sum(axis=0),
+        hamiltonian=all_of.hamiltonian[-1],
+        num_grads=all_of.num_grads.sum(axis=0),
+    )
