@@ -5,6 +5,9 @@ from killing import Mutant
 # fmt: off
 
 T = "test_compile_time"
+A, S = "sampling/_any_length.py", "adaptation/stepped.py"
+RUN = "test_any_length:test_a_run_of_nuts_is_bit_for_bit_that_of_a_program_of_its_length"
+WARM = "test_any_length:test_a_warm_up_from_the_host_is_that_of_one_program:"
 
 MUTANTS = [
     Mutant("keys of chains counted from one", "sampling/loop.py", "np.arange(checks.count(num_chains, \"num_chains\"), dtype", "1 + np.arange(checks.count(num_chains, \"num_chains\"), dtype", f"{T}:test_keys_of_chains_equal_jax_and_compile_nothing"),
@@ -18,5 +21,17 @@ MUTANTS = [
     Mutant("a limit on the folder of other programs", "_compilation_cache.py", "is_ours = not shared or chosen != Path(shared)", "is_ours = True", f"{T}:test_a_folder_that_other_programs_use_has_no_limit"),
     Mutant("the cache cannot be turned off", "_compilation_cache.py", "if not jax.config.jax_enable_compilation_cache:", "if False:", f"{T}:test_the_cache_is_in_the_users_folder_and_can_be_turned_off"),
     Mutant("a last kick that is whole, unrolled", "kernels/integrators.py", "end = last if i + 1 == num_steps else last + first", "end = last + first", f"{T}:test_on_a_gpu_steps_share_the_body_of_a_loop_and_move_the_chains_alike"),
-    Mutant("the kernel is traced twice", "sampling/loop.py", "empty = _zeros(jax.eval_shape(move, noise, state)[1])", "empty = no_info(kernel, key, state)", f"{T}:test_a_program_of_the_kernel_traces_the_energy_few_times"),
+    Mutant("the kernel is traced twice", "sampling/loop.py", "empty = zeros_like_shapes(jax.eval_shape(move, noise, state)[1])", "empty = no_info(kernel, key, state)", f"{T}:test_a_program_of_the_kernel_traces_the_energy_few_times"),
+    # programs of any number of steps
+    Mutant("all steps of a call with one key", A, "move(start + i, state)", "move(start, state)", RUN),
+    Mutant("pieces of a run written one over the other", A, "to[first : first + num] =", "to[:num] =", RUN),
+    Mutant("each piece begins at the first step", A, "np.int32(start + first), np.int32(num)", "np.int32(start), np.int32(num)", RUN),
+    Mutant("pieces weighted alike", A, "np.array(lengths) / sum(lengths) @", "np.full(len(lengths), 1 / len(lengths)) @", RUN),
+    Mutant("the smallest error of the pieces", A, "np.argmax(size, axis=0)", "np.argmin(size, axis=0)", RUN),
+    Mutant("gradients of the first piece alone", A, "all_of.num_grads.sum(axis=0)", "all_of.num_grads[0]", RUN),
+    Mutant("draws of free coordinates in the buffer", A, "    collect = collected(chains, position_of)\n    wrap", "    collect = position_of\n    wrap", "test_any_length:test_constrained_values_are_stored"),
+    Mutant("a run that is thinned keeps every step", A, "return thin == 1 and collect in COLLECTS", "return collect in COLLECTS", "test_any_length:test_it_is_used_for_trajectories_alone"),
+    Mutant("windows of a warm-up never begin again", S, "if begins[t]:", "if t == 0:", WARM + "nuts"),
+    Mutant("the next step has the length of this one", S, "schedule.kernel_at(progress.tuning, t + 1, is_next_first)", "schedule.kernel_at(progress.tuning, t, is_next_first)", WARM + "hmc"),
+    Mutant("the kernel of the last step of a window", S, "progress, kernel = what(_window, progress, now, is_first[t])", "progress, kernel = what(_window, progress, now, is_first[t])[0], kernel or what(_window, progress, now, is_first[t])[1]", WARM + "nuts"),
 ]

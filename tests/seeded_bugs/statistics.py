@@ -24,6 +24,7 @@ MUTANTS = [
     # means and tables
     Mutant("a mean of one float", EXPECT, "for x in (origin, first, second)]", "for x in (origin + first, second)]", "test_summary:test_a_mean_far_from_zero:10000000.0"),
     Mutant("ranks of ties by place", HOST, "is_new = ordered[1:] != ordered[:-1]", "is_new = ordered[1:] == ordered[1:]", "test_summary:test_the_host_and_the_device_agree:shape3"),
+    Mutant("chains wrapped into themselves, on the host", HOST, "size = fast_length(2 * length)", "size = fast_length(length)", "test_summary:test_the_host_and_the_device_agree:shape3"),
     Mutant("Geyer's pairs not monotone, on the host", HOST, "np.minimum.accumulate(pairs, axis=0), 0.0", "pairs, 0.0", "test_summary:test_the_host_and_the_device_agree:shape3"),
     Mutant("the table of the host in float32", HOST, "i : i + width].astype(np.float64))", "i : i + width].astype(np.float32))", "test_summary:test_a_mean_far_from_zero:10000000.0"),
     Mutant("the best rows of a summary shown", "diagnostics/summary.py", 'np.lexsort((self.columns["ess_bulk"], -rhat))', 'np.lexsort((self.columns["ess_bulk"], rhat))', "test_summary:test_the_worst_of_many_coordinates_are_shown"),
