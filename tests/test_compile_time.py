@@ -142,6 +142,14 @@ def test_work_counts_the_numbers_of_products_and_loops():
     turn = lambda x: jax.lax.scan(lambda x, _: (x * 2.0, None), x, length=50)[0]
     assert work(jax.jit(turn), jnp.ones(10)) == 500
     assert work(jax.jit(lambda x: 2 * x + 1), jnp.ones(10)) == 20
+    # of unknown length: the condition and the body, of ten numbers, each turn
+    is_on = lambda x: jnp.max(x) < 1e9
+    once = lambda x: jax.lax.while_loop(is_on, lambda x: 2 * x, x)
+    twice = lambda x: jax.lax.while_loop(is_on, once, x)
+    is_on_size = work(jax.jit(is_on), jnp.ones(10))
+    assert work(jax.jit(once), jnp.ones(10), loops=64) == 64 * (is_on_size + 10)
+    nested = 64 * (is_on_size + 4 * (is_on_size + 10))
+    assert work(jax.jit(twice), jnp.ones(10), loops=64) == nested
     # each of the 6 x 6 x 4 numbers is a sum of 3 x 3 x 8 products, in any layout
     for layout, filters in (("HWIO", (3, 3, 8, 4)), ("OIHW", (4, 8, 3, 3))):
         convolve = lambda x, w, layout=layout: jax.lax.conv_general_dilated(

@@ -11,6 +11,7 @@ step, programs of a fixed number of steps are used as for other kernels.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -80,7 +81,9 @@ def steps(
 
     @once
     def move(step, state):
-        noise = draw_noise(chains, fold(keys, step), shapes)
+        noise = _drawn_once(
+            lambda: draw_noise(chains, fold(keys, step), shapes), jnp.minimum(num, 1)
+        )
         state, info = chains.move(noise, state)
         return wrap(state), info, factor_of(noise)
 
@@ -101,6 +104,22 @@ def steps(
     return Stepped(state, momentum, factor, buffer, total)
 
 
+def _drawn_once(draw: Callable[[], Any], one: Array) -> Any:
+    """``draw()``, its numbers in memory: drawn in a loop of ``one`` turn, they are not
+    computed again wherever they are used, as in a fusion."""
+    leaves, treedef = jax.tree.flatten(draw())
+    is_key = [jnp.issubdtype(x.dtype, jax.dtypes.extended) for x in leaves]
+
+    def numbers(*_):
+        found = zip(jax.tree.leaves(draw()), is_key, strict=True)
+        return [x for x, is_key in found if not is_key]
+
+    zeros = zeros_like_shapes(jax.eval_shape(numbers))
+    drawn = iter(jax.lax.fori_loop(0, one, numbers, zeros))
+    pairs = zip(leaves, is_key, strict=True)
+    return treedef.unflatten([x if is_key else next(drawn) for x, is_key in pairs])
+
+
 def empty_buffer(kernel: Kernel, state: State) -> Position:
     """A buffer of positions of chains in a state ``[C]``: a few megabytes, so that one
     that is written is still in the cache."""
@@ -111,33 +130,46 @@ def empty_buffer(kernel: Kernel, state: State) -> Position:
     return jax.tree.map(lambda x: np.zeros((num, *x.shape), x.dtype), shapes)
 
 
-def chunk(
-    kernel: Kernel,
-    collect: Collect,
-    keys: Key,
-    state: State,
-    start: int,
-    reduced: None,
-    *,
-    num_steps: int,
-    thin: int,
-) -> Run:
-    """A chunk of a run, as :func:`ebmjax.sampling._chunk_programs.chunk` returns it."""
-    buffer = empty_buffer(kernel, state)
-    most = len(jax.tree.leaves(buffer)[0])
-    whole = jax.tree.map(lambda x: np.empty((num_steps, *x.shape[1:]), x.dtype), buffer)
-    infos, lengths = [], []
-    for first in range(0, num_steps, most):
-        num = min(most, num_steps - first)
-        numbers = np.int32(start + first), np.int32(num)
-        state, _, _, buffer, info = steps(kernel, keys, state, *numbers, buffer)
-        infos.append(info)
-        lengths.append(num)
-        if collect != COLLECTS[1]:
-            for to, new in zip(*map(jax.tree.leaves, (whole, buffer)), strict=True):
-                to[first : first + num] = np.asarray(new)[:num]
-    draws = None if collect == COLLECTS[1] else jax.device_put(whole)
-    return Run(state, draws, _merged(infos, lengths))
+class Chunks:
+    """The chunks of a run, which share a buffer; a call takes and returns what
+    :func:`ebmjax.sampling._chunk_programs.chunk` does."""
+
+    def __init__(self) -> None:
+        self.buffer: Any = None
+
+    def __call__(
+        self,
+        kernel: Kernel,
+        collect: Collect,
+        keys: Key,
+        state: State,
+        start: int,
+        reduced: None,
+        *,
+        num_steps: int,
+        thin: int,
+    ) -> Run:
+        if self.buffer is None:
+            self.buffer = empty_buffer(kernel, state)
+        most = len(jax.tree.leaves(self.buffer)[0])
+        pieces, infos, lengths = [], [], []
+        for first in range(0, num_steps, most):
+            num = min(most, num_steps - first)
+            numbers = np.int32(start + first), np.int32(num)
+            found = steps(kernel, keys, state, *numbers, self.buffer)
+            state, self.buffer = found.state, found.buffer
+            infos.append(found.info)
+            lengths.append(num)
+            if collect != COLLECTS[1]:
+                # copied before the next call writes into the buffer
+                first_of = lambda x, num=num: np.array(np.asarray(x)[:num])
+                pieces.append(jax.tree.map(first_of, self.buffer))
+        draws = jax.device_put(jax.tree.map(_joined, *pieces)) if pieces else None
+        return Run(state, draws, _merged(infos, lengths))
+
+
+def _joined(*pieces: np.ndarray) -> np.ndarray:
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def _merged(infos: list[Info], lengths: list[int]) -> Info:

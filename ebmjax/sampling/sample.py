@@ -148,7 +148,7 @@ def sample(
         longest = longest_chunk(kernel, keys, state, steps.total)
     program: Callable[..., Any] = programs.fused_chunk if fused else programs.chunk
     if not fused and mesh is None and any_length.takes(kernel, collect, thin):
-        program = any_length.chunk
+        program = any_length.Chunks()
     run = ChunkedRun(
         key,
         kernel,

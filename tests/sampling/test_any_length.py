@@ -36,7 +36,7 @@ def both(kernel, num_steps, num_chains=6):
     return [
         program(kernel, collect, keys, state, 5, None, **sizes)
         for program, state in zip(
-            (_any_length.chunk, _chunk_programs.chunk), states, strict=True
+            (_any_length.Chunks(), _chunk_programs.chunk), states, strict=True
         )
     ]
 
