@@ -109,7 +109,7 @@ MUTANTS = [
     Mutant(
         "loops of unknown length count once",
         "_jaxpr.py",
-        'loops ** (name == "while")',
+        'loops**is_open',
         "1",
         f"{JOURNAL}:test_loops_of_unknown_length_count_as_many_steps",
     ),

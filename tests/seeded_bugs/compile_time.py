@@ -25,7 +25,7 @@ MUTANTS = [
     Mutant("the kernel is traced twice", "sampling/loop.py", "empty = zeros_like_shapes(jax.eval_shape(move, noise, state)[1])", "empty = no_info(kernel, key, state)", f"{T}:test_a_program_of_the_kernel_traces_the_energy_few_times"),
     # programs of any number of steps
     Mutant("all steps of a call with one key", A, "move(start + i, state)", "move(start, state)", RUN),
-    Mutant("pieces of a run that the next one overwrites", A, "np.array(np.asarray(x)[:num])", "np.asarray(x)[:num]", RUN),
+    Mutant("the end of the buffer for its beginning", A, "np.asarray(x)[:num]", "np.asarray(x)[-num:]", RUN),
     Mutant("each piece begins at the first step", A, "np.int32(start + first), np.int32(num)", "np.int32(start), np.int32(num)", RUN),
     Mutant("pieces weighted alike", A, "np.array(lengths) / sum(lengths) @", "np.full(len(lengths), 1 / len(lengths)) @", RUN),
     Mutant("the smallest error of the pieces", A, "np.argmax(size, axis=0)", "np.argmin(size, axis=0)", RUN),
