@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks import densities, measure, work
 from benchmarks.objectives_peers import PEERS, peer
-from ebmjax.experiments import data, experiment, report
+from ebmjax.experiments import data, experiment, presets, report
 from ebmjax.experiments.experiment import Run
 from ebmjax.experiments.registry import METHODS
 from ebmjax.training.divergence import TrainingDiverged
@@ -149,7 +149,8 @@ def _run_of(name: str, objective: str, seed: int, num_updates: int | None) -> Ru
         choices["learning_rate"] = (
             PCD_RATE * METHODS[objective].defaults["learning_rate"]
         )
-        choices["first_layer_scale"] = 1.0  # with 2 their densities are worse
+        # with our first layer their densities are worse
+        choices |= {name: getattr(experiment.Config, name) for name in presets.WIDE}
     if num_updates is not None:
         choices["num_updates"] = num_updates
     return experiment.build(

@@ -118,9 +118,10 @@ class MLP(EnergyNetwork):
 
     A perceptron of two or three coordinates learns slowly what varies over short
     distances (Rahaman et al. 2019, "On the spectral bias of neural networks"; Tancik et
-    al. 2020).  ``first_layer_scale=s`` above 1 gives the first layer initial weights
-    N(0, s^2 / d), in the place of 1 / d, and biases N(0, .16 (s - 1)^2), so that its
-    units bend within the data and not all at their centre.
+    al. 2020).  With ``first_layer_scale=s`` above 1 the units j = 1..m of the first
+    layer start with weights N(0, s_j^2 / d), in the place of 1 / d, and biases
+    N(0, .16 (s_j - 1)^2), of scales s_j from 1 to s in equal ratios: some are smooth
+    over the data, others bend within them, and not all at their centre.
 
     >>> network = MLP((128, 128))
     >>> params = network.init(jax.random.key(0), jnp.zeros(2))
@@ -143,14 +144,16 @@ class MLP(EnergyNetwork):
 
     def dense(self, index, width):
         """A layer of the features, the first with its own initial weights."""
-        made, scale = self.layer(nn.Dense), self.first_layer_scale
-        if index or scale == 1:
+        made, most = self.layer(nn.Dense), self.first_layer_scale
+        if index or most == 1:
             return made(width)
-        weights = nn.initializers.variance_scaling(
-            scale**2, "fan_in", "truncated_normal"
+        scales = jnp.geomspace(1.0, most, width)
+        weights, biases = nn.initializers.lecun_normal(), nn.initializers.normal(0.4)
+        return made(
+            width,
+            kernel_init=lambda *of: scales * weights(*of),
+            bias_init=lambda *of: (scales - 1) * biases(*of),
         )
-        biases = nn.initializers.normal(0.4 * (scale - 1))
-        return made(width, kernel_init=weights, bias_init=biases)
 
     @nn.compact
     def hidden(self, x):

@@ -36,8 +36,14 @@ DENOISED: dict[str, Any] = {
     "buffer_size": 512,
 }
 # of maximum likelihood of points of few coordinates: an energy that varies over short
-# distances from the start
-WIDE: dict[str, Any] = {"first_layer_scale": 2.0}
+# distances from the start; more updates of fewer steps each; a longer average, because
+# the weights of modes between which chains do not move fluctuate
+WIDE: dict[str, Any] = {
+    "first_layer_scale": 6.0,
+    "chain_steps": 7,
+    "num_updates": 3900,
+    "ema_decay": 0.999,
+}
 MOST_COORDINATES = 3
 SMALLEST_SHIFTED = 16  # pixels of the shorter side of images that are shifted by one
 # of objectives of bits

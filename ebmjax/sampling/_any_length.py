@@ -12,7 +12,7 @@ step, programs of a fixed number of steps are used as for other kernels.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -35,13 +35,19 @@ from ebmjax.kernels.chains import parallel
 from ebmjax.kernels.combinators import reject_nonfinite
 from ebmjax.kernels.free_coordinates import wrapping
 from ebmjax.kernels.hamiltonian import factor_of, with_momentum
-from ebmjax.sampling.collect import Collect, Reducer, discard, position_of
+from ebmjax.sampling.collect import (
+    Collect,
+    Record,
+    Reducer,
+    collect_stats,
+    discard,
+    position_of,
+)
 from ebmjax.sampling.coordinates import collected
 from ebmjax.sampling.loop import Run, zeros_like_shapes
 
 BUFFER_BYTES, MOST_STEPS = 2**22, 1024
-NO_INFO: Any = None  # of a step, which the position does not depend on
-COLLECTS = as_function(position_of), as_function(discard)
+POSITIONS, STATS, NOTHING = map(as_function, (position_of, collect_stats, discard))
 
 
 class Stepped(NamedTuple):
@@ -50,7 +56,7 @@ class Stepped(NamedTuple):
     state: State  # [C]
     momentum: Position | None  # [C, ...] where the last trajectory of ``hmc`` ended
     factor: Array | None  # [C] of the step size of that trajectory, where it is random
-    buffer: Position  # [S, C, ...] the first of which are positions after each step
+    buffer: Record  # [S, C, ...] the first of which are of these steps
     info: Info  # [C] of all steps, merged
 
 
@@ -60,18 +66,19 @@ def is_for(kernel: Kernel) -> bool:
 
 
 def takes(kernel: Kernel, collect: Collect | Reducer, thin: int) -> bool:
-    """Whether a run that collects this can use it: every position, or none."""
-    return thin == 1 and collect in COLLECTS and is_for(kernel)
+    """Whether a run that collects this can use it."""
+    is_ours = collect in (POSITIONS, STATS, NOTHING)
+    return thin == 1 and is_ours and is_for(kernel)
 
 
 @functools.partial(jax.jit, donate_argnames="buffer")
 def steps(
-    kernel: Kernel, keys: Key, state: State, start: Any, num: Any, buffer: Position
+    kernel: Kernel, keys: Key, state: State, start: Any, num: Any, buffer: Record
 ) -> Stepped:
     """``num`` steps after ``start`` earlier ones; at most as many as the buffer
     holds."""
     chains = parallel(reject_nonfinite(with_momentum(kernel)))
-    collect = collected(chains, position_of)
+    collect = collected(chains, collect_stats)
     wrap, shapes = wrapping(chains), shapes_of(state.position)
     fold = jax.vmap(fold_in, (0, None))
     is_kept = state.momentum is None and with_momentum(kernel) is not kernel
@@ -90,8 +97,8 @@ def steps(
     def body(i, carry):
         state, total, _, buffer = carry
         state, info, factor = move(start + i, state)
-        put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=i, axis=0)
-        buffer = jax.tree.map(lambda x, new: put(x, new), buffer, collect(state, info))
+        put = lambda x, new: jax.lax.dynamic_update_index_in_dim(x, new, i, 0)
+        buffer = jax.tree.map(put, buffer, collect(state, info))
         return state, add(total, info), factor, buffer
 
     empty = zeros_like_shapes(jax.eval_shape(move, start, state)[1:])
@@ -117,14 +124,19 @@ def _drawn_once(draw: Callable[[], Any], one: Array) -> Any:
     zeros = zeros_like_shapes(jax.eval_shape(numbers))
     drawn = iter(jax.lax.fori_loop(0, one, numbers, zeros))
     pairs = zip(leaves, is_key, strict=True)
-    return treedef.unflatten([x if is_key else next(drawn) for x, is_key in pairs])
+    return jax.tree.unflatten(
+        treedef, [x if is_key else next(drawn) for x, is_key in pairs]
+    )
 
 
-def empty_buffer(kernel: Kernel, state: State) -> Position:
-    """A buffer of positions of chains in a state ``[C]``: a few megabytes, so that one
+def empty_buffer(kernel: Kernel, state: State) -> Record:
+    """A buffer of records of chains in a state ``[C]``: a few megabytes, so that one
     that is written is still in the cache."""
-    collect = collected(parallel(kernel), position_of)
-    shapes = jax.eval_shape(lambda state: collect(state, NO_INFO), state)
+    of = lambda dtype: cast(Array, np.zeros(state.energy.shape, dtype))
+    number, count, flag = map(of, (state.energy.dtype, np.int32, np.bool_))
+    info = Info(number, flag, number, count, number, count)
+    collect: Any = collected(parallel(kernel), collect_stats)
+    shapes = jax.eval_shape(collect, state, info)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
     num = int(np.clip(BUFFER_BYTES // max(size, 1), 1, MOST_STEPS))
     return jax.tree.map(lambda x: np.zeros((num, *x.shape), x.dtype), shapes)
@@ -160,10 +172,11 @@ class Chunks:
             state, self.buffer = found.state, found.buffer
             infos.append(found.info)
             lengths.append(num)
-            if collect != COLLECTS[1]:
+            if collect != NOTHING:
                 # copied before the next call writes into the buffer
                 first_of = lambda x, num=num: np.array(np.asarray(x)[:num])
-                pieces.append(jax.tree.map(first_of, self.buffer))
+                kept = self.buffer if collect == STATS else self.buffer.position
+                pieces.append(jax.tree.map(first_of, kept))
         draws = jax.device_put(jax.tree.map(_joined, *pieces)) if pieces else None
         return Run(state, draws, _merged(infos, lengths))
 

@@ -133,9 +133,14 @@ def test_the_first_layer_has_the_initial_spread_that_was_asked_for(key):
     wide = networks.MLP((4000, 8), first_layer_scale=scale)
     params = wide.init(key, jnp.zeros(dim))["params"]
     first = params["Dense_0"]
-    # of 12,000 and 4,000 numbers: standard errors .6 and 1.1 %
-    assert np.isclose(np.std(first["kernel"]), scale / np.sqrt(dim), rtol=0.03)
-    assert np.isclose(np.std(first["bias"]), 0.4 * (scale - 1), rtol=0.06)
+    scales = np.geomspace(1, scale, 4000)
+    weights = first["kernel"] / scales * np.sqrt(dim)
+    biases = first["bias"] / (0.4 * (scales - 1)).clip(1e-9)
+    # of 3,000 and 1,000 numbers: standard errors 1.3 and 2.2 %
+    for i in (0, 3000):
+        assert np.isclose(np.std(weights[:, i : i + 1000]), 1, rtol=0.06)
+        assert np.isclose(np.std(biases[i + 1 : i + 1000]), 1, rtol=0.1)
+    assert np.max(np.abs(first["bias"][:10])) < 0.01  # a unit as in Flax
     assert np.array_equal(params["Dense_1"]["kernel"], plain["Dense_1"]["kernel"])
     assert not np.any(plain["Dense_0"]["bias"])
 
@@ -145,7 +150,7 @@ def test_a_conditional_perceptron_has_the_same_first_layer(key):
     plain = networks.MLP((64,), first_layer_scale=5.0)
     found = network.init(key, jnp.zeros(2), 0)["params"]["Dense_0"]
     expected = plain.init(key, jnp.zeros(2))["params"]["Dense_0"]
-    assert np.std(found["bias"]) > 1 and np.std(found["kernel"]) > 2
+    assert np.std(found["bias"]) > 0.5 and np.std(found["kernel"]) > 1.5
     assert found["kernel"].shape == expected["kernel"].shape
 
 

@@ -45,8 +45,10 @@ def test_the_first_layer_is_wide_for_points_of_few_coordinates():
         experiment.preset(dataset, **choices).first_layer_scale
     )
     of = lambda dim: data.Dataset("mine", np.zeros((50, dim), np.float32), None, None)
-    assert scale(POINTS) == scale(of(3)) == 2.0
+    assert scale(POINTS) == scale(of(3)) == 6.0
     assert scale(of(3), first_layer_scale=5.0) == 5.0
+    wide = experiment.preset(POINTS, chain_steps=9)
+    assert (wide.chain_steps, wide.num_updates, wide.ema_decay) == (9, 3900, 0.999)
     for dataset, choices in (
         (of(4), {}),
         (DATASET, {}),

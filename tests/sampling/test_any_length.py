@@ -28,10 +28,9 @@ def start(num_chains):
     return jax.random.normal(jax.random.key(8), (num_chains, 3))
 
 
-def both(kernel, num_steps, num_chains=6):
+def both(kernel, num_steps, collect=_any_length.POSITIONS, num_chains=6):
     """A chunk of ours, and of the program of a fixed number of steps."""
     keys, sizes = chain_keys(KEY, num_chains), {"num_steps": num_steps, "thin": 1}
-    collect = _any_length.COLLECTS[0]
     states = (begin(kernel, start(num_chains), None) for _ in range(2))
     return [
         program(kernel, collect, keys, state, 5, None, **sizes)
@@ -51,6 +50,23 @@ def test_a_run_of_nuts_is_bit_for_bit_that_of_a_program_of_its_length(monkeypatc
             assert np.array_equal(x, y)
         for name, x, y in zip(ours.info._fields, ours.info, fixed.info, strict=True):
             assert np.allclose(x, y, rtol=1e-5), name
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        eb.nuts(energy, 0.4, max_depth=5),
+        eb.hmc(energy, 0.3, np.int32(5), step_jitter=0.3),
+    ],
+    ids=["nuts", "hmc"],
+)
+def test_records_of_steps_are_those_of_a_program_of_their_number(kernel, monkeypatch):
+    monkeypatch.setattr(_any_length, "MOST_STEPS", 5)
+    ours, fixed = both(kernel, 12, _any_length.STATS)
+    assert jax.tree.structure(ours.draws) == jax.tree.structure(fixed.draws)
+    for x, y in zip(*map(jax.tree.leaves, (ours.draws, fixed.draws)), strict=True):
+        assert x.dtype == y.dtype and x.shape == y.shape
+        assert np.allclose(x, y, rtol=1e-4, atol=1e-4)
 
 
 def test_a_run_of_hmc_is_that_of_a_program_of_its_length_up_to_rounding():
@@ -94,7 +110,7 @@ def test_warm_up_and_runs_of_any_length_compile_their_steps_once(make):
 
 
 def test_it_is_used_for_trajectories_alone():
-    position = _any_length.COLLECTS[0]
+    position = _any_length.POSITIONS
     takes = lambda kernel, collect=position, thin=1: _any_length.takes(
         kernel, collect, thin
     )
@@ -104,7 +120,8 @@ def test_it_is_used_for_trajectories_alone():
     assert not takes(eb.hmc(energy, 0.3, 5))
     assert not takes(eb.mala(energy, 0.3))
     assert not takes(nuts, thin=2)
-    assert not takes(nuts, eb._value.as_function(eb.collect_stats))
+    assert takes(nuts, eb._value.as_function(eb.collect_stats))
+    assert not takes(nuts, eb._value.as_function(lambda state, info: state.energy))
 
 
 def test_draws_on_a_mesh_are_those_of_one_device():

@@ -14,24 +14,31 @@ OF_FEW = "test_preset:test_the_first_layer_is_wide_for_points_of_few_coordinates
 
 MUTANTS = [
     Mutant(
-        "a first layer of the square root of its scale",
+        "all units of the first layer at its largest scale",
         FILE,
-        'scale**2, "fan_in", "truncated_normal"',
-        'scale, "fan_in", "truncated_normal"',
+        "jnp.geomspace(1.0, most, width)",
+        "jnp.full(width, most)",
         WIDE,
     ),
     Mutant(
         "biases of the first layer that are as wide as its weights",
         FILE,
-        "nn.initializers.normal(0.4 * (scale - 1))",
-        "nn.initializers.normal(scale)",
+        "(scales - 1) * biases(*of)",
+        "scales * biases(*of)",
+        WIDE,
+    ),
+    Mutant(
+        "weights of the first layer of their variances",
+        FILE,
+        "scales * weights(*of)",
+        "jnp.sqrt(scales) * weights(*of)",
         WIDE,
     ),
     Mutant(
         "every layer is as wide as the first",
         FILE,
-        "if index or scale == 1:",
-        "if scale == 1:",
+        "if index or most == 1:",
+        "if most == 1:",
         WIDE,
     ),
     Mutant(

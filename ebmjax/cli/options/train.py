@@ -92,8 +92,8 @@ Features = Annotated[
 FirstLayerScale = Annotated[
     float | None,
     typer.Option(
-        help="Of the initial weights of an mlp's first layer; above 1 for densities "
-        "that vary over short distances.",
+        help="The largest of the initial weights of an mlp's units in the first layer; "
+        "above 1 for densities that vary over short distances.",
         min=1,
     ),
 ]
