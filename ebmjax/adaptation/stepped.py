@@ -34,10 +34,8 @@ def stepped(
     covariance: str | None,
 ) -> Adapted:
     """What :func:`~ebmjax.adaptation.warmup.adapt` finds."""
-    numbers = np.int32(num_steps), target
-    what = functools.partial(
-        _call, (key, make_kernel, energy, *numbers), covariance=covariance
-    )
+    fixed = key, make_kernel, energy, np.int32(num_steps), target
+    what = lambda program, *arguments: program(fixed, *arguments, covariance=covariance)
     keys = chain_keys(key, len(jax.tree.leaves(positions)[0]))
     progress, num_rounds = what(_begun, positions, step_size)
     begins, is_first = windows(num_steps)
@@ -59,10 +57,6 @@ def stepped(
         rates.append(rate)
     found = what(_finish, progress, num_rounds)
     return found._replace(acceptance_rate=np.array(jax.device_get(rates)))
-
-
-def _call(fixed, program, *arguments, covariance):
-    return program(fixed, *arguments, covariance=covariance)
 
 
 def _schedule(fixed, positions, covariance) -> Schedule:
