@@ -107,7 +107,8 @@ def steps(
     momentum = state.momentum
     if is_kept:
         state = state._replace(momentum=None)
-    total = total._replace(acceptance_rate=total.acceptance_rate / num)
+    rate = total.acceptance_rate
+    total = total._replace(acceptance_rate=rate / jnp.asarray(num, rate.dtype))
     return Stepped(state, momentum, factor, buffer, total)
 
 
