@@ -34,12 +34,12 @@ def test_multiplications_are_counted_loops_and_all():
         ("denoising", 2 * 3.0),
         ("conditional", 3.0),
         ("nce", 7.5),
-        ("maximum_likelihood", 11 + 3.0),
+        ("maximum_likelihood", 8 + 3.0),
     ],
 )
 def test_the_work_of_an_update_is_that_of_its_points(objective, points):
     """A value costs half a gradient in x, its gradient in the parameters one and a
-    half: two points, or five of binary NCE, or a chain of ten steps and its first
+    half: two points, or five of binary NCE, or a chain of seven steps and its first
     gradient, besides the two energies of the loss."""
     moons = data.load("two_moons", num_points=256)
     choices = {

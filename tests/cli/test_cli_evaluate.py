@@ -9,7 +9,7 @@ from helpers import call
 from ebmjax.experiments import report, runs
 
 pytestmark = pytest.mark.usefixtures("without_optimisations")
-SMALL = "--num-updates 30 --features 16,16 --chain-steps 3 --num-chains 64".split()
+SMALL = "--num-updates 100 --features 16,16 --chain-steps 3 --num-chains 64".split()
 QUICK = "--num-levels 64 --num-chains 128 --num-relax 200 --replicas 4".split()
 
 
