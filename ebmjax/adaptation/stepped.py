@@ -34,7 +34,8 @@ def stepped(
     covariance: str | None,
 ) -> Adapted:
     """What :func:`~ebmjax.adaptation.warmup.adapt` finds."""
-    fixed = key, make_kernel, energy, np.int32(num_steps), target
+    # data of the energy that are NumPy's are not copied at each step
+    fixed = jax.device_put((key, make_kernel, energy, np.int32(num_steps), target))
     what = lambda program, *arguments: program(fixed, *arguments, covariance=covariance)
     keys = chain_keys(key, len(jax.tree.leaves(positions)[0]))
     progress, num_rounds = what(_begun, positions, step_size)
