@@ -6,6 +6,7 @@ is between steps: the approach, the start of a window, the numbers of the next s
 Nothing is read on the host until the end.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,34 @@ from ebmjax.sampling import _any_length as any_length
 from ebmjax.sampling.loop import chain_keys
 
 ONE = np.int32(1)
+static = functools.partial(dataclasses.field, metadata={"static": True})
 _program = functools.partial(jax.jit, static_argnames="covariance")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class NewKernel:
+    """A kernel that a program returns, without what is among its arguments: parameters
+    of the energy would be copied at each step."""
+
+    leaves: list[Any]  # the others
+    places: tuple[int | None, ...] = static()  # of all leaves, among the arguments'
+    treedef: Any = static()
+
+    @staticmethod
+    def of(kernel: Kernel, arguments: Any) -> "NewKernel":
+        """When traced, in the program of these arguments."""
+        known = {id(x): i for i, x in enumerate(jax.tree.leaves(arguments))}
+        leaves, treedef = jax.tree.flatten(kernel)
+        places = tuple(known.get(id(x)) for x in leaves)
+        new = [x for x, i in zip(leaves, places, strict=True) if i is None]
+        return NewKernel(new, places, treedef)
+
+    def kernel(self, arguments: Any) -> Kernel:
+        """The whole kernel."""
+        new, known = iter(self.leaves), jax.tree.leaves(arguments)
+        leaves = [next(new) if i is None else known[i] for i in self.places]
+        return jax.tree.unflatten(self.treedef, leaves)
 
 
 def stepped(
@@ -41,20 +69,21 @@ def stepped(
     progress, num_rounds = what(_begun, positions, step_size)
     begins, is_first = windows(num_steps)
     is_first = np.append(is_first, False)
-    kernel: Any = None
+    new_kernel: Any = None
     buffer: Any = None
     rates = []
     for t in range(num_steps):
         now = np.int32(t)
         if begins[t]:
-            progress, kernel = what(_window, progress, now, is_first[t])
+            progress, new_kernel = what(_window, progress, now, is_first[t])
+        kernel = new_kernel.kernel(fixed)
         if buffer is None:
             buffer = any_length.empty_buffer(kernel, progress.state)
         new = any_length.steps(kernel, keys, progress.state, now, ONE, buffer)
         buffer = new.buffer
         shown = Shown(new.info, new.momentum, new.factor)
         when = now, is_first[t], is_first[t + 1]
-        progress, kernel, rate = what(_update, progress, new.state, shown, *when)
+        progress, new_kernel, rate = what(_update, progress, new.state, shown, *when)
         rates.append(rate)
     found = what(_finish, progress, num_rounds)
     return found._replace(acceptance_rate=np.array(jax.device_get(rates)))
@@ -76,7 +105,8 @@ def _window(fixed, progress, t, is_first, covariance):
     """The numbers with which a window begins, and the kernel of its first step."""
     schedule = _schedule(fixed, progress.state.position, covariance)
     progress = schedule.begin_window(progress, t)
-    return progress, schedule.kernel_at(progress.tuning, t, is_first)
+    kernel = schedule.kernel_at(progress.tuning, t, is_first)
+    return progress, NewKernel.of(kernel, fixed)
 
 
 @_program
@@ -85,7 +115,8 @@ def _update(fixed, progress, new, shown, t, is_first, is_next_first, covariance)
     schedule = _schedule(fixed, new.position, covariance)
     seen = schedule.seen(progress, new, shown, t, is_first)
     progress, rate = schedule.update(progress, new, seen)
-    return progress, schedule.kernel_at(progress.tuning, t + 1, is_next_first), rate
+    kernel = schedule.kernel_at(progress.tuning, t + 1, is_next_first)
+    return progress, NewKernel.of(kernel, fixed), rate
 
 
 @_program

@@ -1,5 +1,7 @@
 """Programs of any number of steps, which ``warm_up`` and ``sample`` share on a CPU."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from jax.sharding import Mesh
 
 import ebmjax as eb
 from ebmjax import targets
-from ebmjax.adaptation.stepped import stepped
+from ebmjax.adaptation.stepped import NewKernel, stepped
 from ebmjax.adaptation.tuning import _compiled
 from ebmjax.sampling import _any_length, _chunk_programs
 from ebmjax.sampling.initialization import begin
@@ -92,6 +94,19 @@ def test_a_warm_up_from_the_host_is_that_of_one_program(make):
     matrices = (x.step_size.matrix for x in (found, whole))
     assert np.allclose(*map(np.asarray, matrices), rtol=0.3, atol=0.05)
     assert abs(int(found.num_grads) / int(whole.num_grads) - 1) < 0.3
+
+
+def test_parameters_of_an_energy_are_not_copied_at_each_step():
+    params = jnp.arange(1.0, 4.0)
+    function = eb._value.as_function(
+        partial(lambda p, x: jnp.sum((x / p) ** 2), params)
+    )
+    make = jax.jit(lambda of, size: NewKernel.of(eb.nuts(of, size), of))
+    new = make(function, jnp.float32(0.3))
+    assert len(new.leaves) == 1
+    kernel = new.kernel(function)
+    assert kernel == eb.nuts(function, 0.3)
+    assert any(leaf is params for leaf in jax.tree.leaves(kernel))
 
 
 @pytest.mark.parametrize("make", [eb.nuts, eb.hmc], ids=["nuts", "hmc"])

@@ -34,5 +34,6 @@ MUTANTS = [
     Mutant("a run that is thinned keeps every step", A, "return thin == 1 and is_ours", "return is_ours", "test_any_length:test_it_is_used_for_trajectories_alone"),
     Mutant("windows of a warm-up never begin again", S, "if begins[t]:", "if t == 0:", WARM + "nuts"),
     Mutant("the next step has the length of this one", S, "schedule.kernel_at(progress.tuning, t + 1, is_next_first)", "schedule.kernel_at(progress.tuning, t, is_next_first)", WARM + "hmc"),
-    Mutant("the kernel of the last step of a window", S, "progress, kernel = what(_window, progress, now, is_first[t])", "progress, kernel = what(_window, progress, now, is_first[t])[0], kernel or what(_window, progress, now, is_first[t])[1]", WARM + "nuts"),
+    Mutant("the kernel of the last step of a window", S, "progress, new_kernel = what(_window, progress, now, is_first[t])", "progress, first = what(_window, progress, now, is_first[t]); new_kernel = new_kernel or first", WARM + "nuts"),
+    Mutant("parameters copied at each step of a warm-up", S, "known.get(id(x))", "None", "test_any_length:test_parameters_of_an_energy_are_not_copied_at_each_step"),
 ]
