@@ -32,8 +32,6 @@ from ebmjax.sampling.coordinates import constrained_of, free_of
 from ebmjax.sampling.initialization import one_point
 from ebmjax.sampling.recompiled import warn_of_many
 
-ONE = np.array(1, np.int32)
-
 
 class Tuned(NamedTuple):
     """What :func:`warm_up` found."""
@@ -130,8 +128,12 @@ def warm_up(
     warn_of_many("warm_up", template)
     check_starts(energy, positions, template.needs_grad)
     numbers = np.float32(target), np.float32(step_size)
-    is_stepped = any_length.is_for(template) or (
-        wants_length(template) and any_length.is_for(template.replace(num_steps=ONE))
+    is_stepped = (
+        _is_trajectory(template)
+        and any_length.fits(positions, num_chains)
+        # not where each call makes a function of its own
+        and jax.tree.structure(template)
+        == jax.tree.structure(make_kernel(energy, np.float32(step_size)))
     )
     run: Callable[..., Any] = stepped if is_stepped else _compiled
     found = run(key, make_kernel, energy, positions, *numbers, num_steps, covariance)
@@ -140,9 +142,7 @@ def warm_up(
         is_lost=np.asarray(found.is_lost),
     )
     length = None if found.num_steps is None else int(found.num_steps)
-    if length is not None:  # a number of the program that both call, or part of one
-        found = found._replace(num_steps=length * ONE if is_stepped else length)
-    kernel = found.kernel(make_kernel, energy)
+    kernel = found._replace(num_steps=length).kernel(make_kernel, energy)
     at_walls = functools.partial(share_at_walls, key, kernel, found.position)
     check_adapted(energy, found, positions, target, at_walls=at_walls)
     position = found.position
@@ -157,6 +157,12 @@ def warm_up(
         found.is_lost,
         int(found.num_grads),
     )
+
+
+def _is_trajectory(kernel: Kernel) -> bool:
+    if wants_length(kernel):
+        kernel = kernel.replace(num_steps=np.int32(1))
+    return any_length.is_for(kernel)
 
 
 def tune_step_size(

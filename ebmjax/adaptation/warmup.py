@@ -113,7 +113,7 @@ def scheduled(
     is_dense = covariance == "dense" or (
         covariance == "auto" and first.size <= LARGEST_DENSE
     )
-    is_free = wants_length(make_kernel(energy, 1.0))
+    is_free = wants_length(make_kernel(energy, jnp.float32(1.0)))
     if adapters is None:
         adapters = usual_adapters(
             target, covariance, is_dense=is_dense, is_free=is_free

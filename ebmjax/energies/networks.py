@@ -147,12 +147,12 @@ class MLP(EnergyNetwork):
         made, most = self.layer(nn.Dense), self.first_layer_scale
         if index or most == 1:
             return made(width)
-        scales = jnp.geomspace(1.0, most, width)
+        scales = jnp.geomspace(1.0, most, width) if width > 1 else jnp.full(1, most)
         weights, biases = nn.initializers.lecun_normal(), nn.initializers.normal(0.4)
         return made(
             width,
-            kernel_init=lambda *of: scales * weights(*of),
-            bias_init=lambda *of: (scales - 1) * biases(*of),
+            kernel_init=_multiplied(weights, scales),
+            bias_init=_multiplied(biases, scales - 1),
         )
 
     @nn.compact
@@ -161,6 +161,14 @@ class MLP(EnergyNetwork):
         for i, width in enumerate(self.features):
             h = self.activation(self.dense(i, width)(h))
         return h
+
+
+def _multiplied(initial: Callable[..., Any], factors: jax.Array) -> Callable[..., Any]:
+    def multiplied(*arguments):
+        numbers = initial(*arguments)
+        return factors.astype(numbers.dtype) * numbers
+
+    return multiplied
 
 
 class Conv(EnergyNetwork):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ebmjax import _validation as checks
 from ebmjax._random import fold_in_each, uniform
@@ -141,7 +142,10 @@ class HMC(MetropolisKernel):
 
     @property
     def is_trajectory(self):
-        return is_number(self.num_steps)
+        # of one whose length was tuned; of others it is part of the program
+        return is_number(self.num_steps) or (
+            self.step_jitter is not None and self.num_steps != AUTO
+        )
 
     def init(self, position):
         state = super().init(position)
@@ -164,6 +168,14 @@ def with_momentum(kernel: Kernel) -> Kernel:
     if not isinstance(kernel, HMC) or kernel.keep_momentum:
         return kernel
     return kernel.replace(keep_momentum=True)
+
+
+def with_any_length(kernel: Kernel) -> Kernel:
+    """A kernel of :func:`hmc` whose number of steps is an array, which may change;
+    another one unchanged."""
+    if not isinstance(kernel, HMC) or not isinstance(kernel.num_steps, int):
+        return kernel
+    return kernel.replace(num_steps=np.int32(kernel.num_steps))
 
 
 def factor_of(noise: Any) -> Array | None:

@@ -34,7 +34,7 @@ from ebmjax.base import (
 from ebmjax.kernels.chains import parallel
 from ebmjax.kernels.combinators import reject_nonfinite
 from ebmjax.kernels.free_coordinates import wrapping
-from ebmjax.kernels.hamiltonian import factor_of, with_momentum
+from ebmjax.kernels.hamiltonian import factor_of, with_any_length, with_momentum
 from ebmjax.sampling.collect import (
     Collect,
     Record,
@@ -46,7 +46,8 @@ from ebmjax.sampling.collect import (
 from ebmjax.sampling.coordinates import collected
 from ebmjax.sampling.loop import Run, zeros_like_shapes
 
-BUFFER_BYTES, MOST_STEPS = 2**22, 1024
+BUFFER_BYTES, FEWEST_STEPS, MOST_STEPS = 2**22, 16, 1024
+OTHER_BYTES = 21  # of the record of a step of a chain, without its position
 POSITIONS, STATS, NOTHING = map(as_function, (position_of, collect_stats, discard))
 
 
@@ -65,10 +66,25 @@ def is_for(kernel: Kernel) -> bool:
     return kernel.is_trajectory and jax.default_backend() == "cpu"
 
 
-def takes(kernel: Kernel, collect: Collect | Reducer, thin: int) -> bool:
+def of_any_length(kernel: Kernel) -> Kernel:
+    """A kernel whose trajectories have a length that is a number here, no structure."""
+    return with_any_length(kernel) if is_for(kernel) else kernel
+
+
+def fits(positions: Position, num_chains: int) -> bool:
+    """Whether the buffer holds some steps of chains at positions ``[C, ...]``; those of
+    more numbers take so long that compilation does not matter."""
+    size = sum(x.nbytes for x in jax.tree.leaves(positions)) + OTHER_BYTES * num_chains
+    return FEWEST_STEPS * size <= BUFFER_BYTES
+
+
+def takes(
+    kernel: Kernel, collect: Collect | Reducer, thin: int, positions: Position
+) -> bool:
     """Whether a run that collects this can use it."""
     is_ours = collect in (POSITIONS, STATS, NOTHING)
-    return thin == 1 and is_ours and is_for(kernel)
+    is_ours = thin == 1 and is_ours and is_for(kernel)
+    return is_ours and fits(positions, len(jax.tree.leaves(positions)[0]))
 
 
 @functools.partial(jax.jit, donate_argnames="buffer")
@@ -97,7 +113,9 @@ def steps(
     def body(i, carry):
         state, total, _, buffer = carry
         state, info, factor = move(start + i, state)
-        put = lambda x, new: jax.lax.dynamic_update_index_in_dim(x, new, i, 0)
+        put = lambda x, new: jax.lax.dynamic_update_index_in_dim(
+            x, new.astype(x.dtype), i, 0
+        )
         buffer = jax.tree.map(put, buffer, collect(state, info))
         return state, add(total, info), factor, buffer
 
@@ -165,7 +183,7 @@ class Chunks:
         if self.buffer is None:
             self.buffer = empty_buffer(kernel, state)
         most = len(jax.tree.leaves(self.buffer)[0])
-        pieces, infos, lengths = [], [], []
+        whole, infos, lengths = None, [], []
         for first in range(0, num_steps, most):
             num = min(most, num_steps - first)
             numbers = np.int32(start + first), np.int32(num)
@@ -174,16 +192,17 @@ class Chunks:
             infos.append(found.info)
             lengths.append(num)
             if collect != NOTHING:
-                # copied before the next call writes into the buffer
-                first_of = lambda x, num=num: np.array(np.asarray(x)[:num])
                 kept = self.buffer if collect == STATS else self.buffer.position
-                pieces.append(jax.tree.map(first_of, kept))
-        draws = jax.device_put(jax.tree.map(_joined, *pieces)) if pieces else None
+                if whole is None:
+                    empty = lambda x: np.empty((num_steps, *x.shape[1:]), x.dtype)
+                    whole = jax.tree.map(empty, kept)
+                # copied before the next call writes into the buffer
+                for to, new in zip(*map(jax.tree.leaves, (whole, kept)), strict=True):
+                    to[first : first + num] = np.asarray(new)[:num]
+        devices = state.energy.devices()
+        device = next(iter(devices)) if len(devices) == 1 else None
+        draws = None if whole is None else jax.device_put(whole, device)
         return Run(state, draws, _merged(infos, lengths))
-
-
-def _joined(*pieces: np.ndarray) -> np.ndarray:
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def _merged(infos: list[Info], lengths: list[int]) -> Info:

@@ -141,14 +141,18 @@ def sample(
     dev.check_key(key)
     warn_of_many("sample", kernel, collect)
     check_not_repeated(key, positions, (start, steps.end))
+    given, kernel = kernel, any_length.of_any_length(kernel)
     state = begin(kernel, positions, mesh)
     longest = None
     if is_free and mesh is None and not fused:  # a fused run is a few launches
         keys = chain_keys(key, len(state.energy))
         longest = longest_chunk(kernel, keys, state, steps.total)
     program: Callable[..., Any] = programs.fused_chunk if fused else programs.chunk
-    if not fused and mesh is None and any_length.takes(kernel, collect, thin):
+    is_alone = not fused and mesh is None
+    if is_alone and any_length.takes(kernel, collect, thin, state.position):
         program = any_length.Chunks()
+    else:
+        kernel = given
     run = ChunkedRun(
         key,
         kernel,

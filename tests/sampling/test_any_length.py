@@ -127,12 +127,14 @@ def test_warm_up_and_runs_of_any_length_compile_their_steps_once(make):
 def test_it_is_used_for_trajectories_alone():
     position = _any_length.POSITIONS
     takes = lambda kernel, collect=position, thin=1: _any_length.takes(
-        kernel, collect, thin
+        kernel, collect, thin, start(4)
     )
     nuts = eb.nuts(energy, 0.4)
     assert takes(nuts) and takes(eb.reject_nonfinite(eb.nuts(energy, 0.4)))
     assert takes(eb.hmc(energy, 0.3, np.int32(5)))
+    assert takes(eb.hmc(energy, 0.3, 5, step_jitter=0.3))
     assert not takes(eb.hmc(energy, 0.3, 5))
+    assert not _any_length.takes(nuts, position, 1, jnp.ones((400, 300)))
     assert not takes(eb.mala(energy, 0.3))
     assert not takes(nuts, thin=2)
     assert takes(nuts, eb._value.as_function(eb.collect_stats))
@@ -171,3 +173,26 @@ def test_nuts_as_sample_runs_it_is_invariant(num_pieces, monkeypatch):
         new, old = (np.asarray(statistic(y), np.float64) for y in (found, x))
         error = np.sqrt(new.var(axis=0) / 4000 + old.var(axis=0) / 4000)
         assert np.all(np.abs(new.mean(axis=0) - old.mean(axis=0)) < 5 * error)
+
+
+def test_make_kernel_may_make_functions_and_use_the_type_of_the_step_size():
+    function = partial(lambda p, x: jnp.sum((x / p) ** 2), jnp.arange(1.0, 4.0))
+    make = lambda energy, size: eb.nuts(lambda x: energy(x), size.astype(jnp.float32))
+    tuned = eb.warm_up(KEY, make, function, start(5), num_steps=40)
+    assert 0.6 < tuned.acceptance_rate[20:].mean() < 0.98
+
+
+def test_a_kernel_of_tuned_length_can_be_differentiated():
+    tuned = eb.warm_up(KEY, eb.hmc, energy, start(16), num_steps=40)
+    assert isinstance(tuned.kernel.num_steps, int)
+
+    def loss(x, kernel):
+        return jnp.sum(eb.run(KEY, kernel, kernel.init(x), 3).state.position ** 2)
+
+    slope = jax.jit(jax.grad(loss))(jnp.ones(3), tuned.kernel)
+    assert np.all(np.isfinite(slope))
+
+
+def test_a_large_record_is_left_to_programs_of_a_fixed_length():
+    assert _any_length.fits(jnp.ones((256, 100)), 256)
+    assert not _any_length.fits(jnp.ones((10, 100_000)), 10)

@@ -16,22 +16,22 @@ MUTANTS = [
     Mutant(
         "all units of the first layer at its largest scale",
         FILE,
-        "jnp.geomspace(1.0, most, width)",
-        "jnp.full(width, most)",
+        "jnp.geomspace(1.0, most, width) if",
+        "jnp.full(width, most) if",
         WIDE,
     ),
     Mutant(
         "biases of the first layer that are as wide as its weights",
         FILE,
-        "(scales - 1) * biases(*of)",
-        "scales * biases(*of)",
+        "_multiplied(biases, scales - 1)",
+        "_multiplied(biases, scales)",
         WIDE,
     ),
     Mutant(
         "weights of the first layer of their variances",
         FILE,
-        "scales * weights(*of)",
-        "jnp.sqrt(scales) * weights(*of)",
+        "_multiplied(weights, scales)",
+        "_multiplied(weights, jnp.sqrt(scales))",
         WIDE,
     ),
     Mutant(
