@@ -178,7 +178,7 @@ def test_nuts_as_sample_runs_it_is_invariant(num_pieces, monkeypatch):
 def test_make_kernel_may_make_functions_and_use_the_type_of_the_step_size():
     function = partial(lambda p, x: jnp.sum((x / p) ** 2), jnp.arange(1.0, 4.0))
     make = lambda energy, size: eb.nuts(lambda x: energy(x), size.astype(jnp.float32))
-    tuned = eb.warm_up(KEY, make, function, start(5), num_steps=40)
+    tuned = eb.tune_step_size(KEY, make, function, start(5), num_steps=40)
     assert 0.6 < tuned.acceptance_rate[20:].mean() < 0.98
 
 
