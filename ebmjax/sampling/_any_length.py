@@ -82,9 +82,9 @@ def takes(
     kernel: Kernel, collect: Collect | Reducer, thin: int, positions: Position
 ) -> bool:
     """Whether a run that collects this can use it."""
-    is_ours = collect in (POSITIONS, STATS, NOTHING)
-    is_ours = thin == 1 and is_ours and is_for(kernel)
-    return is_ours and fits(positions, len(jax.tree.leaves(positions)[0]))
+    if thin != 1 or collect not in (POSITIONS, STATS, NOTHING) or not is_for(kernel):
+        return False
+    return fits(positions, len(jax.tree.leaves(positions)[0]))
 
 
 @functools.partial(jax.jit, donate_argnames="buffer")
