@@ -239,6 +239,7 @@ def test_each_file_imports_only_from_its_own_layer_and_lower_ones():
 def test_only_networks_and_flows_import_flax():
     files = [p for p in ROOT.glob("ebmjax/**/*.py") if "import flax" in p.read_text()]
     assert sorted(p.name for p in files) == [
+        "auxiliary_networks.py",
         "conditional_networks.py",
         "flows.py",
         "networks.py",

@@ -17,7 +17,7 @@ import optax
 
 from ebmjax import _validation as checks
 from ebmjax.base import Array, Key
-from ebmjax.energies.networks import Classifier
+from ebmjax.energies.auxiliary_networks import Classifier
 
 Predict = Callable[[Array], Array]
 

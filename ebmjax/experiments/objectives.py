@@ -8,8 +8,8 @@ distribution, a critic, a flow or a sampler.
 from functools import partial
 from typing import Any
 
+from ebmjax.energies.auxiliary_networks import Field
 from ebmjax.energies.flows import Flow, sample
-from ebmjax.energies.networks import Field
 from ebmjax.kernels.langevin import mala, ula
 from ebmjax.kernels.registry import KERNELS
 from ebmjax.objectives import Objective

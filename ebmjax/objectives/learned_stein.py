@@ -141,7 +141,7 @@ def learned_stein(
       ValueError: a penalty or a scale that is not positive.
       TypeError: when traced, parameters that are not ``Players``.
 
-    >>> critic = networks.Field((128,))  # doctest: +SKIP
+    >>> critic = auxiliary_networks.Field((128,))  # doctest: +SKIP
     >>> learned_stein(
     ...     network.apply, critic.apply, critic_init=critic.init
     ... )  # doctest: +SKIP

@@ -11,7 +11,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax._value import function, static, value
-from ebmjax.energies import networks
+from ebmjax.energies import auxiliary_networks
 from ebmjax.energies.flows import Flow, sample
 from ebmjax.objectives import (
     Chains,
@@ -301,7 +301,7 @@ def test_updates_are_multiplied_by_a_tree_prefix():
 
 
 def test_initial_parameters_beside_the_energy_use_the_key_and_one_point():
-    critic = networks.Field((4,))
+    critic = auxiliary_networks.Field((4,))
     flow = Flow((2,), (4,))
     key = jax.random.key(5)
     of_stein = learned_stein.learned_stein(
