@@ -10,6 +10,7 @@ import pytest
 
 import ebmjax as eb
 from ebmjax import targets
+from ebmjax.base import merge
 from ebmjax.objectives import noise_contrastive, score_matching
 from ebmjax.objectives.noise_contrastive import fitted_normal, with_log_z
 from ebmjax.tempering.bases import gaussian
@@ -35,6 +36,33 @@ def test_warm_up_and_its_kernel(make, dtype):
             np.abs(second.value - np.diag(TARGET.covariance))
             < 5 * second.standard_error
         ).all()
+
+
+@pytest.mark.parametrize("name", ["thin", "repeat", "cycle"])
+def test_merged_infos_have_the_types_of_one(name):
+    """A sum of 32-bit integers is one of 64 bits where these are enabled."""
+    with jax.enable_x64(True):
+        mala = eb.mala(TARGET.energy, 0.5)
+        kernels = {"repeat": eb.repeat(mala, 2), "cycle": eb.cycle(mala, mala)}
+        options = {"thin": 2} if name == "thin" else {}
+        chains = eb.parallel(kernels.get(name, mala))
+        keys = eb.chain_keys(jax.random.key(0), 3)
+        found = eb.run(keys, chains, chains.init(np.zeros((3, 2))), 10, **options)
+        num_moves = 10 if name == "thin" else 20
+        for counts, expected in (
+            (found.info.num_nonfinite, 0),
+            (found.info.num_grads, num_moves),
+        ):
+            assert counts.dtype == np.int32 and (counts == expected).all()
+
+
+def test_merged_counts_have_32_bits():
+    with jax.enable_x64(True):
+        kernel = eb.parallel(eb.mala(TARGET.energy, 0.5))
+        keys = eb.chain_keys(jax.random.key(0), 3)
+        _, infos = kernel.step(keys, kernel.init(np.zeros((3, 2))))
+        merged = merge(infos)
+        assert merged.num_grads.dtype == merged.num_nonfinite.dtype == np.int32
 
 
 def test_kernels_of_bits_mix():

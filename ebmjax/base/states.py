@@ -58,10 +58,16 @@ def merge(infos: Info) -> Info:
         acceptance_rate=jnp.mean(infos.acceptance_rate, axis=0),
         is_accepted=jnp.any(infos.is_accepted, axis=0),
         energy_error=jnp.take_along_axis(infos.energy_error, worst, axis=0)[0],
-        num_nonfinite=jnp.sum(infos.num_nonfinite, axis=0),
+        num_nonfinite=_total(infos.num_nonfinite),
         hamiltonian=jnp.broadcast_to(infos.hamiltonian, shape)[-1],
-        num_grads=jnp.sum(jnp.broadcast_to(infos.num_grads, shape), axis=0),
+        num_grads=_total(jnp.broadcast_to(infos.num_grads, shape)),
     )
+
+
+def _total(counts: Array) -> Array:
+    """Sums over the leading axis, in the type of the counts; ``sum`` alone makes
+    64-bit integers of 32-bit ones where 64 bits are enabled."""
+    return jnp.sum(counts, axis=0, dtype=counts.dtype)
 
 
 def _size(error: Array) -> Array:

@@ -43,5 +43,6 @@ MUTANTS = [
     # targets and their laws
     Mutant("Rosenbrock drawn too narrow", "targets.py", "x1**2 + math.sqrt(w) * x2", "x1**2 + 0.95 * math.sqrt(w) * x2", "test_targets:test_rosenbrock_is_a_normal_and_a_conditional_normal"),
     Mutant("funnel without its normaliser", "targets.py", " + (dim - 1) * x[0] / 2", "", "test_targets:test_draws_belong_to_the_energy:funnel"),
+    Mutant("merged counts of another type", "base/states.py", "jnp.sum(counts, axis=0, dtype=counts.dtype)", "jnp.sum(counts, axis=0)", "test_x64:test_merged_counts_have_32_bits"),
     Mutant("an error that is NaN is none", "base/states.py", "jnp.where(jnp.isnan(error), jnp.inf, jnp.abs(error))", "jnp.where(jnp.isnan(error), 0.0, jnp.abs(error))", "test_summary:test_a_divergence_of_nan_is_counted_at_any_thinning"),
 ]
