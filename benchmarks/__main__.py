@@ -16,6 +16,7 @@ for command in (
     speed.scaling,
     speed.roofline,
     training.objectives,
+    training.learning_curves,
     sampling.efficiency,
     speed.cold,
     speed.accelerator,

@@ -61,14 +61,14 @@ def runs(
     for name in sets:
         for (library, objective), seed in itertools.product(jobs, range(num_seeds)):
             number += 1
-            run = _run_of(name, objective, seed, num_updates)
+            run = run_of(name, objective, seed, num_updates)
             about = _about(name, library, objective, run)
             if any(about.items() <= kept.items() for kept in load(path)):
                 continue
             about["date"] = time.strftime("%Y-%m-%d %H:%M")
             about["load"] = round(os.getloadavg()[0], 1)
             if library == "ebmjax":
-                found, density = _ours(run)
+                found, density = ours(run)
             else:
                 found, density = peer(torch_python, library, objective, run, limit_s)
             if is_drawn and seed == 0 and density is not None:
@@ -140,17 +140,16 @@ def _row(name, library, objective, outcomes) -> Row:
     }
 
 
-def _run_of(name: str, objective: str, seed: int, num_updates: int | None) -> Run:
+def run_of(name: str, objective: str, seed: int, num_updates: int | None) -> Run:
     """Our run with the same options as a method of another library."""
     dataset = data.load(name, seed=seed)
     choices = {"seed": seed, **SMALL_NOISE.get(objective, {})}
     if objective == "pcd":
         objective = "maximum_likelihood"
-        choices["learning_rate"] = (
-            PCD_RATE * METHODS[objective].defaults["learning_rate"]
-        )
         # with our first layer their densities are worse
         choices |= {name: getattr(experiment.Config, name) for name in presets.WIDE}
+        rate = METHODS[objective].defaults["learning_rate"]
+        choices["learning_rate"] = PCD_RATE * rate
     if num_updates is not None:
         choices["num_updates"] = num_updates
     return experiment.build(
@@ -170,7 +169,7 @@ def digest_of(config: experiment.Config) -> str:
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _ours(run: Run) -> tuple[Row, np.ndarray | None]:
+def ours(run: Run) -> tuple[Row, np.ndarray | None]:
     found: Row = {
         "log-likelihood": None,
         "seconds": None,

@@ -123,6 +123,42 @@ def objectives(
     say(f"kept in {path}")
 
 
+def learning_curves(
+    is_quick: Quick = False,
+    num_seeds: int = 5,
+    torch_python: Annotated[
+        str | None,
+        typer.Option(
+            help="Python interpreter with torchebm and ebmkit, for comparison."
+        ),
+    ] = None,
+) -> None:
+    """Seconds to a given log-likelihood on two moons, with other libraries.
+
+    Each run is stored when it ends; a call continues with the missing runs.
+    """
+    from benchmarks import learning_curves as bench
+    from benchmarks import pictures
+
+    name = name_of("learning_curves", is_quick)
+    path = measure.path_of(name)
+    updates = bench.UPDATES[:2] if is_quick else bench.UPDATES
+    seeds = 1 if is_quick else num_seeds
+    options = {"num_seeds": seeds, "updates": updates, "torch_python": torch_python}
+    collect(None, bench.runs(path, **options))
+    kept = bench.load(path)
+    levels = [f"{level:.2f}" for level in bench.LEVELS]
+    columns = [c for level in levels for c in (level, f"{level} reached")]
+    show(
+        "seconds to a log-likelihood",
+        ["library", "objective", *columns, "best mean"],
+        bench.times(kept),
+    )
+    say(f"kept in {path}")
+    if not is_quick:
+        say(f"drawn in {pictures.keep(name, bench.picture(kept))}")
+
+
 def likelihood(
     cases: Annotated[
         str, typer.Option(help="By commas, of benchmarks/likelihood_cases.py.")

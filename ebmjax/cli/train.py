@@ -51,6 +51,7 @@ def train(
     kernel: option.Kernel = None,
     chain_init: option.ChainInit = None,
     chain_steps: option.ChainSteps = None,
+    global_steps: option.GlobalSteps = None,
     num_chains: option.NumChains = None,
     buffer_size: option.BufferSize = None,
     restart_probability: option.RestartProbability = None,

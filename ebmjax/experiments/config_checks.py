@@ -6,6 +6,7 @@ from collections.abc import Collection
 from ebmjax import _validation as checks
 from ebmjax.experiments.build import CHAIN_INITS, CONFINEMENTS, NETWORKS
 from ebmjax.experiments.errors import RunError
+from ebmjax.experiments.options import WITH_GLOBAL
 from ebmjax.experiments.registry import DISCRETE, KERNELS, METHODS, space_of_config
 from ebmjax.spaces import BITS, REAL
 
@@ -57,6 +58,7 @@ def _check_numbers(config) -> None:
                 f"{name} must be at most {MAX_COUNT}, got {getattr(config, name)}"
             )
     checks.count(config.shift, "shift", least=0)
+    checks.count(config.global_steps, "global_steps", least=0)
     _check_denoising(config)
     if not 0 <= config.held_out <= 0.9:
         raise RunError(f"held_out must lie in [0, 0.9], got {config.held_out}")
@@ -131,6 +133,11 @@ def _check_space(config) -> None:
     """Raise unless objective, kernel and network are of the points of a
     configuration."""
     space, entry = space_of_config(config), KERNELS[config.kernel]
+    if config.global_steps and (space != REAL or config.objective not in WITH_GLOBAL):
+        raise RunError(
+            f"global_steps goes with {', '.join(WITH_GLOBAL)} on real numbers, got "
+            f"{config.objective} on {space}"
+        )
     if space == REAL:
         if config.network == "rbm":
             raise RunError("the network rbm is of bits: --binary, or another network")

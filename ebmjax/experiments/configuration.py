@@ -37,6 +37,9 @@ class Config:
     kernel: str = "mala"
     chain_init: str = "buffer"
     chain_steps: int = 10
+    # moves of each chain between modes, after its steps: candidates from a normal that
+    # is fitted to the data
+    global_steps: int = 0
     # of the first update; adapted where the kernel has an acceptance target
     step_size: float = 0.3
     num_chains: int = 256

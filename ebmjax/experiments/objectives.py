@@ -20,6 +20,7 @@ from ebmjax.objectives.adversarial import (
     through_map,
 )
 from ebmjax.objectives.flow_contrastive import flow_contrastive
+from ebmjax.objectives.global_moves import independent_moves
 from ebmjax.objectives.improved import improved_contrastive
 from ebmjax.objectives.learned_stein import learned_stein
 from ebmjax.objectives.noise_contrastive import fitted_normal
@@ -27,6 +28,7 @@ from ebmjax.objectives.recovery import sample_recovery
 from ebmjax.tempering.annealed_langevin import annealed_langevin, noise_levels, step_for
 
 MAX_MIXTURE_DIM = 8  # coordinates up to which the sampler is a mixture of normals
+WIDER = 1.3  # candidates of global moves than the data, in standard deviations
 STEPS_A_LEVEL = 30  # steps of the chains of a report at each noise level
 
 
@@ -41,10 +43,21 @@ def chain_options(config) -> dict[str, Any]:
     }
 
 
-def noise_of(config, z):
+def likelihood_options(config, z) -> dict[str, Any]:
+    """Arguments of maximum likelihood with chains, with labels, too."""
+    options = {**chain_options(config), "regularisation": config.regularisation}
+    if config.global_steps:
+        candidates = noise_of(config, z, widen=WIDER)
+        options["make_global_kernel"] = independent_moves(candidates)
+        options["num_global_steps"] = config.global_steps
+    return options
+
+
+def noise_of(config, z, widen: float = 1.0):
     """A normal fitted to the data in the units of the network."""
     variance = float(z.var())
-    return fitted_normal(z, widen=((variance + config.noise**2) / variance) ** 0.5)
+    with_noise = ((variance + config.noise**2) / variance) ** 0.5
+    return fitted_normal(z, widen=widen * with_noise)
 
 
 def make_improved(config, energy, z) -> Objective:

@@ -10,6 +10,7 @@ OF_CHAIN_INIT = ("chain_init", "num_chains", "buffer_size", "restart_probability
 OF_BUFFER = ("buffer_size", "restart_probability")
 LABELLED = ("joint", "class_conditional")
 REGULARISED = ("maximum_likelihood", "improved", "adversarial", *LABELLED)
+WITH_GLOBAL = ("maximum_likelihood", *LABELLED)
 MOVES_CHAINS = ("maximum_likelihood", "improved", *LABELLED)  # those of chain_init
 RUNS_CHAINS = ("recovery",)  # from its own starts
 
@@ -39,6 +40,8 @@ def unused(objective: str, values: dict[str, Any]) -> dict[str, str]:
         found["noise"] = f"{objective} is of bits, without noise"
     if values.get("levels"):
         found["noise"] = "data of levels have no noise"
+    if objective not in WITH_GLOBAL:
+        found["global_steps"] = f"{objective} has no moves between modes"
     if objective not in REGULARISED:
         found["regularisation"] = f"{objective} has no regularisation"
     if not method.has_temperature:

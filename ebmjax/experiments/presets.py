@@ -36,12 +36,14 @@ DENOISED: dict[str, Any] = {
     "buffer_size": 512,
 }
 # of maximum likelihood of points of few coordinates: an energy that varies over short
-# distances from the start; more updates of fewer steps each; a longer average, because
-# the weights of modes between which chains do not move fluctuate
+# distances from the start; chains that also move between modes, and so need few steps
+# an update; more updates at a higher rate, and a longer average
 WIDE: dict[str, Any] = {
     "first_layer_scale": 6.0,
-    "chain_steps": 7,
-    "num_updates": 3900,
+    "chain_steps": 2,
+    "global_steps": 3,
+    "num_updates": 6000,
+    "learning_rate": 8e-3,
     "ema_decay": 0.999,
 }
 MOST_COORDINATES = 3

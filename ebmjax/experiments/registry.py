@@ -23,6 +23,7 @@ from ebmjax.experiments.objectives import (
     chain_options,
     descend_langevin,
     descend_recovery,
+    likelihood_options,
     make_adversarial,
     make_flow_contrastive,
     make_improved,
@@ -87,8 +88,7 @@ METHODS: dict[str, Method] = {
     "maximum_likelihood": Method(
         lambda config, energy, z: maximum_likelihood(
             energy,
-            **chain_options(config),
-            regularisation=config.regularisation,
+            **likelihood_options(config, z),
             temperature=config.temperature,
         ),
         has_temperature=True,
@@ -100,15 +100,13 @@ METHODS: dict[str, Method] = {
         defaults={"kernel": "ula", "step_size": 0.1, "learning_rate": 1e-3},
     ),
     "joint": Method(
-        lambda config, energies, z: joint(
-            energies, regularisation=config.regularisation, **chain_options(config)
-        ),
+        lambda config, energies, z: joint(energies, **likelihood_options(config, z)),
         is_labelled=True,
         defaults={"learning_rate": 1e-3},
     ),
     "class_conditional": Method(
         lambda config, energies, z: class_conditional(
-            energies, regularisation=config.regularisation, **chain_options(config)
+            energies, **likelihood_options(config, z)
         ),
         is_labelled=True,
         learns_shares=False,
@@ -203,8 +201,7 @@ def conditional_objective(config, energy, z) -> Objective:
     if config.objective == "maximum_likelihood":
         return conditional_likelihood(
             energy,
-            **chain_options(config),
-            regularisation=config.regularisation,
+            **likelihood_options(config, z),
             temperature=config.temperature,
         )
     template = METHODS[config.objective].make(config, energy, z)

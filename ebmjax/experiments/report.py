@@ -89,7 +89,7 @@ def _training_rows(state, history) -> Rows:
         history = {name: values[of_chains] for name, values in history.items()}
     tail = {name: values[-100:] for name, values in history.items()}
     if "energy_data" in tail:
-        return [
+        rows = [
             (
                 "energy of data, of chains (last 100 updates)",
                 f"{tail['energy_data'].mean():+.2f}, "
@@ -104,6 +104,10 @@ def _training_rows(state, history) -> Rows:
                 f"{tail['acceptance_rate'].mean():.2f}, {float(state.step_size):.4f}",
             ),
         ]
+        if "global_acceptance_rate" in tail:
+            rate = tail["global_acceptance_rate"].mean()
+            rows.append(("acceptance of moves between modes", f"{rate:.3f}"))
+        return rows
     if "loss" in tail:
         return [("loss (last 100 updates)", f"{tail['loss'].mean():.4f}")]
     return []

@@ -94,7 +94,7 @@ class Independent(Proposal):
     log_density: Callable[[Position], Array] = function()
 
     def draw(self, key, shapes):
-        candidate = self.sample(key)
+        candidate = _in_precision_of(shapes, self.sample(key))
         _same_shape(shapes, candidate)
         return candidate
 
@@ -134,6 +134,19 @@ def propose(proposal: Proposal, noise: Noise, state: State) -> tuple[State, Arra
             "make the state with this kernel's init(position)"
         )
     return proposal.propose(noise, state)
+
+
+def _in_precision_of(position, candidate):
+    """Floating numbers of the candidate in the precision of the position's: a sampler
+    draws in the default one, whatever the chains have."""
+    if jax.tree.structure(position) != jax.tree.structure(candidate):
+        return candidate
+    is_real = lambda x: jnp.issubdtype(jnp.result_type(x), jnp.floating)
+    return jax.tree.map(
+        lambda x, c: jnp.asarray(c, x.dtype) if is_real(x) and is_real(c) else c,
+        position,
+        candidate,
+    )
 
 
 def _same_shape(position, candidate):

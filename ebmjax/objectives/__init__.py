@@ -19,11 +19,13 @@
 
     batches             points with labels or conditions; conditional_chains: chains
                         for them
+    global_moves        of chains between modes
 
 [SK21] Song & Kingma 2021, "How to train your energy-based models", arXiv:2101.03288.
 Objectives without chains return them unchanged.
 """
 
+from ebmjax.objectives._broken import mark_broken
 from ebmjax.objectives.base import (
     Chains,
     Loss,
@@ -34,7 +36,8 @@ from ebmjax.objectives.base import (
     TrainableEnergy,
     scale_updates,
 )
-from ebmjax.objectives.likelihood import mark_broken, maximum_likelihood
+from ebmjax.objectives.global_moves import independent_moves
+from ebmjax.objectives.likelihood import maximum_likelihood
 
 __all__ = [
     "Chains",
@@ -44,6 +47,7 @@ __all__ = [
     "Params",
     "Players",
     "TrainableEnergy",
+    "independent_moves",
     "mark_broken",
     "maximum_likelihood",
     "scale_updates",

@@ -59,11 +59,10 @@ class ConditionalLikelihood(MaximumLikelihood):
         check_pairs(batch)
         return batch.point
 
-    def kernel(self, params, batch, chains):
+    def kernel(self, make, params, batch, chains):
         energy = functools.partial(scalar(self.energy), params)
         c = _of_chains(batch.condition, chains.position)
-        make = lambda e: self.make_kernel(temper(e, self.temperature), chains.step_size)
-        return conditioned(make, energy, c)
+        return conditioned(lambda e: make(temper(e, self.temperature)), energy, c)
 
     def energies(self, params, batch, chains):
         """Of the data at the conditions of the chains and of the chains, ``[C]``."""

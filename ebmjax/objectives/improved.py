@@ -36,6 +36,7 @@ from ebmjax import _validation as checks
 from ebmjax._value import function, number, static, value
 from ebmjax.base import Array, scalar
 from ebmjax.kernels.chains import parallel
+from ebmjax.objectives._broken import mark_broken, without_broken
 from ebmjax.objectives.base import (
     Chains,
     MakeKernel,
@@ -43,12 +44,7 @@ from ebmjax.objectives.base import (
     TrainableEnergy,
     optional,
 )
-from ebmjax.objectives.likelihood import (
-    drift_of,
-    mark_broken,
-    metrics_of,
-    without_broken,
-)
+from ebmjax.objectives.likelihood import drift_of, metrics_of
 from ebmjax.sampling.collect import discard
 from ebmjax.sampling.loop import chain_keys, run
 

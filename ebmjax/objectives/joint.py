@@ -174,6 +174,8 @@ def class_conditional(
     checks.function(class_energies, "class_energies")
     checks.function(make_kernel, "make_kernel")
     energy, of_points = AtLabel(class_energies), partial(_moves_points, make_kernel)
+    if (make_global := options.get("make_global_kernel")) is not None:
+        options["make_global_kernel"] = partial(_moves_points_far, make_global)
     return ClassConditional(
         maximum_likelihood(energy, of_points, num_steps, means=by_class, **options)
     )
@@ -182,6 +184,11 @@ def class_conditional(
 def _moves_points(make_kernel, energy, step_size):
     """A kernel of labelled points that leaves the labels."""
     return within(energy, 0, partial(_with_step_size, make_kernel, step_size))
+
+
+def _moves_points_far(make_global_kernel, energy):
+    """The same of a kernel without a step size."""
+    return within(energy, 0, make_global_kernel)
 
 
 def _with_step_size(make_kernel, step_size, energy):

@@ -12,6 +12,11 @@ the loss is not a likelihood; only its gradient has a meaning.  Contrastive dive
 and short runs (Nijkamp et al. 2019) are this objective with different initial
 ``chains`` (:mod:`ebmjax.training.chain_init`).
 
+Chains that stay in their mode do not determine the weights of the modes, and do not
+find a low energy far from where they are.  ``make_global_kernel`` adds moves to any
+distance, in alternation with the local ones (Gabrie, Rotskoff & Vanden-Eijnden 2022);
+in few coordinates :func:`~ebmjax.objectives.global_moves.independent_moves` is enough.
+
 An unbounded energy can fall without end; ``regularisation`` adds
 lambda (E_data[E^2] + E_model[E^2])  (Du & Mordatch 2019, eq. 4), which fixes the free
 constant and bounds the scale, but biases the gradient.
@@ -27,9 +32,10 @@ import optax
 
 from ebmjax import _validation as checks
 from ebmjax._value import function, number, static, value
-from ebmjax.base import Array, Position, State, scalar
+from ebmjax.base import Array, Energy, Kernel, State, scalar
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels.chains import parallel
+from ebmjax.objectives._broken import mark_broken, without_broken
 from ebmjax.objectives.base import (
     Chains,
     Loss,
@@ -46,6 +52,7 @@ from ebmjax.sampling.loop import chain_keys, run
 
 __all__ = ["Chains", "Loss", "Metrics", "Params", "maximum_likelihood"]
 
+HERE = "this library or from_blackjax"
 Mean = Callable[[Array], Array]  # of the energies of a batch, or of all chains
 
 
@@ -61,6 +68,8 @@ class MaximumLikelihood(Objective):
     acceptance_target: Any = number(default=None)
     adaptation_rate: Any = number(default=0.05)
     means: Any = function(default=None)
+    make_global_kernel: Any = function(default=None)
+    num_global_steps: int = static(default=1)
     uses_chains = True
 
     def check(self):
@@ -69,17 +78,54 @@ class MaximumLikelihood(Objective):
         if self.regularisation is not None:
             checks.positive(self.regularisation, "regularisation", zero=True)
         checks.positive(self.temperature, "temperature")
+        steps = checks.count(self.num_global_steps, "num_global_steps")
+        object.__setattr__(self, "num_global_steps", steps)
         check_adaptation(self.acceptance_target, self.adaptation_rate)
 
     def points(self, batch):
         """The points of a batch ``[B, ...]``."""
         return batch
 
-    def kernel(self, params, batch, chains):
-        """The kernel of all chains, under these parameters."""
+    def kernel(self, make, params, batch, chains):
+        """The kernel of all chains, under these parameters; ``make(energy)`` is that of
+        one."""
         fixed = functools.partial(scalar(self.energy), params)
-        tempered = temper(fixed, self.temperature)
-        return parallel(self.make_kernel(tempered, chains.step_size))
+        return parallel(make(temper(fixed, self.temperature)))
+
+    def make_local(self, step_size, energy):
+        kernel = self.make_kernel(energy, step_size)
+        return checks.instance(kernel, Kernel, "make_kernel(energy, step_size)", HERE)
+
+    def make_global(self, energy):
+        kernel = self.make_global_kernel(energy)
+        return checks.instance(kernel, Kernel, "make_global_kernel(energy)", HERE)
+
+    def move(self, params, key, batch, chains):
+        """The state of all chains after their steps, and the mean acceptance rates of
+        local and of global moves, the latter ``None`` without them."""
+        local = functools.partial(self.make_local, chains.step_size)
+        kernel = self.kernel(local, params, batch, chains)
+        keys = chain_keys(key, checks.num_chains(chains.position))
+        state = kernel.init(chains.position)
+        state, _, info = run(keys, kernel, state, self.num_steps, collect=discard)
+        acceptance = jnp.mean(info.acceptance_rate)
+        if self.make_global_kernel is None:
+            return state, acceptance, None
+        kernel = self.kernel(self.make_global, params, batch, chains)
+        begin = State(state.position, state.energy)
+        if kernel.needs_grad:
+            begin = kernel.init(state.position)
+        # the keys go on from the local steps
+        moved, _, info = run(
+            keys,
+            kernel,
+            begin,
+            self.num_global_steps,
+            start=self.num_steps,
+            collect=discard,
+        )
+        moved = state._replace(position=moved.position, energy=moved.energy)
+        return moved, acceptance, jnp.mean(info.acceptance_rate)
 
     def energies(self, params, batch, chains):
         """Of the data and of the chains, ``[B]`` and ``[C]``."""
@@ -88,10 +134,8 @@ class MaximumLikelihood(Objective):
 
     def loss(self, params, key, batch, chains):
         _check_same_points(self.points(batch), chains.position)
-        kernel = self.kernel(jax.lax.stop_gradient(params), batch, chains)
-        keys = chain_keys(key, checks.num_chains(chains.position))
-        state = kernel.init(chains.position)
-        state, _, info = run(keys, kernel, state, self.num_steps, collect=discard)
+        fixed = jax.lax.stop_gradient(params)
+        state, acceptance, of_global = self.move(fixed, key, batch, chains)
         samples, is_finite = mark_broken(state.position, state.energy)
 
         data, model = self.energies(
@@ -103,10 +147,11 @@ class MaximumLikelihood(Objective):
         if self.regularisation is not None:
             value += self.regularisation * (of_data(data**2) + of_model(model**2))
 
-        acceptance = jnp.mean(info.acceptance_rate)
         metrics = metrics_of(data, of_model(model), acceptance, chains.step_size)
         metrics["temperature"] = jnp.asarray(self.temperature, jnp.float32)
         metrics |= drift_of(state, chains.step_size)
+        if of_global is not None:
+            metrics["global_acceptance_rate"] = of_global
         step_size = adapted(
             chains.step_size, acceptance, self.acceptance_target, self.adaptation_rate
         )
@@ -124,6 +169,8 @@ def maximum_likelihood(
     acceptance_target: Any = None,
     adaptation_rate: Any = 0.05,
     means: Callable[[Any, Any, Array], tuple[Mean, Mean]] | None = None,
+    make_global_kernel: Callable[[Energy], Kernel] | None = None,
+    num_global_steps: int = 1,
 ) -> Objective:
     """Maximum likelihood with Markov chains, E_data[E] - E_model[E].
 
@@ -141,11 +188,14 @@ def maximum_likelihood(
       adaptation_rate: of that.
       means: from the batch, the chains and which of them are finite to the two means,
         E_data and E_model; :func:`overall` by default.
+      make_global_kernel: from an energy to a kernel that moves chains between modes,
+        :func:`independent_moves`; must leave exp(-energy) invariant.
+      num_global_steps: of that kernel in an update, after the others.
 
     Returns:
       The objective.  Chains that end at a non-finite energy are excluded from the loss
       and returned as NaN, for the loop to restart; if none is left, the loss is NaN.
-      Metrics: the two mean energies, their spread, the acceptance rate.
+      Metrics: the two mean energies, their spread, the acceptance rates.
 
     >>> objective = maximum_likelihood(network.apply, mala, 40)  # doctest: +SKIP
     """
@@ -158,6 +208,8 @@ def maximum_likelihood(
         acceptance_target,
         adaptation_rate,
         means,
+        make_global_kernel,
+        num_global_steps,
     )
 
 
@@ -215,24 +267,3 @@ def _check_same_points(batch, chains):
             f"chains must be points like the data, of shape {points[0]}, got "
             f"{points[1]}"
         )
-
-
-def mark_broken(position: Position, energy: Array) -> tuple[Position, Array]:
-    """Chains whose energy is not finite, filled with NaN; and which of them are finite,
-    ``[C]``."""
-    is_finite = jnp.isfinite(energy)
-
-    def mark(leaf):
-        return jnp.where(is_finite.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, jnp.nan)
-
-    return jax.tree.map(mark, position), is_finite
-
-
-def without_broken(position: Position, is_finite: Array) -> Position:
-    """The positions with non-finite ones replaced by a finite one: 0 x NaN is NaN, so a
-    weight of zero is not enough."""
-    whole = jnp.argmax(is_finite)
-    return jax.tree.map(
-        lambda x: jnp.where(is_finite.reshape(-1, *[1] * (x.ndim - 1)), x, x[whole]),
-        position,
-    )

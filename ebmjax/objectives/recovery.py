@@ -41,13 +41,12 @@ from ebmjax.base import (
     normal_like,
     scalar,
 )
+from ebmjax.objectives._broken import mark_broken, without_broken
 from ebmjax.objectives.base import Chains, MakeKernel, Objective, Params, means_of
 from ebmjax.objectives.likelihood import (
     adapted,
     check_adaptation,
-    mark_broken,
     metrics_of,
-    without_broken,
 )
 from ebmjax.sampling.collect import discard
 from ebmjax.sampling.loop import chain_keys, run

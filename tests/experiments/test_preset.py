@@ -48,7 +48,9 @@ def test_the_first_layer_is_wide_for_points_of_few_coordinates():
     assert scale(POINTS) == scale(of(3)) == 6.0
     assert scale(of(3), first_layer_scale=5.0) == 5.0
     wide = experiment.preset(POINTS, chain_steps=9)
-    assert (wide.chain_steps, wide.num_updates, wide.ema_decay) == (9, 3900, 0.999)
+    assert (wide.chain_steps, wide.num_updates, wide.ema_decay) == (9, 6000, 0.999)
+    assert (wide.global_steps, wide.learning_rate) == (3, 8e-3)
+    assert experiment.preset(POINTS, global_steps=0).global_steps == 0
     for dataset, choices in (
         (of(4), {}),
         (DATASET, {}),

@@ -9,8 +9,16 @@ EQ9 = "test_objectives:test_the_gradient_with_exact_samples_is_equation_9"
 ED = "test_energy_discrepancy:test_the_loss_is_the_gap_to_the_contrastive_potential"
 THROUGH = "test_improved_contrastive:test_the_gradient_through_one_of_three_steps_equals_its_closed_form"
 GAME = "test_flows:test_gradients_of_energy_and_flow_equal_finite_differences"
+GLOBAL = "test_global_moves:"
+G, L = "objectives/global_moves.py", "objectives/likelihood.py"
 
 MUTANTS = [
+    Mutant("global candidates without their density", G, "log_density=noise.log_prob", "log_density=lambda x: 0.0", GLOBAL + "test_exact_chains_stay_exact"),
+    Mutant("global moves are forgotten", L, "state._replace(position=moved.position, energy", "state._replace(energy", GLOBAL + "test_chains_with_wrong_shares_of_the_modes_correct_them"),
+    Mutant("the energy before the global moves", L, "position=moved.position, energy=moved.energy", "position=moved.position", GLOBAL + "test_a_chain_at_an_infinite_energy_comes_back"),
+    Mutant("global moves with the keys of local ones", L, "start=self.num_steps", "start=0", GLOBAL + "test_steps_have_their_own_random_numbers"),
+    Mutant("one global move, whatever their number", L, "self.num_global_steps,\n            start", "1,\n            start", GLOBAL + "test_chains_with_wrong_shares_of_the_modes_correct_them"),
+    Mutant("candidates in another precision than the chains", "kernels/proposal.py", "_in_precision_of(shapes, self.sample(key))", "self.sample(key)", GLOBAL + "test_the_type_of_the_chains_stays:float32", "TypeError: proposal changed position"),
     # training
     Mutant("loss upside down", "objectives/likelihood.py", "value = of_data(data) - of_model(model)", "value = of_model(model) - of_data(data)", EQ9),
     Mutant("samples of the start, not of the end", "objectives/likelihood.py", "without_broken(state.position, is_finite)", "without_broken(chains.position, is_finite)", CD),
@@ -19,7 +27,7 @@ MUTANTS = [
     Mutant("NaN times zero", "objectives/likelihood.py", "without_broken(state.position, is_finite)", "state.position", "test_training:test_chains_that_are_not_finite_are_restarted_and_counted"),
     Mutant("step shrinks when all is accepted", "objectives/likelihood.py", "+ rate * (acceptance - target)", "+ rate * (target - acceptance)", "test_objectives:test_the_step_size_follows_the_acceptance"),
     Mutant("only the data regularised", "objectives/likelihood.py", "(of_data(data**2) + of_model(model**2))", "of_data(data**2)", "test_objectives:test_regularisation_is_of_the_squared_energies"),
-    Mutant("chains of training at temperature 1", "objectives/likelihood.py", "self.make_kernel(tempered, chains.step_size)", "self.make_kernel(fixed, chains.step_size)", "test_divergence:test_training_at_a_temperature_learns_the_tempered_density"),
+    Mutant("chains of training at temperature 1", "objectives/likelihood.py", "parallel(make(temper(fixed, self.temperature)))", "parallel(make(fixed))", "test_divergence:test_training_at_a_temperature_learns_the_tempered_density"),
     # other objectives
     Mutant("sign of the trace", "objectives/score_matching.py", "return half_square(grad(x)) - trace(grad, x)", "return half_square(grad(x)) + trace(grad, x)", "test_score_matching:test_explicit_is_its_closed_form"),
     Mutant("sign of the sliced trace", "objectives/score_matching.py", "return square - quadratic_form(grad, x, v)", "return square + quadratic_form(grad, x, v)", "test_score_matching:test_sliced_equals_explicit_in_expectation:True-rademacher"),

@@ -115,6 +115,15 @@ ChainSteps = Annotated[
     int | None,
     typer.Option(help="Steps of each chain in an update.", min=1, max=MAX_COUNT),
 ]
+GlobalSteps = Annotated[
+    int | None,
+    typer.Option(
+        help="Moves of each chain between modes in an update: candidates from a normal "
+        "fitted to the data, accepted or rejected; of use in few coordinates.",
+        min=0,
+        max=MAX_COUNT,
+    ),
+]
 NumChains = Annotated[
     int | None,
     typer.Option(help="Chains that run in an update.", min=1, max=MAX_COUNT),
