@@ -154,7 +154,8 @@ def picture(kept: list[Row]) -> Figure:
         ax.set_xticks([], minor=True)
         ax.set_yticks([0.01, 0.03, 0.1, 0.3], [".01", ".03", ".1", ".3"])
         ax.set_ylim(0.004, 1.0)
-        ax.legend(fontsize=6, frameon=False)
+        if ax.lines:
+            ax.legend(fontsize=6, frameon=False)
     np.ravel(axes)[0].set_ylabel("nats below the maximum")
     return fig
 
