@@ -65,6 +65,22 @@ def test_merged_counts_have_32_bits():
         assert merged.num_grads.dtype == merged.num_nonfinite.dtype == np.int32
 
 
+def test_a_checkpointed_run_goes_on(tmp_path):
+    """The second call reads the chunks of the first."""
+    with jax.enable_x64(True):
+        kernel, start = eb.mala(TARGET.energy, 0.5), np.zeros((3, 2))
+        run = lambda: eb.sample(
+            jax.random.key(0), kernel, start, 20, num_chunks=4, checkpoint=tmp_path
+        )
+        first = run()
+        before = {p.name: p.stat().st_mtime_ns for p in tmp_path.rglob("*.npz")}
+        second = run()
+        assert first.draws.dtype == np.float64 and len(before) == 4
+        np.testing.assert_array_equal(first.draws, second.draws)
+        after = {p.name: p.stat().st_mtime_ns for p in tmp_path.rglob("*.npz")}
+        assert after == before
+
+
 def test_kernels_of_bits_mix():
     energy = lambda x: jnp.sum(x * jnp.array([0.3, -0.2, 0.1]))
     with jax.enable_x64(True):

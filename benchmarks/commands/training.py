@@ -148,7 +148,8 @@ def learning_curves(
     collect(None, bench.runs(path, **options))
     kept = bench.load(path)
     levels = [f"{level:.2f}" for level in bench.LEVELS]
-    columns = [c for level in levels for c in (level, f"{level} reached")]
+    kinds = ("", " compiled", " reached")
+    columns = [f"{level}{kind}" for level in levels for kind in kinds]
     show(
         "seconds to a log-likelihood",
         ["library", "objective", *columns, "best mean"],

@@ -98,6 +98,8 @@ def chain_init_of(config, objective: Objective, draw, batches) -> ChainInit:
         return from_data()
     if config.condition_on:
         if config.chain_init == "buffer":
+            if config.denoising_updates:
+                draw = near_data(batches.point, config.noise)
             return persistent_pairs(draw, len(batches.row), config.restart_probability)
         starts = from_data() if config.chain_init == "data" else from_noise(draw)
         return of_points(starts)

@@ -35,6 +35,12 @@ DENOISED: dict[str, Any] = {
     "learning_rate": 1e-4,
     "buffer_size": 512,
 }
+# the same of larger images, which are also shifted by a pixel
+LARGE: dict[str, Any] = {
+    "num_updates": 11_500,
+    "denoising_updates": 10_000,
+    "shift": 1,
+}
 # of maximum likelihood of points of few coordinates: an energy that varies over short
 # distances from the start; chains that also move between modes, and so need few steps
 # an update; more updates at a higher rate, and a longer average
@@ -47,7 +53,7 @@ WIDE: dict[str, Any] = {
     "ema_decay": 0.999,
 }
 MOST_COORDINATES = 3
-SMALLEST_SHIFTED = 16  # pixels of the shorter side of images that are shifted by one
+SMALLEST_LARGE = 16  # pixels of the shorter side
 # of objectives of bits
 BITS: dict[str, Any] = {
     "noise": 0.0,
@@ -104,7 +110,8 @@ def preset(dataset: Dataset, *, named: str = "", **choices: Any) -> Config:
             values["features"] = (128,)
     elif is_image(dataset) and _is_denoised({**values, **choices}):
         values |= DENOISED
-        values["shift"] = int(min(dataset.x.shape[1:3]) >= SMALLEST_SHIFTED)
+        if min(dataset.x.shape[1:3]) >= SMALLEST_LARGE:
+            values |= LARGE
     elif _is_wide(dataset, {**values, **choices}):
         values |= WIDE
     values |= PRESETS.get(named, {})

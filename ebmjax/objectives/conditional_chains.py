@@ -18,7 +18,7 @@ from ebmjax import _validation as checks
 from ebmjax._value import Value, function, number, part, static, value
 from ebmjax.base import Array, Key
 from ebmjax.objectives.batches import Labelled, check_pairs
-from ebmjax.training.chain_init import ChainInit, Draw, rows
+from ebmjax.training.chain_init import ChainInit, Draw, NearData, rows
 
 LEAST = 1e-30  # the least share whose logarithm is taken
 
@@ -99,7 +99,13 @@ class PersistentPairs(ChainInit):
             )
 
     def init(self, key):
-        return self.fresh(key, self.num_points)
+        return self._begin(key, jnp.arange(self.num_points))
+
+    def _begin(self, key, slots):
+        """Fresh chains of these points."""
+        if isinstance(self.fresh, NearData):
+            return self.fresh.at(key, slots)
+        return self.fresh(key, len(slots))
 
     def draw(self, key, buffer, batch, num_chains):
         check_pairs(batch)
@@ -117,7 +123,7 @@ class PersistentPairs(ChainInit):
             key_restart, self.restart_probability, (num_chains,)
         )
         old = jax.tree.map(lambda x: x[slots], buffer)
-        return rows(is_restarted, self.fresh(key_fresh, num_chains), old), slots
+        return rows(is_restarted, self._begin(key_fresh, slots), old), slots
 
     def update(self, buffer, slots, chains):
         # a point that is twice in the batch keeps the first of its chains
@@ -127,7 +133,7 @@ class PersistentPairs(ChainInit):
         return jax.tree.map(put, buffer, chains)
 
     def reset(self, key, batch, num_chains):
-        return self.fresh(key, num_chains)
+        return self._begin(key, batch.row[:num_chains].astype(jnp.int32))
 
 
 def persistent_pairs(
@@ -136,7 +142,8 @@ def persistent_pairs(
     """One chain a data point, which keeps its condition from update to update.
 
     Args:
-      draw: fresh chains, ``draw(key, n)``.
+      draw: fresh chains, ``draw(key, n)``; those of ``near_data`` of the N points each
+        begin near the point whose condition they have.
       num_points: N, of the data.
       restart_probability: of a chain, before it runs.
 
@@ -147,4 +154,10 @@ def persistent_pairs(
     >>> chains = persistent_pairs(lambda key, n: jax.random.normal(key, (n, 2)), 1024)
     """
     checks.function(draw, "draw")
+    if isinstance(draw, NearData):
+        held = len(jax.tree.leaves(draw.data)[0])
+        if held != num_points:
+            raise ValueError(
+                f"near_data must be of the num_points points, {num_points}, got {held}"
+            )
     return PersistentPairs(draw, num_points, restart_probability)

@@ -40,13 +40,12 @@ class Totals(NamedTuple):
     num_nonfinite: np.ndarray  # int64
     is_moved: np.ndarray  # in any step after warm-up
     num_restarted: np.ndarray  # int64
-    last_rate: np.ndarray  # of the last chunk
+    last_rate: np.ndarray  # float64, of the last chunk
 
     @staticmethod
     def zeros(num_chains: int) -> "Totals":
         none, rate = np.zeros(num_chains, np.int64), np.zeros(num_chains, np.float64)
-        last = np.zeros(num_chains, np.float32)
-        return Totals(rate, none, np.zeros(num_chains, bool), none, last)
+        return Totals(rate, none, np.zeros(num_chains, bool), none, rate)
 
 
 def count(
@@ -57,7 +56,7 @@ def count(
         np.asarray(x)
         for x in (info.acceptance_rate, info.num_nonfinite, info.is_accepted)
     )
-    totals = totals._replace(last_rate=rate)
+    totals = totals._replace(last_rate=rate.astype(np.float64))
     if not is_warmup:
         totals = totals._replace(
             acceptance=totals.acceptance + length * rate.astype(np.float64),

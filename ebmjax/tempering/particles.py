@@ -169,13 +169,16 @@ def _level(moves: Moves, key: Key, ess: Array, s: Population) -> Population:
 
 def scales_of(x: Position, log_w: Array) -> Position:
     """The standard deviation of each coordinate of ``x [M, ...]`` with these log
-    weights, over the geometric mean of all: 1 where a coordinate is constant."""
+    weights, over the geometric mean of all: 1 where a coordinate is constant, up to
+    rounding."""
     weights = jax.nn.softmax(log_w)
 
     def log_sd(leaf):
         w = weights.astype(leaf.dtype)
         mean = jnp.tensordot(w, leaf, 1)
-        return 0.5 * jnp.log(jnp.tensordot(w, (leaf - mean[None]) ** 2, 1))
+        variance = jnp.tensordot(w, (leaf - mean[None]) ** 2, 1)
+        rounding = 100 * jnp.finfo(leaf.dtype).eps * jnp.max(jnp.abs(leaf), axis=0)
+        return jnp.where(variance > rounding**2, 0.5 * jnp.log(variance), -jnp.inf)
 
     logs, unravel = ravel_pytree(jax.tree.map(log_sd, x))
     is_varied = jnp.isfinite(logs)

@@ -11,7 +11,6 @@ The buffer stores positions.  ``draw(key, n)`` gives ``n`` new ones, ``[n, ...]`
 that of :func:`near_data` begins a buffer at the data.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -185,6 +184,24 @@ def replay_buffer(draw: Draw, size: int, restart_probability: Any = 0.0) -> Chai
     return ReplayBuffer(draw, size, restart_probability)
 
 
+@value
+class NearData(Value):
+    """Made by :func:`near_data`."""
+
+    data: Position = number()
+    noise: Any = number()
+
+    def __call__(self, key: Key, n: int) -> Position:
+        key_row, key_noise = jax.random.split(key)
+        num = len(jax.tree.leaves(self.data)[0])
+        return self.at(key_noise, jax.random.randint(key_row, (n,), 0, num))
+
+    def at(self, key: Key, row: Array) -> Position:
+        """Near the points of these rows."""
+        x = jax.tree.map(lambda leaf: leaf[row], self.data)
+        return axpy(self.noise, normal_like(key, x), x)
+
+
 def near_data(data: Position, noise: float = 0.0) -> Draw:
     """Draws rows of the data with Gaussian noise, ``x[i] + noise xi``, for a buffer.
 
@@ -206,14 +223,7 @@ def near_data(data: Position, noise: float = 0.0) -> Draw:
     data = checks.position(data, "data")
     checks.num_chains(data, "data")
     checks.positive(noise, "noise", zero=True)
-    return functools.partial(_near, data, noise)
-
-
-def _near(data, noise, key, n):
-    key_row, key_noise = jax.random.split(key)
-    row = jax.random.randint(key_row, (n,), 0, len(jax.tree.leaves(data)[0]))
-    x = jax.tree.map(lambda leaf: leaf[row], data)
-    return axpy(noise, normal_like(key_noise, x), x)
+    return NearData(data, noise)
 
 
 def rows(condition: Array, if_true: Position, if_false: Position) -> Position:

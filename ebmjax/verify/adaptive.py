@@ -144,7 +144,8 @@ def _window(read, length: int, kernel, keys, states, first):
         sizes = jax.tree.map(
             lambda a, b: jnp.mean(jnp.abs(a - b)), read(new), read(states)
         )
-        return (new, total + sum(jax.tree.leaves(sizes))), None
+        change = sum(jax.tree.leaves(sizes))
+        return (new, total + jnp.asarray(change, jnp.float32)), None
 
     times = first + jnp.arange(length)
     carry, _ = jax.lax.scan(one, (states, jnp.float32(0)), times)

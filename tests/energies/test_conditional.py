@@ -323,6 +323,22 @@ def test_persistent_chains_stay_with_their_condition(key):
         chains.draw(key, buffer, data.point, 2)
 
 
+def test_chains_near_the_data_begin_near_their_own_point(key):
+    """At the beginning, at a restart, and where a chain was lost."""
+    points = 100.0 * jnp.arange(6.0)[:, None]
+    data = eb.pairs(points, jnp.zeros((6, 1)))
+    batch = jax.tree.map(lambda x: x[jnp.array([4, 1, 5])], data)
+    chains = eb.persistent_pairs(eb.near_data(points, 0.5), 6, 1.0)
+    buffer = chains.init(key)
+    gap = buffer - points
+    assert (jnp.abs(gap) < 5).all() and jnp.std(gap) > 0.1
+    position, _ = chains.draw(key, buffer + 7.0, batch, 3)
+    assert (jnp.abs(position - batch.point) < 5).all()
+    assert (jnp.abs(chains.reset(key, batch, 2) - batch.point[:2]) < 5).all()
+    with pytest.raises(ValueError, match="of the num_points points, 7, got 6"):
+        eb.persistent_pairs(eb.near_data(points, 0.5), 7)
+
+
 def test_chains_run_at_the_conditions_of_the_batch(key):
     """Exact: after many steps from one place they are where their conditions are; more
     chains than points go through the batch again."""

@@ -141,6 +141,15 @@ def test_chains_after_denoising_begin_at_training_points_with_noise():
     assert farthest(chain_steps=3, restart_probability=0.1) < 0.07
 
 
+def test_chains_of_a_label_begin_at_their_own_training_points():
+    labels = np.arange(len(IMAGES)) % 3
+    dataset = DATASET._replace(x=np.round(IMAGES) + 10.0, labels=labels)
+    choices = {**SMALL, **SIZES, "condition_on": "label", "noise": 0.05}
+    run = experiment.build(experiment.preset(dataset, **choices), dataset)
+    own = np.asarray(run.init().buffer) - np.asarray(run.z)
+    assert run.config.denoising_updates and np.sqrt(np.square(own).mean()) < 0.06
+
+
 def test_a_single_update_of_denoising_is_a_stage():
     run = make(denoising_updates=1, num_updates=2)
     assert int(run.fit(run.init()).state.step) == 2

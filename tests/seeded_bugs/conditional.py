@@ -21,7 +21,12 @@ COLUMNS = RUNS + "test_columns_and_labels_become_conditions"
 FILLS = RUNS + "test_imputed_values_have_the_conditional_distribution"
 OTHER = RUNS + "test_images_of_another_data_set_take_the_shape_and_units_of_the_run"
 OBJECTIVE, EACH = "objectives/conditional.py", "adaptation/each.py"
+OWN = IN + "test_chains_near_the_data_begin_near_their_own_point"
+PAIRS = "objectives/conditional_chains.py"
 MUTANTS = [
+    Mutant("chains of pairs begin near any point", PAIRS, "self.fresh.at(key, slots)", "self.fresh(key, len(slots))", OWN),
+    Mutant("chains of pairs restart in order of the data", PAIRS, "self._begin(key_fresh, slots)", "self._begin(key_fresh, jnp.arange(num_chains))", OWN),
+    Mutant("lost chains of pairs begin in order of the data", PAIRS, "batch.row[:num_chains].astype(jnp.int32))", "jnp.arange(num_chains))", OWN),
     Mutant("chains of a condition interleaved", EACH, "jnp.repeat(next(own), num_chains, axis=0)", "jnp.tile(x := next(own), (num_chains, *[1] * (x.ndim - 1)))", MEANS),
     Mutant("one key for all conditions", EACH, "fold_in(key, b))(jnp.arange(num))", "fold_in(key, 0 * b))(jnp.arange(num))", LOOP),
     Mutant("all conditions tuned at the first", EACH, "given: Energy = condition(energy, c)", "given: Energy = condition(energy, jax.tree.map(lambda x: x[0], conditions))", SIZES),

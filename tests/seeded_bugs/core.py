@@ -43,6 +43,9 @@ MUTANTS = [
     # targets and their laws
     Mutant("Rosenbrock drawn too narrow", "targets.py", "x1**2 + math.sqrt(w) * x2", "x1**2 + 0.95 * math.sqrt(w) * x2", "test_targets:test_rosenbrock_is_a_normal_and_a_conditional_normal"),
     Mutant("funnel without its normaliser", "targets.py", " + (dim - 1) * x[0] / 2", "", "test_targets:test_draws_belong_to_the_energy:funnel"),
+    Mutant("totals of a checkpoint in two precisions", "sampling/nonfinite.py", "last_rate=rate.astype(np.float64)", "last_rate=rate.astype(np.float32)", "test_x64:test_a_checkpointed_run_goes_on", "CheckpointError"),
+    Mutant("changes of an adapting kernel in another precision", "verify/adaptive.py", "jnp.asarray(change, jnp.float32)", "change", "test_wrong_kernels:test_an_adapting_kernel_in_float64", "TypeError"),
+    Mutant("rounding is a scale", "tempering/particles.py", "variance > rounding**2", "variance > 0", "test_smc:test_scales_are_the_weighted_deviations_over_their_geometric_mean"),
     Mutant("merged counts of another type", "base/states.py", "jnp.sum(counts, axis=0, dtype=counts.dtype)", "jnp.sum(counts, axis=0)", "test_x64:test_merged_counts_have_32_bits"),
     Mutant("an error that is NaN is none", "base/states.py", "jnp.where(jnp.isnan(error), jnp.inf, jnp.abs(error))", "jnp.where(jnp.isnan(error), 0.0, jnp.abs(error))", "test_summary:test_a_divergence_of_nan_is_counted_at_any_thinning"),
 ]

@@ -91,7 +91,7 @@ MUTANTS = [
     Mutant("parallel tempering on one device whatever is asked", "tempering/parallel_tempering.py", "mesh = dev.mesh_of(devices)", "mesh = None", "test_parallel_tempering:test_replicas_are_divided_over_the_devices"),
     Mutant("ladders divided over devices, not replicas", "tempering/parallel_tempering.py", "x = dev.constrain_as(x, dev.divided(x, mesh, axis=1))", "x = dev.constrain_as(x, dev.divided(x, mesh, axis=0))", "test_parallel_tempering:test_replicas_are_divided_over_the_devices"),
     Mutant("scales of particles without their weights", "tempering/particles.py", "weights = jax.nn.softmax(log_w)", "weights = jax.nn.softmax(0 * log_w)", "test_smc:test_scales_are_the_weighted_deviations_over_their_geometric_mean"),
-    Mutant("scales are variances", "tempering/particles.py", "return 0.5 * jnp.log(jnp.tensordot", "return jnp.log(jnp.tensordot", "test_smc:test_scales_are_the_weighted_deviations_over_their_geometric_mean"),
+    Mutant("scales are variances", "tempering/particles.py", "rounding**2, 0.5 * jnp.log(variance)", "rounding**2, jnp.log(variance)", "test_smc:test_scales_are_the_weighted_deviations_over_their_geometric_mean"),
     Mutant("one step size for all coordinates whatever is asked", "tempering/smc.py", "is_scaled=covariance is not None", "is_scaled=False", "test_smc:test_steps_in_the_ratio_of_the_scales_are_longer_and_log_z_is_right"),
     Mutant("trapezoid corrected the wrong way", PT, "found -= (np.diff", "found += (np.diff", LOG_Z),
     Mutant("round trips counted without reaching the other end", REPLICAS, "state.last_end[rows, bottom] == 1", "state.last_end[rows, bottom] != 0", LADDER),

@@ -132,9 +132,11 @@ def test_scales_are_the_weighted_deviations_over_their_geometric_mean():
     assert not np.allclose(
         np.append(found["a"], found["b"]), flat.std(axis=0), rtol=0.05
     )
-    fixed = scales_of({**x, "b": jnp.ones(500)}, log_w)  # no scale of a constant
     ratio = np.asarray(found["a"][1] / found["a"][0])
-    assert fixed["b"] == 1 and np.allclose(fixed["a"], [ratio**-0.5, ratio**0.5], 1e-3)
+    for constant in (0.0, 1.0, 7.3, -1e-4):  # no scale, whatever is rounded
+        fixed = scales_of({**x, "b": jnp.full(500, constant)}, log_w)
+        assert fixed["b"] == 1
+        assert np.allclose(fixed["a"], [ratio**-0.5, ratio**0.5], 1e-3)
 
 
 def test_steps_in_the_ratio_of_the_scales_are_longer_and_log_z_is_right():

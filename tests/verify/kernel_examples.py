@@ -330,7 +330,7 @@ def adapting(energy, gain, *, power=0.0, rate=0.44):
         size = gain * (1.0 + s.num_steps) ** -power
         log_step = s.log_step + size * (jnp.exp(jnp.minimum(ratio, 0.0)) - rate)
         x = jnp.where(_accept(keys[1], ratio), y, x)
-        return Tuned(x, log_step, s.num_steps + 1), None
+        return Tuned(x, log_step.astype(s.log_step.dtype), s.num_steps + 1), None
 
     return Algorithm(init, step)
 

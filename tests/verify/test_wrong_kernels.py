@@ -166,6 +166,14 @@ def test_the_rank_test_rejects_a_bias_in_the_tails(key):
     assert verify.rank(key, examples.walk(PLANE.energy, 1.0), PLANE).is_passed
 
 
+def test_an_adapting_kernel_in_float64(key):
+    with jax.enable_x64(True):
+        kernel = examples.adapting(PLANE.energy, 0.02)
+        options = {"num_chains": 100, "num_steps": 64}
+        options["adapted"] = lambda s: s.log_step.astype(np.float64)
+        assert "vanishes: False" in str(verify.adaptive(key, kernel, PLANE, **options))
+
+
 def test_adaptation_must_diminish(key):
     target = targets.two_modes()
     options = {"num_chains": 1000, "num_steps": 800}
