@@ -141,6 +141,13 @@ MUTANTS = [
         STAGES + "test_chains_after_denoising_begin_at_training_points_with_noise",
     ),
     Mutant(
+        "chains of a label after denoising begin far from the data",
+        "experiments/build.py",
+        "            if config.denoising_updates:\n                draw = near",
+        "            if not config.denoising_updates:\n                draw = near",
+        STAGES + "test_chains_of_a_label_begin_at_their_own_training_points",
+    ),
+    Mutant(
         "draws near the data leave out the last point",
         "training/chain_init.py",
         "jax.random.randint(key_row, (n,), 0, num)",
