@@ -153,7 +153,7 @@ def _grouped(rows: list[Row], *names: str) -> dict[Any, list[Row]]:
 def picture(kept: list[Row]) -> Figure:
     """The distance of the mean log-likelihood to its maximum against seconds, a panel a
     family; bars from the worst to the best seed."""
-    fig, axes = plotting.figure(1, len(PANELS), size=(2.1 * len(PANELS) + 0.6, 2.5))
+    fig, axes = plotting.figure(1, len(PANELS), size=(2.1 * len(PANELS) + 0.6, 2.7))
     groups = _grouped(kept, "library", "objective")
     for ax, (title, names) in zip(np.ravel(axes), PANELS.items(), strict=True):
         for (library, objective), group in groups.items():
@@ -165,9 +165,22 @@ def picture(kept: list[Row]) -> Figure:
         ax.set_xticks([], minor=True)
         ax.set_yticks([0.01, 0.03, 0.1, 0.3], [".01", ".03", ".1", ".3"])
         ax.set_ylim(0.004, 1.0)
-        if ax.lines:
-            ax.legend(fontsize=6, frameon=False)
     np.ravel(axes)[0].set_ylabel("nats below the maximum")
+    shown = {}
+    for ax in fig.axes:
+        shown |= {
+            label: line
+            for line, label in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
+    names = sorted(shown)
+    fig.legend(
+        [shown[name] for name in names],
+        names,
+        loc="outside lower center",
+        ncols=len(names),
+        fontsize=7,
+        frameon=False,
+    )
     return fig
 
 
