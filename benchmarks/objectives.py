@@ -147,7 +147,9 @@ def run_of(name: str, objective: str, seed: int, num_updates: int | None) -> Run
     if objective == "pcd":
         objective = "maximum_likelihood"
         # with our first layer their densities are worse
-        choices |= {name: getattr(experiment.Config, name) for name in presets.WIDE}
+        choices |= {
+            name: getattr(experiment.Config, name) for name in presets.WIDE_GLOBAL
+        }
         rate = METHODS[objective].defaults["learning_rate"]
         choices["learning_rate"] = PCD_RATE * rate
     if num_updates is not None:

@@ -18,6 +18,7 @@ from ebmjax.base import Energy, Kernel, Key, Position, evaluate
 from ebmjax.kernels.chains import parallel
 from ebmjax.sampling.initialization import check_grad
 from ebmjax.sampling.loop import chain_keys, run
+from ebmjax.spaces import REAL
 
 COVARIANCES = ("auto", "dense", "diagonal", None)
 ESCAPED = 1e9  # times the starts: chains that are further out have escaped
@@ -42,6 +43,22 @@ def check_covariance(covariance: Any) -> None:
             "covariance must be 'auto', 'dense', 'diagonal' or None, got "
             f"{covariance!r}"
         )
+
+
+def covariance_of(kernel: Kernel, covariance: str | None) -> str | None:
+    """The covariance that is given; none where the kernel is of discrete states.
+
+    Raises:
+      ValueError: a covariance of discrete states.
+    """
+    if kernel.state_space == REAL:
+        return covariance
+    if covariance in ("dense", "diagonal"):
+        raise ValueError(
+            f"covariance must be None or 'auto' for a kernel of {kernel.state_space} "
+            f"points, whose step size is one number, got {covariance!r}"
+        )
+    return None
 
 
 def target_of(kernel: Kernel, target: float | None) -> float:

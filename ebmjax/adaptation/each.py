@@ -20,6 +20,7 @@ from ebmjax._value import as_function
 from ebmjax.adaptation.checks import (
     check_adapted,
     check_covariance,
+    covariance_of,
     steps_of,
     target_of,
 )
@@ -103,6 +104,7 @@ def warm_up_each(
     first = jax.tree.map(lambda c: c[0], conditions)
     template = make_kernel(condition(energy, first), jnp.float32(step_size))
     checks.instance(template, Kernel, "kernel", "make_kernel of an energy")
+    covariance = covariance_of(template, covariance)
     target = target_of(template, target)
     starts = _evaluated(energy, conditions, positions, template.needs_grad)
     _check_starts(starts, num_chains)

@@ -40,6 +40,7 @@ from ebmjax.kernels.chains import parallel
 from ebmjax.kernels.free_coordinates import wrapping
 from ebmjax.kernels.hamiltonian import factor_of, with_momentum
 from ebmjax.kernels.langevin import mala
+from ebmjax.spaces import REAL
 
 WINDOWS = (0.1, 0.15, 0.25, 0.45, 0.8)  # shares of the warm-up at which windows begin
 STEP_JITTER = 0.3  # of trajectories whose length is tuned
@@ -104,9 +105,11 @@ class Schedule(NamedTuple):
         return num_leapfrog_steps(tuning.log_length, eps, evenly(t), most)
 
     def probe(self, state: State, step_size: Any) -> Kernel:
-        """A cheap kernel: MALA where there is a gradient."""
-        make = mala if state.grad is not None else self.make_kernel
-        return make(self.energy, step_size)
+        """A cheap kernel: MALA where there is a gradient of real points."""
+        kernel = self.make_kernel(self.energy, step_size)
+        if state.grad is not None and kernel.state_space == REAL:
+            return mala(self.energy, step_size)
+        return kernel
 
     # a step becomes what adapters see
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
@@ -19,6 +20,7 @@ from ebmjax.adaptation.checks import (
     check_adapted,
     check_covariance,
     check_starts,
+    covariance_of,
     share_at_walls,
     steps_of,
     target_of,
@@ -31,6 +33,9 @@ from ebmjax.sampling import _any_length as any_length
 from ebmjax.sampling.coordinates import constrained_of, free_of
 from ebmjax.sampling.initialization import one_point
 from ebmjax.sampling.recompiled import warn_of_many
+from ebmjax.spaces import REAL
+
+LONGEST = 1e3  # step of discrete states: proposals no longer depend on it
 
 
 class Tuned(NamedTuple):
@@ -84,7 +89,7 @@ def warm_up(
         of trajectories is tuned, it is that of the harmonic mean over chains.
       covariance: ``dense``, correlations only as far as the points can tell them from
         none; ``diagonal``; ``auto``, dense up to 64 coordinates; or ``None`` for the
-        step size alone.
+        step size alone, as always of discrete states.
       step_size: a first guess, on which little depends.
 
     Returns:
@@ -124,6 +129,7 @@ def warm_up(
             "make_kernel must return a Kernel of an energy and a step size, got "
             f"{checks.describe(template)}"
         )
+    covariance = covariance_of(template, covariance)
     target = target_of(template, target)
     warn_of_many("warm_up", template)
     check_starts(energy, positions, template.needs_grad)
@@ -141,6 +147,8 @@ def warm_up(
         acceptance_rate=np.asarray(found.acceptance_rate),
         is_lost=np.asarray(found.is_lost),
     )
+    if template.state_space != REAL:  # where any step is accepted often enough
+        found = found._replace(step_size=jnp.minimum(found.step_size, LONGEST))
     length = None if found.num_steps is None else int(found.num_steps)
     kernel = found._replace(num_steps=length).kernel(make_kernel, energy)
     at_walls = functools.partial(share_at_walls, key, kernel, found.position)

@@ -198,6 +198,12 @@ def _tests(key, energy, positions, groups, is_discrete):
     x, energy = positions[:MOST_TESTED], as_function(energy)
     for label, y in groups.items():
         y = y[:MOST_TESTED]
+        if (fewest := min(len(x), len(y))) < two_sample.LEAST:
+            checks.warn(
+                f"no test of chains and {label}: they need {two_sample.LEAST} points "
+                f"of each, got {fewest}"
+            )
+            continue
         found[f"MMD, chains and {label}"] = _mmd(next(keys), x, y)
         found[f"classifier, chains and {label}"] = _classifier(next(keys), x, y)
         if not is_discrete:

@@ -18,8 +18,9 @@ from ebmjax.kernels.hamiltonian import hmc
 from ebmjax.sampling.progress import Progress
 from ebmjax.tempering.ais import annealed_importance_sampling
 from ebmjax.tempering.annealing import MakeKernel
-from ebmjax.tempering.bases import Base, fit_gaussian
+from ebmjax.tempering.bases import Base
 from ebmjax.tempering.bennett import LogZ, bennett
+from ebmjax.tempering.circles import fit_base
 from ebmjax.tempering.paths import geometric
 from ebmjax.tempering.schedule import Schedule, pilot
 from ebmjax.tempering.weights import NUM_BLOCKS, AnnealedWeights
@@ -65,7 +66,8 @@ def bracket_log_z(
       energy: of one point.
       positions: exact draws of the target ``[C, ...]``; without them there is no upper
         bound, and the estimate is that of the forward run.
-      base: to start from; by default a Gaussian fitted to ``positions``.
+      base: to start from; by default a Gaussian fitted to ``positions``, uniform in
+        periodic coordinates.
       make_kernel: ``(energy, step_size) -> kernel``.
       step_size: a first guess for the pilot.
       num_chains: C of the forward run, and at most of the reverse run.
@@ -99,7 +101,7 @@ def bracket_log_z(
     if base is None:
         if positions is None:
             raise ValueError("base or positions must be given, got neither")
-        base = fit_gaussian(positions, widen=WIDEN)
+        base = fit_base(energy, positions, widen=WIDEN)
     path = geometric(base, energy)
     if schedule is None:
         schedule = pilot(key_pilot, path, make_kernel, step_size, num_levels=num_levels)

@@ -121,7 +121,8 @@ def energy_of(run: Run, state: TrainState) -> Callable[[Any, Any], Any]:
     energy = partial(run.network, run.lower(state.ema))
     if run.config.temperature == 1.0:
         return energy
-    return lambda x, c: temper(partial(energy, c), run.config.temperature)(x)
+    temperature = run.config.temperature
+    return lambda x, c: temper(lambda y: energy(y, c), temperature)(x)
 
 
 def chains_at(

@@ -42,15 +42,21 @@ LARGE: dict[str, Any] = {
     "shift": 1,
 }
 # of maximum likelihood of points of few coordinates: an energy that varies over short
-# distances from the start; chains that also move between modes, and so need few steps
-# an update; more updates at a higher rate, and a longer average
+# distances from the start, and a longer average
 WIDE: dict[str, Any] = {
     "first_layer_scale": 6.0,
+    "chain_steps": 7,
+    "num_updates": 3900,
+    "ema_decay": 0.999,
+}
+# the same with persistent chains that also move between modes, and so need few steps
+# an update: more updates at a higher rate
+WIDE_GLOBAL: dict[str, Any] = {
+    **WIDE,
     "chain_steps": 2,
     "global_steps": 3,
     "num_updates": 6000,
     "learning_rate": 8e-3,
-    "ema_decay": 0.999,
 }
 MOST_COORDINATES = 3
 SMALLEST_LARGE = 16  # pixels of the shorter side
@@ -113,7 +119,9 @@ def preset(dataset: Dataset, *, named: str = "", **choices: Any) -> Config:
         if min(dataset.x.shape[1:3]) >= SMALLEST_LARGE:
             values |= LARGE
     elif _is_wide(dataset, {**values, **choices}):
-        values |= WIDE
+        is_fresh = choices.get("chain_init", Config.chain_init) != "buffer"
+        is_local = is_fresh or choices.get("global_steps") == 0
+        values |= WIDE if is_local else WIDE_GLOBAL
     values |= PRESETS.get(named, {})
     values |= {**_stages(values, choices), **choices}
     if values.get("network") == "conv" and "features" not in choices:

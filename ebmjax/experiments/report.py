@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ebmjax import _validation as checks
 from ebmjax.base import Key
 from ebmjax.evaluation.classifier import (
     ClassifierMetrics,
@@ -36,6 +37,8 @@ from ebmjax.experiments.spurious import energies_of_points, warn_of_spurious
 from ebmjax.objectives.batches import points_of
 from ebmjax.spaces import BITS
 from ebmjax.training.step import TrainState
+
+NONE_MOVES = 1e-3  # an acceptance rate below which global moves are without effect
 
 __all__ = [
     "Chains",
@@ -107,6 +110,11 @@ def _training_rows(state, history) -> Rows:
         if "global_acceptance_rate" in tail:
             rate = tail["global_acceptance_rate"].mean()
             rows.append(("acceptance of moves between modes", f"{rate:.3f}"))
+            if rate < NONE_MOVES:
+                checks.warn(
+                    f"{rate:.1e} of the moves between modes were accepted: they are "
+                    "without effect, and --global-steps 0 saves their time"
+                )
         return rows
     if "loss" in tail:
         return [("loss (last 100 updates)", f"{tail['loss'].mean():.4f}")]

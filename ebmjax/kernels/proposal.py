@@ -101,6 +101,11 @@ class Independent(Proposal):
     def propose(self, candidate, state):
         proposed = moved(self.energy, state, candidate)
         ratio = self.log_density(state.position) - self.log_density(proposed.position)
+        if jnp.shape(ratio) != ():
+            raise TypeError(
+                f"log_density must return a scalar, got shape {jnp.shape(ratio)}; sum "
+                "over the coordinates"
+            )
         return proposed, ratio
 
 

@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from ebmjax.base import Energy, Kernel, Key, Position
 from ebmjax.kernels.metropolis import independence
@@ -46,4 +47,11 @@ def independent_moves(noise: Noise) -> Callable[[Energy], Kernel]:
 
 
 def _one(sample: Callable[[Key, int], Position], key: Key) -> Position:
-    return jax.tree.map(lambda x: x[0], sample(key, 1))
+    points = sample(key, 1)
+    shapes = [jnp.shape(x) for x in jax.tree.leaves(points)]
+    if any(shape[:1] != (1,) for shape in shapes):
+        raise ValueError(
+            f"noise.sample(key, n) must return n points [n, ...], got shapes {shapes} "
+            "for n = 1"
+        )
+    return jax.tree.map(lambda x: x[0], points)

@@ -69,7 +69,7 @@ class MaximumLikelihood(Objective):
     adaptation_rate: Any = number(default=0.05)
     means: Any = function(default=None)
     make_global_kernel: Any = function(default=None)
-    num_global_steps: int = static(default=1)
+    num_global_steps: int | None = static(default=None)
     uses_chains = True
 
     def check(self):
@@ -78,8 +78,14 @@ class MaximumLikelihood(Objective):
         if self.regularisation is not None:
             checks.positive(self.regularisation, "regularisation", zero=True)
         checks.positive(self.temperature, "temperature")
-        steps = checks.count(self.num_global_steps, "num_global_steps")
-        object.__setattr__(self, "num_global_steps", steps)
+        if self.num_global_steps is not None:
+            steps = checks.count(self.num_global_steps, "num_global_steps")
+            object.__setattr__(self, "num_global_steps", steps)
+            if self.make_global_kernel is None:
+                raise ValueError(
+                    "num_global_steps needs make_global_kernel, which is not given; "
+                    f"got {steps}"
+                )
         check_adaptation(self.acceptance_target, self.adaptation_rate)
 
     def points(self, batch):
@@ -106,7 +112,7 @@ class MaximumLikelihood(Objective):
         local = functools.partial(self.make_local, chains.step_size)
         kernel = self.kernel(local, params, batch, chains)
         keys = chain_keys(key, checks.num_chains(chains.position))
-        state = kernel.init(chains.position)
+        state = _begun(kernel, chains.position, "make_kernel")
         state, _, info = run(keys, kernel, state, self.num_steps, collect=discard)
         acceptance = jnp.mean(info.acceptance_rate)
         if self.make_global_kernel is None:
@@ -114,13 +120,13 @@ class MaximumLikelihood(Objective):
         kernel = self.kernel(self.make_global, params, batch, chains)
         begin = State(state.position, state.energy)
         if kernel.needs_grad:
-            begin = kernel.init(state.position)
+            begin = _begun(kernel, state.position, "make_global_kernel")
         # the keys go on from the local steps
         moved, _, info = run(
             keys,
             kernel,
             begin,
-            self.num_global_steps,
+            self.num_global_steps or 1,
             start=self.num_steps,
             collect=discard,
         )
@@ -170,7 +176,7 @@ def maximum_likelihood(
     adaptation_rate: Any = 0.05,
     means: Callable[[Any, Any, Array], tuple[Mean, Mean]] | None = None,
     make_global_kernel: Callable[[Energy], Kernel] | None = None,
-    num_global_steps: int = 1,
+    num_global_steps: int | None = None,
 ) -> Objective:
     """Maximum likelihood with Markov chains, E_data[E] - E_model[E].
 
@@ -190,7 +196,7 @@ def maximum_likelihood(
         E_data and E_model; :func:`overall` by default.
       make_global_kernel: from an energy to a kernel that moves chains between modes,
         :func:`independent_moves`; must leave exp(-energy) invariant.
-      num_global_steps: of that kernel in an update, after the others.
+      num_global_steps: of that kernel in an update, after the others; 1 by default.
 
     Returns:
       The objective.  Chains that end at a non-finite energy are excluded from the loss
@@ -211,6 +217,19 @@ def maximum_likelihood(
         make_global_kernel,
         num_global_steps,
     )
+
+
+def _begun(kernel: Kernel, position: Any, name: str) -> State:
+    """The states of an update.  Raises TypeError for a momentum that is kept from step
+    to step: chains store positions, and it would be zero at each update."""
+    state = kernel.init(position)
+    if state.momentum is not None:
+        raise TypeError(
+            f"{name} must make a kernel without a momentum that persists, such as mala "
+            "or hmc: updates keep positions alone, and the law of the chains would not "
+            "be that of the energy"
+        )
+    return state
 
 
 def metrics_of(

@@ -16,8 +16,13 @@ Sphere, |x| = 1 (Stan, "unit vector"; Marsaglia 1972): u in R^K is given a stand
 normal density, so that x = u / |u| is uniform where the energy is constant and the
 radius is independent of it,
 
-    E(u) = E(x) + |u|^2 / 2.
+    E(u) = E(x) + |u|^2 / 2 + log Z_r,   Z_r = int r^(K-1) exp(-r^2/2) dr
+                                             = 2^(K/2-1) Gamma(K/2),
+
+so that log Z is that of the density with respect to the area of the sphere.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -117,7 +122,10 @@ class UnitVector(Support):
         scaled = free / jnp.maximum(largest, jnp.finfo(free.dtype).tiny)
         square = jnp.sum(scaled**2, axis=-1, keepdims=True)
         x = scaled / jnp.sqrt(jnp.where(square > 0, square, 1))
-        return x, -0.5 * jnp.sum(free**2)
+        size = free.shape[-1]
+        of_radius = (size / 2 - 1) * math.log(2) + math.lgamma(size / 2)
+        num = free.size // size
+        return x, -0.5 * jnp.sum(free**2) - num * of_radius
 
     def inverse(self, x):
         return x * np.sqrt(x.shape[-1] - 1)  # the most probable radius

@@ -12,6 +12,7 @@ from ebmjax.kernels.discrete_langevin import DULA
 from ebmjax.kernels.langevin import ULA, UnderdampedLangevin
 from ebmjax.kernels.unadjusted import Unadjusted
 from ebmjax.tempering.annealing import MakeKernel
+from ebmjax.tempering.circles import check_period
 from ebmjax.tempering.paths import Path
 
 AT_BASE = 1e-3  # relative difference of the path at beta = 0 from its base
@@ -31,7 +32,8 @@ def check_base(path: Path) -> None:
 
     Raises:
       ValueError: no base, draws of a shape that the energy does not accept, a path that
-        differs from its base at beta = 0, a log density that is not finite.
+        differs from its base at beta = 0, a log density that is not finite, a base that
+        is not periodic where the energy is.
     """
     if path.base is None:
         raise ValueError(
@@ -63,6 +65,7 @@ def check_base(path: Path) -> None:
             "path at beta = 0 must be minus the log density of its base, got "
             f"{at_base[0]:.6g} where it is {-log_prob[0]:.6g}"
         )
+    check_period(path.base, path(1.0))
 
 
 def check_support(path: Path, positions: Position, name: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ebmjax as eb
-from ebmjax import targets, verify
+from ebmjax import spaces, targets, verify
 from ebmjax.adaptation import approach
 from ebmjax.adaptation.base import Adapter
 from ebmjax.adaptation.checks import share_at_walls
@@ -22,6 +22,7 @@ from ebmjax.adaptation.trajectory_length import (
     evenly,
     num_leapfrog_steps,
 )
+from ebmjax.energies.local import of_one_hot
 
 SCALES = np.geomspace(0.02, 20.0, 6)
 STRETCHED = targets.gaussian(np.zeros(6), np.diag(SCALES**2))
@@ -539,6 +540,32 @@ def test_a_user_adapter_replaces_the_criterion(key):
 
 
 KEY = jax.random.key(9)
+
+
+def test_the_step_of_a_discrete_kernel_is_tuned_without_leaving_its_space(key):
+    weights = jax.random.normal(jax.random.key(5), (30, 30))
+    of_bits = lambda x: -x @ weights @ x
+    make = partial(eb.dmala, space=spaces.BITS)
+    start = jnp.zeros((64, 30))
+    for covariance in ("auto", None):
+        found = eb.warm_up(
+            key, make, of_bits, start, num_steps=300, covariance=covariance
+        )
+        assert np.ndim(found.step_size) == 0 and 0.05 < found.step_size < 50
+        assert np.isin(np.asarray(found.position), (0, 1)).all()
+        reached = found.acceptance_rate[200:].mean()
+        assert abs(reached - found.kernel.acceptance_target) < 0.1
+    level = lambda x: 0.0 * x.sum()
+    with pytest.warns(RuntimeWarning, match="acceptance ended at 1.00"):
+        flat = eb.tune_step_size(key, make, level, start, num_steps=300)
+    assert flat.step_size == 1000.0  # every step is accepted
+    with pytest.raises(
+        ValueError, match="covariance must be None or 'auto' for a kern"
+    ):
+        eb.warm_up(key, make, of_bits, start, covariance="dense")
+    of_levels = of_one_hot(lambda z: 0.7 * jnp.sum(z[..., 0]), 3)
+    found = eb.tune_step_size(key, eb.dmala, of_levels, start, num_steps=100)
+    assert np.isin(np.asarray(found.position), (0, 1, 2)).all()
 
 
 def test_a_hard_boundary_that_lowers_the_acceptance_is_named():

@@ -167,6 +167,18 @@ def test_objectives_without_chains_learn_points_given_conditions(table, objectiv
         run.trained(state)
 
 
+def test_the_energy_at_a_temperature_is_that_of_the_network_over_it():
+    """Points and conditions have different sizes, so that they cannot be exchanged."""
+    dataset = data.load("digits", condition_on="label")
+    choices = {**DIGITS, "temperature": 2.0}
+    run = experiment.build(experiment.preset(dataset, **choices), dataset)
+    state, x, c = run.init(), run.z[0], jnp.eye(10)[3]
+    given = conditional.energy_of(run, state)
+    plain = run.network(run.lower(state.ema), x, c)
+    assert float(given(x, c)) == pytest.approx(float(plain) / 2, rel=1e-6)
+    assert float(given(x, jnp.eye(10)[4])) != float(given(x, c))
+
+
 def test_the_run_at_a_label_has_the_data_and_chains_of_that_label():
     dataset = data.load("digits", condition_on="label")
     run = experiment.build(experiment.preset(dataset, **DIGITS), dataset)

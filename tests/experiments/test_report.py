@@ -132,6 +132,19 @@ def test_the_table_warns_of_chains_in_spurious_modes(tmp_path):
         assert table(-50.0)["final chains in spurious modes"] == "1 of 3"
 
 
+def test_moves_between_modes_that_are_never_accepted_are_reported():
+    names = ("energy_data", "energy_model", "energy_spread", "acceptance_rate")
+    history = {name: np.ones(150) for name in names}
+    state = SimpleNamespace(step_size=np.float32(0.1))
+    row = "acceptance of moves between modes"
+    assert row not in dict(report._training_rows(state, history))
+    moved = {**history, "global_acceptance_rate": np.full(150, 0.2)}
+    assert dict(report._training_rows(state, moved))[row] == "0.200"
+    never = {**history, "global_acceptance_rate": np.zeros(150)}
+    with pytest.warns(UserWarning, match="--global-steps 0 saves their time"):
+        report._training_rows(state, never)
+
+
 def test_the_log_likelihood_of_three_coordinates_is_not_computed():
     dataset = data.Dataset("mine", np.random.default_rng(0).normal(size=(100, 3)))
     run = experiment.build(experiment.preset(dataset, features=(4,)), dataset)

@@ -17,6 +17,7 @@ from ebmjax.objectives import Chains, independent_moves, noise_contrastive
 from ebmjax.objectives.batches import Labelled, Pairs
 from ebmjax.objectives.conditional import conditional_likelihood
 from ebmjax.objectives.joint import class_conditional
+from ebmjax.objectives.noise_contrastive import Noise
 
 MODE, WEIGHT, NUM = 8.0, 0.25, 100_000
 # centred at -6, so that the ratio of their densities matters
@@ -31,6 +32,7 @@ def energy(params, x):
     return -jnp.logaddexp(log_w + left, log_v + right)
 
 
+START = Chains(jnp.zeros((4, 1)), jnp.float32(0.8))
 PARAMS = jnp.float32(np.log(WEIGHT / (1 - WEIGHT)))
 
 
@@ -169,11 +171,39 @@ def test_a_mistake_names_the_argument():
         independent_moves(lambda key: 0.0)
     with pytest.raises(TypeError, match="make_global_kernel must be"):
         eb.maximum_likelihood(energy, eb.mala, 2, make_global_kernel=3)
+    with pytest.raises(ValueError, match="num_global_steps needs make_global_kernel"):
+        eb.maximum_likelihood(energy, eb.mala, 2, num_global_steps=7)
+    of_kernels = {
+        "make_kernel": lambda e, size: eb.underdamped_langevin(e, size, 1.0),
+        "make_global_kernel": lambda e: eb.underdamped_langevin(e, 0.3, 1.0),
+    }
+    for name, make in of_kernels.items():
+        options = {"make_kernel": eb.mala, "num_steps": 1, name: make}
+        wrong = eb.maximum_likelihood(energy, **options)
+        with pytest.raises(TypeError, match=f"{name} must make a kernel without a mom"):
+            wrong.loss(PARAMS, jax.random.key(0), jnp.zeros((4, 1)), START)
+    for noise, message in (
+        (
+            Noise(CANDIDATES.sample, lambda x: -(x**2)),
+            "log_density must return a scalar",
+        ),
+        (Noise(lambda key, n: jnp.zeros(1), CANDIDATES.log_prob), None),
+        (
+            Noise(lambda key, n: jnp.zeros(()), CANDIDATES.log_prob),
+            "must return n points",
+        ),
+    ):
+        wrong = eb.maximum_likelihood(
+            energy, eb.mala, 2, make_global_kernel=independent_moves(noise)
+        )
+        with pytest.raises((TypeError, ValueError), match=message or "proposal"):
+            wrong.loss(PARAMS, jax.random.key(0), jnp.zeros((4, 1)), START)
     with pytest.raises(ValueError, match="num_global_steps must be"):
-        eb.maximum_likelihood(energy, eb.mala, 2, num_global_steps=0)
+        eb.maximum_likelihood(
+            energy, eb.mala, 2, num_global_steps=0, make_global_kernel=MOVES
+        )
     with pytest.raises(TypeError, match="make_global_kernel.energy. must be a Kernel"):
         wrong = eb.maximum_likelihood(
             energy, eb.mala, 2, make_global_kernel=lambda e: None
         )
-        chains = Chains(jnp.zeros((4, 1)), jnp.float32(0.8))
-        wrong.loss(PARAMS, jax.random.key(0), jnp.zeros((4, 1)), chains)
+        wrong.loss(PARAMS, jax.random.key(0), jnp.zeros((4, 1)), START)

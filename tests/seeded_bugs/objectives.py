@@ -17,7 +17,7 @@ MUTANTS = [
     Mutant("global moves are forgotten", L, "state._replace(position=moved.position, energy", "state._replace(energy", GLOBAL + "test_chains_with_wrong_shares_of_the_modes_correct_them"),
     Mutant("the energy before the global moves", L, "position=moved.position, energy=moved.energy", "position=moved.position", GLOBAL + "test_a_chain_at_an_infinite_energy_comes_back"),
     Mutant("global moves with the keys of local ones", L, "start=self.num_steps", "start=0", GLOBAL + "test_steps_have_their_own_random_numbers"),
-    Mutant("one global move, whatever their number", L, "self.num_global_steps,\n            start", "1,\n            start", GLOBAL + "test_chains_with_wrong_shares_of_the_modes_correct_them"),
+    Mutant("one global move, whatever their number", L, "self.num_global_steps or 1,\n            start", "1,\n            start", GLOBAL + "test_chains_with_wrong_shares_of_the_modes_correct_them"),
     Mutant("candidates in another precision than the chains", "kernels/proposal.py", "_in_precision_of(shapes, self.sample(key))", "self.sample(key)", GLOBAL + "test_the_type_of_the_chains_stays:float32", "TypeError: proposal changed position"),
     # training
     Mutant("loss upside down", "objectives/likelihood.py", "value = of_data(data) - of_model(model)", "value = of_model(model) - of_data(data)", EQ9),

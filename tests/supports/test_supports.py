@@ -1,5 +1,6 @@
 """Supports: maps and Jacobians against autodiff, round trips, ends of float32, bijectors."""
 
+import math
 from functools import partial
 
 import jax
@@ -137,11 +138,26 @@ def test_vectors_make_the_round_trip_to_the_ends_of_float32():
     np.testing.assert_allclose(again, factor, rtol=3e-5, atol=0)
 
 
+@pytest.mark.parametrize("shape", [(2,), (3,), (4,), (5, 3)])
+def test_log_z_of_a_unit_vector_is_that_of_the_area_of_its_sphere(key, shape):
+    """exp(-E(u)) over a standard normal density is one number, the area."""
+    energy = constrain(lambda x: jnp.float32(0), supports.unit_vector())
+    u = jax.random.normal(key, (10, *shape))
+    normal = -0.5 * jnp.sum(u.reshape(10, -1) ** 2, axis=1)
+    normal -= 0.5 * np.prod(shape) * math.log(2 * math.pi)
+    n, num = shape[-1], np.prod(shape[:-1], dtype=int)
+    area = math.log(2) + n / 2 * math.log(math.pi) - math.lgamma(n / 2)
+    found = -jax.vmap(energy)(u) - normal
+    np.testing.assert_allclose(found, num * area, rtol=1e-4)
+
+
 def test_a_unit_vector_is_uniform_where_the_energy_is_constant(key):
     """Its free coordinates are standard normal, and nothing else."""
     energy = constrain(lambda x: jnp.float32(0), supports.unit_vector())
     u = jax.random.normal(key, (3,))
-    np.testing.assert_allclose(energy(u), 0.5 * jnp.sum(u**2), rtol=1e-6)
+    of_radius = 0.5 * math.log(math.pi / 2)  # int r^2 exp(-r^2/2) dr
+    expected = 0.5 * jnp.sum(u**2) + of_radius
+    np.testing.assert_allclose(energy(u), expected, rtol=1e-6)
     x = energy.constrain(u)
     np.testing.assert_allclose(jnp.linalg.norm(x), 1, rtol=1e-6)
     np.testing.assert_allclose(energy.constrain(energy.free(x)), x, rtol=1e-6)
