@@ -25,7 +25,7 @@
 Objectives without chains return them unchanged.
 """
 
-from ebmjax.objectives._broken import mark_broken
+from ebmjax.objectives._chains import mark_broken
 from ebmjax.objectives.base import (
     Chains,
     Loss,

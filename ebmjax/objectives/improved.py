@@ -36,7 +36,13 @@ from ebmjax import _validation as checks
 from ebmjax._value import function, number, static, value
 from ebmjax.base import Array, scalar
 from ebmjax.kernels.chains import parallel
-from ebmjax.objectives._broken import mark_broken, without_broken
+from ebmjax.objectives._chains import (
+    begun,
+    drift_of,
+    mark_broken,
+    metrics_of,
+    without_broken,
+)
 from ebmjax.objectives.base import (
     Chains,
     MakeKernel,
@@ -44,7 +50,6 @@ from ebmjax.objectives.base import (
     TrainableEnergy,
     optional,
 )
-from ebmjax.objectives.likelihood import drift_of, metrics_of
 from ebmjax.sampling.collect import discard
 from ebmjax.sampling.loop import chain_keys, run
 
@@ -115,7 +120,7 @@ class ImprovedContrastive(Objective):
 
         def advance(energy, position, num, start=0):
             kernel = parallel(self.make_kernel(energy, chains.step_size))
-            state = kernel.init(position)
+            state = begun(kernel, position, "make_kernel")
             return run(keys, kernel, state, num, start=start, collect=discard)
 
         position, first = chains.position, self.num_steps - self.num_through

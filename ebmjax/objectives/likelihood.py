@@ -28,14 +28,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ebmjax import _validation as checks
 from ebmjax._value import function, number, static, value
 from ebmjax.base import Array, Energy, Kernel, State, scalar
 from ebmjax.energies.transforms import temper
 from ebmjax.kernels.chains import parallel
-from ebmjax.objectives._broken import mark_broken, without_broken
+from ebmjax.objectives._chains import (
+    adapted,
+    begun,
+    check_adaptation,
+    drift_of,
+    mark_broken,
+    metrics_of,
+    without_broken,
+)
 from ebmjax.objectives.base import (
     Chains,
     Loss,
@@ -112,7 +119,7 @@ class MaximumLikelihood(Objective):
         local = functools.partial(self.make_local, chains.step_size)
         kernel = self.kernel(local, params, batch, chains)
         keys = chain_keys(key, checks.num_chains(chains.position))
-        state = _begun(kernel, chains.position, "make_kernel")
+        state = begun(kernel, chains.position, "make_kernel")
         state, _, info = run(keys, kernel, state, self.num_steps, collect=discard)
         acceptance = jnp.mean(info.acceptance_rate)
         if self.make_global_kernel is None:
@@ -120,7 +127,7 @@ class MaximumLikelihood(Objective):
         kernel = self.kernel(self.make_global, params, batch, chains)
         begin = State(state.position, state.energy)
         if kernel.needs_grad:
-            begin = _begun(kernel, state.position, "make_global_kernel")
+            begin = begun(kernel, state.position, "make_global_kernel")
         # the keys go on from the local steps
         moved, _, info = run(
             keys,
@@ -219,64 +226,10 @@ def maximum_likelihood(
     )
 
 
-def _begun(kernel: Kernel, position: Any, name: str) -> State:
-    """The states of an update.  Raises TypeError for a momentum that is kept from step
-    to step: chains store positions, and it would be zero at each update."""
-    state = kernel.init(position)
-    if state.momentum is not None:
-        raise TypeError(
-            f"{name} must make a kernel without a momentum that persists, such as mala "
-            "or hmc: updates keep positions alone, and the law of the chains would not "
-            "be that of the energy"
-        )
-    return state
-
-
-def metrics_of(
-    data: Array, mean_model: Array, acceptance: Array, step_size: Array
-) -> Metrics:
-    """The metrics of objectives with chains; ``data`` are the energies of a batch,
-    ``[B]``."""
-    return {
-        "energy_data": jnp.mean(data),
-        "energy_model": mean_model,
-        "energy_spread": jnp.std(data),
-        "acceptance_rate": acceptance,
-        "step_size": step_size,
-    }
-
-
 def overall(batch: Any, chains: Any, is_finite: Array) -> tuple[Mean, Mean]:
     """The means over a batch and over the finite chains; NaN if there is none, so that
     the update is skipped."""
     return jnp.mean, lambda values: means_of(values, is_finite)
-
-
-def drift_of(state: State, step_size: Array) -> Metrics:
-    """eps^2/2 |grad E|, the drift of a Langevin step; empty without a gradient."""
-    if state.grad is None:
-        return {}
-    return {
-        "drift": 0.5 * step_size**2 * jnp.nanmean(jax.vmap(optax.tree.norm)(state.grad))
-    }
-
-
-def check_adaptation(target: float | None, rate: float) -> None:
-    """Raise unless the target lies in (0, 1) and the rate is not negative."""
-    checks.positive(rate, "adaptation_rate", zero=True)
-    if target is not None:
-        checks.between(target, "acceptance_target")
-
-
-def adapted(
-    step_size: Array, acceptance: Array, target: float | None, rate: float
-) -> Array:
-    """The step size after an update: log step_size + rate (acceptance - target)."""
-    if target is None:
-        return step_size
-    return jnp.exp(jnp.log(step_size) + rate * (acceptance - target)).astype(
-        step_size.dtype
-    )
 
 
 def _check_same_points(batch, chains):

@@ -41,13 +41,15 @@ from ebmjax.base import (
     normal_like,
     scalar,
 )
-from ebmjax.objectives._broken import mark_broken, without_broken
-from ebmjax.objectives.base import Chains, MakeKernel, Objective, Params, means_of
-from ebmjax.objectives.likelihood import (
+from ebmjax.objectives._chains import (
     adapted,
+    begun,
     check_adaptation,
+    mark_broken,
     metrics_of,
+    without_broken,
 )
+from ebmjax.objectives.base import Chains, MakeKernel, Objective, Params, means_of
 from ebmjax.sampling.collect import discard
 from ebmjax.sampling.loop import chain_keys, run
 from ebmjax.tempering.annealed_langevin import check_falls, descend
@@ -85,7 +87,7 @@ class Recovery(Objective):
         fixed = jax.lax.stop_gradient(params)
         given_z = posterior(partial(_at_noise, energy, fixed, lower[i]), z, tau)
         kernel = self.make_kernel(given_z, step_size * tau)
-        start = kernel.init(z)
+        start = begun(kernel, z, "make_kernel")
         end, _, info = run(key_run, kernel, start, self.num_steps, collect=discard)
         return y, lower[i], end, info
 

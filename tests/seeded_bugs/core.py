@@ -52,7 +52,7 @@ MUTANTS = [
     Mutant("unit vectors with the mass of their radius", "supports/vectors.py", " - num * of_radius", "", "test_supports:test_log_z_of_a_unit_vector_is_that_of_the_area_of_its_sphere:shape1"),
     Mutant("bits approach by Langevin steps", "adaptation/schedule.py", " and kernel.state_space == REAL", "", "test_warmup:test_the_step_of_a_discrete_kernel_is_tuned_without_leaving_its_space"),
     Mutant("a discrete step without end", "adaptation/tuning.py", "jnp.minimum(found.step_size, LONGEST)", "found.step_size", "test_warmup:test_the_step_of_a_discrete_kernel_is_tuned_without_leaving_its_space", "ValueError: step_size must be finite"),
-    Mutant("chains of training lose their momentum silently", "objectives/likelihood.py", "if state.momentum is not None:", "if False:", "test_global_moves:test_a_mistake_names_the_argument"),
+    Mutant("chains of training lose their momentum silently", "objectives/_chains.py", "if state.momentum is not None:", "if False:", "test_global_moves:test_a_mistake_names_the_argument"),
     Mutant("rounding is a scale", "tempering/particles.py", "variance > rounding**2", "variance > 0", "test_smc:test_scales_are_the_weighted_deviations_over_their_geometric_mean"),
     Mutant("merged counts of another type", "base/states.py", "jnp.sum(counts, axis=0, dtype=counts.dtype)", "jnp.sum(counts, axis=0)", "test_x64:test_merged_counts_have_32_bits"),
     Mutant("an error that is NaN is none", "base/states.py", "jnp.where(jnp.isnan(error), jnp.inf, jnp.abs(error))", "jnp.where(jnp.isnan(error), 0.0, jnp.abs(error))", "test_summary:test_a_divergence_of_nan_is_counted_at_any_thinning"),

@@ -25,7 +25,7 @@ MUTANTS = [
     Mutant("a step too many", "objectives/likelihood.py", "state, _, info = run(keys, kernel, state, self.num_steps, collect=discard)", "state, _, info = run(keys, kernel, state, self.num_steps + 1, collect=discard)", CD),
     Mutant("gradient through the samples", "objectives/likelihood.py", "jax.lax.stop_gradient(params)", "params", "test_objectives:test_no_gradient_flows_through_the_samples"),
     Mutant("NaN times zero", "objectives/likelihood.py", "without_broken(state.position, is_finite)", "state.position", "test_training:test_chains_that_are_not_finite_are_restarted_and_counted"),
-    Mutant("step shrinks when all is accepted", "objectives/likelihood.py", "+ rate * (acceptance - target)", "+ rate * (target - acceptance)", "test_objectives:test_the_step_size_follows_the_acceptance"),
+    Mutant("step shrinks when all is accepted", "objectives/_chains.py", "+ rate * (acceptance - target)", "+ rate * (target - acceptance)", "test_objectives:test_the_step_size_follows_the_acceptance"),
     Mutant("only the data regularised", "objectives/likelihood.py", "(of_data(data**2) + of_model(model**2))", "of_data(data**2)", "test_objectives:test_regularisation_is_of_the_squared_energies"),
     Mutant("chains of training at temperature 1", "objectives/likelihood.py", "parallel(make(temper(fixed, self.temperature)))", "parallel(make(fixed))", "test_divergence:test_training_at_a_temperature_learns_the_tempered_density"),
     # other objectives
