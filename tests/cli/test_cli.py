@@ -81,7 +81,7 @@ def test_resume_applies_some_options_and_refuses_the_rest_by_name(
     folder = tmp_path / "run"
     shutil.copytree(moons[0], folder)
     for given, message in (
-        (["--learning-rate", "0.5"], "--learning-rate 0.5 (it has 0.002)"),
+        (["--learning-rate", "0.5"], "--learning-rate 0.5 (it has 0.008)"),
         (["--objective", "nce", "--seed", "7"], "--seed 7 (it has 0), --objective nce"),
         (["--num-updates", "20"], "--num-updates 20 is the number in all, and the run"),
         (["--labels", "none"], "--labels none (it has auto)"),
@@ -89,7 +89,7 @@ def test_resume_applies_some_options_and_refuses_the_rest_by_name(
         result = call("train", "--resume", folder, *given)
         assert result.exit_code == 2, result.output
         assert all(part in result.stderr for part in message.split(", "))
-    same = ["--learning-rate", "0.002", "--objective", "maximum_likelihood"]
+    same = ["--learning-rate", "0.008", "--objective", "maximum_likelihood"]
     result = call("train", "--resume", folder, "--num-updates", "40", *same)
     assert result.exit_code == 0, result.output
     assert "--num-updates: 30 becomes 40" in result.output
