@@ -362,7 +362,7 @@ def test_options_of_a_continued_run_are_applied_or_refused(tmp_path):
     run, path = _finished(tmp_path / "run"), tmp_path / "run"
     resumed = lambda **choices: cli_train._resumed(path, "", choices)
     assert resumed().config == run.config
-    assert resumed(learning_rate=0.002).config == run.config
+    assert resumed(learning_rate=0.008).config == run.config
     assert resumed(num_updates=61, max_rollbacks=1).config == dataclasses.replace(
         run.config, num_updates=61, max_rollbacks=1
     )
