@@ -1,6 +1,7 @@
 """Tempering: paths between densities, log Z, and chains that cross between modes.
 
-bases                 densities with a sampler, to start from
+bases                 densities with a sampler, to start from; circles: those of
+                      periodic coordinates
 paths                 geometric paths, and user-defined ones; validation: checks of them
 ais                   annealed importance sampling, forward and reverse; annealing: its
                       program
