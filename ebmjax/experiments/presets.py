@@ -41,7 +41,7 @@ LARGE: dict[str, Any] = {
     "denoising_updates": 10_000,
     "shift": 1,
 }
-# of maximum likelihood of points of few coordinates: an energy that varies over short
+# of persistent chains of points of few coordinates: an energy that varies over short
 # distances from the start, and a longer average
 WIDE: dict[str, Any] = {
     "first_layer_scale": 6.0,
@@ -119,9 +119,7 @@ def preset(dataset: Dataset, *, named: str = "", **choices: Any) -> Config:
         if min(dataset.x.shape[1:3]) >= SMALLEST_LARGE:
             values |= LARGE
     elif _is_wide(dataset, {**values, **choices}):
-        is_fresh = choices.get("chain_init", Config.chain_init) != "buffer"
-        is_local = is_fresh or choices.get("global_steps") == 0
-        values |= WIDE if is_local else WIDE_GLOBAL
+        values |= WIDE if choices.get("global_steps") == 0 else WIDE_GLOBAL
     values |= PRESETS.get(named, {})
     values |= {**_stages(values, choices), **choices}
     if values.get("network") == "conv" and "features" not in choices:
@@ -150,10 +148,12 @@ def _is_denoised(values: dict[str, Any]) -> bool:
 
 
 def _is_wide(dataset: Dataset, values: dict[str, Any]) -> bool:
-    """Whether the first layer starts with larger weights by default."""
+    """Whether the first layer starts with larger weights by default: not where chains
+    are fresh in each update, which do not follow an energy that is steep so soon."""
     return (
         values.get("objective", Config.objective) == "maximum_likelihood"
         and values.get("network", Config.network) == "mlp"
+        and values.get("chain_init", Config.chain_init) == "buffer"
         and not is_image(dataset)
         and not values.get("condition_on")
         and not values.get("is_spectral")

@@ -50,14 +50,14 @@ def test_the_first_layer_is_wide_for_points_of_few_coordinates():
     wide = experiment.preset(POINTS, chain_steps=9)
     assert (wide.chain_steps, wide.num_updates, wide.ema_decay) == (9, 6000, 0.999)
     assert (wide.global_steps, wide.learning_rate) == (3, 8e-3)
-    for alone in ({"global_steps": 0}, {"chain_init": "noise"}):
-        local = experiment.preset(POINTS, **alone)
-        assert (local.global_steps, local.chain_steps, local.num_updates) == (
-            0,
-            7,
-            3900,
-        )
-        assert local.learning_rate == 2e-3 and local.first_layer_scale == 6.0
+    local = experiment.preset(POINTS, global_steps=0)
+    assert (local.global_steps, local.chain_steps, local.num_updates) == (0, 7, 3900)
+    assert local.learning_rate == 2e-3 and local.first_layer_scale == 6.0
+    for where in ("data", "noise"):  # chains that begin anew in each update
+        fresh = experiment.preset(POINTS, chain_init=where)
+        sizes = fresh.global_steps, fresh.chain_steps, fresh.num_updates
+        assert sizes == (0, 10, 3000)
+        assert fresh.learning_rate == 2e-3 and fresh.first_layer_scale == 1.0
     for dataset, choices in (
         (of(4), {}),
         (DATASET, {}),
