@@ -244,17 +244,19 @@ assert abs(unmonitored[0]) < 1 and abs(unmonitored[largest]) > 1000
 # 0.3 and shortens the steps. After `max_rollbacks` roll-backs it raises
 # `ebmjax.TrainingDiverged` with a message that names the cause.
 #
-# Without the moves between modes that `preset` adds to chains of points, since with them
-# even this learning rate does not diverge: they find a low energy wherever it is.
+# Here chains have local steps alone and the network starts as Flax's do. With the moves
+# between modes that `preset` adds to chains of points even this learning rate does not
+# diverge: they find a low energy wherever it is.
 
 # %%
+LOCAL = {"global_steps": 0, "chain_steps": 10, "first_layer_scale": 1.0}
 gaps, states = {}, {}
 for name, choices in {
     "0.1, no roll-backs": {"learning_rate": 0.1, "max_rollbacks": 0},
     "0.1": {"learning_rate": 0.1},
     "0.001": {"learning_rate": 1e-3},
 }.items():
-    config = experiment.preset(moons, num_updates=600, global_steps=0, **choices)
+    config = experiment.preset(moons, num_updates=600, **LOCAL, **choices)
     run, chunks = experiment.build(config, moons), []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

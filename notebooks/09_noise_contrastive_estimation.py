@@ -292,7 +292,7 @@ METHODS = {
     "ranking": {"objective": "ranking"},
     "conditional": {"objective": "conditional"},
 }
-SNAPSHOTS = (100, 200, 400, 800, 1500, 3000)
+SNAPSHOTS = (100, 200, 400, 800, 1500, 3000, 6000)
 runs, states, seconds, snapshots = {}, {}, {}, {}
 for name, choices in METHODS.items():
     run = runs[name] = experiment.build(experiment.preset(moons, **choices), moons)
