@@ -19,6 +19,11 @@ from benchmarks.commands.output import (
     stored,
 )
 
+TorchPython = Annotated[
+    str | None,
+    typer.Option(help="Python interpreter with torchebm and ebmkit, for comparison."),
+]
+
 
 def training(
     is_quick: Quick = False,
@@ -69,12 +74,7 @@ def objectives(
     names: Annotated[
         str, typer.Option("--objectives", help="By commas; all by default.")
     ] = "",
-    torch_python: Annotated[
-        str | None,
-        typer.Option(
-            help="Python interpreter with torchebm and ebmkit, for comparison."
-        ),
-    ] = None,
+    torch_python: TorchPython = None,
     num_updates: Annotated[
         int | None,
         typer.Option(
@@ -126,12 +126,7 @@ def objectives(
 def learning_curves(
     is_quick: Quick = False,
     num_seeds: int = 5,
-    torch_python: Annotated[
-        str | None,
-        typer.Option(
-            help="Python interpreter with torchebm and ebmkit, for comparison."
-        ),
-    ] = None,
+    torch_python: TorchPython = None,
 ) -> None:
     """Seconds to a given log-likelihood on two moons, with other libraries.
 

@@ -2,10 +2,13 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import call
 
+from ebmjax.cli import measurement
 from ebmjax.experiments import report, runs
 
 pytestmark = pytest.mark.usefixtures("without_optimisations")
@@ -48,3 +51,13 @@ def test_points_of_another_shape_are_refused(moons, tmp_path):
     assert "--data must hold points of shape (2,)" in result.stderr
     missing = call("evaluate", tmp_path / "none")
     assert missing.exit_code == 2
+
+
+def test_samples_of_few_points_are_not_tested_and_it_is_said():
+    rng = np.random.default_rng(0)
+    few, many = (jnp.asarray(rng.normal(size=(n, 2)), jnp.float32) for n in (7, 20))
+    energy = lambda x: 0.5 * jnp.sum(x**2)
+    groups = {"few": few, "many": many}
+    with pytest.warns(UserWarning, match="no test of chains and few: .* 8 .* got 7"):
+        found = measurement._tests(jax.random.key(0), energy, many, groups, False)
+    assert len(found) == 3 and all(name.endswith("many") for name in found)

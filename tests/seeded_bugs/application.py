@@ -5,6 +5,7 @@ from killing import Mutant
 # fmt: off
 
 MUTANTS = [
+    Mutant("samples of a few points are tested", "cli/measurement.py", "(fewest := min(len(x), len(y))) < two_sample.LEAST", "(fewest := min(len(x), len(y))) < 0", "test_cli_evaluate:test_samples_of_few_points_are_not_tested_and_it_is_said", "ValueError: y must have at least"),
     Mutant("temperature of a run forgotten", "experiments/experiment.py", "temper(energy, self.config.temperature)", "energy", "test_divergence:test_a_run_stores_its_temperature"),
     Mutant("step not scaled by the noise", "tempering/annealed_langevin.py", "step_size * levels[i])", "step_size)", "test_annealed_langevin:test_each_level_is_its_linear_recursion"),
     Mutant("the last level's energy at all levels", "tempering/annealed_langevin.py", "energy(x, levels[i])", "energy(x, levels[-1])", "test_annealed_langevin:test_each_level_is_its_linear_recursion"),

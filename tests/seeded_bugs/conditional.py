@@ -24,6 +24,7 @@ OBJECTIVE, EACH = "objectives/conditional.py", "adaptation/each.py"
 OWN = IN + "test_chains_near_the_data_begin_near_their_own_point"
 PAIRS = "objectives/conditional_chains.py"
 MUTANTS = [
+    Mutant("conditional energies at temperature 1", "experiments/conditional.py", "temper(lambda y: energy(y, c), temperature)", "temper(lambda y: energy(y, c), 1.0)", "test_conditional_runs:test_the_energy_at_a_temperature_is_that_of_the_network_over_it"),
     Mutant("chains of pairs begin near any point", PAIRS, "self.fresh.at(key, slots)", "self.fresh(key, len(slots))", OWN),
     Mutant("chains of pairs restart in order of the data", PAIRS, "self._begin(key_fresh, slots)", "self._begin(key_fresh, jnp.arange(num_chains))", OWN),
     Mutant("lost chains of pairs begin in order of the data", PAIRS, "batch.row[:num_chains].astype(jnp.int32))", "jnp.arange(num_chains))", OWN),

@@ -13,6 +13,7 @@ GLOBAL = "test_global_moves:"
 G, L = "objectives/global_moves.py", "objectives/likelihood.py"
 
 MUTANTS = [
+    Mutant("chains of training lose their momentum silently", "objectives/_chains.py", "if state.momentum is not None:", "if False:", "test_global_moves:test_a_mistake_names_the_argument"),
     Mutant("global candidates without their density", G, "log_density=noise.log_prob", "log_density=lambda x: 0.0", GLOBAL + "test_exact_chains_stay_exact"),
     Mutant("global moves are forgotten", L, "state._replace(position=moved.position, energy", "state._replace(energy", GLOBAL + "test_chains_with_wrong_shares_of_the_modes_correct_them"),
     Mutant("the energy before the global moves", L, "position=moved.position, energy=moved.energy", "position=moved.position", GLOBAL + "test_a_chain_at_an_infinite_energy_comes_back"),

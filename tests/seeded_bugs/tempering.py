@@ -47,6 +47,10 @@ UNITS = "test_likelihood:test_bits_per_dimension_in_units_of_the_data"
 
 # fmt: off
 MUTANTS = [
+    Mutant("a Gaussian base on a circle", "tempering/circles.py", "    if of is None:\n        return fit_gaussian", "    if True:\n        return fit_gaussian", "test_circles:test_bounds_hold_log_z_of_a_mode_at_the_seam", "ValueError: base must lie"),
+    Mutant("bases beyond a period are accepted", "tempering/circles.py", "    if num:\n", "    if False:\n", "test_circles:test_bases_that_reach_beyond_a_period_are_refused"),
+    Mutant("circles of length 1", "tempering/circles.py", "jnp.where(periods > 0, periods, 1.0)", "jnp.ones_like(periods)", "test_circles:test_a_fitted_base_is_normalised_and_uniform_on_circles"),
+    Mutant("rounding is a scale", "tempering/particles.py", "variance > rounding**2", "variance > 0", "test_smc:test_scales_are_the_weighted_deviations_over_their_geometric_mean"),
     Mutant("annealing weighs by the wrong sign", AIS, "-work(below, beta, c.positions)", "work(below, beta, c.positions)", f"{GAP}:False"),
     Mutant("annealing moves at the level before", AIS, "to_level(keys, c.positions, beta, size", "to_level(keys, c.positions, below, size", RATIO),
     Mutant("annealing back does not turn the levels", AIS, "levels[::-1]])", "levels])", BITS),
