@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks import measure
 
 KERNELS = ("random_walk", "mala", "hmc")
-DIMS, CHAINS = (2, 10, 100, 1000), (1, 8, 64, 1024, 16384)
+DIMS, CHAINS = (2, 10, 25, 100, 1000), (1, 8, 64, 1024, 16384)
 QUICK_DIMS, QUICK_CHAINS = (2, 100), (1, 64, 1024)
 WORK, LARGEST = 2e6, 20_000  # numbers stored in a run, and its steps
 SHORTEST = 0.1  # seconds of a measurement: a short run is repeated until then

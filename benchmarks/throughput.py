@@ -21,7 +21,7 @@ from benchmarks import measure
 from benchmarks.peers_jax import ENERGY, L, Make, peers, step_sizes
 
 KERNELS = ("random_walk", "mala", "hmc")
-DIMS, CHAINS = (2, 10, 100, 1000), (1, 8, 64, 1024, 16384)
+DIMS, CHAINS = (2, 10, 25, 100, 1000), (1, 8, 64, 1024, 16384)
 QUICK_DIMS, QUICK_CHAINS = (2, 100), (1, 64, 1024)
 QUICK_PEERS = ((2, 64), (100, 1024))  # cells of the quick grid with NumPyro and TFP
 WORK = 4e6  # numbers stored in a run, for runs of a fraction of a second

@@ -21,6 +21,9 @@ took a third of the time of a number.
 Functions of a step's key use blocks with ``high = 0``, as in JAX.  The accept step uses
 a separate block, ``high = 2^32 - 1``, so it needs no split.  Keys of other
 implementations fall back to ``jax.random``.
+
+Where numbers shall be those of ``jax.random``, :func:`split` and :func:`inlined` give
+them without JAX's loop, which takes longer to compile, and is ten launches of a GPU.
 """
 
 import math
@@ -29,6 +32,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.random import define_prng_impl
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 ACCEPT = 0xFFFFFFFF  # the high word of the block that decides on acceptance
@@ -86,6 +90,19 @@ def fold_in(key: jax.Array, data: Any) -> jax.Array:
     return jax.random.wrap_key_data(folded, impl="threefry2x32") if is_typed else folded
 
 
+def split(key: jax.Array, num: int = 2) -> jax.Array:
+    """``jax.random.split``, bit for bit, without its loop."""
+    return jax.random.split(key, num) if _is_foreign(key) else fold_in_each(key, num)
+
+
+def inlined(key: jax.Array) -> jax.Array:
+    """The key for a call of ``jax.random``: the same numbers, bit for bit, without
+    JAX's loop.  Not to be returned, and not for functions of a user."""
+    if _is_foreign(key):
+        return key
+    return jax.random.wrap_key_data(jnp.stack(_words(key)), impl=_INLINED)
+
+
 def fold_on_host(key: jax.Array, data: np.ndarray) -> jax.Array | None:
     """``fold_in`` of one concrete key and each of the data, in NumPy: nothing is
     compiled.  ``None`` for traced keys and other implementations."""
@@ -123,8 +140,12 @@ def bits(key: jax.Array, size: int) -> jax.Array:
     words = _words(key)
     if words is None:
         return jax.random.bits(key, (size,))
-    low = jnp.arange((size + 1) // 2, dtype=jnp.uint32)
-    return jnp.concatenate(threefry(words, (jnp.uint32(0), low)))[:size]
+    num_blocks = (size + 1) // 2
+    low = jnp.arange(num_blocks, dtype=jnp.uint32)
+    first, second = threefry(words, (jnp.uint32(0), low))
+    # a slice of the whole would take eight times as long on a CPU: XLA fuses it into
+    # the hash, which then has no vector instructions
+    return jnp.concatenate([first, second[: size - num_blocks]])
 
 
 def uniform(key: jax.Array) -> jax.Array:
@@ -181,6 +202,61 @@ def _log(x):
     for c in _LOG[1:]:
         p = np.float32(c) + p * f
     return exponent.astype(jnp.float32) * np.float32(math.log(2)) + f * p
+
+
+def split_on_gpu(key: jax.Array, num: int = 2) -> jax.Array:
+    """:func:`split` on a GPU; on a CPU that of JAX, whose loop is compiled sooner where
+    a hash of one key is used in many places, since XLA repeats it in each."""
+    return jax.random.split(key, num) if _is_on_cpu() else split(key, num)
+
+
+def inlined_on_gpu(key: jax.Array) -> jax.Array:
+    """:func:`inlined` on a GPU, and the key itself on a CPU."""
+    return key if _is_on_cpu() else inlined(key)
+
+
+def _is_on_cpu():
+    return jax.default_backend() == "cpu"
+
+
+def _bits_of_jax(words, bit_width, shape):
+    """What ``jax.random.bits`` makes of the two words of a key: a block a number, its
+    words xored."""
+    size = math.prod(shape)
+    if size >= 2**32 or bit_width > 32:
+        key = jax.random.wrap_key_data(words, impl="threefry2x32")
+        return jax.random.bits(key, shape, f"uint{bit_width}")
+    low = jax.lax.iota(np.uint32, size).reshape(shape)
+    first, second = threefry((words[0], words[1]), (np.uint32(0), low))
+    return (first ^ second).astype(f"uint{bit_width}")
+
+
+def _split_words(words, shape):
+    low = jax.lax.iota(np.uint32, math.prod(shape)).reshape(*shape, 1)
+    return jnp.where(
+        np.array([True, False]), *threefry((words[0], words[1]), (np.uint32(0), low))
+    )
+
+
+def _refuse(*arguments):
+    raise TypeError("an inlined key is for one call of jax.random")
+
+
+_INLINED = define_prng_impl(
+    key_shape=(2,),
+    seed=_refuse,
+    split=_split_words,
+    random_bits=_bits_of_jax,
+    fold_in=_refuse,
+    name="inlined threefry2x32",
+    tag="inlined",
+)
+
+
+def _is_foreign(key):
+    """Whether it is not a threefry key of the default form."""
+    is_default = getattr(jax.config, "jax_threefry_partitionable", True)
+    return _words(key) is None or not is_default
 
 
 def _words(key):

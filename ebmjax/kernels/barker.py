@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
+from ebmjax._random import inlined, split
 from ebmjax._value import function, number, value
 from ebmjax.base import Dense, Energy, Kernel, moved, normal_like, scale
 from ebmjax.kernels.metropolis import MetropolisKernel
@@ -36,11 +37,11 @@ class Barker(Proposal):
     uses_grad = True
 
     def draw(self, key, shapes):
-        key_size, key_sign = jax.random.split(key)
+        key_size, key_sign = split(key)
         leaves, treedef = jax.tree.flatten(shapes)
-        keys = jax.random.split(key_sign, len(leaves))
+        keys = split(key_sign, len(leaves))
         signs = [
-            jax.random.logistic(k, x.shape, x.dtype)
+            jax.random.logistic(inlined(k), x.shape, x.dtype)
             for k, x in zip(keys, leaves, strict=True)
         ]
         return normal_like(key_size, shapes), jax.tree.unflatten(treedef, signs)

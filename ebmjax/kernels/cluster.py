@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._random import bits, unit
+from ebmjax._random import bits, fold_in, inlined, split, unit
 from ebmjax._tree import differs
 from ebmjax._value import function, value
 from ebmjax.base import Array, Energy, Info, Kernel, State, select
@@ -143,10 +143,12 @@ class Wolff(_OfClusters):
     energy: Energy = function()
 
     def draw(self, key, shapes):
-        key_bonds, key_site, key_rest = jax.random.split(key, 3)
-        site = jax.random.randint(key_site, (), 0, shapes.size)
-        shift = jax.random.randint(key_rest, (), 1, self.state_space.num_values)
-        accept = _unit(jax.random.fold_in(key_rest, 1), ())
+        key_bonds, key_site, key_rest = split(key, 3)
+        site = jax.random.randint(inlined(key_site), (), 0, shapes.size)
+        shift = jax.random.randint(
+            inlined(key_rest), (), 1, self.state_space.num_values
+        )
+        accept = _unit(fold_in(key_rest, 1), ())
         return _unit(key_bonds, (2, *shapes.shape)), site, shift, accept
 
     def move(self, noise, state):

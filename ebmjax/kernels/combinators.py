@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
+from ebmjax._random import fold_in, inlined, split
 from ebmjax._value import number, part, show, static, value
 from ebmjax.base import (
     Info,
@@ -97,7 +98,7 @@ class Repeat(Wrapper):
         object.__setattr__(self, "num_steps", checks.count(self.num_steps, "num_steps"))
 
     def draw(self, key, shapes):
-        fold = lambda i: jax.random.fold_in(key, i)
+        fold = lambda i: fold_in(key, i)
         keys = jax.vmap(fold)(jnp.arange(self.num_steps))
         return jax.vmap(lambda k: draw_noise(self.kernel, k, shapes))(keys)
 
@@ -129,7 +130,7 @@ class Cycle(_OfKernels):
         _check_state_spaces(self.kernels)
 
     def draw(self, key, shapes):
-        keys = jax.random.split(key, len(self.kernels))
+        keys = split(key, len(self.kernels))
         pairs = zip(self.kernels, keys, strict=True)
         return tuple(draw_noise(k, key, shapes) for k, key in pairs)
 
@@ -172,8 +173,10 @@ class Mixture(_OfKernels):
         return all(k.is_reversible for k in self.kernels)
 
     def draw(self, key, shapes):
-        key_choice, *keys = jax.random.split(key, len(self.kernels) + 1)
-        choice = jax.random.categorical(key_choice, jnp.log(jnp.asarray(self.weights)))
+        key_choice, *keys = split(key, len(self.kernels) + 1)
+        choice = jax.random.categorical(
+            inlined(key_choice), jnp.log(jnp.asarray(self.weights))
+        )
         pairs = zip(self.kernels, keys, strict=True)
         return choice, tuple(draw_noise(k, key, shapes) for k, key in pairs)
 

@@ -6,6 +6,7 @@ One site at random takes another value, accepted by Metropolis; it has detailed 
 import jax
 import jax.numpy as jnp
 
+from ebmjax._random import inlined
 from ebmjax._value import function, static, value
 from ebmjax.base import Energy, Kernel
 from ebmjax.energies.differences import discrete_state, renewed, replaced
@@ -24,7 +25,7 @@ class FlipSite(Proposal):
 
     def draw(self, key, shapes):
         num = shapes.size * (self.space.num_values - 1)
-        return jax.random.randint(key, (), 0, num + 1)
+        return jax.random.randint(inlined(key), (), 0, num + 1)
 
     def propose(self, choice, state):
         x, num_others = state.position, self.space.num_values - 1

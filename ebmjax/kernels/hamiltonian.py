@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._random import fold_in_each, uniform
+from ebmjax._random import fold_in_each, inlined, uniform
 from ebmjax._value import count, function, is_number, number, static, value
 from ebmjax.base import (
     Array,
@@ -28,6 +28,7 @@ from ebmjax.base import (
     Kernel,
     Position,
     half_square,
+    half_square_difference,
     normal_like,
     preconditioned,
 )
@@ -65,7 +66,7 @@ class Hamiltonian(Proposal):
         key_momentum, key_length, key_size = fold_in_each(key, 3)
         length = factor = None
         if self.jitter:
-            length = jax.random.randint(key_length, (), 1, self.num_steps + 1)
+            length = jax.random.randint(inlined(key_length), (), 1, self.num_steps + 1)
         if self.step_jitter is not None:
             factor = 1 + self.step_jitter * (2 * uniform(key_size) - 1)
         return Noise(normal_like(key_momentum, shapes), length, factor)
@@ -81,7 +82,7 @@ class Hamiltonian(Proposal):
         )
         if self.keep_momentum:
             proposed = proposed._replace(momentum=end)
-        return proposed, half_square(momentum) - half_square(end)
+        return proposed, half_square_difference(momentum, end)
 
 
 @value

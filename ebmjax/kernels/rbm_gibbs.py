@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
+from ebmjax._random import inlined, split
 from ebmjax._value import number, value
 from ebmjax.base import Kernel
 from ebmjax.energies.boltzmann import RBM, rbm
@@ -35,11 +36,11 @@ class RBMGibbs(Kernel):
         return jnp.where(self.temperature == 1.0, energy, jnp.inf)
 
     def draw(self, key, shapes):
-        key_hidden, key_visible = jax.random.split(key)
+        key_hidden, key_visible = split(key)
         hidden = self.params.hidden.shape
         return (
-            jax.random.logistic(key_hidden, hidden, shapes.dtype),
-            jax.random.logistic(key_visible, shapes.shape, shapes.dtype),
+            jax.random.logistic(inlined(key_hidden), hidden, shapes.dtype),
+            jax.random.logistic(inlined(key_visible), shapes.shape, shapes.dtype),
         )
 
     def move(self, noise, state):

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ebmjax._random import split
 from ebmjax.sampling._chunks import length_of_parts
 from ebmjax.sampling.progress import Progress
 from ebmjax.tempering.annealing import advance, anneal, start_of, steps_of, weights_of
@@ -43,7 +44,7 @@ def annealed(
 
 def start(key: Any, path: Any, positions: Any, *, num_chains: int) -> tuple[Any, Any]:
     """The key of the transitions, and draws of the base if there are no positions."""
-    key_base, key_run = jax.random.split(key)
+    key_base, key_run = split(key)
     if positions is None:
         positions = path.base.sample(key_base, num_chains)
     return key_run, positions

@@ -22,6 +22,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
+from ebmjax._random import inlined
 from ebmjax._value import Value, function, value
 from ebmjax.base import Array, Energy, Key, Position
 from ebmjax.energies.transforms import MinusLog
@@ -175,7 +176,7 @@ def _gaussian_base(mean, factor):
 
 def _gaussian_sample(mean, factor, key, num):
     center, unravel = ravel_pytree(mean)
-    z = jax.random.normal(key, (num, center.size), center.dtype)
+    z = jax.random.normal(inlined(key), (num, center.size), center.dtype)
     return jax.vmap(lambda z: unravel(center + _times(factor, z)))(z)
 
 
@@ -195,7 +196,7 @@ def _times(factor, z):
 def _box_sample(low, high, key, num):
     corner, unravel = ravel_pytree(low)
     side = ravel_pytree(high)[0] - corner
-    u = jax.random.uniform(key, (num, corner.size), corner.dtype)
+    u = jax.random.uniform(inlined(key), (num, corner.size), corner.dtype)
     return jax.vmap(lambda u: unravel(corner + side * u))(u)
 
 
@@ -207,7 +208,9 @@ def _box_log_prob(low, high, x):
 
 def _bits_sample(probability, key, num):
     shape = (num, *probability.shape)
-    return jax.random.bernoulli(key, probability, shape).astype(probability.dtype)
+    return jax.random.bernoulli(inlined(key), probability, shape).astype(
+        probability.dtype
+    )
 
 
 def _bits_log_prob(probability, x):

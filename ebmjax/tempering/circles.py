@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from ebmjax._random import inlined, split
 from ebmjax.base import Energy, Position
 from ebmjax.energies.constrained import Constrained, constrained_in
 from ebmjax.tempering.bases import Base, fit_gaussian
@@ -47,9 +48,9 @@ def fit_base(energy: Energy, x: Position, *, widen: float = 1.0) -> Base:
 
 
 def _sample(of, one, periods, others, rest, key, num):
-    key_circle, key_rest = jax.random.split(key)
+    key_circle, key_rest = split(key)
     flat, unravel = ravel_pytree(one)
-    x = jax.random.uniform(key_circle, (num, flat.size), flat.dtype) * periods
+    x = jax.random.uniform(inlined(key_circle), (num, flat.size), flat.dtype) * periods
     if rest is not None:
         x = x.at[:, others].set(rest.sample(key_rest, num))
     return jax.vmap(lambda row: of.wrap(unravel(row)))(x)

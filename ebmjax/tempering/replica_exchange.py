@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
+from ebmjax._random import fold_in, split
 from ebmjax._value import Value, function, number, part, static, value
 from ebmjax.base import Array, Energy, Kernel, Key, Position, State, evaluate, merge
 from ebmjax.tempering.annealing import MakeKernel
@@ -58,7 +59,7 @@ class ReplicaExchange(Kernel):
         x, infos = state.position, []
         options = self.path, self.make_kernel, self.betas, self.step_sizes
         for parity in (0, 1):
-            key_swap, key_move = jax.random.split(jax.random.fold_in(noise, parity))
+            key_swap, key_move = split(fold_in(noise, parity))
             x = self.swap(key_swap, jnp.int32(parity), x)
             x, info = move(key_move, *options, self.num_steps, x)
             infos.append(merge(info))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ebmjax._random import fold_in, inlined, split
 from ebmjax.base import CHAINS, Array, Key, Position, cast_like
 from ebmjax.sampling.loop import chain_keys
 from ebmjax.tempering.annealing import MakeKernel, explore
@@ -61,7 +62,7 @@ def swap(
     up = -work(betas[:-1], betas[1:], hotter)
     down = -work(betas[1:], betas[:-1], colder)
     log_ratio = up + down
-    exponential = jax.random.exponential(key, (num - 1,))
+    exponential = jax.random.exponential(inlined(key), (num - 1,))
     is_turn = jnp.arange(num - 1) % 2 == parity
     is_swapped = is_turn & (-exponential < log_ratio)
     here = jnp.arange(num)
@@ -84,7 +85,7 @@ def move(
     x: Position,
 ):
     """Move every replica of ``x [K, ...]`` by its kernel; the first is a new draw."""
-    key_base, key_move = jax.random.split(key)
+    key_base, key_move = split(key)
     one = functools.partial(explore, path, make_kernel, num_steps)
     keys = chain_keys(key_move, len(betas))
     new, _, info = jax.vmap(one, (0, 0, 0, 0, None), axis_name=CHAINS)(
@@ -103,7 +104,7 @@ def iterate(
     sizes = jnp.exp(state.log_sizes)
 
     def of_ladder(key, x):
-        key_swap, key_move = jax.random.split(jax.random.fold_in(key, step))
+        key_swap, key_move = split(fold_in(key, step))
         x, swaps = swap(key_swap, path, betas, step % 2, x)
         x, info = move(key_move, path, make_kernel, betas, sizes, num_steps, x)
         return x, swaps, info, jax.vmap(path.slope)(betas, x)

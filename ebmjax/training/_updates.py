@@ -6,6 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from ebmjax._random import inlined_on_gpu, split_on_gpu
 from ebmjax.objectives.batches import noisy, points_of, with_points
 from ebmjax.sampling import devices as dev
 
@@ -18,8 +19,10 @@ def updates(step, data_noise, augment, key, state, data, num, *, chunk, batch_si
 
     def update(state):
         folded = jax.random.fold_in(key, state.step)
-        key_batch, key_noise, key_step = jax.random.split(folded, 3)
-        index = jax.random.randint(key_batch, (batch_size,), 0, num_points)
+        key_batch, key_noise, key_step = split_on_gpu(folded, 3)
+        index = jax.random.randint(
+            inlined_on_gpu(key_batch), (batch_size,), 0, num_points
+        )
         batch = jax.tree.map(lambda x: x[index], data)
         if augment is not None:
             key_augment = jax.random.fold_in(folded, 3)  # the fourth of its split
