@@ -1,5 +1,7 @@
 """The generator: known answers, JAX's own hash, and the distribution of its numbers."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +41,69 @@ def test_threefry_equals_jax_bit_for_bit(key):
             assert np.all(same)
     for i, folded in enumerate(noise.fold_in_each(key, 3)):
         assert folded == jax.random.fold_in(key, i)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 31])
+def test_bits_are_the_first_words_of_all_blocks_and_then_the_second(key, size):
+    words = jax.random.key_data(key)
+    low = np.arange((size + 1) // 2, dtype=np.uint32)
+    blocks = noise.threefry((words[0], words[1]), (np.uint32(0), low))
+    assert np.array_equal(noise.bits(key, size), np.concatenate(blocks)[:size])
+
+
+@pytest.mark.parametrize(
+    "make", [lambda key: key, jax.random.key_data], ids=["typed", "raw"]
+)
+def test_split_and_inlined_keys_give_the_numbers_of_jax(key, make):
+    key = make(key)
+    assert np.all(noise.split(key, 5) == jax.random.split(key, 5))
+    assert noise.split(key).dtype == key.dtype
+    draws = {
+        "normal": lambda k: jax.random.normal(k, (3, 5)),
+        "uniform": jax.random.uniform,
+        "randint": lambda k: jax.random.randint(k, (11,), 0, 1000),
+        "bernoulli": lambda k: jax.random.bernoulli(k, 0.3, (9,)),
+        "logistic": lambda k: jax.random.logistic(k, (4,)),
+        "exponential": lambda k: jax.random.exponential(k, (3,)),
+        "categorical": lambda k: jax.random.categorical(k, jnp.arange(5.0)),
+        "permutation": lambda k: jax.random.permutation(k, 50),
+        "choice": lambda k: jax.random.choice(k, 50, (7,)),
+        "bfloat16": lambda k: jax.random.normal(k, (5,), jnp.bfloat16),
+        "gamma": lambda k: jax.random.gamma(k, 2.5, (3,)),  # splits its key
+    }
+    for name, draw in draws.items():
+        same = jax.vmap(lambda k, draw=draw: draw(noise.inlined(k)))
+        keys = noise.split(key, 3)
+        assert np.array_equal(jax.vmap(draw)(keys), same(keys)), name
+    assert not np.array_equal(draws["uniform"](key), jax.random.uniform(keys[0]))
+
+
+def test_other_generators_keep_their_own_numbers():
+    key = jax.random.key(3, impl="rbg")
+    assert np.all(noise.split(key, 3) == jax.random.split(key, 3))
+    assert noise.inlined(key) is key
+
+
+def test_an_odd_number_of_coordinates_costs_what_an_even_one_does():
+    """Ten times as much, where XLA fuses a slice of the words into the hash; a factor
+    below three is not seen."""
+    keys = jax.random.split(jax.random.key(0), 2**14)
+    draw = jax.jit(
+        lambda keys, num: jax.vmap(lambda k: noise.normal(k, (num,), jnp.float32))(
+            keys
+        ),
+        static_argnums=1,
+    )
+
+    def seconds(num):
+        found = []
+        for _ in range(8):  # the first compiles
+            begin = time.process_time()
+            jax.block_until_ready(draw(keys, num))
+            found.append((time.process_time() - begin) / num)
+        return min(found[1:])
+
+    assert seconds(5) < 3 * seconds(6)
 
 
 def test_numbers_are_the_inverse_of_the_normal_distribution():

@@ -175,8 +175,8 @@ MUTANTS = [
     Mutant(
         "flip with a period",
         "kernels/flip.py",
-        "jax.random.randint(key, (), 0, num + 1)",
-        "jax.random.randint(key, (), 0, num)",
+        "jax.random.randint(inlined(key), (), 0, num + 1)",
+        "jax.random.randint(inlined(key), (), 0, num)",
         f"{RECORD}:test_flip_has_no_period_on_a_flat_energy:1",
     ),
     Mutant(
