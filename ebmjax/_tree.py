@@ -52,21 +52,9 @@ def axpy(a: float | Array, x: Any, y: Any) -> Any:
 
 def half_square(tree: Any) -> Array:
     """1/2 |x|^2 over all leaves, in float32 or wider."""
-    leaves = [jnp.sum(jnp.square(_wide(x))) for x in jax.tree.leaves(tree)]
+    wide = lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    leaves = [jnp.sum(jnp.square(wide(x))) for x in jax.tree.leaves(tree)]
     return 0.5 * sum(leaves[1:], leaves[0])
-
-
-def half_square_difference(tree: Any, other: Any) -> Array:
-    """1/2 (|x|^2 - |y|^2) over all leaves, in float32 or wider: the sum of
-    (x - y)(x + y) / 2, one reduction, whose rounding error is that of the difference
-    and not of the squares."""
-    product = lambda x, y: jnp.sum((_wide(x) - _wide(y)) * (_wide(x) + _wide(y)))
-    leaves = jax.tree.leaves(jax.tree.map(product, tree, other))
-    return 0.5 * sum(leaves[1:], leaves[0])
-
-
-def _wide(x):
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def normal_like(key: Array, shapes: Any) -> Any:

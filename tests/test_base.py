@@ -73,21 +73,6 @@ def test_half_square():
     assert base.half_square(TREE) == pytest.approx(0.5 * (1 + 4 + 9 + 0.25))
 
 
-def test_half_square_difference(key):
-    """Of two vectors that are close to each other it has the rounding error of the
-    difference; that of two squares, the control, is ten times larger."""
-    x = {"a": jax.random.normal(key, (5000,)), "b": jnp.ones((3, 2))}
-    y = jax.tree.map(lambda x: x * 1.0001 + 1e-3, x)
-    wide = lambda tree: np.concatenate(
-        [np.asarray(v, np.float64).ravel() for v in jax.tree.leaves(tree)]
-    )
-    exact = 0.5 * (wide(x) @ wide(x) - wide(y) @ wide(y))
-    found = base.half_square_difference(x, y)
-    control = base.half_square(x) - base.half_square(y)
-    assert abs(found - exact) < 2e-5
-    assert abs(control - exact) > 10 * abs(found - exact)
-
-
 def test_merge_and_add_agree():
     infos = base.Info(
         jnp.array([0.2, 1.0, 0.6]),

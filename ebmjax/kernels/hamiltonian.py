@@ -28,7 +28,6 @@ from ebmjax.base import (
     Kernel,
     Position,
     half_square,
-    half_square_difference,
     normal_like,
     preconditioned,
 )
@@ -82,7 +81,7 @@ class Hamiltonian(Proposal):
         )
         if self.keep_momentum:
             proposed = proposed._replace(momentum=end)
-        return proposed, half_square_difference(momentum, end)
+        return proposed, half_square(momentum) - half_square(end)
 
 
 @value

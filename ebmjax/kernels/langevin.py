@@ -35,7 +35,7 @@ from ebmjax.base import (
     Kernel,
     axpy,
     evaluate,
-    half_square_difference,
+    half_square,
     moved,
     normal_like,
     preconditioned,
@@ -64,7 +64,7 @@ class Langevin(Proposal):
         position = axpy(1.0, scale(eps, half), state.position)
         proposed = moved(self.energy, state, position)
         back = axpy(-0.5, scale(eps, proposed.grad, transpose=True), half)
-        return proposed, half_square_difference(xi, back)
+        return proposed, half_square(xi) - half_square(back)
 
 
 @value
@@ -197,8 +197,8 @@ class UnderdampedLangevin(Kernel):
         x = axpy(0.5, scale(eps, p_new), x)  # A
         new = moved(self.energy, state, x)
         p = axpy(-0.5, scale(eps, new.grad), p_new)  # B
-        heat = half_square_difference(p_half, p_new)  # removed by the O step
-        kinetic = half_square_difference(p, state.momentum)
+        heat = half_square(p_half) - half_square(p_new)  # removed by the O step
+        kinetic = half_square(p) - half_square(state.momentum)
         work = new.energy - state.energy + kinetic + heat
         return revert_nonfinite(state, new._replace(momentum=p), work)
 

@@ -180,17 +180,29 @@ def grown(growth: Growth, tree: Tree) -> Tree:
     between = -jnp.log(unit(word))
     is_chosen = is_taken & (-between < log_new - tree.log_weight)
     rho = tree.rho + rho_new
+    has_ended = growth.turns(rho, n_left, n_right) | errors.is_wide()
+    # the numbers of a chain come first: where selects of its points repeat them, XLA
+    # copies the ones of before
+    numbers = jax.lax.optimization_barrier(
+        (
+            jnp.where(
+                is_taken, jnp.logaddexp(tree.log_weight, log_new), tree.log_weight
+            ),
+            select(is_taken, errors, tree.errors),
+            ~is_good | (is_whole & has_ended),
+            tree.num_grads + jnp.int32(counts),
+            tree.sum_rate + jnp.where(counts, jnp.exp(jnp.minimum(-error, 0.0)), 0.0),
+            tree.num_nonfinite + jnp.int32(counts & ~is_finite & ~is_wall),
+            jnp.where(is_chosen, new.energy, tree.chosen.energy),
+            jnp.int32(is_taken) + is_chosen,
+        )
+    )
+    log_weight, errors, has_ended, *sums, energy, outcome = numbers
+    chosen = select(outcome == 2, new, tree.chosen)._replace(energy=energy)
     return Tree(
         count, left, right, n_left, n_right,
-        select(is_chosen, new, tree.chosen),
-        jnp.where(is_taken, jnp.logaddexp(tree.log_weight, log_new), tree.log_weight),
-        jnp.where(is_taken, rho, tree.rho),
-        select(is_taken, errors, tree.errors),
-        new, log_new, rho_new, errors_new, waiting, has_turned,
-        ~is_good | (is_whole & (growth.turns(rho, n_left, n_right) | errors.is_wide())),
-        tree.num_grads + jnp.int32(counts),
-        tree.sum_rate + jnp.where(counts, jnp.exp(jnp.minimum(-error, 0.0)), 0.0),
-        tree.num_nonfinite + jnp.int32(counts & ~is_finite & ~is_wall),
+        chosen, log_weight, jnp.where(outcome > 0, rho, tree.rho), errors,
+        new, log_new, rho_new, errors_new, waiting, has_turned, has_ended, *sums,
     )  # fmt: skip
 
 
