@@ -204,21 +204,6 @@ def _log(x):
     return exponent.astype(jnp.float32) * np.float32(math.log(2)) + f * p
 
 
-def split_on_gpu(key: jax.Array, num: int = 2) -> jax.Array:
-    """:func:`split` on a GPU; on a CPU that of JAX, whose loop is compiled sooner where
-    a hash of one key is used in many places, since XLA repeats it in each."""
-    return jax.random.split(key, num) if _is_on_cpu() else split(key, num)
-
-
-def inlined_on_gpu(key: jax.Array) -> jax.Array:
-    """:func:`inlined` on a GPU, and the key itself on a CPU."""
-    return key if _is_on_cpu() else inlined(key)
-
-
-def _is_on_cpu():
-    return jax.default_backend() == "cpu"
-
-
 def _bits_of_jax(words, bit_width, shape):
     """What ``jax.random.bits`` makes of the two words of a key: a block a number, its
     words xored."""

@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
-from ebmjax._random import inlined_on_gpu, split_on_gpu
 from ebmjax._value import Value, number, part, static, value
 from ebmjax.base import Array, Key
 from ebmjax.objectives.batches import points_of, with_points
@@ -40,7 +39,7 @@ class Shifts(Value):
                 f"{images.shape}"
             )
         size = 2 * self.most + 1
-        offsets = jax.random.randint(inlined_on_gpu(key), (len(images), 2), 0, size)
+        offsets = jax.random.randint(key, (len(images), 2), 0, size)
         pad = [(self.most, self.most)] * 2 + [(0, 0)] * (images.ndim - 3)
 
         def one(image, offset):
@@ -85,11 +84,9 @@ class ShiftedChains(ChainInit):
         return self.chain_init.init(key)
 
     def draw(self, key, buffer, batch, num_chains):
-        key_draw, key_which, key_shift = split_on_gpu(key, 3)
+        key_draw, key_which, key_shift = jax.random.split(key, 3)
         chains, slots = self.chain_init.draw(key_draw, buffer, batch, num_chains)
-        is_shifted = jax.random.bernoulli(
-            inlined_on_gpu(key_which), self.probability, (num_chains,)
-        )
+        is_shifted = jax.random.bernoulli(key_which, self.probability, (num_chains,))
         points = points_of(chains)
         moved = rows(is_shifted, self.shift(key_shift, points), points)
         return with_points(chains, moved), slots

@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._random import inlined_on_gpu, split_on_gpu
 from ebmjax._tree import axpy, normal_like
 from ebmjax._value import Value, function, number, static, value
 from ebmjax.base import Array, Key, Position
@@ -143,13 +142,13 @@ class ReplayBuffer(ChainInit):
             raise ValueError(
                 f"state.buffer must hold the {size} chains of chain_init, got {held}"
             )
-        key_begin, key_slots, key_restart, key_fresh = split_on_gpu(key, 4)
+        key_begin, key_slots, key_restart, key_fresh = jax.random.split(key, 4)
         stride = size // num_chains
-        within = jax.random.randint(inlined_on_gpu(key_slots), (num_chains,), 0, stride)
-        begin = jax.random.randint(inlined_on_gpu(key_begin), (), 0, size)
+        within = jax.random.randint(key_slots, (num_chains,), 0, stride)
+        begin = jax.random.randint(key_begin, (), 0, size)
         slots = (begin + stride * jnp.arange(num_chains) + within) % size
         is_restarted = jax.random.bernoulli(
-            inlined_on_gpu(key_restart), self.restart_probability, (num_chains,)
+            key_restart, self.restart_probability, (num_chains,)
         )
         old = jax.tree.map(lambda x: x[slots], buffer)
         return rows(is_restarted, self.fresh(key_fresh, num_chains), old), slots
@@ -193,11 +192,9 @@ class NearData(Value):
     noise: Any = number()
 
     def __call__(self, key: Key, n: int) -> Position:
-        key_row, key_noise = split_on_gpu(key)
+        key_row, key_noise = jax.random.split(key)
         num = len(jax.tree.leaves(self.data)[0])
-        return self.at(
-            key_noise, jax.random.randint(inlined_on_gpu(key_row), (n,), 0, num)
-        )
+        return self.at(key_noise, jax.random.randint(key_row, (n,), 0, num))
 
     def at(self, key: Key, row: Array) -> Position:
         """Near the points of these rows."""

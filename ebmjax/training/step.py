@@ -13,7 +13,6 @@ import numpy as np
 import optax
 
 from ebmjax import _validation as checks
-from ebmjax._random import split_on_gpu
 from ebmjax._value import Value, number, part, static, value
 from ebmjax.base import Array, Key, Position, select
 from ebmjax.objectives.base import Chains, Loss, Objective, Params, as_objective
@@ -105,7 +104,7 @@ class TrainStep(Value):
     def __call__(
         self, key: Key, state: TrainState, batch: Position
     ) -> tuple[TrainState, dict]:
-        key_draw, key_loss, key_reset = split_on_gpu(key, 3)
+        key_draw, key_loss, key_reset = jax.random.split(key, 3)
         position, slots = self.chain_init.draw(
             key_draw, state.buffer, batch, self.num_chains
         )

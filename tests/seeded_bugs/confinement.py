@@ -150,8 +150,8 @@ MUTANTS = [
     Mutant(
         "draws near the data leave out the last point",
         "training/chain_init.py",
-        "jax.random.randint(inlined_on_gpu(key_row), (n,), 0, num)",
-        "jax.random.randint(inlined_on_gpu(key_row), (n,), 0, num - 1)",
+        "jax.random.randint(key_row, (n,), 0, num)",
+        "jax.random.randint(key_row, (n,), 0, num - 1)",
         NEAR,
     ),
     Mutant(

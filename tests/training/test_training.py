@@ -90,6 +90,27 @@ def test_chunks_change_no_number():
     assert tree_equal(train(40, chunk=7)[0], train(40, chunk=40)[0])
 
 
+def test_metrics_of_any_shape_and_type_keep_their_names():
+    def loss(params, key, batch, chains):
+        mean = jnp.mean(batch, 0)
+        found = {
+            "b": mean[0],
+            "a": jnp.int32(7),
+            "vector": mean,
+            "number": mean[1],
+            "is_flagged": mean[0] > 0,
+        }
+        return jnp.sum((params["mean"] - mean) ** 2), (chains, found)
+
+    state, metrics = train(3, loss=loss, params={"mean": jnp.zeros(2)}, chunk=2)
+    vector = metrics["vector"]
+    assert vector.shape == (3, 2)
+    assert np.array_equal(metrics["b"], vector[:, 0])
+    assert np.array_equal(metrics["number"], vector[:, 1])
+    assert np.array_equal(metrics["is_flagged"], vector[:, 0] > 0)
+    assert metrics["a"].dtype == jnp.int32 and np.all(metrics["a"] == 7)
+
+
 def test_an_update_that_is_not_finite_is_skipped_and_counted():
     calls = eb.maximum_likelihood(energy, eb.mala, 5)
 
