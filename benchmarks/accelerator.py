@@ -7,6 +7,7 @@ launches of two microseconds each and of bytes over the bandwidth of the card.
 
     random_walk, mala, hmc   1024 steps of 1024 chains, D = 2, 10, 100, a standard
                              normal; with a GPU also 64 and 16384 chains, D = 10
+    hmc of ...               the same with a matrix product in the gradient, and two
     nuts                     launches a leaf of the tree, D = 10
     fused                    the same in two launches (:mod:`ebmjax.fused.run`),
                              D = 2, 10
@@ -27,11 +28,15 @@ import numpy as np
 import ebmjax as eb
 from benchmarks import gpu_counts, gpu_program, measure
 from benchmarks.accelerator_programs import (
+    UPDATES,
     blackjax_nuts,
     chain_steps,
+    gaussian_energy,
+    hmc_of,
     in_two_launches,
+    logistic_energy,
     ours,
-    training_update,
+    training_updates,
 )
 from benchmarks.peers_jax import ENERGY, blackjax_best, numpyro_best
 from benchmarks.training_candidates import PROBLEMS
@@ -39,6 +44,10 @@ from ebmjax.base import scalar
 
 STEPS, CHAINS, DIMS = 1024, 1024, (2, 10, 100)
 FEWER, MORE, LARGEST_FUSED = 64, 16384, 10  # chains; coordinates
+PRODUCTS = (
+    ("dense Gaussian", 100, gaussian_energy),
+    ("logistic regression", 24, logistic_energy),
+)
 NUM_COMPILED = 8  # at the same time, with a GPU
 
 
@@ -120,13 +129,24 @@ def cells(*, is_quick: bool) -> Iterator[tuple[dict, float, Callable]]:
     peers = {"ebmjax": ours, "ebmjax fused": in_two_launches, "blackjax": blackjax_nuts}
     for _, num_chains in [s for s in sizes if s[0] == DIMS[1]]:
         yield from _each(peers, "nuts", DIMS[1], num_chains)
+    for what, dim, energy in PRODUCTS:
+        cell = {"program": f"hmc of a {what}", "dim": dim, "chains": CHAINS}
+        make = functools.partial(_with_products, energy, dim)
+        yield cell | {"library": "ebmjax"}, STEPS, make
     for name in ("images",) if is_quick else ("points", "images"):
         problem = PROBLEMS[name]
         chain_step = {"program": f"{problem.chain_steps} chain steps of {name}"}
         update = {"program": f"an update of {name}"}
-        for cell, make in ((chain_step, chain_steps), (update, training_update)):
+        for cell, unit, make in (
+            (chain_step, 1, chain_steps),
+            (update, UPDATES, training_updates),
+        ):
             cell |= {"dim": problem.widths[0], "library": "ebmjax"}
-            yield cell, 1, functools.partial(make, problem)
+            yield cell, unit, functools.partial(make, problem)
+
+
+def _with_products(energy, dim):
+    return hmc_of(energy(dim), dim, STEPS, CHAINS)
 
 
 def _each(peers, name, dim, num_chains):

@@ -10,8 +10,11 @@ from benchmarks import training_candidates as candidates
 from benchmarks.peers_jax import ENERGY, L, step_sizes
 from ebmjax.fused import run as fused
 from ebmjax.objectives import maximum_likelihood
+from ebmjax.training import _updates as chunk
 from ebmjax.training import chain_init
 from ebmjax.training import step as updates
+
+UPDATES = 50  # of a chunk of training
 
 
 def ours(name, dim, num_steps, key, positions, run_of=eb.run):
@@ -71,7 +74,8 @@ def chain_steps(problem):
     return run, (jax.random.key(0), params, positions)
 
 
-def training_update(problem):
+def training_updates(problem):
+    """Updates as the program of ``fit`` makes them, ``UPDATES`` in a chunk."""
     import optax
 
     energy, params, data = candidates.network(problem)
@@ -85,12 +89,39 @@ def training_update(problem):
         problem.chain_steps,
         regularisation=candidates.REGULARISATION,
     )
-    key = jax.random.key(0)
+    key, size = jax.random.key(0), problem.batch_size
     state = updates.init_state(key, params, optimizer, buffer, candidates.STEP)
-    size = problem.batch_size
     step = updates.train_step(objective, optimizer, buffer, num_chains=size)
-    return (lambda key, state, batch: step(key, state, batch)), (
-        key,
-        state,
-        data[:size],
-    )
+
+    def run(key, state, data):
+        return chunk.updates.__wrapped__(
+            step, None, None, key, state, data, UPDATES, chunk=UPDATES, batch_size=size
+        )
+
+    return run, (key, state, data)
+
+
+def gaussian_energy(dim):
+    """Of a dense precision matrix, whose gradient is one product."""
+    noise = jax.random.normal(jax.random.key(1), (dim, dim)) / dim
+    precision = jnp.eye(dim) + noise @ noise.T
+    return lambda x: 0.5 * x @ (precision @ x)
+
+
+def logistic_energy(dim, num_rows=1000):
+    """Of a logistic regression, whose gradient is two products."""
+    features = jax.random.normal(jax.random.key(1), (num_rows, dim))
+    signs = jnp.sign(features[:, 0])
+    return lambda x: jnp.sum(jnp.logaddexp(0, -signs * (features @ x))) + 0.5 * x @ x
+
+
+def hmc_of(energy, dim, num_steps, num_chains):
+    """HMC of an energy with matrix products."""
+    kernel = eb.hmc(energy, 0.1, L)
+
+    def run(key, positions):
+        chains = eb.parallel(kernel)
+        keys = eb.chain_keys(key, num_chains)
+        return eb.run(keys, chains, chains.init(positions), num_steps).draws
+
+    return run, (jax.random.key(0), jnp.zeros((num_chains, dim)))

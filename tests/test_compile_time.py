@@ -271,8 +271,9 @@ gpu_program.topology()
 found = {}
 for cell, unit, make in accelerator.cells(is_quick=True):
     name = cell["program"]
-    if cell["library"] == "ebmjax" and name in ("random_walk", "mala", "hmc"):
-        found[name] = accelerator.report(accelerator.compiled(make), unit)["launches/step"]
+    if cell["library"] == "ebmjax":
+        row = accelerator.report(accelerator.compiled(make), unit)
+        found[name] = row["launches/turn"] or row["launches/step"]
 found["collectives"] = accelerator.divided()["collectives"]
 print(json.dumps(found))
 """
@@ -287,4 +288,6 @@ def test_launches_on_an_h100():
     )  # fmt: skip
     found = json.loads(done.stdout.splitlines()[-1])
     assert 1 <= found["random_walk"] <= 4 and found["mala"] <= 4 and found["hmc"] <= 8
+    assert found["hmc of a dense Gaussian"] <= 45 and found["nuts"] <= 14
+    assert found["an update of images"] <= 360
     assert found["collectives"] == 0
