@@ -23,7 +23,8 @@ a separate block, ``high = 2^32 - 1``, so it needs no split.  Keys of other
 implementations fall back to ``jax.random``.
 
 Where numbers shall be those of ``jax.random``, :func:`split` and :func:`inlined` give
-them without JAX's loop, which takes longer to compile, and is ten launches of a GPU.
+them without JAX's loop, which costs time in each step of a chain and to compile.  Not
+for one key that many parts of a program use: XLA repeats the hash in each of them.
 """
 
 import math
