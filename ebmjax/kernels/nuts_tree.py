@@ -194,7 +194,7 @@ def grown(growth: Growth, tree: Tree) -> Tree:
             tree.sum_rate + jnp.where(counts, jnp.exp(jnp.minimum(-error, 0.0)), 0.0),
             tree.num_nonfinite + jnp.int32(counts & ~is_finite & ~is_wall),
             jnp.where(is_chosen, new.energy, tree.chosen.energy),
-            jnp.int32(is_taken) + is_chosen,
+            jnp.int32(is_taken) + jnp.int32(is_chosen),
         )
     )
     log_weight, errors, has_ended, *sums, energy, outcome = numbers
