@@ -144,7 +144,7 @@ def bits(key: jax.Array, size: int) -> jax.Array:
     num_blocks = (size + 1) // 2
     low = jnp.arange(num_blocks, dtype=jnp.uint32)
     first, second = threefry(words, (jnp.uint32(0), low))
-    # a slice of the whole would take eight times as long on a CPU: XLA fuses it into
+    # a slice of the whole would take ten times as long on a CPU: XLA fuses it into
     # the hash, which then has no vector instructions
     return jnp.concatenate([first, second[: size - num_blocks]])
 
@@ -209,7 +209,8 @@ def _bits_of_jax(words, bit_width, shape):
     """What ``jax.random.bits`` makes of the two words of a key: a block a number, its
     words xored."""
     size = math.prod(shape)
-    if size >= 2**32 or bit_width > 32:
+    is_symbolic = not isinstance(size, int | np.integer)  # of jax.export
+    if is_symbolic or size >= 2**32 or bit_width > 32:
         key = jax.random.wrap_key_data(words, impl="threefry2x32")
         return jax.random.bits(key, shape, f"uint{bit_width}")
     low = jax.lax.iota(np.uint32, size).reshape(shape)
@@ -246,9 +247,10 @@ def _is_foreign(key):
 
 
 def _words(key):
-    """The two words of a threefry key, typed or raw; ``None`` for any other."""
+    """The two words of a threefry key, typed or raw; ``None`` for any other, and for
+    several keys.  A raw key of two words is taken for one of threefry."""
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        if str(jax.random.key_impl(key)) != "threefry2x32":
+        if str(jax.random.key_impl(key)) != "threefry2x32" or key.shape:
             return None
         key = jax.random.key_data(key)
     elif key.shape != (2,):

@@ -46,14 +46,14 @@ def updates(step, data_noise, augment, key, state, data, num, *, chunk, batch_si
 
 
 class Packed:
-    """Metrics of one shape and type as one array: a row of them is one write, which on
-    a GPU is one launch."""
+    """Numbers of one type as one array: a row of them is one write, which on a GPU is
+    one launch.  Metrics that are arrays have one each."""
 
     def __init__(self, metrics):
         leaves, self.treedef = jax.tree.flatten(metrics)
         groups: dict = {}
         for i, x in enumerate(leaves):
-            groups.setdefault((x.shape, str(x.dtype)), []).append(i)
+            groups.setdefault((str(x.dtype), i if x.shape else None), []).append(i)
         self.groups = list(groups.values())
 
     def arrays(self, metrics):

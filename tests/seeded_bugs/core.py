@@ -19,6 +19,8 @@ MUTANTS = [
     Mutant("the second words from the second block on", "_random.py", "second[: size - num_blocks]", "second[1 : size - num_blocks + 1]", "test_random:test_bits_are_the_first_words_of_all_blocks_and_then_the_second:3"),
     Mutant("one word in the numbers of jax", "_random.py", "(first ^ second).astype", "first.astype", "test_random:test_split_and_inlined_keys_give_the_numbers_of_jax:typed"),
     Mutant("keys of a split inlined key from the second on", "_random.py", "low = jax.lax.iota(np.uint32, math.prod(shape)).reshape(*shape, 1)", "low = 1 + jax.lax.iota(np.uint32, math.prod(shape)).reshape(*shape, 1)", "test_random:test_split_and_inlined_keys_give_the_numbers_of_jax:typed"),
+    Mutant("several keys taken for one", "_random.py", ' != "threefry2x32" or key.shape', ' != "threefry2x32"', "test_random:test_several_keys_are_refused_as_jax_does:2"),
+    Mutant("symbolic sizes compared", "_random.py", "is_symbolic or size >=", "size >=", "test_random:test_inlined_keys_draw_arrays_of_symbolic_shape", "InconclusiveDimensionOperation"),
     Mutant("covariance in place of its root", "base/step_size.py", "jnp.linalg.cholesky(jnp.asarray(covariance))", "jnp.asarray(covariance)", "test_samplers:test_the_walk_has_its_covariance"),
     Mutant("step size ignored beside a covariance", "base/step_size.py", "return Dense(step_size * jnp", "return Dense(jnp", "test_samplers:test_the_walk_has_its_covariance"),
     Mutant("root of the covariance transposed", "base/step_size.py", "jnp.linalg.cholesky(jnp.asarray(covariance))", "jnp.linalg.cholesky(jnp.asarray(covariance)).T", "test_samplers:test_the_covariance_of_the_target_whitens"),
