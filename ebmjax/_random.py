@@ -22,9 +22,7 @@ Functions of a step's key use blocks with ``high = 0``, as in JAX.  The accept s
 a separate block, ``high = 2^32 - 1``, so it needs no split.  Keys of other
 implementations fall back to ``jax.random``.
 
-Where numbers shall be those of ``jax.random``, :func:`split` and :func:`inlined` give
-them without JAX's loop, which costs time in each step of a chain and to compile.  Not
-for one key that many parts of a program use: XLA repeats the hash in each of them.
+Where the numbers shall be those of ``jax.random``: :mod:`ebmjax._inlined`.
 """
 
 import math
@@ -33,7 +31,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.random import define_prng_impl
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 ACCEPT = 0xFFFFFFFF  # the high word of the block that decides on acceptance
@@ -79,7 +76,7 @@ def threefry(
 
 def fold_in(key: jax.Array, data: Any) -> jax.Array:
     """``jax.random.fold_in``, bit for bit, without its loop."""
-    words = _words(key)
+    words = words_of(key)
     if words is None:
         return jax.random.fold_in(key, data)
     first, second = threefry(
@@ -93,15 +90,7 @@ def fold_in(key: jax.Array, data: Any) -> jax.Array:
 
 def split(key: jax.Array, num: int = 2) -> jax.Array:
     """``jax.random.split``, bit for bit, without its loop."""
-    return jax.random.split(key, num) if _is_foreign(key) else fold_in_each(key, num)
-
-
-def inlined(key: jax.Array) -> jax.Array:
-    """The key for a call of ``jax.random``: the same numbers, bit for bit, without
-    JAX's loop.  Not to be returned, and not for functions of a user."""
-    if _is_foreign(key):
-        return key
-    return jax.random.wrap_key_data(jnp.stack(_words(key)), impl=_INLINED)
+    return jax.random.split(key, num) if is_foreign(key) else fold_in_each(key, num)
 
 
 def fold_on_host(key: jax.Array, data: np.ndarray) -> jax.Array | None:
@@ -131,14 +120,14 @@ def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Standard normal numbers; float32 and narrower types use both words of each
     block."""
     size = math.prod(shape)
-    if _words(key) is None or jnp.finfo(dtype).bits > 32 or size >= 2**32:
+    if words_of(key) is None or jnp.finfo(dtype).bits > 32 or size >= 2**32:
         return jax.random.normal(key, shape, dtype)
     return normal_of(bits(key, size)).reshape(shape).astype(dtype)
 
 
 def bits(key: jax.Array, size: int) -> jax.Array:
     """Random words, ``[size]`` uint32: both of each block."""
-    words = _words(key)
+    words = words_of(key)
     if words is None:
         return jax.random.bits(key, (size,))
     num_blocks = (size + 1) // 2
@@ -162,7 +151,7 @@ def accept_noise(key: jax.Array) -> jax.Array:
 def exponential(key: jax.Array, number: Any) -> jax.Array:
     """An exponential number, the first or another, from the blocks of the accept
     step."""
-    words, number = _words(key), jnp.asarray(number).astype(jnp.uint32)
+    words, number = words_of(key), jnp.asarray(number).astype(jnp.uint32)
     if words is None:
         key = jax.random.fold_in(jax.random.fold_in(key, ACCEPT), number)
         return jax.random.exponential(key)
@@ -205,48 +194,13 @@ def _log(x):
     return exponent.astype(jnp.float32) * np.float32(math.log(2)) + f * p
 
 
-def _bits_of_jax(words, bit_width, shape):
-    """What ``jax.random.bits`` makes of the two words of a key: a block a number, its
-    words xored."""
-    size = math.prod(shape)
-    is_symbolic = not isinstance(size, int | np.integer)  # of jax.export
-    if is_symbolic or size >= 2**32 or bit_width > 32:
-        key = jax.random.wrap_key_data(words, impl="threefry2x32")
-        return jax.random.bits(key, shape, f"uint{bit_width}")
-    low = jax.lax.iota(np.uint32, size).reshape(shape)
-    first, second = threefry((words[0], words[1]), (np.uint32(0), low))
-    return (first ^ second).astype(f"uint{bit_width}")
-
-
-def _split_words(words, shape):
-    low = jax.lax.iota(np.uint32, math.prod(shape)).reshape(*shape, 1)
-    return jnp.where(
-        np.array([True, False]), *threefry((words[0], words[1]), (np.uint32(0), low))
-    )
-
-
-def _refuse(*arguments):
-    raise TypeError("an inlined key is for one call of jax.random")
-
-
-_INLINED = define_prng_impl(
-    key_shape=(2,),
-    seed=_refuse,
-    split=_split_words,
-    random_bits=_bits_of_jax,
-    fold_in=_refuse,
-    name="inlined threefry2x32",
-    tag="inlined",
-)
-
-
-def _is_foreign(key):
+def is_foreign(key):
     """Whether it is not a threefry key of the default form."""
     is_default = getattr(jax.config, "jax_threefry_partitionable", True)
-    return _words(key) is None or not is_default
+    return words_of(key) is None or not is_default
 
 
-def _words(key):
+def words_of(key):
     """The two words of a threefry key, typed or raw; ``None`` for any other, and for
     several keys.  A raw key of two words is taken for one of threefry."""
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):

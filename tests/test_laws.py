@@ -187,6 +187,7 @@ LAYERS = [  # a file imports from its own layer and from lower ones; the longest
         "base",
         "spaces",
         "_compilation_cache",
+        "_inlined",
         "_jaxpr",
         "_random",
         "_table",

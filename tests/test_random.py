@@ -11,6 +11,7 @@ from jax.extend.random import threefry_2x32
 from scipy import stats
 
 from ebmjax import _random as noise
+from ebmjax._inlined import inlined
 
 FULL = 0xFFFFFFFF
 KNOWN = [  # key, counter, words: kat_vectors of Random123, threefry 2x32, 20 rounds
@@ -73,7 +74,7 @@ def test_split_and_inlined_keys_give_the_numbers_of_jax(key, make):
         "gamma": lambda k: jax.random.gamma(k, 2.5, (3,)),  # splits its key
     }
     for name, draw in draws.items():
-        same = jax.vmap(lambda k, draw=draw: draw(noise.inlined(k)))
+        same = jax.vmap(lambda k, draw=draw: draw(inlined(k)))
         keys = noise.split(key, 3)
         assert np.array_equal(jax.vmap(draw)(keys), same(keys)), name
     assert not np.array_equal(draws["uniform"](key), jax.random.uniform(keys[0]))
@@ -82,7 +83,7 @@ def test_split_and_inlined_keys_give_the_numbers_of_jax(key, make):
 def test_other_generators_keep_their_own_numbers():
     key = jax.random.key(3, impl="rbg")
     assert np.all(noise.split(key, 3) == jax.random.split(key, 3))
-    assert noise.inlined(key) is key
+    assert inlined(key) is key
 
 
 @pytest.mark.parametrize("num", [1, 2, 3])
@@ -91,7 +92,7 @@ def test_several_keys_are_refused_as_jax_does(key, num):
     for of_one in (
         noise.split,
         lambda keys: noise.fold_in(keys, 0),
-        lambda keys: jax.random.uniform(noise.inlined(keys)),
+        lambda keys: jax.random.uniform(inlined(keys)),
         lambda keys: noise.normal(keys, (3,), jnp.float32),
     ):
         with pytest.raises(ValueError, match="a single key"):
@@ -100,7 +101,7 @@ def test_several_keys_are_refused_as_jax_does(key, num):
 
 def test_inlined_keys_draw_arrays_of_symbolic_shape(key):
     (n,) = jax.export.symbolic_shape("n")
-    draw = jax.jit(lambda key, x: jax.random.uniform(noise.inlined(key), x.shape))
+    draw = jax.jit(lambda key, x: jax.random.uniform(inlined(key), x.shape))
     exported = jax.export.export(draw)(key, jax.ShapeDtypeStruct((n,), jnp.float32))
     found = exported.call(key, jnp.zeros(5))
     assert np.array_equal(found, jax.random.uniform(key, (5,)))

@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
-from ebmjax._random import inlined, split
+from ebmjax._inlined import inlined
+from ebmjax._random import split
 from ebmjax._value import function, number, value
 from ebmjax.base import Dense, Energy, Kernel, moved, normal_like, scale
 from ebmjax.kernels.metropolis import MetropolisKernel

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._random import bits, fold_in, inlined, split, unit
+from ebmjax._inlined import inlined
+from ebmjax._random import bits, fold_in, split, unit
 from ebmjax._tree import differs
 from ebmjax._value import function, value
 from ebmjax.base import Array, Energy, Info, Kernel, State, select

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._random import fold_in, inlined, split
+from ebmjax._inlined import inlined
+from ebmjax._random import fold_in, split
 from ebmjax._value import number, part, show, static, value
 from ebmjax.base import (
     Info,

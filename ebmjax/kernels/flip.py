@@ -6,7 +6,7 @@ One site at random takes another value, accepted by Metropolis; it has detailed 
 import jax
 import jax.numpy as jnp
 
-from ebmjax._random import inlined
+from ebmjax._inlined import inlined
 from ebmjax._value import function, static, value
 from ebmjax.base import Energy, Kernel
 from ebmjax.energies.differences import discrete_state, renewed, replaced

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebmjax import _validation as checks
-from ebmjax._random import fold_in_each, inlined, uniform
+from ebmjax._inlined import inlined
+from ebmjax._random import fold_in_each, uniform
 from ebmjax._value import count, function, is_number, number, static, value
 from ebmjax.base import (
     Array,

@@ -34,15 +34,7 @@ from jax.custom_batching import custom_vmap
 from jax.flatten_util import ravel_pytree
 
 from ebmjax._random import exponential, unit
-from ebmjax.base import (
-    Array,
-    Energy,
-    Key,
-    Position,
-    State,
-    half_square,
-    select,
-)
+from ebmjax.base import Array, Energy, Key, Position, State, half_square, select
 from ebmjax.kernels.integrators import trajectory
 
 # whether a chain is a thread of a GPU, with its tree in registers (ebmjax.fused)

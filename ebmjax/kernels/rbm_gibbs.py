@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from ebmjax import _validation as checks
-from ebmjax._random import inlined, split
+from ebmjax._inlined import inlined
+from ebmjax._random import split
 from ebmjax._value import number, value
 from ebmjax.base import Kernel
 from ebmjax.energies.boltzmann import RBM, rbm

@@ -22,7 +22,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ebmjax import _validation as checks
-from ebmjax._random import inlined
+from ebmjax._inlined import inlined
 from ebmjax._value import Value, function, value
 from ebmjax.base import Array, Energy, Key, Position
 from ebmjax.energies.transforms import MinusLog

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ebmjax._random import inlined, split
+from ebmjax._inlined import inlined
+from ebmjax._random import split
 from ebmjax.base import Energy, Position
 from ebmjax.energies.constrained import Constrained, constrained_in
 from ebmjax.tempering.bases import Base, fit_gaussian

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ebmjax._random import fold_in, inlined, split
+from ebmjax._inlined import inlined
+from ebmjax._random import fold_in, split
 from ebmjax.base import CHAINS, Array, Key, Position, cast_like
 from ebmjax.sampling.loop import chain_keys
 from ebmjax.tempering.annealing import MakeKernel, explore
